@@ -1,1 +1,14 @@
-//! See DESIGN section 2.
+//! What every part of Phalanx shares: ids, time, job specs, plans, wire messages and events.
+//!
+//! This crate is pure. Time and input are arguments; nothing here reads a clock, a file or the environment.
+
+pub mod defaults;
+pub mod event;
+pub mod exit;
+pub mod id;
+pub mod order;
+pub mod plan;
+pub mod report;
+pub mod spec;
+pub mod time;
+pub mod wire;

@@ -1,1 +1,3 @@
-//! See DESIGN section 2.
+//! The deciding half of the worker: pods and ranks as state machines, without a runtime.
+
+pub mod shim;

@@ -1,0 +1,38 @@
+//! Every default of Phalanx, in one place (DESIGN section 10).
+
+use std::time::Duration;
+
+/// How long a gang may take from Prepare to Running.
+pub const START_TIMEOUT: Duration = Duration::from_secs(600);
+/// How long a rank has between the stop signal and SIGKILL.
+pub const TERMINATION_GRACE: Duration = Duration::from_secs(30);
+/// Gang restarts a job may use; a failed job is not retried unless asked for.
+pub const MAX_RESTARTS: u32 = 0;
+/// A job is failed or moved once a node with its pods was unreachable for this long.
+pub const UNREACHABLE: Duration = Duration::from_secs(120);
+/// How long a pod may run without hearing from a coordinator.
+pub const LEASE: Duration = Duration::from_secs(600);
+/// The first gang restart comes at once, the next after this, doubled each time.
+pub const BACKOFF_INITIAL: Duration = Duration::from_secs(1);
+/// The longest wait before a gang restart.
+pub const BACKOFF_MAX: Duration = Duration::from_secs(60);
+/// A generation that ran this long resets the backoff.
+pub const BACKOFF_RESET: Duration = Duration::from_secs(600);
+/// A wake-up that comes later than its deadline by more than this is a clock jump, not a delay.
+pub const CLOCK_JUMP: Duration = Duration::from_secs(5);
+/// A local job whose launcher is gone: SIGTERM, then SIGKILL after this, whatever grace was asked.
+pub const LOCAL_ORPHAN_GRACE: Duration = Duration::from_secs(1);
+/// Restarts that cost no budget because a rank met a port that somebody else had taken.
+pub const PORT_CONFLICT_RESTARTS: u32 = 3;
+/// Largest frame on a control stream or shim socket, bytes.
+pub const FRAME_CAP: usize = 1 << 20;
+/// Ring kept per output stream while its log file cannot be written, bytes.
+pub const LOG_RING: usize = 1 << 20;
+/// Tail of a rank's output that travels with its exit, bytes per stream.
+pub const LOG_TAIL: usize = 64 << 10;
+/// A log file is rotated at this size, bytes.
+pub const LOG_FILE_CAP: u64 = 1 << 30;
+/// Rotated files kept beside the current one, per stream.
+pub const LOG_FILES_KEPT: u32 = 3;
+/// Most ranks a job may have on one node; a guard against a slipped zero.
+pub const MAX_RANKS_PER_NODE: u32 = 4096;

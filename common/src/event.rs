@@ -1,0 +1,182 @@
+//! Events for people: every state change has one, with its cause (invariant I9).
+//!
+//! The JSON form is public: names of events and fields are stable, fields are only added.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::exit::ExitStatus;
+use crate::id::{Generation, JobId, NodeId, Rank};
+use crate::report::{Notice, PodEnd, PrepareFailure, RankExit};
+use crate::time::Timestamp;
+
+/// One event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Event {
+    pub at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<Generation>,
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// What happened. Each kind carries its cause.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum EventKind {
+    NodeJoined {
+        node: NodeId,
+        host_name: String,
+        cores: u32,
+    },
+    /// The control link is gone; the node may well be alive.
+    NodeUnreachable {
+        node: NodeId,
+    },
+    /// It came back with another incarnation: what ran there is gone.
+    NodeRestarted {
+        node: NodeId,
+    },
+    JobSubmitted {
+        ranks: u32,
+    },
+    /// It does not fit yet.
+    JobQueued {
+        why: String,
+    },
+    GangPlaced {
+        nodes: Vec<NodeId>,
+        ranks_per_node: u32,
+        master_port: u16,
+    },
+    PodPrepared {
+        node: NodeId,
+    },
+    PodNotPrepared {
+        node: NodeId,
+        reason: PrepareFailure,
+    },
+    /// All pods are prepared: Go was sent.
+    GangReleased,
+    PodStarted {
+        node: NodeId,
+        pids: Vec<u32>,
+    },
+    /// Every rank is ready.
+    GangRunning,
+    RankExited {
+        node: NodeId,
+        exit: RankExit,
+    },
+    GangStopping {
+        cause: Cause,
+        grace_ms: u64,
+    },
+    PodEnded {
+        node: NodeId,
+        end: PodEnd,
+    },
+    /// A pod on a node that cannot be reached: it ends by its lease, nobody waits for it.
+    PodAbandoned {
+        node: NodeId,
+    },
+    GangRestarting {
+        cause: Cause,
+        restart: u32,
+        max_restarts: u32,
+        delay_ms: u64,
+        free: bool,
+    },
+    JobSuspended,
+    JobResumed,
+    JobEnded {
+        outcome: Outcome,
+    },
+    ClockJumped {
+        by_ms: i64,
+    },
+    Notice {
+        notice: Notice,
+    },
+    /// An input that makes no sense here: refused, and said so.
+    Ignored {
+        what: String,
+    },
+}
+
+/// Why a gang stops, restarts or fails.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "cause", rename_all = "snake_case")]
+pub enum Cause {
+    RankFailed {
+        rank: Rank,
+        node: NodeId,
+        status: ExitStatus,
+    },
+    NotPrepared {
+        node: NodeId,
+        reason: PrepareFailure,
+    },
+    /// The deadline passed before every rank was ready; these ranks were not.
+    StartTimeout {
+        missing: Vec<Rank>,
+        phase: String,
+    },
+    NodeLost {
+        node: NodeId,
+    },
+    ShimLost {
+        node: NodeId,
+    },
+    /// The user asked: Ctrl-C, a signal, `stop`.
+    Requested {
+        by: String,
+        status: ExitStatus,
+    },
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::RankFailed { rank, status, .. } => write!(f, "rank {rank} ended with {status}"),
+            Cause::NotPrepared { reason, .. } => f.write_str(&reason.message),
+            Cause::StartTimeout { missing, phase } => {
+                let ranks: Vec<String> = missing.iter().take(16).map(|rank| rank.to_string()).collect();
+                let more = if missing.len() > 16 { ", …" } else { "" };
+                write!(f, "not ready before the start deadline: ranks {}{more} ({phase})", ranks.join(", "))
+            }
+            Cause::NodeLost { node } => write!(f, "node {node} is lost"),
+            Cause::ShimLost { node } => write!(f, "the shim on node {node} died, its ranks with it"),
+            Cause::Requested { by, .. } => write!(f, "stopped by {by}"),
+        }
+    }
+}
+
+/// How a job ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// Every rank ended with 0.
+    Succeeded,
+    Failed {
+        first_cause: Cause,
+        exit_code: u8,
+    },
+    Stopped {
+        first_cause: Cause,
+        exit_code: u8,
+    },
+}
+
+impl Outcome {
+    /// What `phalanx run` exits with.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Outcome::Succeeded => 0,
+            Outcome::Failed { exit_code, .. } | Outcome::Stopped { exit_code, .. } => *exit_code,
+        }
+    }
+}

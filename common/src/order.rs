@@ -1,0 +1,34 @@
+//! What a coordinator tells a worker. Each order carries the epoch of the coordinator that gave it
+//! and the generation it is about; a worker refuses lower ones (invariant I3).
+
+use std::time::Duration;
+
+use crate::id::{Epoch, Generation, JobId};
+use crate::plan::PodPlan;
+
+/// One order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    pub epoch: Epoch,
+    pub kind: OrderKind,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OrderKind {
+    /// Check, create and hold the pod; answer Prepared or NotPrepared. Repeating it is harmless.
+    Prepare(Box<PodPlan>),
+    /// Release the held ranks of this generation.
+    Go { job: JobId, generation: Generation },
+    /// Stop signal, grace, SIGKILL of the whole tree; answered by PodEnded. A later, shorter grace
+    /// shortens an earlier one, never the reverse.
+    Stop { job: JobId, generation: Generation, grace: Duration },
+    /// The job is over on this node: end the shim, remove what is not to be kept. Sent only after
+    /// PodEnded of the last generation.
+    Forget { job: JobId, failed: bool },
+    /// The coordinator lives: leases of the node's pods start anew.
+    Renew,
+    /// Freeze the pod's processes; no deadline of the pod runs meanwhile.
+    Suspend { job: JobId },
+    /// Let them go on.
+    Resume { job: JobId },
+}

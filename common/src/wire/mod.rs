@@ -1,0 +1,3 @@
+//! What travels between processes: frames, versions and messages.
+
+pub mod codec;

@@ -1,0 +1,142 @@
+//! What a worker and the shim of one pod say to each other, on a Unix stream socket, in the frames
+//! of `phalanx_common::wire::codec`. The first frame in each direction is a `ShimHello`.
+//!
+//! The protocol is versioned because a shim outlives the worker that spawned it.
+
+use std::time::Duration;
+
+use phalanx_common::id::{Generation, JobId, Rank};
+use phalanx_common::report::{Notice, PodEnd, PrepareFailure, RankExit};
+use phalanx_common::spec::{Keep, StopScope};
+use serde::{Deserialize, Serialize};
+
+/// Version of this protocol; golden bytes in the tests guard it.
+pub const VERSION: u16 = 1;
+
+/// First frame in both directions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShimHello {
+    pub version: u16,
+}
+
+/// Worker to shim.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ShimOrder {
+    /// Check and hold the ranks of a generation. Sent only when nothing of an earlier one is left.
+    Prepare(Box<ShimPlan>),
+    Go {
+        generation: Generation,
+    },
+    /// Stop signal, grace, SIGKILL of the whole tree; answered by Ended. May be repeated with a
+    /// shorter grace.
+    Stop {
+        generation: Generation,
+        grace: Duration,
+    },
+    /// SIGSTOP to every process of the pod; the grace of a stop does not run meanwhile.
+    Suspend,
+    Resume,
+    /// The pod may go on for this long without another of these.
+    Lease {
+        remaining: Duration,
+    },
+    /// The job is over: remove what is not to be kept and exit.
+    Exit {
+        failed: bool,
+    },
+}
+
+/// Shim to worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ShimReport {
+    Prepared {
+        generation: Generation,
+    },
+    NotPrepared {
+        generation: Generation,
+        reason: PrepareFailure,
+    },
+    Started {
+        generation: Generation,
+        pids: Vec<u32>,
+    },
+    Exited {
+        generation: Generation,
+        exit: RankExit,
+    },
+    /// Nothing of this generation is alive; all its output is in the files.
+    Ended {
+        generation: Generation,
+        end: PodEnd,
+    },
+    /// Bytes of this stream written to its files so far. Coalesced; the last one of a generation
+    /// comes before its Ended and is exact.
+    Output {
+        generation: Generation,
+        rank: Rank,
+        stream: Stream,
+        written: u64,
+    },
+    Notice {
+        notice: Notice,
+    },
+}
+
+/// A rank's output stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Stream {
+    Stdout,
+    Stderr,
+}
+
+/// All a shim needs to prepare one generation of its pod.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShimPlan {
+    pub job: JobId,
+    pub generation: Generation,
+    /// Value of `PHALANX_POD`, in the environment of every process of the pod: how leftovers are found.
+    pub mark: String,
+    pub command: Vec<String>,
+    /// `None`: the shim's own directory.
+    pub working_dir: Option<String>,
+    /// Variables of the shim's environment that ranks do not get.
+    pub remove_env: Vec<String>,
+    pub ranks: Vec<ShimRank>,
+    /// The pod's directory, made by the shim, mode 0700; removed at Exit unless kept.
+    pub job_dir: String,
+    pub keep: Keep,
+    /// Ports test-bound in Prepare and held by abstract sockets until the generation ends.
+    pub ports: Vec<u16>,
+    pub stop_scope: StopScope,
+    pub max_file_bytes: u64,
+    pub keep_files: u32,
+    /// `None`: no lease, the pod lives as long as its worker.
+    pub lease: Option<Duration>,
+}
+
+/// What differs between the ranks of a pod.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShimRank {
+    pub rank: Rank,
+    /// Set over the shim's own environment, in this order.
+    pub env: Vec<(String, String)>,
+    /// Directory of this rank's log files in this generation.
+    pub log_dir: String,
+    /// Where the rank's TORCHELASTIC_ERROR_FILE points.
+    pub error_file: String,
+}
+
+/// The file that holds byte `offset` of a stream, and where in it. File k of a stream holds the bytes
+/// from k * `max_file_bytes` on, so a reader needs no message to follow a rotation:
+/// `stdout.log`, `stdout.1.log`, `stdout.2.log`, …
+pub fn log_file(stream: Stream, offset: u64, max_file_bytes: u64) -> (String, u64) {
+    let name = match stream {
+        Stream::Stdout => "stdout",
+        Stream::Stderr => "stderr",
+    };
+    let cap = max_file_bytes.max(1);
+    match offset / cap {
+        0 => (format!("{name}.log"), offset),
+        part => (format!("{name}.{part}.log"), offset % cap),
+    }
+}

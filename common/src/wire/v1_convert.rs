@@ -27,12 +27,16 @@ macro_rules! same_variants {
     ($domain:ty, $wire:ty, $($variant:ident $(($field:ident))?),+) => {
         impl From<$domain> for $wire {
             fn from(value: $domain) -> $wire {
-                match value { $(<$domain>::$variant $(($field))? => <$wire>::$variant $(($field))?),+ }
+                type Domain = $domain;
+                type Wire = $wire;
+                match value { $(Domain::$variant $(($field))? => Wire::$variant $(($field))?),+ }
             }
         }
         impl From<$wire> for $domain {
             fn from(value: $wire) -> $domain {
-                match value { $(<$wire>::$variant $(($field))? => <$domain>::$variant $(($field))?),+ }
+                type Domain = $domain;
+                type Wire = $wire;
+                match value { $(Wire::$variant $(($field))? => Domain::$variant $(($field))?),+ }
             }
         }
     };

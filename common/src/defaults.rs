@@ -24,6 +24,10 @@ pub const CLOCK_JUMP: Duration = Duration::from_secs(5);
 pub const LOCAL_ORPHAN_GRACE: Duration = Duration::from_secs(1);
 /// Restarts that cost no budget because a rank met a port that somebody else had taken.
 pub const PORT_CONFLICT_RESTARTS: u32 = 3;
+/// New generations at no cost because a port was taken before its ranks were even released.
+pub const PORT_RETRIES: u32 = 16;
+/// A port that somebody else had taken is not handed out again for this long.
+pub const PORT_TAKEN_SKIP: Duration = Duration::from_secs(60);
 /// Largest frame on a control stream or shim socket, bytes.
 pub const FRAME_CAP: usize = 1 << 20;
 /// Ring kept per output stream while its log file cannot be written, bytes.

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::exit::ExitStatus;
 use crate::id::{Generation, JobId, NodeId, Rank};
-use crate::report::{Notice, PodEnd, PrepareFailure, RankExit};
+use crate::report::{Notice, PodEnd, PrepareFailure, PrepareFailureKind, RankExit};
 use crate::time::Timestamp;
 
 /// One event.
@@ -34,6 +34,10 @@ pub enum EventKind {
     },
     /// The control link is gone; the node may well be alive.
     NodeUnreachable {
+        node: NodeId,
+    },
+    /// The same worker speaks again: its pods went on meanwhile.
+    NodeReachable {
         node: NodeId,
     },
     /// It came back with another incarnation: what ran there is gone.
@@ -74,6 +78,10 @@ pub enum EventKind {
     GangStopping {
         cause: Cause,
         grace_ms: u64,
+    },
+    /// Evidence that is older than the cause named so far: this came first.
+    CauseRevised {
+        cause: Cause,
     },
     PodEnded {
         node: NodeId,
@@ -128,7 +136,19 @@ pub enum Cause {
     NodeLost {
         node: NodeId,
     },
+    /// Its worker came back without the pods it had: the machine or the worker restarted.
+    NodeRestarted {
+        node: NodeId,
+    },
     ShimLost {
+        node: NodeId,
+    },
+    /// The pod heard from no coordinator for as long as its lease.
+    LeaseLapsed {
+        node: NodeId,
+    },
+    /// The pod ended before its ranks told how.
+    PodLost {
         node: NodeId,
     },
     /// The user asked: Ctrl-C, a signal, `stop`.
@@ -136,6 +156,27 @@ pub enum Cause {
         by: String,
         status: ExitStatus,
     },
+}
+
+impl Cause {
+    /// What `phalanx run` exits with when a job ends for this: the rank's own code as a shell gives it,
+    /// 127 and 126 for a command that cannot be found or executed, 125 for all that is not the command's.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Cause::RankFailed { status, .. } | Cause::Requested { status, .. } => status.shell_code(),
+            Cause::NotPrepared { reason, .. } => match reason.kind {
+                PrepareFailureKind::CommandNotFound => 127,
+                PrepareFailureKind::CommandNotExecutable => 126,
+                PrepareFailureKind::PortTaken(_) | PrepareFailureKind::Node => 125,
+            },
+            Cause::StartTimeout { .. }
+            | Cause::NodeLost { .. }
+            | Cause::NodeRestarted { .. }
+            | Cause::ShimLost { .. }
+            | Cause::LeaseLapsed { .. }
+            | Cause::PodLost { .. } => 125,
+        }
+    }
 }
 
 impl fmt::Display for Cause {
@@ -149,6 +190,11 @@ impl fmt::Display for Cause {
                 write!(f, "not ready before the start deadline: ranks {}{more} ({phase})", ranks.join(", "))
             }
             Cause::NodeLost { node } => write!(f, "node {node} is lost"),
+            Cause::NodeRestarted { node } => write!(f, "node {node} restarted, its ranks are gone"),
+            Cause::LeaseLapsed { node } => {
+                write!(f, "the pod on node {node} ended itself: its lease lapsed without a coordinator")
+            }
+            Cause::PodLost { node } => write!(f, "the pod on node {node} is gone, and its ranks with it"),
             Cause::ShimLost { node } => write!(f, "the shim on node {node} died, its ranks with it"),
             Cause::Requested { by, .. } => write!(f, "stopped by {by}"),
         }

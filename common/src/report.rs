@@ -67,6 +67,10 @@ pub struct PodStatus {
     pub job: JobId,
     pub generation: Generation,
     pub phase: PodPhase,
+    /// Why it could not be prepared; the phase then stays Preparing until it is stopped.
+    pub not_prepared: Option<PrepareFailure>,
+    /// Its processes are frozen.
+    pub suspended: bool,
     /// Ranks of this generation that have ended, in the order they ended.
     pub exits: Vec<RankExit>,
     /// Set once the phase is Ended.

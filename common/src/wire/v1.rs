@@ -102,6 +102,8 @@ pub struct PodStatus {
     pub job: String,
     pub generation: u32,
     pub phase: PodPhase,
+    pub not_prepared: Option<PrepareFailure>,
+    pub suspended: bool,
     pub exits: Vec<RankExit>,
     pub end: Option<PodEnd>,
     pub pids: Vec<u32>,

@@ -28,7 +28,7 @@ struct Framed {
 
 impl Framed {
     async fn open(connection: &Connection, kind: StreamKind, version: u16) -> Result<Framed, Error> {
-        let (mut send, recv) = connection.open_bi().await?;
+        let (send, recv) = connection.open_bi().await?;
         if kind == StreamKind::Control {
             // Fails only on a closed stream, which the next write reports.
             let _ = send.set_priority(CONTROL_PRIORITY);

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::process::Child;
 
 use phalanx_common::id::JobId;
 use phalanx_common::wire::codec;
 use phalanx_worker_core::shim::{ShimHello, ShimOrder, ShimReport, VERSION};
+use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -21,8 +23,11 @@ const ORDERS_QUEUED: usize = 64;
 /// What a shim said, or that its socket closed.
 #[derive(Debug)]
 pub(super) enum FromShim {
+    /// Its Hello.
+    Up,
     Report(ShimReport),
-    Lost,
+    /// It died, or talk with it broke.
+    Lost { why: String },
 }
 
 /// Why talk with a shim ended; its pod is treated as lost, whatever it was.
@@ -32,8 +37,10 @@ enum Error {
     Socket(#[from] io::Error),
     #[error("a frame is broken")]
     Frame(#[from] codec::Error),
-    #[error("the shim speaks version {0}")]
+    #[error("the shim speaks version {0} of the protocol")]
     Version(u16),
+    #[error("the socket was closed")]
+    Closed,
 }
 
 /// All live shims of this worker.
@@ -56,7 +63,7 @@ impl Shims {
         let (read, write) = UnixStream::from_std(shim.socket)?.into_split();
         let (orders, queue) = mpsc::channel(ORDERS_QUEUED);
         self.tasks.spawn(write_orders(write, queue));
-        self.tasks.spawn(read_reports(job.clone(), read, self.said.clone()));
+        self.tasks.spawn(read_reports(job.clone(), read, shim.child, self.said.clone()));
         self.orders.insert(job, orders);
         Ok(())
     }
@@ -93,11 +100,25 @@ async fn write_orders(mut socket: OwnedWriteHalf, mut orders: mpsc::Receiver<Shi
     }
 }
 
-async fn read_reports(job: JobId, mut socket: OwnedReadHalf, said: mpsc::Sender<(JobId, FromShim)>) {
-    if let Err(error) = forward(&job, &mut socket, &said).await {
-        tracing::warn!(%job, error = &error as &dyn std::error::Error, "reading from a shim ended");
-    }
-    let _ = said.send((job, FromShim::Lost)).await;
+/// Forwards what a shim says; at the end waits for the process, so that no zombie stays.
+async fn read_reports(
+    job: JobId,
+    mut socket: OwnedReadHalf,
+    mut child: Child,
+    said: mpsc::Sender<(JobId, FromShim)>,
+) {
+    let ended = forward(&job, &mut socket, &said).await;
+    drop(socket);
+    let waiting = tokio::task::spawn_blocking(move || child.wait());
+    let why = match ended {
+        // Our half of the socket is closed on this news, and the shim ends its pod then.
+        Err(error) => error.to_string(),
+        Ok(()) => match waiting.await {
+            Ok(Ok(status)) => status.to_string(),
+            _ => "it is gone".to_owned(),
+        },
+    };
+    let _ = said.send((job, FromShim::Lost { why })).await;
 }
 
 async fn forward(
@@ -106,23 +127,28 @@ async fn forward(
     said: &mpsc::Sender<(JobId, FromShim)>,
 ) -> Result<(), Error> {
     let mut received = Vec::new();
-    let mut greeted = false;
+    let hello: ShimHello = next(socket, &mut received).await?;
+    if hello.version != VERSION {
+        return Err(Error::Version(hello.version));
+    }
+    let mut news = FromShim::Up;
+    while said.send((job.clone(), news)).await.is_ok() {
+        news = match next(socket, &mut received).await {
+            Ok(report) => FromShim::Report(report),
+            Err(Error::Closed) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+    }
+    Ok(())
+}
+
+async fn next<T: DeserializeOwned>(socket: &mut OwnedReadHalf, received: &mut Vec<u8>) -> Result<T, Error> {
     loop {
-        if !greeted {
-            if let Some(hello) = codec::take::<ShimHello>(&mut received)? {
-                if hello.version != VERSION {
-                    return Err(Error::Version(hello.version));
-                }
-                greeted = true;
-            }
+        if let Some(message) = codec::take(received)? {
+            return Ok(message);
         }
-        while greeted && let Some(report) = codec::take::<ShimReport>(&mut received)? {
-            if said.send((job.clone(), FromShim::Report(report))).await.is_err() {
-                return Ok(());
-            }
-        }
-        if socket.read_buf(&mut received).await? == 0 {
-            return Ok(());
+        if socket.read_buf(received).await? == 0 {
+            return Err(Error::Closed);
         }
     }
 }

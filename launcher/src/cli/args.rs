@@ -114,6 +114,12 @@ pub(crate) struct JobArgs {
     /// Directory of the log files: DIR/<job>/<generation>/<rank>/{stdout,stderr}.log.
     #[arg(long, value_name = "DIR", env = "PHALANX_LOG_DIR")]
     pub(crate) log_dir: Option<String>,
+    /// Rotate a log file at this size, for example 256Mi.
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) max_file_size: Option<String>,
+    /// Rotated log files to keep beside the current one, for each stream of each rank.
+    #[arg(long, value_name = "N")]
+    pub(crate) keep_files: Option<String>,
     /// The program that every rank runs, with its arguments.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,

@@ -75,6 +75,11 @@ pub enum EventKind {
         node: NodeId,
         exit: RankExit,
     },
+    /// The user asked for the job's end; it does not restart any more.
+    StopRequested {
+        by: String,
+        force: bool,
+    },
     GangStopping {
         cause: Cause,
         grace_ms: u64,

@@ -1,1 +1,36 @@
-//! See DESIGN section 2.
+//! The deciding half of the coordinator, without a runtime.
+//!
+//! [`Coordinator`] is one state machine: inputs and time go in, commands, events and deadlines come out.
+//!
+//! ```text
+//! handle(now, Input) ---> reports, reconcile, stop, queue ---> commands: Persist(Record), Send{node, Order}
+//! handle_timeout(now) -->   (decide)                      ---> events, for people
+//!                               |
+//!                               v
+//!                       Durable::apply(&Record) <--- replay of stored records
+//! ```
+//!
+//! What must survive a restart is in [`Durable`] and changes by records alone. What can be learnt anew
+//! from the nodes (connections, phases of pods, deadlines) is in [`Gang`](gang::Gang) and
+//! [`Nodes`](nodes::Nodes), and is rebuilt from the Hello of every worker.
+
+mod coordinator;
+mod durable;
+mod ending;
+pub mod gang;
+mod input;
+mod ledger;
+pub mod nodes;
+pub mod placement;
+mod queue;
+mod reconcile;
+pub mod records;
+mod reports;
+pub mod restart;
+mod timers;
+
+pub use coordinator::{Coordinator, JobView};
+pub use durable::{Durable, Evidence, GenerationState, Job, JobState, PodPlace, StopRequest};
+pub use input::{Command, Config, Input, Why};
+pub use ledger::Ledger;
+pub use records::Record;

@@ -1,3 +1,15 @@
-//! The deciding half of the worker: pods and ranks as state machines, without a runtime.
+//! The deciding half of the worker: its pods as state machines, without a runtime.
+//!
+//! [`Worker`] takes orders of the coordinator and reports of shims and returns commands. It has no
+//! deadlines of its own: grace periods and leases are the shim's, which may outlive the worker.
 
+pub mod env;
+mod input;
+mod plan;
+mod pod;
 pub mod shim;
+mod worker;
+
+pub use input::{Command, Config, Facts, Input};
+pub use plan::shim_plan;
+pub use worker::Worker;

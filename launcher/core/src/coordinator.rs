@@ -1,0 +1,232 @@
+//! The coordinator: one state machine, and who does what with an input.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use phalanx_common::event::{Event, EventKind};
+use phalanx_common::id::{Epoch, Generation, JobId, NodeId};
+use phalanx_common::order::{Order, OrderKind};
+use phalanx_common::time::Timestamp;
+
+use crate::durable::{Durable, Job};
+use crate::gang::{Gang, GangPhase};
+use crate::input::{Command, Config, Input, Why};
+use crate::nodes::Nodes;
+use crate::records::Record;
+use crate::timers::{Timers, shifted};
+
+/// The deciding half of a coordinator: nodes, ledger, queue and gangs. See the crate's page.
+#[derive(Debug)]
+pub struct Coordinator {
+    pub(crate) config: Config,
+    pub(crate) now: Timestamp,
+    pub(crate) durable: Durable,
+    pub(crate) nodes: Nodes,
+    /// Live generations, of jobs that are Active.
+    pub(crate) gangs: BTreeMap<JobId, Gang>,
+    pub(crate) timers: Timers,
+    /// Something changed that may let a queued job begin.
+    pub(crate) queue_moved: bool,
+    /// Why each queued job does not fit, as told last.
+    pub(crate) queued_why: BTreeMap<JobId, String>,
+    commands: VecDeque<Command>,
+    events: VecDeque<Event>,
+}
+
+/// A job as others may see it.
+#[derive(Clone, Copy, Debug)]
+pub struct JobView<'a> {
+    pub id: &'a JobId,
+    pub job: &'a Job,
+    pub phase: GangPhase,
+    /// What is known of the pods of the live generation.
+    pub gang: Option<&'a Gang>,
+}
+
+impl Coordinator {
+    /// A coordinator that begins its reign `epoch` over what `records` tell. The epoch is raised above
+    /// that of the records if it is not already: two reigns never share one.
+    pub fn new(config: Config, epoch: Epoch, records: &[Record]) -> Coordinator {
+        let durable = Durable::replay(records);
+        let epoch = epoch.max(durable.epoch.next());
+        let gangs: BTreeMap<JobId, Gang> = durable
+            .jobs
+            .iter()
+            .filter_map(|(id, job)| Some((id.clone(), Gang::new(job.active()?))))
+            .collect();
+        let mut timers = Timers::default();
+        if durable.jobs.values().any(|job| !job.ended()) {
+            timers.set(Why::Recover, Timestamp::default());
+        }
+        let mut coordinator = Coordinator {
+            config,
+            now: Timestamp::default(),
+            durable,
+            nodes: Nodes::new(),
+            gangs,
+            timers,
+            queue_moved: false,
+            queued_why: BTreeMap::new(),
+            commands: VecDeque::new(),
+            events: VecDeque::new(),
+        };
+        coordinator.persist(Record::EpochStarted { epoch });
+        coordinator
+    }
+
+    /// Takes an input. Never fails: what makes no sense becomes an `Ignored` event.
+    pub fn handle(&mut self, now: Timestamp, input: Input) {
+        self.now = now;
+        if self.timers.is_set(&Why::Recover) {
+            self.timers.cancel(&Why::Recover);
+            self.recover();
+        }
+        match input {
+            Input::Submit { job, spec } => self.on_submit(job, &spec),
+            Input::Report { node, report } => self.on_report(&node, report),
+            Input::NodeDisconnected { node } => self.on_disconnected(&node),
+            Input::Stop { job, by, status, force } => self.on_stop(&job, by, status, force),
+            Input::Suspend { job } => self.on_suspend(&job),
+            Input::Resume { job } => self.on_resume(&job),
+            Input::ClockJumped { by_micros } => self.on_clock_jumped(by_micros),
+        }
+        self.run_queue();
+    }
+
+    /// Acts on every deadline that is due.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        self.now = now;
+        while let Some(why) = self.timers.pop_due(now) {
+            match why {
+                Why::Recover => self.recover(),
+                Why::Start { job } => self.on_start_deadline(&job),
+                Why::Backoff { .. } => self.queue_moved = true,
+                Why::Unreachable { node } => self.on_unreachable(&node),
+                Why::RenewLeases => self.on_renew_leases(),
+            }
+        }
+        self.run_queue();
+    }
+
+    /// The next deadline, and what it waits for.
+    pub fn poll_timeout(&self) -> Option<(Timestamp, Why)> {
+        self.timers.next().cloned()
+    }
+
+    /// The next thing to do. Persist precedes what depends on it.
+    pub fn poll_command(&mut self) -> Option<Command> {
+        self.commands.pop_front()
+    }
+
+    /// The next thing to tell people.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    pub fn epoch(&self) -> Epoch {
+        self.durable.epoch
+    }
+
+    /// What the records written so far lead to (invariant I8).
+    pub fn durable(&self) -> &Durable {
+        &self.durable
+    }
+
+    pub fn nodes(&self) -> &Nodes {
+        &self.nodes
+    }
+
+    pub fn job<'a>(&'a self, id: &'a JobId) -> Option<JobView<'a>> {
+        let job = self.durable.jobs.get(id)?;
+        let gang = self.gangs.get(id);
+        Some(JobView { id, job, phase: GangPhase::of(job, gang), gang })
+    }
+
+    /// Every job, by id.
+    pub fn jobs(&self) -> impl Iterator<Item = JobView<'_>> {
+        self.durable.jobs.keys().filter_map(|id| self.job(id))
+    }
+
+    pub(crate) fn phase(&self, job: &JobId) -> Option<GangPhase> {
+        self.job(job).map(|view| view.phase)
+    }
+
+    /// Stores a decision and makes it true. The only caller of `Durable::apply` outside of replay.
+    pub(crate) fn persist(&mut self, record: Record) {
+        self.durable.apply(&record);
+        self.commands.push_back(Command::Persist(record));
+    }
+
+    /// Sends an order if the node can be reached; if not, its next Hello brings the order again.
+    pub(crate) fn send(&mut self, node: &NodeId, kind: OrderKind) {
+        if self.reachable(node) {
+            let order = Order { epoch: self.durable.epoch, kind };
+            self.commands.push_back(Command::Send { node: node.clone(), order });
+        }
+    }
+
+    pub(crate) fn reachable(&self, node: &NodeId) -> bool {
+        self.nodes.get(node).is_some_and(crate::nodes::Node::reachable)
+    }
+
+    pub(crate) fn emit(&mut self, job: Option<&JobId>, generation: Option<Generation>, kind: EventKind) {
+        self.events.push_back(Event { at: self.now, job: job.cloned(), generation, kind });
+    }
+
+    /// An event about the generation of `job` planned last.
+    pub(crate) fn emit_for(&mut self, job: &JobId, kind: EventKind) {
+        let generation = self.durable.jobs.get(job).and_then(|job| job.generation.as_ref());
+        let number = generation.map(|generation| generation.number);
+        self.emit(Some(job), number, kind);
+    }
+
+    pub(crate) fn ignore(&mut self, job: Option<&JobId>, what: String) {
+        self.emit(job, None, EventKind::Ignored { what });
+    }
+
+    fn on_suspend(&mut self, job: &JobId) {
+        let Some(state) = self.durable.jobs.get(job).filter(|state| !state.ended() && !state.suspended)
+        else {
+            return self
+                .ignore(Some(job), format!("suspend of job {job}, which is not there to be suspended"));
+        };
+        let nodes = places(state);
+        self.persist(Record::Suspended { job: job.clone() });
+        self.timers.freeze(job, self.now);
+        self.emit_for(job, EventKind::JobSuspended);
+        for node in nodes {
+            self.send(&node, OrderKind::Suspend { job: job.clone() });
+        }
+    }
+
+    pub(crate) fn on_resume(&mut self, job: &JobId) {
+        let Some(state) = self.durable.jobs.get(job).filter(|state| !state.ended() && state.suspended) else {
+            return self.ignore(Some(job), format!("resume of job {job}, which is not suspended"));
+        };
+        let nodes = places(state);
+        self.persist(Record::Resumed { job: job.clone() });
+        self.timers.thaw(job, self.now);
+        self.emit_for(job, EventKind::JobResumed);
+        for node in nodes {
+            self.send(&node, OrderKind::Resume { job: job.clone() });
+        }
+        self.queue_moved = true;
+        self.release_if_prepared(job);
+    }
+
+    fn on_clock_jumped(&mut self, by_micros: i64) {
+        self.timers.shift(by_micros);
+        for node in self.nodes.values_mut() {
+            node.shift(by_micros);
+        }
+        for gang in self.gangs.values_mut() {
+            gang.running_since = gang.running_since.map(|since| shifted(since, by_micros));
+        }
+        self.emit(None, None, EventKind::ClockJumped { by_ms: by_micros / 1000 });
+    }
+}
+
+/// The nodes of a job's live generation.
+fn places(job: &Job) -> Vec<NodeId> {
+    let pods = job.active().map_or(&[][..], |generation| &generation.pods);
+    pods.iter().map(|place| place.node.clone()).collect()
+}

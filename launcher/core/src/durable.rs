@@ -1,0 +1,283 @@
+//! What survives the coordinator: made by records, and by records alone (invariant I8).
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use phalanx_common::event::{Cause, Outcome};
+use phalanx_common::exit::ExitStatus;
+use phalanx_common::id::{Epoch, Generation, JobId, NodeId, Rank};
+use phalanx_common::spec::JobSpec;
+use phalanx_common::time::Timestamp;
+
+use crate::ledger::Ledger;
+use crate::records::{EndedRecord, GenerationRecord, Record, StoppingRecord};
+use crate::restart::{Accounting, Charge};
+
+/// The durable state of a coordinator.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Durable {
+    /// The last reign that began.
+    pub epoch: Epoch,
+    pub jobs: BTreeMap<JobId, Job>,
+    pub ledger: Ledger,
+}
+
+/// One job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    pub spec: JobSpec,
+    pub submitted_at: Timestamp,
+    /// Place in the order of submission, from 0.
+    pub order: u64,
+    pub used: Accounting,
+    pub suspended: bool,
+    pub stop: Option<StopRequest>,
+    /// The generation planned last; over unless the state is Active.
+    pub generation: Option<GenerationState>,
+    /// Where the next generation goes only if nothing else is left.
+    pub shun: Option<NodeId>,
+    pub state: JobState,
+}
+
+/// Where a job stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobState {
+    /// Waits for nodes, or for the backoff to pass.
+    Queued {
+        not_before: Timestamp,
+    },
+    /// A generation has nodes and ports.
+    Active,
+    Ended(Outcome),
+}
+
+/// The user's wish to end a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StopRequest {
+    pub by: String,
+    pub status: ExitStatus,
+    pub force: bool,
+    pub at: Timestamp,
+}
+
+/// One attempt to run the gang.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GenerationState {
+    pub number: Generation,
+    pub planned_at: Timestamp,
+    /// In NODE_RANK order.
+    pub pods: Vec<PodPlace>,
+    pub master_addr: IpAddr,
+    pub master_port: u16,
+    /// Go may have been sent.
+    pub released: bool,
+    pub running_since: Option<Timestamp>,
+    /// Why it stops, if it does.
+    pub stopping: Option<Evidence>,
+}
+
+/// The ranks of a generation on one node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodPlace {
+    pub node: NodeId,
+    pub first_rank: Rank,
+    pub ranks: u32,
+    pub interface: Option<String>,
+}
+
+impl PodPlace {
+    /// The pod's ranks.
+    pub fn ranks(&self) -> impl Iterator<Item = Rank> + use<> {
+        (self.first_rank.0..self.first_rank.0 + self.ranks).map(Rank)
+    }
+}
+
+/// Why a generation stops, and when that arose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    pub cause: Cause,
+    pub at: Timestamp,
+    pub port_conflict: bool,
+}
+
+impl Evidence {
+    pub(crate) fn new(cause: Cause, at: Timestamp) -> Evidence {
+        Evidence { cause, at, port_conflict: false }
+    }
+
+    /// Whether this came first. Of ranks that failed in the same microsecond the lowest is named,
+    /// so the answer does not depend on which report was faster.
+    pub(crate) fn precedes(&self, other: &Evidence) -> bool {
+        match (&self.cause, &other.cause) {
+            (Cause::RankFailed { rank: mine, .. }, Cause::RankFailed { rank: theirs, .. }) => {
+                (self.at, mine) < (other.at, theirs)
+            }
+            _ => self.at < other.at,
+        }
+    }
+}
+
+impl Job {
+    /// The generation that has nodes and ports, if one has.
+    pub fn active(&self) -> Option<&GenerationState> {
+        if self.state == JobState::Active { self.generation.as_ref() } else { None }
+    }
+
+    pub fn ended(&self) -> bool {
+        matches!(self.state, JobState::Ended(_))
+    }
+}
+
+impl GenerationState {
+    pub fn place_on(&self, node: &NodeId) -> Option<&PodPlace> {
+        self.pods.iter().find(|pod| pod.node == *node)
+    }
+}
+
+impl Durable {
+    /// The state these records lead to.
+    pub fn replay<'a>(records: impl IntoIterator<Item = &'a Record>) -> Durable {
+        let mut durable = Durable::default();
+        for record in records {
+            durable.apply(record);
+        }
+        durable
+    }
+
+    /// The one way in which durable state changes. Decides nothing; a record about a job or generation that
+    /// does not exist changes nothing.
+    pub fn apply(&mut self, record: &Record) {
+        match record {
+            Record::EpochStarted { epoch } => self.epoch = *epoch,
+            Record::JobSubmitted { job, at, spec } => {
+                let order = self.jobs.len() as u64;
+                let state = JobState::Queued { not_before: *at };
+                let new = Job {
+                    spec: spec.as_ref().into(),
+                    submitted_at: *at,
+                    order,
+                    used: Accounting::default(),
+                    suspended: false,
+                    stop: None,
+                    generation: None,
+                    shun: None,
+                    state,
+                };
+                self.jobs.entry(job.clone()).or_insert(new);
+            }
+            Record::GenerationPlanned(record) => self.apply_planned(record),
+            Record::Released { job, generation, .. } => {
+                self.on_generation(job, *generation, |state| state.released = true);
+            }
+            Record::Running { job, generation, at } => {
+                self.on_generation(job, *generation, |state| state.running_since = Some(*at));
+            }
+            Record::Stopping(record) => self.apply_stopping(record),
+            Record::StopRequested { job, at, by, status, force } => {
+                let Some(job) = self.jobs.get_mut(job) else { return };
+                let first = job.stop.take();
+                let request = StopRequest { by: by.clone(), status: *status, force: *force, at: *at };
+                // The first wish names the job's end; a later one can only hasten it.
+                let request =
+                    first.map_or(request, |first| StopRequest { force: first.force || *force, ..first });
+                let requested = Cause::Requested { by: request.by.clone(), status: request.status };
+                let at = request.at;
+                job.stop = Some(request);
+                if let (JobState::Active, Some(state)) = (&job.state, &mut job.generation) {
+                    state.stopping.get_or_insert_with(|| Evidence::new(requested, at));
+                }
+            }
+            Record::Suspended { job } => self.set_suspended(job, true),
+            Record::Resumed { job } => self.set_suspended(job, false),
+            Record::GenerationEnded(record) => self.apply_ended(record),
+            Record::JobEnded { job, outcome, .. } => {
+                self.free_generation(job);
+                if let Some(job) = self.jobs.get_mut(job) {
+                    job.state = JobState::Ended(outcome.into());
+                    job.suspended = false;
+                }
+            }
+        }
+    }
+
+    fn on_generation(
+        &mut self,
+        job: &JobId,
+        generation: Generation,
+        change: impl FnOnce(&mut GenerationState),
+    ) {
+        let state = self.jobs.get_mut(job).and_then(|job| job.generation.as_mut());
+        if let Some(state) = state.filter(|state| state.number == generation) {
+            change(state);
+        }
+    }
+
+    fn set_suspended(&mut self, job: &JobId, suspended: bool) {
+        if let Some(job) = self.jobs.get_mut(job) {
+            job.suspended = suspended;
+        }
+    }
+
+    fn apply_planned(&mut self, record: &GenerationRecord) {
+        let Some(job) = self.jobs.get_mut(&record.job) else { return };
+        let pods: Vec<PodPlace> = record
+            .pods
+            .iter()
+            .map(|pod| PodPlace {
+                node: pod.node.clone(),
+                first_rank: pod.first_rank,
+                ranks: pod.ranks,
+                interface: pod.interface.clone(),
+            })
+            .collect();
+        for pod in &pods {
+            self.ledger.add_ranks(&pod.node, pod.ranks);
+        }
+        if let Some(first) = pods.first() {
+            self.ledger.give_port(&first.node, record.master_port, &record.job, record.generation);
+        }
+        job.state = JobState::Active;
+        job.generation = Some(GenerationState {
+            number: record.generation,
+            planned_at: record.at,
+            pods,
+            master_addr: record.master_addr,
+            master_port: record.master_port,
+            released: false,
+            running_since: None,
+            stopping: None,
+        });
+    }
+
+    fn apply_stopping(&mut self, record: &StoppingRecord) {
+        let evidence =
+            Evidence { cause: (&record.cause).into(), at: record.at, port_conflict: record.port_conflict };
+        self.on_generation(&record.job, record.generation, |state| state.stopping = Some(evidence));
+    }
+
+    fn apply_ended(&mut self, record: &EndedRecord) {
+        self.free_generation(&record.job);
+        let Some(job) = self.jobs.get_mut(&record.job) else { return };
+        match record.charge {
+            Charge::Budget => {
+                job.used.restarts += 1;
+                job.used.backoff_step = if record.fresh { 1 } else { job.used.backoff_step + 1 };
+            }
+            Charge::PortConflict => job.used.port_conflicts += 1,
+            Charge::PortRetry => job.used.port_retries += 1,
+        }
+        job.shun = record.shun.clone();
+        job.state = JobState::Queued { not_before: record.at + record.delay };
+    }
+
+    /// Gives back what the active generation of `job` holds.
+    fn free_generation(&mut self, job: &JobId) {
+        let Some(active) = self.jobs.get(job).and_then(Job::active) else { return };
+        for pod in &active.pods {
+            self.ledger.remove_ranks(&pod.node, pod.ranks);
+        }
+        if let Some(first) = active.pods.first() {
+            self.ledger.take_back_port(&first.node, active.master_port);
+        }
+    }
+}

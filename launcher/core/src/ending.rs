@@ -1,0 +1,226 @@
+//! How a generation stops, what comes after it, and how a job ends.
+
+use std::time::Duration;
+
+use phalanx_common::event::{Cause, EventKind, Outcome};
+use phalanx_common::exit::ExitStatus;
+use phalanx_common::id::{JobId, NodeId, Rank};
+use phalanx_common::order::OrderKind;
+use phalanx_common::report::PrepareFailureKind;
+
+use crate::coordinator::Coordinator;
+use crate::durable::{Evidence, Job, JobState};
+use crate::gang::{GangPhase, PodView};
+use crate::input::Why;
+use crate::records::{EndedRecord, Record, StoppingRecord};
+use crate::restart::{self, Verdict};
+
+impl Coordinator {
+    pub(crate) fn on_stop(&mut self, job: &JobId, by: String, status: ExitStatus, force: bool) {
+        let Some(state) = self.durable.jobs.get(job).filter(|state| !state.ended()) else {
+            return self.ignore(Some(job), format!("stop of job {job}, which is not there to be stopped"));
+        };
+        if state.stop.as_ref().is_some_and(|stop| stop.force || !force) {
+            return self.ignore(Some(job), format!("job {job} is being stopped already"));
+        }
+        if state.suspended {
+            // A frozen process does not hear SIGTERM.
+            self.on_resume(job);
+        }
+        let phase = self.phase(job);
+        self.emit_for(job, EventKind::StopRequested { by: by.clone(), force });
+        if phase == Some(GangPhase::Finishing) {
+            // Every rank ended with 0 before the wish came: only what they left behind is hurried.
+            let grace = if force { Duration::ZERO } else { self.grace(job) };
+            self.stop_pods(job, grace);
+        } else {
+            let requested = Cause::Requested { by: by.clone(), status };
+            self.persist(Record::StopRequested { job: job.clone(), at: self.now, by, status, force });
+            if phase == Some(GangPhase::Queued) {
+                let exit_code = requested.exit_code();
+                return self.end_job(job, Outcome::Stopped { first_cause: requested, exit_code });
+            }
+            let grace = self.grace(job);
+            if phase != Some(GangPhase::Stopping) {
+                self.begin_stopping(job, requested, grace);
+            } else if force {
+                self.stop_pods(job, grace);
+            }
+        }
+        if force {
+            self.abandon_unreachable(job);
+        }
+        self.conclude_if_over(job);
+    }
+
+    /// Takes evidence of a failure: the first stops the generation, an earlier one renames the cause.
+    pub(crate) fn fail(&mut self, job: &JobId, evidence: Evidence) {
+        let Some(active) = self.durable.jobs.get(job).and_then(Job::active) else { return };
+        let generation = active.number;
+        let first = active.stopping.is_none();
+        let cause = evidence.cause.clone();
+        if active.stopping.as_ref().is_none_or(|known| evidence.precedes(known)) {
+            self.persist(Record::Stopping(Box::new(StoppingRecord {
+                job: job.clone(),
+                generation,
+                cause: (&evidence.cause).into(),
+                at: evidence.at,
+                port_conflict: evidence.port_conflict,
+            })));
+            if first {
+                let grace = self.grace(job);
+                self.begin_stopping(job, cause, grace);
+            } else {
+                self.emit_for(job, EventKind::CauseRevised { cause });
+            }
+        }
+        self.conclude_if_over(job);
+    }
+
+    fn begin_stopping(&mut self, job: &JobId, cause: Cause, grace: Duration) {
+        self.timers.cancel(&Why::Start { job: job.clone() });
+        let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+        self.emit_for(job, EventKind::GangStopping { cause, grace_ms });
+        self.stop_pods(job, grace);
+    }
+
+    /// How long the ranks of a stopping generation have; none if nothing of it has run.
+    pub(crate) fn grace(&self, job: &JobId) -> Duration {
+        let Some(state) = self.durable.jobs.get(job) else { return Duration::ZERO };
+        let forced = state.stop.as_ref().is_some_and(|stop| stop.force);
+        let held = state.active().is_none_or(|active| !active.released);
+        if forced || held { Duration::ZERO } else { state.spec.termination_grace }
+    }
+
+    fn stop_pods(&mut self, job: &JobId, grace: Duration) {
+        let Some(generation) = self.durable.jobs.get(job).and_then(Job::active).map(|active| active.number)
+        else {
+            return;
+        };
+        for node in self.pods_left(job) {
+            self.send(&node, OrderKind::Stop { job: job.clone(), generation, grace });
+        }
+    }
+
+    /// Nodes whose pod of the live generation is not over.
+    fn pods_left(&self, job: &JobId) -> Vec<NodeId> {
+        let Some(gang) = self.gangs.get(job) else { return Vec::new() };
+        gang.pods.iter().filter(|(_, pod)| !pod.over()).map(|(node, _)| node.clone()).collect()
+    }
+
+    fn abandon_unreachable(&mut self, job: &JobId) {
+        for node in self.pods_left(job) {
+            if !self.reachable(&node) {
+                self.abandon(job, &node);
+            }
+        }
+    }
+
+    /// Gives a pod up: its node cannot be reached, it ends by its lease.
+    pub(crate) fn abandon(&mut self, job: &JobId, node: &NodeId) {
+        if let Some(pod) = self.gangs.get_mut(job).and_then(|gang| gang.pods.get_mut(node)) {
+            pod.view = PodView::Abandoned;
+            self.emit_for(job, EventKind::PodAbandoned { node: node.clone() });
+        }
+    }
+
+    pub(crate) fn on_start_deadline(&mut self, job: &JobId) {
+        let Some((missing, phase)) = self.culprits(job) else { return };
+        self.fail(job, Evidence::new(Cause::StartTimeout { missing, phase }, self.now));
+    }
+
+    /// The ranks that kept the gang from Running, and what they had not done.
+    fn culprits(&self, job: &JobId) -> Option<(Vec<Rank>, String)> {
+        let active = self.durable.jobs.get(job)?.active()?;
+        let gang = self.gangs.get(job)?;
+        let ranks_where = |is_culprit: &dyn Fn(&NodeId, PodView) -> bool| -> Vec<Rank> {
+            let culprits = active.pods.iter().filter(|place| {
+                gang.pods.get(&place.node).is_some_and(|pod| is_culprit(&place.node, pod.view))
+            });
+            culprits.flat_map(|place| place.ranks()).collect()
+        };
+        if active.released {
+            let missing = ranks_where(&|_, view| view < PodView::Started);
+            return Some((missing, "released, not started".to_owned()));
+        }
+        let missing = ranks_where(&|_, view| view < PodView::Prepared);
+        if missing.is_empty() {
+            let missing = ranks_where(&|node, _| !self.reachable(node));
+            return Some((missing, "prepared, but their nodes are unreachable".to_owned()));
+        }
+        Some((missing, "not prepared".to_owned()))
+    }
+
+    /// When nothing is left of the generation: another one, or the end of the job.
+    pub(crate) fn conclude_if_over(&mut self, job: &JobId) {
+        let Some(gang) = self.gangs.get(job).filter(|gang| gang.over()) else { return };
+        let ran = gang.running_since.map_or(Duration::ZERO, |since| self.now.since(since));
+        let Some(state) = self.durable.jobs.get(job) else { return };
+        let Some(active) = state.active() else { return };
+        let Some(Evidence { cause, port_conflict, .. }) = active.stopping.clone() else {
+            return self.end_job(job, Outcome::Succeeded);
+        };
+        let generation = active.number;
+        let verdict = match &state.stop {
+            Some(_) => Verdict::Fail,
+            None => restart::decide(state.spec.max_restarts, &state.used, &cause, port_conflict, ran),
+        };
+        let exit_code = cause.exit_code();
+        match verdict {
+            Verdict::Restart { charge, delay, fresh } => {
+                let shun = match &cause {
+                    Cause::NotPrepared { node, reason } if reason.kind == PrepareFailureKind::Node => {
+                        Some(node.clone())
+                    }
+                    _ => None,
+                };
+                let job_id = job.clone();
+                let record =
+                    EndedRecord { job: job_id, generation, at: self.now, charge, fresh, delay, shun };
+                self.restart(job, record, cause);
+            }
+            Verdict::Fail if matches!(cause, Cause::Requested { .. }) => {
+                self.end_job(job, Outcome::Stopped { first_cause: cause, exit_code });
+            }
+            Verdict::Fail => self.end_job(job, Outcome::Failed { first_cause: cause, exit_code }),
+        }
+    }
+
+    fn restart(&mut self, job: &JobId, record: EndedRecord, cause: Cause) {
+        let (delay, free) = (record.delay, record.charge.free());
+        self.drop_generation(job);
+        self.persist(Record::GenerationEnded(Box::new(record)));
+        let Some(state) = self.durable.jobs.get(job) else { return };
+        let kind = EventKind::GangRestarting {
+            cause,
+            restart: state.used.restarts,
+            max_restarts: state.spec.max_restarts,
+            delay_ms: u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
+            free,
+        };
+        self.emit_for(job, kind);
+        self.wait_backoff(job, delay);
+    }
+
+    fn end_job(&mut self, job: &JobId, outcome: Outcome) {
+        let Some(state) = self.durable.jobs.get(job) else { return };
+        debug_assert!(!matches!(state.state, JobState::Ended(_)), "job {job} ends once");
+        let failed = outcome != Outcome::Succeeded;
+        let pods = state.generation.as_ref().map_or(&[][..], |generation| &generation.pods);
+        let nodes: Vec<NodeId> = pods.iter().map(|place| place.node.clone()).collect();
+        self.drop_generation(job);
+        self.queued_why.remove(job);
+        self.persist(Record::JobEnded { job: job.clone(), at: self.now, outcome: (&outcome).into() });
+        self.emit_for(job, EventKind::JobEnded { outcome });
+        for node in nodes {
+            self.send(&node, OrderKind::Forget { job: job.clone(), failed });
+        }
+        self.queue_moved = true;
+    }
+
+    fn drop_generation(&mut self, job: &JobId) {
+        self.gangs.remove(job);
+        self.timers.cancel(&Why::Start { job: job.clone() });
+        self.timers.cancel(&Why::Backoff { job: job.clone() });
+    }
+}

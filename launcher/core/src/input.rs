@@ -1,0 +1,97 @@
+//! What goes into the coordinator and what comes out.
+
+use std::time::Duration;
+
+use phalanx_common::defaults;
+use phalanx_common::exit::ExitStatus;
+use phalanx_common::id::{JobId, NodeId};
+use phalanx_common::order::Order;
+use phalanx_common::report::Report;
+use phalanx_common::spec::JobSpec;
+
+use crate::records::Record;
+
+/// What the shell decided once, at its start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// How long a pod may run without hearing from a coordinator; `None` in local mode, where the shim
+    /// sees the launcher's end directly. With a lease, Renew goes to every reachable node four times per lease.
+    pub lease: Option<Duration>,
+    /// A pod on a node that was unreachable for this long is given up.
+    pub unreachable: Duration,
+    /// Where in a node's port range the first port is taken. Launchers that know nothing of each other
+    /// but share a machine give different numbers, so that they seldom meet.
+    pub port_salt: u64,
+}
+
+impl Default for Config {
+    /// Local mode.
+    fn default() -> Config {
+        Config { lease: None, unreachable: defaults::UNREACHABLE, port_salt: 0 }
+    }
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// A new job; the shell chose an id that is free.
+    Submit {
+        job: JobId,
+        spec: Box<JobSpec>,
+    },
+    /// From the worker on this node. A Hello opens a connection: what the shell hands in after it
+    /// must come from the same connection, in order, until NodeDisconnected or the next Hello.
+    Report {
+        node: NodeId,
+        report: Report,
+    },
+    /// The connection is gone, with all that was not acknowledged.
+    NodeDisconnected {
+        node: NodeId,
+    },
+    /// The user wants the job to end. `force` is a second Ctrl-C: no grace, and no waiting for nodes
+    /// that cannot be reached. `status` is what the run ends with.
+    Stop {
+        job: JobId,
+        by: String,
+        status: ExitStatus,
+        force: bool,
+    },
+    /// Freeze the job: its processes stop, its deadlines do not run.
+    Suspend {
+        job: JobId,
+    },
+    Resume {
+        job: JobId,
+    },
+    /// The clock jumped by this many microseconds; the `now` of this input is already the new time.
+    ClockJumped {
+        by_micros: i64,
+    },
+}
+
+/// What the shell does, in order: nothing that follows a Persist happens before the record is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    Persist(Record),
+    /// Dropped if the node is not connected any more: its next Hello brings the order again.
+    Send {
+        node: NodeId,
+        order: Order,
+    },
+}
+
+/// What a deadline waits for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Why {
+    /// Due at once: the deadlines of what the records tell begin with the first known time.
+    Recover,
+    /// Every rank of the job's generation to be ready.
+    Start { job: JobId },
+    /// The delay before the next generation.
+    Backoff { job: JobId },
+    /// The node to be heard again before its pods are given up.
+    Unreachable { node: NodeId },
+    /// The next Renew to every reachable node.
+    RenewLeases,
+}

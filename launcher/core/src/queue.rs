@@ -1,0 +1,198 @@
+//! Jobs that wait, and how the next generation of a job is planned.
+
+use std::time::Duration;
+
+use phalanx_common::defaults;
+use phalanx_common::event::EventKind;
+use phalanx_common::id::{Generation, JobId, NodeId, Rank};
+use phalanx_common::order::OrderKind;
+use phalanx_common::plan::{PlanBody, PodPlan};
+use phalanx_common::spec::JobSpec;
+
+use crate::coordinator::Coordinator;
+use crate::durable::{GenerationState, Job, JobState, PodPlace};
+use crate::gang::Gang;
+use crate::input::Why;
+use crate::placement::{GangRequest, NoFit, Placement, place};
+use crate::records::{GenerationRecord, PodRecord, Record};
+
+impl Coordinator {
+    pub(crate) fn on_submit(&mut self, job: JobId, spec: &JobSpec) {
+        if self.durable.jobs.contains_key(&job) {
+            return self.ignore(Some(&job), format!("job {job} was submitted before"));
+        }
+        let Some(ranks) = spec.nodes.checked_mul(spec.ranks_per_node).filter(|ranks| *ranks > 0) else {
+            return self.ignore(Some(&job), format!("job {job} has no ranks, or too many to count"));
+        };
+        if spec.command.is_empty() {
+            return self.ignore(Some(&job), format!("job {job} has no command"));
+        }
+        self.persist(Record::JobSubmitted { job: job.clone(), at: self.now, spec: Box::new(spec.into()) });
+        self.emit(Some(&job), None, EventKind::JobSubmitted { ranks });
+        self.queue_moved = true;
+    }
+
+    /// Gives nodes to the queued jobs that fit, in the order of their submission.
+    pub(crate) fn run_queue(&mut self) {
+        if !std::mem::take(&mut self.queue_moved) {
+            return;
+        }
+        let mut queued: Vec<(u64, JobId)> = self
+            .durable
+            .jobs
+            .iter()
+            .filter(|(id, job)| {
+                matches!(job.state, JobState::Queued { .. })
+                    && !job.suspended
+                    && !self.timers.is_set(&Why::Backoff { job: (*id).clone() })
+            })
+            .map(|(id, job)| (job.order, id.clone()))
+            .collect();
+        queued.sort();
+        for (_, id) in queued {
+            match self.try_place(&id) {
+                Some(Ok(placement)) => {
+                    self.queued_why.remove(&id);
+                    self.plan_generation(&id, &placement);
+                }
+                Some(Err(no_fit)) => {
+                    let why = no_fit.to_string();
+                    if self.queued_why.insert(id.clone(), why.clone()).as_ref() != Some(&why) {
+                        self.emit(Some(&id), None, EventKind::JobQueued { why });
+                    }
+                }
+                None => {}
+            }
+        }
+    }
+
+    fn try_place(&self, id: &JobId) -> Option<Result<Placement, NoFit>> {
+        let job = self.durable.jobs.get(id)?;
+        let prefer = last_nodes(job);
+        let request = GangRequest {
+            nodes: job.spec.nodes,
+            ranks_per_node: job.spec.ranks_per_node,
+            prefer,
+            shun: job.shun.clone(),
+            now: self.now,
+            port_salt: self.config.port_salt,
+        };
+        Some(place(&self.nodes, &self.durable.ledger, &request))
+    }
+
+    fn plan_generation(&mut self, id: &JobId, placement: &Placement) {
+        let Some(job) = self.durable.jobs.get(id) else { return };
+        let Some(first) = placement.nodes.first().and_then(|node| self.nodes.get(node)) else { return };
+        let Some(master_addr) = first.facts.as_ref().map(|facts| facts.address) else { return };
+        let generation = job.generation.as_ref().map_or(Generation(1), |last| last.number.next());
+        let ranks = job.spec.ranks_per_node;
+        let pods: Vec<PodRecord> = placement
+            .nodes
+            .iter()
+            .zip(0u32..)
+            .map(|(node, node_rank)| PodRecord {
+                node: node.clone(),
+                first_rank: Rank(node_rank * ranks),
+                ranks,
+                interface: self
+                    .nodes
+                    .get(node)
+                    .and_then(|node| node.facts.as_ref())
+                    .and_then(|facts| facts.interface.clone()),
+            })
+            .collect();
+        let left: Vec<NodeId> =
+            last_nodes(job).into_iter().filter(|node| !placement.nodes.contains(node)).collect();
+        let timeout = job.spec.start_timeout;
+        self.persist(Record::GenerationPlanned(Box::new(GenerationRecord {
+            job: id.clone(),
+            generation,
+            at: self.now,
+            pods,
+            master_addr,
+            master_port: placement.master_port,
+        })));
+        self.emit_for(
+            id,
+            EventKind::GangPlaced {
+                nodes: placement.nodes.clone(),
+                ranks_per_node: ranks,
+                master_port: placement.master_port,
+            },
+        );
+        if let Some(state) = self.durable.jobs.get(id).and_then(Job::active) {
+            self.gangs.insert(id.clone(), Gang::new(state));
+        }
+        self.timers.set(Why::Start { job: id.clone() }, self.now + timeout);
+        for node in &placement.nodes {
+            self.send_prepare(id, node);
+        }
+        for node in left {
+            self.send(&node, OrderKind::Forget { job: id.clone(), failed: true });
+        }
+    }
+
+    pub(crate) fn send_prepare(&mut self, id: &JobId, node: &NodeId) {
+        let Some(job) = self.durable.jobs.get(id) else { return };
+        if let Some(plan) = job.active().and_then(|state| pod_plan(id, job, state, node, self.config.lease)) {
+            self.send(node, OrderKind::Prepare(Box::new(plan)));
+        }
+    }
+
+    /// Begins the wait before the next generation; over at once if it is zero.
+    pub(crate) fn wait_backoff(&mut self, id: &JobId, delay: Duration) {
+        let delay = delay.min(defaults::BACKOFF_MAX);
+        let suspended = self.durable.jobs.get(id).is_some_and(|job| job.suspended);
+        if delay.is_zero() {
+            self.queue_moved = true;
+        } else {
+            self.timers.set_unless_frozen(Why::Backoff { job: id.clone() }, self.now, delay, suspended);
+        }
+    }
+}
+
+/// The nodes of the generation planned last.
+fn last_nodes(job: &Job) -> Vec<NodeId> {
+    let pods = job.generation.as_ref().map_or(&[][..], |generation| &generation.pods);
+    pods.iter().map(|place| place.node.clone()).collect()
+}
+
+/// The plan of the pod of `state` on `node`: what was decided, put together the same way every time.
+fn pod_plan(
+    id: &JobId,
+    job: &Job,
+    state: &GenerationState,
+    node: &NodeId,
+    lease: Option<Duration>,
+) -> Option<PodPlan> {
+    let (node_rank, place): (u32, &PodPlace) =
+        (0u32..).zip(&state.pods).find(|(_, pod)| pod.node == *node)?;
+    let spec = &job.spec;
+    Some(PodPlan {
+        job: id.clone(),
+        generation: state.number,
+        body: PlanBody {
+            name: spec.name.clone(),
+            world_size: spec.world_size(),
+            nodes: spec.nodes,
+            command: spec.command.clone(),
+            working_dir: spec.working_dir.clone(),
+            env: spec.env.clone(),
+            master_addr: state.master_addr,
+            master_port: state.master_port,
+            interface: place.interface.clone(),
+            restart_count: job.used.restarts,
+            max_restarts: spec.max_restarts,
+            termination_grace: spec.termination_grace,
+            stop_scope: spec.stop_scope,
+            keep: spec.keep,
+            log_dir: spec.output.log_dir.clone(),
+            max_file_bytes: spec.output.max_file_bytes,
+            keep_files: spec.output.keep_files,
+            lease,
+        },
+        node_rank,
+        first_rank: place.first_rank,
+        local_ranks: place.ranks,
+    })
+}

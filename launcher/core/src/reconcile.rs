@@ -1,0 +1,257 @@
+//! Nodes that come and go. A Hello is the whole truth of a node: what is missing between it and what the
+//! coordinator knew is derived, and what is due is ordered again.
+
+use std::time::Duration;
+
+use phalanx_common::event::{Cause, EventKind};
+use phalanx_common::id::{JobId, NodeId};
+use phalanx_common::order::OrderKind;
+use phalanx_common::report::{NodeReport, PodEnd, PodPhase, PodStatus};
+use phalanx_common::time::Timestamp;
+
+use crate::coordinator::Coordinator;
+use crate::durable::{Evidence, Job, JobState};
+use crate::gang::{GangPhase, PodView};
+use crate::input::Why;
+use crate::nodes::{LinkState, Node, NodeFacts};
+
+/// Renewals within one lease: three may be lost.
+const RENEWALS_PER_LEASE: u32 = 4;
+
+/// What is known of a node's absence when it speaks again.
+struct Return {
+    /// When it was heard last.
+    since: Timestamp,
+    restarted: bool,
+}
+
+impl Coordinator {
+    /// Begins the deadlines of what the records told: nodes of live generations count as unreachable
+    /// from here on, and every wait begins anew.
+    pub(crate) fn recover(&mut self) {
+        let jobs: Vec<(JobId, Job)> = self
+            .durable
+            .jobs
+            .iter()
+            .filter(|(_, job)| !job.ended())
+            .map(|(id, job)| (id.clone(), job.clone()))
+            .collect();
+        for (id, job) in jobs {
+            if let JobState::Queued { not_before } = job.state {
+                self.wait_backoff(&id, not_before.since(self.now));
+            }
+            let Some(active) = job.active() else { continue };
+            for place in &active.pods {
+                self.nodes.entry(place.node.clone()).or_insert_with(|| Node::unheard(self.now));
+                let why = Why::Unreachable { node: place.node.clone() };
+                self.timers.set(why, self.now + self.config.unreachable);
+            }
+            if active.running_since.is_none() && active.stopping.is_none() {
+                let why = Why::Start { job: id };
+                self.timers.set_unless_frozen(why, self.now, job.spec.start_timeout, job.suspended);
+            }
+        }
+    }
+
+    pub(crate) fn on_hello(&mut self, report: &NodeReport) {
+        let id = &report.node;
+        let back = self.note_return(report);
+        self.timers.cancel(&Why::Unreachable { node: id.clone() });
+        if self.config.lease.is_some() {
+            if self.timers.is_set(&Why::RenewLeases) {
+                self.send(id, OrderKind::Renew);
+            } else {
+                self.on_renew_leases();
+            }
+        }
+        for status in &report.pods {
+            if self.is_live(&status.job, status.generation) && self.keeps_shim(&status.job, id) {
+                self.reconcile_pod(id, status);
+            } else {
+                self.reconcile_stray(id, status);
+            }
+        }
+        for job in self.gangs_on(id) {
+            let told =
+                report.pods.iter().any(|status| status.job == job && self.is_live(&job, status.generation));
+            if !told {
+                self.reconcile_missing(id, &job, &back);
+            }
+        }
+        self.queue_moved = true;
+    }
+
+    fn note_return(&mut self, report: &NodeReport) -> Return {
+        let id = &report.node;
+        let node = self.nodes.entry(id.clone()).or_insert_with(|| Node::unheard(self.now));
+        let before = node.facts.replace(NodeFacts::of(report));
+        let since = match std::mem::replace(&mut node.link, LinkState::Reachable) {
+            LinkState::Unreachable { since } => since,
+            LinkState::Reachable => self.now,
+        };
+        let joined = EventKind::NodeJoined {
+            node: id.clone(),
+            host_name: report.host_name.clone(),
+            cores: report.cores,
+        };
+        let restarted = before.as_ref().is_some_and(|before| before.incarnation != report.incarnation);
+        let kind = match before {
+            None => joined,
+            Some(_) if restarted => EventKind::NodeRestarted { node: id.clone() },
+            Some(_) => EventKind::NodeReachable { node: id.clone() },
+        };
+        self.emit(None, None, kind);
+        Return { since, restarted }
+    }
+
+    /// A pod of a live generation: what it did while nobody listened, then what it should do.
+    fn reconcile_pod(&mut self, node: &NodeId, status: &PodStatus) {
+        let (job, generation) = (&status.job, status.generation);
+        if let Some(pod) = self.gangs.get_mut(job).and_then(|gang| gang.pods.get_mut(node))
+            && pod.view == PodView::Abandoned
+        {
+            // It was given up too early; while the generation lasts, it counts again.
+            pod.view = PodView::Preparing;
+        }
+        if let Some(reason) = &status.not_prepared {
+            self.on_not_prepared(node, job, generation, reason.clone());
+        }
+        if status.phase >= PodPhase::Prepared && status.not_prepared.is_none() {
+            self.on_prepared(node, job, generation);
+        }
+        if !status.pids.is_empty() {
+            self.on_started(node, job, generation, status.pids.clone());
+        }
+        for exit in &status.exits {
+            self.on_exited(node, job, generation, exit.clone());
+        }
+        if status.phase == PodPhase::Ended {
+            let end = status.end.clone().unwrap_or_default();
+            self.on_pod_ended(node, job, generation, end);
+        }
+        self.order_what_is_due(node, status);
+    }
+
+    fn order_what_is_due(&mut self, node: &NodeId, status: &PodStatus) {
+        let (job, generation) = (status.job.clone(), status.generation);
+        if !self.is_live(&job, generation) || status.phase == PodPhase::Ended {
+            return;
+        }
+        let suspended = self.durable.jobs.get(&job).is_some_and(|job| job.suspended);
+        match (suspended, status.suspended) {
+            (true, false) => self.send(node, OrderKind::Suspend { job: job.clone() }),
+            (false, true) => self.send(node, OrderKind::Resume { job: job.clone() }),
+            _ => {}
+        }
+        let released =
+            self.durable.jobs.get(&job).and_then(Job::active).is_some_and(|active| active.released);
+        if self.phase(&job) == Some(GangPhase::Stopping) {
+            let grace = self.grace(&job);
+            self.send(node, OrderKind::Stop { job, generation, grace });
+        } else if released && status.phase == PodPhase::Prepared {
+            self.send(node, OrderKind::Go { job, generation });
+        }
+    }
+
+    /// A pod that should not be there: of an older generation, an ended job or an unknown one.
+    fn reconcile_stray(&mut self, node: &NodeId, status: &PodStatus) {
+        let (job, generation) = (status.job.clone(), status.generation);
+        if status.phase != PodPhase::Ended {
+            self.send(node, OrderKind::Stop { job, generation, grace: Duration::ZERO });
+        } else if !self.keeps_shim(&job, node) {
+            self.send(node, OrderKind::Forget { job, failed: true });
+        }
+    }
+
+    /// A pod that should be there and is not.
+    fn reconcile_missing(&mut self, node: &NodeId, job: &JobId, back: &Return) {
+        let Some(active) = self.durable.jobs.get(job).and_then(Job::active) else { return };
+        let (generation, released) = (active.number, active.released);
+        let Some(pod) = self.gangs.get_mut(job).and_then(|gang| gang.pods.get_mut(node)) else { return };
+        if pod.over() {
+            return;
+        }
+        if !released && self.phase(job) == Some(GangPhase::Preparing) {
+            // Prepare was lost with the connection, or what it made with the worker; nothing has run.
+            if let Some(pod) = self.gangs.get_mut(job).and_then(|gang| gang.pods.get_mut(node)) {
+                pod.view = PodView::Preparing;
+            }
+            return self.send_prepare(job, node);
+        }
+        if self.phase(job) == Some(GangPhase::Stopping) {
+            return self.on_pod_ended(node, job, generation, PodEnd::default());
+        }
+        let finished = pod_finished(self, job, node);
+        if let Some(pod) = self.gangs.get_mut(job).and_then(|gang| gang.pods.get_mut(node)) {
+            pod.view = PodView::Ended;
+        }
+        self.emit_for(job, EventKind::PodEnded { node: node.clone(), end: PodEnd::default() });
+        if finished {
+            return self.conclude_if_over(job);
+        }
+        let node = node.clone();
+        let cause = if back.restarted { Cause::NodeRestarted { node } } else { Cause::PodLost { node } };
+        self.fail(job, Evidence::new(cause, back.since));
+    }
+
+    pub(crate) fn on_disconnected(&mut self, id: &NodeId) {
+        let Some(node) = self.nodes.get_mut(id).filter(|node| node.reachable()) else {
+            return self.ignore(None, format!("node {id} was not connected"));
+        };
+        node.link = LinkState::Unreachable { since: self.now };
+        self.emit(None, None, EventKind::NodeUnreachable { node: id.clone() });
+        let jobs = self.gangs_on(id);
+        if jobs.is_empty() {
+            return;
+        }
+        self.timers.set(Why::Unreachable { node: id.clone() }, self.now + self.config.unreachable);
+        for job in jobs {
+            let forced = self.durable.jobs.get(&job).and_then(|job| job.stop.as_ref());
+            if forced.is_some_and(|stop| stop.force) {
+                self.abandon(&job, id);
+                self.conclude_if_over(&job);
+            }
+        }
+    }
+
+    /// Nobody heard of the node for too long: its pods are given up.
+    pub(crate) fn on_unreachable(&mut self, id: &NodeId) {
+        let Some(LinkState::Unreachable { since }) = self.nodes.get(id).map(|node| node.link) else { return };
+        for job in self.gangs_on(id) {
+            let finished = pod_finished(self, &job, id);
+            self.abandon(&job, id);
+            if !finished && self.phase(&job) != Some(GangPhase::Stopping) {
+                self.fail(&job, Evidence::new(Cause::NodeLost { node: id.clone() }, since));
+            } else {
+                self.conclude_if_over(&job);
+            }
+        }
+    }
+
+    pub(crate) fn on_renew_leases(&mut self) {
+        let Some(lease) = self.config.lease else { return };
+        let reachable: Vec<NodeId> =
+            self.nodes.iter().filter(|(_, node)| node.reachable()).map(|(id, _)| id.clone()).collect();
+        if reachable.is_empty() {
+            return;
+        }
+        for node in &reachable {
+            self.send(node, OrderKind::Renew);
+        }
+        self.timers.set(Why::RenewLeases, self.now + lease / RENEWALS_PER_LEASE);
+    }
+
+    /// Jobs with a live pod on this node that somebody waits for.
+    fn gangs_on(&self, node: &NodeId) -> Vec<JobId> {
+        self.gangs
+            .iter()
+            .filter(|(_, gang)| gang.pods.get(node).is_some_and(|pod| !pod.over()))
+            .map(|(id, _)| id.clone())
+            .collect()
+    }
+}
+
+fn pod_finished(coordinator: &Coordinator, job: &JobId, node: &NodeId) -> bool {
+    let pod = coordinator.gangs.get(job).and_then(|gang| gang.pods.get(node));
+    pod.is_some_and(crate::gang::Pod::finished)
+}

@@ -1,0 +1,91 @@
+//! Causes and outcomes as they are stored.
+
+use phalanx_common::event::{Cause, Outcome};
+use phalanx_common::exit::ExitStatus;
+use phalanx_common::id::{NodeId, Rank};
+use phalanx_common::report::PrepareFailure;
+use serde::{Deserialize, Serialize};
+
+/// Why a gang stops, as stored; see [`Cause`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CauseRecord {
+    RankFailed { rank: Rank, node: NodeId, status: ExitStatus },
+    NotPrepared { node: NodeId, reason: PrepareFailure },
+    StartTimeout { missing: Vec<Rank>, phase: String },
+    NodeLost { node: NodeId },
+    NodeRestarted { node: NodeId },
+    ShimLost { node: NodeId },
+    LeaseLapsed { node: NodeId },
+    PodLost { node: NodeId },
+    Requested { by: String, status: ExitStatus },
+}
+
+/// How a job ended, as stored; see [`Outcome`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutcomeRecord {
+    Succeeded,
+    Failed { first_cause: CauseRecord, exit_code: u8 },
+    Stopped { first_cause: CauseRecord, exit_code: u8 },
+}
+
+impl From<&Cause> for CauseRecord {
+    fn from(cause: &Cause) -> CauseRecord {
+        match cause.clone() {
+            Cause::RankFailed { rank, node, status } => CauseRecord::RankFailed { rank, node, status },
+            Cause::NotPrepared { node, reason } => CauseRecord::NotPrepared { node, reason },
+            Cause::StartTimeout { missing, phase } => CauseRecord::StartTimeout { missing, phase },
+            Cause::NodeLost { node } => CauseRecord::NodeLost { node },
+            Cause::NodeRestarted { node } => CauseRecord::NodeRestarted { node },
+            Cause::ShimLost { node } => CauseRecord::ShimLost { node },
+            Cause::LeaseLapsed { node } => CauseRecord::LeaseLapsed { node },
+            Cause::PodLost { node } => CauseRecord::PodLost { node },
+            Cause::Requested { by, status } => CauseRecord::Requested { by, status },
+        }
+    }
+}
+
+impl From<&CauseRecord> for Cause {
+    fn from(record: &CauseRecord) -> Cause {
+        match record.clone() {
+            CauseRecord::RankFailed { rank, node, status } => Cause::RankFailed { rank, node, status },
+            CauseRecord::NotPrepared { node, reason } => Cause::NotPrepared { node, reason },
+            CauseRecord::StartTimeout { missing, phase } => Cause::StartTimeout { missing, phase },
+            CauseRecord::NodeLost { node } => Cause::NodeLost { node },
+            CauseRecord::NodeRestarted { node } => Cause::NodeRestarted { node },
+            CauseRecord::ShimLost { node } => Cause::ShimLost { node },
+            CauseRecord::LeaseLapsed { node } => Cause::LeaseLapsed { node },
+            CauseRecord::PodLost { node } => Cause::PodLost { node },
+            CauseRecord::Requested { by, status } => Cause::Requested { by, status },
+        }
+    }
+}
+
+impl From<&Outcome> for OutcomeRecord {
+    fn from(outcome: &Outcome) -> OutcomeRecord {
+        match outcome {
+            Outcome::Succeeded => OutcomeRecord::Succeeded,
+            Outcome::Failed { first_cause, exit_code } => {
+                OutcomeRecord::Failed { first_cause: first_cause.into(), exit_code: *exit_code }
+            }
+            Outcome::Stopped { first_cause, exit_code } => {
+                OutcomeRecord::Stopped { first_cause: first_cause.into(), exit_code: *exit_code }
+            }
+        }
+    }
+}
+
+impl From<&OutcomeRecord> for Outcome {
+    fn from(record: &OutcomeRecord) -> Outcome {
+        match record {
+            OutcomeRecord::Succeeded => Outcome::Succeeded,
+            OutcomeRecord::Failed { first_cause, exit_code } => {
+                Outcome::Failed { first_cause: first_cause.into(), exit_code: *exit_code }
+            }
+            OutcomeRecord::Stopped { first_cause, exit_code } => {
+                Outcome::Stopped { first_cause: first_cause.into(), exit_code: *exit_code }
+            }
+        }
+    }
+}

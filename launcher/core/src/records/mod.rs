@@ -1,0 +1,230 @@
+//! Decided, durable facts. Replaying them decides nothing: every choice stands in the record itself.
+//!
+//! These are stored, so they are types of their own: a shape never changes, a new one becomes a variant at
+//! the end (golden bytes below guard it). The small enums of `phalanx_common` that appear in them
+//! (`ExitStatus`, `PrepareFailure`, `StopScope`, `Keep`, `OutputMode`) are only ever appended to.
+
+mod cause;
+mod spec;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use phalanx_common::exit::ExitStatus;
+use phalanx_common::id::{Epoch, Generation, JobId, NodeId, Rank};
+use phalanx_common::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+pub use cause::{CauseRecord, OutcomeRecord};
+pub use spec::SpecRecord;
+
+use crate::restart::Charge;
+
+/// One decided, durable fact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Record {
+    /// A reign began: every order from here on carries this epoch.
+    EpochStarted {
+        epoch: Epoch,
+    },
+    JobSubmitted {
+        job: JobId,
+        at: Timestamp,
+        spec: Box<SpecRecord>,
+    },
+    /// A generation got its nodes and ports; Prepare may be sent.
+    GenerationPlanned(Box<GenerationRecord>),
+    /// All pods are prepared; Go may be sent.
+    Released {
+        job: JobId,
+        generation: Generation,
+        at: Timestamp,
+    },
+    /// Every rank is ready.
+    Running {
+        job: JobId,
+        generation: Generation,
+        at: Timestamp,
+    },
+    /// The generation stops for this cause. A second one for the same generation is older evidence.
+    Stopping(Box<StoppingRecord>),
+    /// The user wants the job to end; a live generation that has no cause to stop yet stops for this.
+    StopRequested {
+        job: JobId,
+        at: Timestamp,
+        by: String,
+        status: ExitStatus,
+        force: bool,
+    },
+    Suspended {
+        job: JobId,
+    },
+    Resumed {
+        job: JobId,
+    },
+    /// Nothing of the generation is left, and another follows.
+    GenerationEnded(Box<EndedRecord>),
+    /// The job is over, and its last generation with it.
+    JobEnded {
+        job: JobId,
+        at: Timestamp,
+        outcome: OutcomeRecord,
+    },
+}
+
+/// Where a generation runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GenerationRecord {
+    pub job: JobId,
+    pub generation: Generation,
+    pub at: Timestamp,
+    /// In NODE_RANK order.
+    pub pods: Vec<PodRecord>,
+    pub master_addr: IpAddr,
+    pub master_port: u16,
+}
+
+/// One pod of a generation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodRecord {
+    pub node: NodeId,
+    pub first_rank: Rank,
+    pub ranks: u32,
+    pub interface: Option<String>,
+}
+
+/// Why a generation stops.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoppingRecord {
+    pub job: JobId,
+    pub generation: Generation,
+    pub cause: CauseRecord,
+    /// When the evidence arose, which may be long before it was heard.
+    pub at: Timestamp,
+    /// The evidence names a port in use.
+    pub port_conflict: bool,
+}
+
+/// What a generation's end costs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndedRecord {
+    pub job: JobId,
+    pub generation: Generation,
+    pub at: Timestamp,
+    pub charge: Charge,
+    /// It ran long enough for the backoff to begin anew.
+    pub fresh: bool,
+    pub delay: Duration,
+    /// The next generation goes here only if nothing else is left.
+    pub shun: Option<NodeId>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use phalanx_common::wire::codec;
+
+    fn bytes(record: &Record) -> String {
+        let mut out = Vec::new();
+        codec::encode(record, &mut out).unwrap();
+        out.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn spec() -> SpecRecord {
+        SpecRecord {
+            name: "j".into(),
+            nodes: 1,
+            ranks_per_node: 4,
+            command: vec!["true".into()],
+            working_dir: Some("/".into()),
+            env: [("A".to_owned(), "b".to_owned())].into(),
+            start_timeout: Duration::from_secs(600),
+            termination_grace: Duration::from_secs(30),
+            max_restarts: 1,
+            stop_scope: phalanx_common::spec::StopScope::Process,
+            keep: phalanx_common::spec::Keep::OnFailure,
+            output_mode: phalanx_common::spec::OutputMode::Files,
+            log_dir: "/l".into(),
+            max_file_bytes: 1 << 30,
+            keep_files: 3,
+        }
+    }
+
+    #[test]
+    fn stored_bytes_keep_their_meaning() {
+        let job = || JobId::from_existing("j-1");
+        let generation = Generation(2);
+        let at = Timestamp(1000);
+        let golden: Vec<(Record, &str)> = vec![
+            (Record::EpochStarted { epoch: Epoch(7) }, "020000000007"),
+            (
+                Record::JobSubmitted { job: job(), at, spec: Box::new(spec()) },
+                "2d00000001036a2d31fbe803016a010401047472756501012f0101410162fb5802001e0001010103022f6cfc0000004003",
+            ),
+            (
+                Record::GenerationPlanned(Box::new(GenerationRecord {
+                    job: job(),
+                    generation,
+                    at,
+                    pods: vec![PodRecord {
+                        node: NodeId::new("a"),
+                        first_rank: Rank(0),
+                        ranks: 4,
+                        interface: Some("lo".into()),
+                    }],
+                    master_addr: IpAddr::from([127, 0, 0, 1]),
+                    master_port: 29500,
+                })),
+                "1a00000002036a2d3102fbe803010161000401026c6f007f000001fb3c73",
+            ),
+            (Record::Released { job: job(), generation, at }, "0900000003036a2d3102fbe803"),
+            (Record::Running { job: job(), generation, at }, "0900000004036a2d3102fbe803"),
+            (
+                Record::Stopping(Box::new(StoppingRecord {
+                    job: job(),
+                    generation,
+                    cause: CauseRecord::RankFailed {
+                        rank: Rank(3),
+                        node: NodeId::new("a"),
+                        status: ExitStatus::Signal(9),
+                    },
+                    at,
+                    port_conflict: false,
+                })),
+                "1000000005036a2d3102000301610109fbe80300",
+            ),
+            (
+                Record::StopRequested {
+                    job: job(),
+                    at,
+                    by: "SIGINT".into(),
+                    status: ExitStatus::Signal(2),
+                    force: true,
+                },
+                "1200000006036a2d31fbe80306534947494e54010201",
+            ),
+            (Record::Suspended { job: job() }, "0500000007036a2d31"),
+            (Record::Resumed { job: job() }, "0500000008036a2d31"),
+            (
+                Record::GenerationEnded(Box::new(EndedRecord {
+                    job: job(),
+                    generation,
+                    at,
+                    charge: Charge::PortRetry,
+                    fresh: false,
+                    delay: Duration::from_millis(1500),
+                    shun: None,
+                })),
+                "1200000009036a2d3102fbe803020001fc0065cd1d00",
+            ),
+            (
+                Record::JobEnded { job: job(), at, outcome: OutcomeRecord::Succeeded },
+                "090000000a036a2d31fbe80300",
+            ),
+        ];
+        for (record, want) in golden {
+            assert_eq!(bytes(&record), want, "{record:?}");
+        }
+    }
+}

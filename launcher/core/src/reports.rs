@@ -1,0 +1,200 @@
+//! What the workers report about live generations.
+
+use phalanx_common::event::{Cause, EventKind};
+use phalanx_common::id::{Generation, JobId, NodeId};
+use phalanx_common::order::OrderKind;
+use phalanx_common::report::{PodEnd, PrepareFailure, PrepareFailureKind, RankExit, Report};
+
+use crate::coordinator::Coordinator;
+use crate::durable::{Evidence, Job};
+use crate::gang::{GangPhase, Pod, PodView};
+use crate::input::Why;
+use crate::records::Record;
+
+impl Coordinator {
+    pub(crate) fn on_report(&mut self, node: &NodeId, report: Report) {
+        if let Report::Hello(report) = report {
+            return if report.node == *node {
+                self.on_hello(&report);
+            } else {
+                self.ignore(None, format!("node {node} called itself {}", report.node));
+            };
+        }
+        if !self.reachable(node) {
+            return self.ignore(None, format!("node {node} reported before its Hello"));
+        }
+        match report {
+            Report::Hello(_) => {}
+            Report::Prepared { job, generation } => self.on_prepared(node, &job, generation),
+            Report::NotPrepared { job, generation, reason } => {
+                self.on_not_prepared(node, &job, generation, reason);
+            }
+            Report::Started { job, generation, pids } => self.on_started(node, &job, generation, pids),
+            Report::Exited { job, generation, exit } => self.on_exited(node, &job, generation, exit),
+            Report::PodEnded { job, generation, end } => self.on_pod_ended(node, &job, generation, end),
+            Report::Notice { job, notice } => self.emit(job.as_ref(), None, EventKind::Notice { notice }),
+        }
+    }
+
+    pub(crate) fn on_prepared(&mut self, node: &NodeId, job: &JobId, generation: Generation) {
+        let Some(pod) = self.live_pod(node, job, generation) else { return };
+        if pod.view != PodView::Preparing || pod.refused {
+            return;
+        }
+        pod.view = PodView::Prepared;
+        self.emit_for(job, EventKind::PodPrepared { node: node.clone() });
+        self.release_if_prepared(job);
+    }
+
+    pub(crate) fn on_not_prepared(
+        &mut self,
+        node: &NodeId,
+        job: &JobId,
+        generation: Generation,
+        reason: PrepareFailure,
+    ) {
+        let Some(pod) = self.live_pod(node, job, generation) else { return };
+        if pod.view != PodView::Preparing || std::mem::replace(&mut pod.refused, true) {
+            return;
+        }
+        if let PrepareFailureKind::PortTaken(port) = reason.kind
+            && let Some(state) = self.nodes.get_mut(node)
+        {
+            state.skip_port(port, self.now);
+        }
+        self.emit_for(job, EventKind::PodNotPrepared { node: node.clone(), reason: reason.clone() });
+        self.fail(job, Evidence::new(Cause::NotPrepared { node: node.clone(), reason }, self.now));
+    }
+
+    pub(crate) fn on_started(&mut self, node: &NodeId, job: &JobId, generation: Generation, pids: Vec<u32>) {
+        let Some(pod) = self.live_pod(node, job, generation) else { return };
+        if pod.view >= PodView::Started {
+            return;
+        }
+        pod.view = PodView::Started;
+        self.emit_for(job, EventKind::PodStarted { node: node.clone(), pids });
+        self.run_if_started(job);
+    }
+
+    pub(crate) fn on_exited(&mut self, node: &NodeId, job: &JobId, generation: Generation, exit: RankExit) {
+        let Some(place) =
+            self.durable.jobs.get(job).and_then(Job::active).and_then(|state| state.place_on(node)).cloned()
+        else {
+            return;
+        };
+        let Some(pod) = self.live_pod(node, job, generation) else { return };
+        if pod.view == PodView::Ended || pod.exits.contains_key(&exit.rank) {
+            return;
+        }
+        if !place.ranks().any(|rank| rank == exit.rank) {
+            let what = format!("node {node} reported the end of rank {}, which it does not have", exit.rank);
+            return self.ignore(Some(job), what);
+        }
+        pod.exits.insert(exit.rank, exit.status);
+        let evidence = (!exit.status.success() && !exit.after_stop).then(|| Evidence {
+            cause: Cause::RankFailed { rank: exit.rank, node: node.clone(), status: exit.status },
+            at: exit.at,
+            port_conflict: exit.port_conflict,
+        });
+        self.emit_for(job, EventKind::RankExited { node: node.clone(), exit });
+        match evidence {
+            Some(evidence) => self.fail(job, evidence),
+            None => self.run_if_started(job),
+        }
+    }
+
+    pub(crate) fn on_pod_ended(&mut self, node: &NodeId, job: &JobId, generation: Generation, end: PodEnd) {
+        if !self.is_live(job, generation) {
+            // The end of what an earlier generation left behind.
+            if !self.keeps_shim(job, node) {
+                self.send(node, OrderKind::Forget { job: job.clone(), failed: true });
+            }
+            return;
+        }
+        let Some(pod) = self.live_pod(node, job, generation) else { return };
+        if pod.view == PodView::Ended {
+            return;
+        }
+        pod.view = PodView::Ended;
+        let finished = pod.finished();
+        let cause = if end.shim_lost {
+            Cause::ShimLost { node: node.clone() }
+        } else if end.lease_lapsed {
+            Cause::LeaseLapsed { node: node.clone() }
+        } else {
+            Cause::PodLost { node: node.clone() }
+        };
+        self.emit_for(job, EventKind::PodEnded { node: node.clone(), end });
+        if !finished && self.phase(job) != Some(GangPhase::Stopping) {
+            self.fail(job, Evidence::new(cause, self.now));
+        } else {
+            self.conclude_if_over(job);
+        }
+    }
+
+    /// Whether a node of this job may get another generation of it: then its shim stays.
+    pub(crate) fn keeps_shim(&self, job: &JobId, node: &NodeId) -> bool {
+        self.durable.jobs.get(job).is_some_and(|job| {
+            !job.ended() && job.generation.as_ref().is_some_and(|last| last.place_on(node).is_some())
+        })
+    }
+
+    /// All pods prepared and within reach: from here on ranks may run.
+    pub(crate) fn release_if_prepared(&mut self, job: &JobId) {
+        if self.phase(job) != Some(GangPhase::Preparing) {
+            return;
+        }
+        let Some(state) = self.durable.jobs.get(job).filter(|state| !state.suspended) else { return };
+        let Some((number, gang)) = state.active().map(|active| active.number).zip(self.gangs.get(job)) else {
+            return;
+        };
+        let ready = gang.pods.iter().all(|(node, pod)| pod.view == PodView::Prepared && self.reachable(node));
+        if !ready {
+            return;
+        }
+        let nodes: Vec<NodeId> = gang.pods.keys().cloned().collect();
+        self.persist(Record::Released { job: job.clone(), generation: number, at: self.now });
+        self.emit_for(job, EventKind::GangReleased);
+        for node in nodes {
+            self.send(&node, OrderKind::Go { job: job.clone(), generation: number });
+        }
+    }
+
+    /// All ranks started: Running. All ranks done as well: the pods' ends conclude it.
+    fn run_if_started(&mut self, job: &JobId) {
+        let Some(state) = self.durable.jobs.get(job).and_then(Job::active) else { return };
+        let Some(gang) = self.gangs.get_mut(job) else { return };
+        if state.stopping.is_none() && state.released && state.running_since.is_none() && gang.started() {
+            gang.running_since = Some(self.now);
+            let generation = state.number;
+            self.timers.cancel(&Why::Start { job: job.clone() });
+            self.persist(Record::Running { job: job.clone(), generation, at: self.now });
+            self.emit_for(job, EventKind::GangRunning);
+        }
+    }
+
+    pub(crate) fn is_live(&self, job: &JobId, generation: Generation) -> bool {
+        let active = self.durable.jobs.get(job).and_then(Job::active);
+        active.is_some_and(|active| active.number == generation)
+    }
+
+    /// The pod a report is about, if it is one of a live generation. Old news are dropped silently:
+    /// they are expected after every restart.
+    fn live_pod(&mut self, node: &NodeId, job: &JobId, generation: Generation) -> Option<&mut Pod> {
+        if !self.is_live(job, generation) {
+            let last = self.durable.jobs.get(job).and_then(|job| job.generation.as_ref());
+            if last.is_none_or(|last| last.number < generation) {
+                let what = format!(
+                    "node {node} reported generation {generation} of job {job}, which was never planned"
+                );
+                self.ignore(Some(job), what);
+            }
+            return None;
+        }
+        if !self.gangs.get(job).is_some_and(|gang| gang.pods.contains_key(node)) {
+            self.ignore(Some(job), format!("node {node} reported a pod of job {job} that it does not have"));
+            return None;
+        }
+        self.gangs.get_mut(job)?.pods.get_mut(node)
+    }
+}

@@ -1,0 +1,199 @@
+//! The coordinator alone, fed by hand: what it orders, records and says, in which order.
+
+mod desk;
+
+use std::time::Duration;
+
+use desk::{Desk, exit, spec};
+use phalanx_common::event::{Cause, EventKind, Outcome};
+use phalanx_common::exit::ExitStatus;
+use phalanx_common::id::{Generation, Rank};
+use phalanx_common::order::OrderKind;
+use phalanx_common::report::{PrepareFailure, PrepareFailureKind, Report};
+use phalanx_launcher_core::gang::GangPhase;
+use phalanx_launcher_core::{Command, Config, Coordinator, Durable, Input, Record, Why};
+
+#[test]
+fn a_gang_is_released_only_when_recorded_and_runs_without_any_deadline() {
+    let mut desk = Desk::new(Config::default(), &["a", "b"]);
+    desk.submit("j", spec(2, 2));
+    desk.prepared("a", "j", 1);
+    assert!(desk.take_orders("Go").is_empty(), "one pod is not prepared yet");
+    desk.prepared("b", "j", 1);
+    let commands = desk.take_commands();
+    let released =
+        commands.iter().position(|c| matches!(c, Command::Persist(Record::Released { .. }))).unwrap();
+    let go = commands
+        .iter()
+        .position(|c| matches!(c, Command::Send { order, .. } if matches!(order.kind, OrderKind::Go { .. })));
+    assert!(released < go.unwrap());
+    desk.started("a", "j", 1);
+    desk.started("b", "j", 1);
+    assert_eq!(desk.phase("j"), GangPhase::Running);
+    assert_eq!(desk.coordinator.poll_timeout(), None, "nothing times out while a local job runs");
+    for (node, rank) in [("a", 0), ("a", 1), ("b", 2), ("b", 3)] {
+        desk.exited(node, "j", 1, exit(rank, ExitStatus::SUCCESS, desk.now.0));
+    }
+    assert_eq!(desk.phase("j"), GangPhase::Finishing);
+    desk.ended("a", "j", 1);
+    desk.ended("b", "j", 1);
+    assert_eq!(desk.outcome("j"), Some(Outcome::Succeeded));
+    assert_eq!(desk.take_orders("Forget").len(), 2);
+}
+
+#[test]
+fn the_earliest_failure_is_the_first_cause_however_late_it_is_heard() {
+    let mut desk = Desk::running(&["a", "b"], "j", spec(2, 1));
+    let at = desk.now.0;
+    desk.exited("b", "j", 1, exit(1, ExitStatus::Signal(6), at));
+    assert_eq!(desk.phase("j"), GangPhase::Stopping);
+    desk.exited("a", "j", 1, exit(0, ExitStatus::Code(3), at - 500));
+    let revised = desk.events.iter().any(|event| matches!(event.kind, EventKind::CauseRevised { .. }));
+    assert!(revised, "older evidence renames the cause");
+    desk.ended("a", "j", 1);
+    desk.ended("b", "j", 1);
+    let Some(Outcome::Failed { first_cause: Cause::RankFailed { rank, .. }, exit_code }) = desk.outcome("j")
+    else {
+        panic!("{:?}", desk.outcome("j"));
+    };
+    assert_eq!((rank, exit_code), (Rank(0), 3));
+}
+
+#[test]
+fn a_failure_after_the_users_stop_is_not_the_cause_and_one_before_it_is() {
+    for (offset, want) in [(-1i64, 9u8), (1, 130)] {
+        let mut desk = Desk::running(&["a"], "j", spec(1, 1));
+        desk.stop("j", false);
+        let at = desk.now.0.saturating_add_signed(offset);
+        desk.exited("a", "j", 1, exit(0, ExitStatus::Code(9), at));
+        desk.ended("a", "j", 1);
+        assert_eq!(desk.outcome("j").map(|outcome| outcome.exit_code()), Some(want), "offset {offset}");
+    }
+}
+
+#[test]
+fn a_restart_is_a_new_generation_with_a_new_port_on_the_same_nodes() {
+    let mut with_restart = spec(1, 1);
+    with_restart.max_restarts = 1;
+    let mut desk = Desk::running(&["a", "b"], "j", with_restart);
+    let first = desk.placed();
+    desk.exited("a", "j", 1, exit(0, ExitStatus::Code(1), desk.now.0));
+    desk.ended("a", "j", 1);
+    let second = desk.placed();
+    assert_eq!(first.0, second.0, "in place");
+    assert_ne!(first.1, second.1, "another port");
+    assert_eq!(
+        desk.coordinator.job(&desk::job("j")).unwrap().job.generation.as_ref().unwrap().number,
+        Generation(2)
+    );
+}
+
+#[test]
+fn a_second_stop_leaves_no_grace_and_a_stop_never_restarts() {
+    let mut with_restart = spec(1, 1);
+    with_restart.max_restarts = 5;
+    let mut desk = Desk::running(&["a"], "j", with_restart);
+    desk.stop("j", false);
+    desk.stop("j", true);
+    let graces: Vec<Duration> = desk
+        .take_orders("Stop")
+        .iter()
+        .map(|(_, kind)| if let OrderKind::Stop { grace, .. } = kind { *grace } else { panic!("{kind:?}") })
+        .collect();
+    assert_eq!(graces, [Duration::from_secs(30), Duration::ZERO]);
+    desk.exited("a", "j", 1, exit(0, ExitStatus::SUCCESS, desk.now.0 + 5));
+    desk.ended("a", "j", 1);
+    assert!(matches!(desk.outcome("j"), Some(Outcome::Stopped { exit_code: 130, .. })));
+}
+
+#[test]
+fn a_stop_before_there_are_nodes_ends_the_job_at_once() {
+    let mut desk = Desk::new(Config::default(), &[]);
+    desk.submit("j", spec(1, 1));
+    assert_eq!(desk.phase("j"), GangPhase::Queued);
+    desk.stop("j", false);
+    assert!(matches!(desk.outcome("j"), Some(Outcome::Stopped { exit_code: 130, .. })));
+}
+
+#[test]
+fn a_missing_command_fails_with_127_and_uses_no_restart() {
+    let mut with_restart = spec(1, 1);
+    with_restart.max_restarts = 5;
+    let mut desk = Desk::new(Config::default(), &["a"]);
+    desk.submit("j", with_restart);
+    let reason = PrepareFailure { kind: PrepareFailureKind::CommandNotFound, message: "no such file".into() };
+    desk.report("a", Report::NotPrepared { job: desk::job("j"), generation: Generation(1), reason });
+    desk.ended("a", "j", 1);
+    assert_eq!(desk.outcome("j").unwrap().exit_code(), 127);
+}
+
+#[test]
+fn the_start_deadline_names_the_ranks_that_are_missing() {
+    let mut desk = Desk::new(Config::default(), &["a", "b"]);
+    desk.submit("j", spec(2, 2));
+    desk.prepared("a", "j", 1);
+    let (deadline, why) = desk.coordinator.poll_timeout().unwrap();
+    assert_eq!(why, Why::Start { job: desk::job("j") });
+    desk.timeout(deadline);
+    desk.ended("a", "j", 1);
+    desk.ended("b", "j", 1);
+    let Some(Outcome::Failed { first_cause: Cause::StartTimeout { missing, phase }, exit_code: 125 }) =
+        desk.outcome("j")
+    else {
+        panic!("{:?}", desk.outcome("j"));
+    };
+    assert_eq!((missing, phase.as_str()), (vec![Rank(2), Rank(3)], "not prepared"));
+}
+
+#[test]
+fn a_suspended_job_has_no_deadline_and_its_clock_goes_on_after_resume() {
+    let mut desk = Desk::new(Config::default(), &["a"]);
+    desk.submit("j", spec(1, 1));
+    let (deadline, _) = desk.coordinator.poll_timeout().unwrap();
+    desk.input(Input::Suspend { job: desk::job("j") });
+    assert_eq!(desk.coordinator.poll_timeout(), None);
+    desk.now = deadline + Duration::from_secs(1000);
+    desk.prepared("a", "j", 1);
+    assert!(desk.take_orders("Go").is_empty(), "a frozen gang is not released");
+    desk.input(Input::Resume { job: desk::job("j") });
+    assert_eq!(desk.take_orders("Go").len(), 1);
+}
+
+#[test]
+fn a_clock_jump_moves_every_deadline_with_it() {
+    let mut desk = Desk::new(Config::default(), &["a"]);
+    desk.submit("j", spec(1, 1));
+    let (before, _) = desk.coordinator.poll_timeout().unwrap();
+    desk.now = desk.now + Duration::from_secs(7200);
+    desk.input(Input::ClockJumped { by_micros: 7_200_000_000 });
+    let (after, _) = desk.coordinator.poll_timeout().unwrap();
+    assert_eq!(after, before + Duration::from_secs(7200));
+}
+
+#[test]
+fn nonsense_is_ignored_and_said_so() {
+    let mut desk = Desk::new(Config::default(), &["a"]);
+    let before = desk.coordinator.durable().clone();
+    desk.stop("nobody", false);
+    desk.input(Input::Resume { job: desk::job("nobody") });
+    desk.prepared("a", "nobody", 1);
+    desk.prepared("stranger", "nobody", 1);
+    desk.submit("empty", spec(0, 1));
+    desk.submit("huge", spec(u32::MAX, 2));
+    let ignored = desk.events.iter().filter(|event| matches!(event.kind, EventKind::Ignored { .. })).count();
+    assert_eq!(ignored, 6);
+    assert_eq!(*desk.coordinator.durable(), before);
+}
+
+#[test]
+fn a_new_reign_over_the_same_records_knows_the_job_and_releases_what_was_prepared() {
+    let mut desk = Desk::new(Config::default(), &["a"]);
+    desk.submit("j", spec(1, 1));
+    desk.prepared("a", "j", 1);
+    assert_eq!(Durable::replay(&desk.records), *desk.coordinator.durable());
+    let first_epoch = desk.coordinator.epoch();
+    let mut desk = Desk::over(Coordinator::new(Config::default(), first_epoch, &desk.records), &desk);
+    assert!(desk.coordinator.epoch() > first_epoch, "two reigns never share an epoch");
+    desk.hello_with("a", "j", 1);
+    assert_eq!(desk.take_orders("Go").len(), 1, "released by record, so Go is due");
+}

@@ -1,0 +1,90 @@
+//! What goes into the worker and what comes out.
+
+use std::net::IpAddr;
+
+use phalanx_common::id::{Incarnation, JobId, NodeId};
+use phalanx_common::order::Order;
+use phalanx_common::report::Report;
+
+use crate::shim::{ShimOrder, ShimReport};
+
+/// What the shell decided once, at its start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    pub node: NodeId,
+    /// Differs in every life of the worker.
+    pub incarnation: Incarnation,
+    /// Absolute path; the directory of a pod is `<base_dir>/<job>`.
+    pub base_dir: String,
+    /// Variables of the shim's environment that ranks do not get.
+    pub remove_env: Vec<String>,
+}
+
+/// What the worker found out about its node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    pub host_name: String,
+    /// Cores this worker may use (affinity mask and cgroup quota applied).
+    pub cores: u32,
+    /// Ports handed out to jobs, first and last, outside the ephemeral range.
+    pub ports: (u16, u16),
+    /// Address and interface of the data plane.
+    pub address: IpAddr,
+    pub interface: Option<String>,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// From the coordinator.
+    Order(Order),
+    /// A connection to a coordinator stands; nothing was sent on it yet.
+    LinkUp,
+    /// It is gone, with all that was not acknowledged.
+    LinkDown,
+    /// The node changed; told in the next Hello.
+    Facts(Facts),
+    /// The shim answered SpawnShim with its own Hello.
+    ShimUp {
+        job: JobId,
+    },
+    ShimReport {
+        job: JobId,
+        report: ShimReport,
+    },
+    /// The shim could not be spawned, or it died, or its socket broke. Not said of a shim after CloseShim.
+    ShimLost {
+        job: JobId,
+        why: String,
+    },
+    /// The answer to Sweep: how many were killed, and who survived SIGKILL (pid and name).
+    Swept {
+        job: JobId,
+        killed: u32,
+        survivors: Vec<(u32, String)>,
+    },
+}
+
+/// What the shell does, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Spawn the shim of this job; answered by ShimUp or ShimLost.
+    SpawnShim {
+        job: JobId,
+    },
+    ToShim {
+        job: JobId,
+        order: ShimOrder,
+    },
+    /// The last order was Exit: reap the shim when it goes.
+    CloseShim {
+        job: JobId,
+    },
+    /// Kill every process that carries this mark; answered by Swept.
+    Sweep {
+        job: JobId,
+        mark: String,
+    },
+    /// Dropped if the link is gone: the next Hello tells the same.
+    ToCoordinator(Report),
+}

@@ -1,0 +1,395 @@
+//! The worker: orders in, shim reports in, commands out.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use phalanx_common::id::{Epoch, Generation, JobId};
+use phalanx_common::order::{Order, OrderKind};
+use phalanx_common::plan::PodPlan;
+use phalanx_common::report::{
+    NodeReport, Notice, PodEnd, PodPhase, PrepareFailure, PrepareFailureKind, Report,
+};
+use phalanx_common::time::Timestamp;
+
+use crate::input::{Command, Config, Facts, Input};
+use crate::plan::{mark, shim_plan};
+use crate::pod::{Next, Pod, ShimState};
+use crate::shim::{ShimOrder, ShimReport};
+
+/// The deciding half of a worker.
+#[derive(Debug)]
+pub struct Worker {
+    config: Config,
+    facts: Facts,
+    /// The highest epoch heard: lower ones are refused (invariant I3).
+    epoch: Epoch,
+    link: bool,
+    pods: BTreeMap<JobId, Pod>,
+    commands: VecDeque<Command>,
+}
+
+impl Worker {
+    /// A worker without pods.
+    pub fn new(config: Config, facts: Facts) -> Worker {
+        Worker {
+            config,
+            facts,
+            epoch: Epoch::default(),
+            link: false,
+            pods: BTreeMap::new(),
+            commands: VecDeque::new(),
+        }
+    }
+
+    /// Takes an input. Never fails: what makes no sense is refused, and said so.
+    pub fn handle(&mut self, _now: Timestamp, input: Input) {
+        match input {
+            Input::Order(order) => self.on_order(order),
+            Input::LinkUp => self.on_link_up(),
+            Input::LinkDown => self.link = false,
+            Input::Facts(facts) => self.facts = facts,
+            Input::ShimUp { job } => self.on_shim_up(&job),
+            Input::ShimReport { job, report } => self.on_shim_report(&job, report),
+            Input::ShimLost { job, why } => self.on_shim_lost(&job, why),
+            Input::Swept { job, killed, survivors } => self.on_swept(&job, killed, survivors),
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll_command(&mut self) -> Option<Command> {
+        self.commands.pop_front()
+    }
+
+    /// The highest epoch heard.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// The whole truth of this node, as Hello tells it.
+    pub fn report(&self) -> NodeReport {
+        NodeReport {
+            node: self.config.node.clone(),
+            incarnation: self.config.incarnation,
+            host_name: self.facts.host_name.clone(),
+            cores: self.facts.cores,
+            ports: self.facts.ports,
+            address: self.facts.address,
+            interface: self.facts.interface.clone(),
+            pods: self.pods.values().map(Pod::status).collect(),
+        }
+    }
+
+    fn on_link_up(&mut self) {
+        self.link = true;
+        let report = self.report();
+        self.tell(Report::Hello(Box::new(report)));
+    }
+
+    fn on_order(&mut self, order: Order) {
+        if order.epoch < self.epoch {
+            return self
+                .refuse(None, format!("an order of epoch {}: epoch {} reigns", order.epoch, self.epoch));
+        }
+        self.epoch = order.epoch;
+        match order.kind {
+            OrderKind::Prepare(plan) => self.on_prepare(plan),
+            OrderKind::Go { job, generation } => self.on_go(&job, generation),
+            OrderKind::Stop { job, generation, grace } => self.on_stop(&job, generation, grace),
+            OrderKind::Forget { job, failed } => self.on_forget(&job, failed),
+            OrderKind::Renew => {
+                let jobs: Vec<JobId> = self.pods.keys().cloned().collect();
+                for job in jobs {
+                    self.renew_lease(&job);
+                }
+            }
+            OrderKind::Suspend { job } => self.on_suspend(&job, true),
+            OrderKind::Resume { job } => self.on_suspend(&job, false),
+        }
+    }
+
+    fn on_prepare(&mut self, plan: Box<PodPlan>) {
+        let job = plan.job.clone();
+        let Some(pod) = self.pods.get_mut(&job) else {
+            self.pods.insert(job.clone(), Pod::new(plan));
+            return self.prepare(&job);
+        };
+        let newest = pod.newest();
+        if plan.generation < newest {
+            let what = format!("Prepare of generation {}: generation {newest} is here", plan.generation);
+            return self.refuse(Some(&job), what);
+        }
+        if plan.generation == pod.generation() {
+            self.renew_lease(&job);
+            return self.answer_again(&job);
+        }
+        if pod.ended() {
+            pod.renew(plan);
+            return self.prepare(&job);
+        }
+        // Prepare after Stop does not revive a generation.
+        if pod.next.as_ref().is_none_or(|next| next.plan.generation < plan.generation) {
+            pod.next = Some(Next { plan, stopped: false });
+        }
+        pod.forget = None;
+        let generation = pod.generation();
+        self.stop(&job, generation, Duration::ZERO);
+    }
+
+    /// Repeats what the coordinator may have missed.
+    fn answer_again(&mut self, job: &JobId) {
+        let Some(pod) = self.pods.get(job) else { return };
+        let (job, generation) = (job.clone(), pod.generation());
+        let report = match (pod.phase, &pod.not_prepared) {
+            (PodPhase::Ended, _) => {
+                Report::PodEnded { job, generation, end: pod.end.clone().unwrap_or_default() }
+            }
+            (_, Some(reason)) => Report::NotPrepared { job, generation, reason: reason.clone() },
+            (PodPhase::Prepared, None) => Report::Prepared { job, generation },
+            (PodPhase::Started, None) => Report::Started { job, generation, pids: pod.pids.clone() },
+            (PodPhase::Preparing | PodPhase::Releasing | PodPhase::Stopping, None) => return,
+        };
+        self.tell(report);
+    }
+
+    /// Has the shim prepare the pod's generation, and spawns it first where there is none.
+    fn prepare(&mut self, job: &JobId) {
+        let Some(pod) = self.pods.get_mut(job) else { return };
+        match pod.shim {
+            ShimState::Absent => {
+                pod.shim = ShimState::Spawning;
+                self.commands.push_back(Command::SpawnShim { job: job.clone() });
+            }
+            ShimState::Up => {
+                let plan = shim_plan(&self.config, &self.facts, &pod.plan);
+                self.order_shim(job, ShimOrder::Prepare(Box::new(plan)));
+                self.renew_lease(job);
+            }
+            // Goes on when the shim is up, or swept away.
+            ShimState::Spawning | ShimState::Sweeping => {}
+        }
+    }
+
+    fn on_go(&mut self, job: &JobId, generation: Generation) {
+        let Some(pod) = self.pods.get_mut(job).filter(|pod| pod.generation() == generation) else {
+            return self.refuse(Some(job), format!("Go for generation {generation}, which is not here"));
+        };
+        match pod.phase {
+            PodPhase::Prepared => {
+                pod.phase = PodPhase::Releasing;
+                self.order_shim(job, ShimOrder::Go { generation });
+                self.renew_lease(job);
+            }
+            PodPhase::Preparing => {
+                self.refuse(Some(job), format!("Go for generation {generation}, which is not prepared"));
+            }
+            // Released before, or stopped meanwhile.
+            PodPhase::Releasing | PodPhase::Started | PodPhase::Stopping | PodPhase::Ended => {
+                self.answer_again(job);
+            }
+        }
+    }
+
+    fn on_stop(&mut self, job: &JobId, generation: Generation, grace: Duration) {
+        let Some(pod) = self.pods.get_mut(job) else {
+            // What does not exist has ended.
+            return self.tell(Report::PodEnded { job: job.clone(), generation, end: PodEnd::default() });
+        };
+        if let Some(next) = &mut pod.next
+            && next.plan.generation == generation
+        {
+            next.stopped = true;
+            return;
+        }
+        if generation < pod.generation() {
+            let what = format!("Stop of generation {generation}: generation {} is here", pod.generation());
+            return self.refuse(Some(job), what);
+        }
+        if generation > pod.generation() {
+            let what = format!("Stop of generation {generation}, which was never prepared here");
+            return self.refuse(Some(job), what);
+        }
+        self.stop(job, generation, grace);
+    }
+
+    /// Stops the generation the pod has; answered at its end.
+    fn stop(&mut self, job: &JobId, generation: Generation, grace: Duration) {
+        let Some(pod) = self.pods.get_mut(job) else { return };
+        match (pod.phase, pod.shim) {
+            (PodPhase::Ended, _) => self.answer_again(job),
+            // Nothing of it exists yet.
+            (_, ShimState::Absent | ShimState::Spawning) => self.generation_ended(job, PodEnd::default()),
+            (_, ShimState::Up) => {
+                pod.phase = PodPhase::Stopping;
+                self.order_shim(job, ShimOrder::Stop { generation, grace });
+            }
+            (_, ShimState::Sweeping) => pod.phase = PodPhase::Stopping,
+        }
+    }
+
+    fn on_forget(&mut self, job: &JobId, failed: bool) {
+        let Some(pod) = self.pods.get_mut(job) else { return };
+        pod.forget = Some(failed);
+        pod.next = None;
+        if pod.ended() {
+            self.forget(job);
+        } else {
+            let generation = pod.generation();
+            self.stop(job, generation, Duration::ZERO);
+        }
+    }
+
+    /// Lets go of an ended pod, as Forget asked.
+    fn forget(&mut self, job: &JobId) {
+        let Some((failed, shim)) = self.pods.get(job).and_then(|pod| Some((pod.forget?, pod.shim))) else {
+            return;
+        };
+        match shim {
+            ShimState::Up => {
+                self.order_shim(job, ShimOrder::Exit { failed });
+                self.commands.push_back(Command::CloseShim { job: job.clone() });
+                self.pods.remove(job);
+            }
+            ShimState::Absent => {
+                self.pods.remove(job);
+            }
+            // The pod goes with its shim: a new one for the same job would meet the old.
+            ShimState::Spawning | ShimState::Sweeping => {}
+        }
+    }
+
+    fn on_suspend(&mut self, job: &JobId, suspend: bool) {
+        let Some(pod) = self.pods.get_mut(job).filter(|pod| !pod.ended()) else { return };
+        pod.suspended = suspend;
+        if pod.shim == ShimState::Up {
+            self.order_shim(job, if suspend { ShimOrder::Suspend } else { ShimOrder::Resume });
+            self.renew_lease(job);
+        }
+    }
+
+    fn on_shim_up(&mut self, job: &JobId) {
+        let Some(pod) = self.pods.get_mut(job).filter(|pod| pod.shim == ShimState::Spawning) else { return };
+        pod.shim = ShimState::Up;
+        if pod.ended() {
+            return self.forget(job);
+        }
+        let suspended = pod.suspended;
+        self.prepare(job);
+        if suspended {
+            self.order_shim(job, ShimOrder::Suspend);
+        }
+    }
+
+    fn on_shim_report(&mut self, job: &JobId, report: ShimReport) {
+        let Some(pod) = self.pods.get_mut(job) else { return };
+        let generation = pod.generation();
+        let told = match &report {
+            ShimReport::Prepared { generation }
+            | ShimReport::NotPrepared { generation, .. }
+            | ShimReport::Started { generation, .. }
+            | ShimReport::Exited { generation, .. }
+            | ShimReport::Ended { generation, .. } => *generation,
+            ShimReport::Output { .. } => return,
+            ShimReport::Notice { notice } => {
+                let report = Report::Notice { job: Some(job.clone()), notice: notice.clone() };
+                return self.tell(report);
+            }
+        };
+        if told != generation || pod.ended() {
+            return;
+        }
+        let job_id = job.clone();
+        match report {
+            ShimReport::Prepared { .. } if pod.phase == PodPhase::Preparing => {
+                pod.phase = PodPhase::Prepared;
+                self.tell(Report::Prepared { job: job_id, generation });
+            }
+            ShimReport::NotPrepared { reason, .. } if pod.phase == PodPhase::Preparing => {
+                pod.not_prepared = Some(reason.clone());
+                self.tell(Report::NotPrepared { job: job_id, generation, reason });
+            }
+            ShimReport::Started { pids, .. } => {
+                if pod.phase == PodPhase::Releasing {
+                    pod.phase = PodPhase::Started;
+                }
+                pod.pids.clone_from(&pids);
+                self.tell(Report::Started { job: job_id, generation, pids });
+            }
+            ShimReport::Exited { exit, .. } => {
+                pod.exits.push(exit.clone());
+                self.tell(Report::Exited { job: job_id, generation, exit });
+            }
+            ShimReport::Ended { end, .. } => self.generation_ended(job, end),
+            // Prepared or NotPrepared after a stop: the end follows.
+            _ => {}
+        }
+    }
+
+    /// Nothing is left of the pod's generation: what waited for that comes now.
+    fn generation_ended(&mut self, job: &JobId, end: PodEnd) {
+        let Some(pod) = self.pods.get_mut(job) else { return };
+        pod.phase = PodPhase::Ended;
+        pod.suspended = false;
+        pod.end = Some(end.clone());
+        let generation = pod.generation();
+        let next = pod.next.take();
+        self.tell(Report::PodEnded { job: job.clone(), generation, end });
+        let Some(Next { plan, stopped }) = next else { return self.forget(job) };
+        if let Some(pod) = self.pods.get_mut(job) {
+            pod.renew(plan);
+        }
+        if stopped {
+            self.generation_ended(job, PodEnd::default());
+        } else {
+            self.prepare(job);
+        }
+    }
+
+    fn on_shim_lost(&mut self, job: &JobId, why: String) {
+        let Some(pod) = self.pods.get_mut(job) else { return };
+        let generation = pod.generation();
+        if pod.ended() {
+            pod.shim = ShimState::Absent;
+            return self.forget(job);
+        }
+        pod.shim = ShimState::Sweeping;
+        if pod.phase == PodPhase::Preparing && pod.not_prepared.is_none() {
+            let message = format!("the shim did not prepare the pod: {why}");
+            let reason = PrepareFailure { kind: PrepareFailureKind::Node, message };
+            pod.not_prepared = Some(reason.clone());
+            self.tell(Report::NotPrepared { job: job.clone(), generation, reason });
+        } else {
+            pod.phase = PodPhase::Stopping;
+        }
+        let mark = mark(&self.config, job);
+        self.commands.push_back(Command::Sweep { job: job.clone(), mark });
+    }
+
+    fn on_swept(&mut self, job: &JobId, killed: u32, survivors: Vec<(u32, String)>) {
+        let Some(pod) = self.pods.get_mut(job).filter(|pod| pod.shim == ShimState::Sweeping) else { return };
+        pod.shim = ShimState::Absent;
+        let end = PodEnd { swept: killed, shim_lost: true, lease_lapsed: false, survivors };
+        self.generation_ended(job, end);
+    }
+
+    /// The coordinator lives: the shim may go on for another lease.
+    fn renew_lease(&mut self, job: &JobId) {
+        let Some(pod) = self.pods.get(job) else { return };
+        if let (Some(remaining), ShimState::Up, false) = (pod.plan.body.lease, pod.shim, pod.ended()) {
+            self.order_shim(job, ShimOrder::Lease { remaining });
+        }
+    }
+
+    fn order_shim(&mut self, job: &JobId, order: ShimOrder) {
+        self.commands.push_back(Command::ToShim { job: job.clone(), order });
+    }
+
+    fn tell(&mut self, report: Report) {
+        if self.link {
+            self.commands.push_back(Command::ToCoordinator(report));
+        }
+    }
+
+    fn refuse(&mut self, job: Option<&JobId>, what: String) {
+        self.tell(Report::Notice { job: job.cloned(), notice: Notice::Refused { what } });
+    }
+}

@@ -59,7 +59,10 @@ fn a_wrong_job_file_is_named_with_line_and_column() {
 #[test]
 fn flags_win_over_the_file_and_check_shows_the_result() {
     let sandbox = Sandbox::new();
-    let file = sandbox.file("job.yaml", "name: digits\nranks: 3\nmaxRestarts: 2\nenv: {A: file, B: file}\ncommand: [echo, hello]\n");
+    let file = sandbox.file(
+        "job.yaml",
+        "name: digits\nranks: 3\nmaxRestarts: 2\nenv: {A: file, B: file}\ncommand: [echo, hello]\n",
+    );
     let done = sandbox.run(&["check", "-f", file.to_str().unwrap(), "-n", "5", "-e", "A=flag"]);
     done.assert_code(0);
     for part in ["digits", "5", "flag", "file", "hello"] {
@@ -109,7 +112,10 @@ fn a_full_temporary_directory_is_named() {
     let sandbox = Sandbox::new();
     let mount = sandbox.dir.join("full");
     std::fs::create_dir(&mount).unwrap();
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k,nr_inodes=2", "tmpfs"]).arg(&mount).status();
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=64k,nr_inodes=2", "tmpfs"])
+        .arg(&mount)
+        .status();
     if !mounted.is_ok_and(|status| status.success()) {
         eprintln!("SKIPPED: a full TMPDIR needs the right to mount a tmpfs");
         return;

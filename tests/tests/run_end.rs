@@ -13,8 +13,14 @@ const GONE: Duration = Duration::from_secs(2 * 5);
 fn the_code_of_the_job_is_that_of_the_rank_that_failed_first() {
     let sandbox = Sandbox::new();
     sandbox.shell(3, &[], "exit 0").assert_code(0);
-    sandbox.shell(3, &[], "[ $RANK = 1 ] && exit 7; exec sleep 1000").assert_code(7).assert_says("rank 1 ended with exit code 7");
-    sandbox.shell(2, &[], "[ $RANK = 0 ] && kill -SEGV $$; exec sleep 1000").assert_code(139).assert_says("SIGSEGV");
+    sandbox
+        .shell(3, &[], "[ $RANK = 1 ] && exit 7; exec sleep 1000")
+        .assert_code(7)
+        .assert_says("rank 1 ended with exit code 7");
+    sandbox
+        .shell(2, &[], "[ $RANK = 0 ] && kill -SEGV $$; exec sleep 1000")
+        .assert_code(139)
+        .assert_says("SIGSEGV");
     // One that ends with 0 early stops nobody.
     sandbox.shell(2, &[], "[ $RANK = 0 ] && exit 0; sleep 0.3; exit 0").assert_code(0);
 }
@@ -32,7 +38,11 @@ fn the_culprit_is_named_with_its_last_words() {
 fn the_exception_in_the_error_file_is_shown() {
     let sandbox = Sandbox::new();
     let script = r#"echo '{"message": {"message": "ValueError: bad loss", "extraInfo": {"py_callstack": "Traceback (most recent call last):\n  in step\nValueError: bad loss", "timestamp": "0"}}}' > $TORCHELASTIC_ERROR_FILE; exit 1"#;
-    sandbox.shell(1, &[], script).assert_code(1).assert_says("Python exception").assert_says("    ValueError: bad loss");
+    sandbox
+        .shell(1, &[], script)
+        .assert_code(1)
+        .assert_says("Python exception")
+        .assert_says("    ValueError: bad loss");
 }
 
 #[test]
@@ -56,7 +66,9 @@ fn a_stopped_rank_ends_with_the_others() {
 #[test]
 fn children_left_behind_are_gone_when_the_job_is() {
     let sandbox = Sandbox::new();
-    sandbox.shell(2, &[], "setsid sleep 1000 & (setsid setsid sleep 1001 &) ; sleep 0.1; exit 0").assert_code(0);
+    sandbox
+        .shell(2, &[], "setsid sleep 1000 & (setsid setsid sleep 1001 &) ; sleep 0.1; exit 0")
+        .assert_code(0);
     sandbox.assert_empty_within(Duration::ZERO);
 }
 
@@ -68,7 +80,10 @@ fn a_restart_is_a_new_generation_with_a_new_port() {
     done.assert_code(0).assert_says("restart 1 of 2");
     let out = done.out();
     let lines: Vec<Vec<&str>> = out.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(lines.iter().map(|line| (line[0], line[1])).collect::<Vec<_>>(), [("0", "1"), ("1", "2"), ("2", "3")]);
+    assert_eq!(
+        lines.iter().map(|line| (line[0], line[1])).collect::<Vec<_>>(),
+        [("0", "1"), ("1", "2"), ("2", "3")]
+    );
     let mut ports: Vec<&str> = lines.iter().map(|line| line[2]).collect();
     ports.sort_unstable();
     ports.dedup();
@@ -87,7 +102,8 @@ fn without_restarts_left_the_job_fails_with_the_last_code() {
 #[test]
 fn ctrl_c_is_graceful_first() {
     let sandbox = Sandbox::new();
-    let script = "trap 'echo saved > saved-$RANK; exit 0' TERM; echo up > up-$RANK; while :; do sleep 0.05; done";
+    let script =
+        "trap 'echo saved > saved-$RANK; exit 0' TERM; echo up > up-$RANK; while :; do sleep 0.05; done";
     let running = sandbox.start_shell(2, &[], script);
     sandbox.wait_for_file("up-0");
     sandbox.wait_for_file("up-1");
@@ -100,7 +116,11 @@ fn ctrl_c_is_graceful_first() {
 #[test]
 fn a_second_ctrl_c_ends_at_once() {
     let sandbox = Sandbox::new();
-    let running = sandbox.start_shell(2, &["--grace", "1000"], "trap '' TERM; echo up > up-$RANK; while :; do sleep 0.05; done");
+    let running = sandbox.start_shell(
+        2,
+        &["--grace", "1000"],
+        "trap '' TERM; echo up > up-$RANK; while :; do sleep 0.05; done",
+    );
     sandbox.wait_for_file("up-0");
     sandbox.wait_for_file("up-1");
     kill(running.pid(), "INT");
@@ -120,7 +140,8 @@ fn sigterm_to_the_launcher_ends_the_job_with_its_code() {
     running.finish().assert_code(143);
 }
 
-const GRANDCHILDREN: &str = "setsid sh -c 'echo $$ > grandchild-'$RANK'; exec sleep 1000' & echo $$ > rank-$RANK; exec sleep 1000";
+const GRANDCHILDREN: &str =
+    "setsid sh -c 'echo $$ > grandchild-'$RANK'; exec sleep 1000' & echo $$ > rank-$RANK; exec sleep 1000";
 
 #[test]
 fn nothing_is_left_after_the_launcher_is_killed() {
@@ -150,7 +171,8 @@ fn nothing_is_left_after_the_shim_is_killed() {
 fn nothing_is_left_after_launcher_and_shim_are_killed_and_the_next_command() {
     let sandbox = Sandbox::new();
     let running = sandbox.start_shell(2, &["--grace", "1000"], GRANDCHILDREN);
-    let ranks: Vec<u32> = ["rank-0", "rank-1"].iter().map(|name| sandbox.wait_for_file(name).trim().parse().unwrap()).collect();
+    let ranks: Vec<u32> =
+        ["rank-0", "rank-1"].iter().map(|name| sandbox.wait_for_file(name).trim().parse().unwrap()).collect();
     for name in ["grandchild-0", "grandchild-1"] {
         sandbox.wait_for_file(name);
     }
@@ -158,7 +180,9 @@ fn nothing_is_left_after_launcher_and_shim_are_killed_and_the_next_command() {
     kill(running.pid(), "STOP");
     kill(shim, "KILL");
     kill(running.pid(), "KILL");
-    wait_for("the ranks to be gone", || ranks.iter().all(|pid| matches!(state(*pid), None | Some('Z'))).then_some(()));
+    wait_for("the ranks to be gone", || {
+        ranks.iter().all(|pid| matches!(state(*pid), None | Some('Z'))).then_some(())
+    });
     running.finish();
     sandbox.run(&["sweep"]).assert_code(0);
     sandbox.assert_empty_within(Duration::ZERO);
@@ -170,8 +194,13 @@ fn nothing_is_left_after_launcher_and_shim_are_killed_and_the_next_command() {
 #[test]
 fn ctrl_z_stops_the_ranks_and_fg_lets_them_go_on() {
     let sandbox = Sandbox::new();
-    let running = sandbox.start_shell(2, &["--start-timeout", "2"], "echo $$ > pid-$RANK; until [ -e go ]; do sleep 0.05; done");
-    let ranks: Vec<u32> = ["pid-0", "pid-1"].iter().map(|name| sandbox.wait_for_file(name).trim().parse().unwrap()).collect();
+    let running = sandbox.start_shell(
+        2,
+        &["--start-timeout", "2"],
+        "echo $$ > pid-$RANK; until [ -e go ]; do sleep 0.05; done",
+    );
+    let ranks: Vec<u32> =
+        ["pid-0", "pid-1"].iter().map(|name| sandbox.wait_for_file(name).trim().parse().unwrap()).collect();
     kill(running.pid(), "TSTP");
     wait_for("the launcher to stop", || (state(running.pid()) == Some('T')).then_some(()));
     for rank in &ranks {
@@ -188,7 +217,11 @@ fn ctrl_z_stops_the_ranks_and_fg_lets_them_go_on() {
 #[test]
 fn a_launcher_that_was_stopped_for_long_times_nothing_out() {
     let sandbox = Sandbox::new();
-    let running = sandbox.start_shell(1, &["--grace", "2"], "trap 'sleep 1; exit 0' TERM; echo up > up; while :; do sleep 0.05; done");
+    let running = sandbox.start_shell(
+        1,
+        &["--grace", "2"],
+        "trap 'sleep 1; exit 0' TERM; echo up > up; while :; do sleep 0.05; done",
+    );
     sandbox.wait_for_file("up");
     kill(running.pid(), "STOP");
     std::thread::sleep(Duration::from_secs(6));

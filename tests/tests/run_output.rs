@@ -70,7 +70,14 @@ fn a_burst_of_100_megabytes_is_whole_and_stalls_nobody() {
 #[test]
 fn a_reader_that_leaves_does_not_end_the_job() {
     let sandbox = Sandbox::new();
-    let mut inner = sandbox.phalanx(&["run", "-q", "--", "/bin/sh", "-c", "i=0; while [ $i -lt 2000 ]; do echo line $i; i=$((i+1)); done; echo done > finished"]);
+    let mut inner = sandbox.phalanx(&[
+        "run",
+        "-q",
+        "--",
+        "/bin/sh",
+        "-c",
+        "i=0; while [ $i -lt 2000 ]; do echo line $i; i=$((i+1)); done; echo done > finished",
+    ]);
     let mut child = inner.stderr(std::process::Stdio::null()).spawn().unwrap();
     drop(child.stdout.take());
     assert_eq!(child.wait().unwrap().code(), Some(0));
@@ -80,11 +87,18 @@ fn a_reader_that_leaves_does_not_end_the_job() {
 #[test]
 fn rotation_keeps_the_newest_and_says_what_went() {
     let sandbox = Sandbox::new();
-    let job = sandbox.file("job.yaml", "command: [/bin/sh, -c, 'seq 1 20000']\noutput: {mode: files, maxFileSize: 8Ki, keepFiles: 2}\n");
+    let job = sandbox.file(
+        "job.yaml",
+        "command: [/bin/sh, -c, 'seq 1 20000']\noutput: {mode: files, maxFileSize: 8Ki, keepFiles: 2}\n",
+    );
     let done = sandbox.run(&["run", "-f", job.to_str().unwrap()]);
     done.assert_code(0).assert_says("removed by rotation");
     let dir = std::fs::read_dir(sandbox.logs()).unwrap().flatten().next().unwrap().path().join("1/0");
-    let parts: Vec<_> = std::fs::read_dir(&dir).unwrap().flatten().filter(|e| e.file_name().to_string_lossy().starts_with("stdout")).collect();
+    let parts: Vec<_> = std::fs::read_dir(&dir)
+        .unwrap()
+        .flatten()
+        .filter(|e| e.file_name().to_string_lossy().starts_with("stdout"))
+        .collect();
     assert_eq!(parts.len(), 3, "the current file and two before it: {parts:?}");
     assert!(parts.iter().all(|part| part.metadata().unwrap().len() <= 8192));
 }
@@ -92,17 +106,41 @@ fn rotation_keeps_the_newest_and_says_what_went() {
 #[test]
 fn json_events_are_one_object_a_line_and_tell_the_whole_story() {
     let sandbox = Sandbox::new();
-    let done = sandbox.shell(2, &["--json", "--max-restarts", "1"], "echo hi; exit $((1 - TORCHELASTIC_RESTART_COUNT))");
+    let done = sandbox.shell(
+        2,
+        &["--json", "--max-restarts", "1"],
+        "echo hi; exit $((1 - TORCHELASTIC_RESTART_COUNT))",
+    );
     done.assert_code(0);
-    let events: Vec<serde_json::Value> = done.out().lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let events: Vec<serde_json::Value> =
+        done.out().lines().map(|line| serde_json::from_str(line).expect(line)).collect();
     assert!(events.iter().all(|event| event["v"] == 1));
     let names: Vec<&str> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
-    let position = |name: &str| names.iter().position(|n| *n == name).unwrap_or_else(|| panic!("no {name} in {names:?}"));
-    for pair in ["job_submitted", "gang_placed", "pod_prepared", "gang_released", "gang_stopping", "gang_restarting", "gang_running", "job_ended"].windows(2) {
-        assert!(position(pair[0]) < names.iter().rposition(|n| *n == pair[1]).unwrap(), "{} before {}", pair[0], pair[1]);
+    let position = |name: &str| {
+        names.iter().position(|n| *n == name).unwrap_or_else(|| panic!("no {name} in {names:?}"))
+    };
+    for pair in [
+        "job_submitted",
+        "gang_placed",
+        "pod_prepared",
+        "gang_released",
+        "gang_stopping",
+        "gang_restarting",
+        "gang_running",
+        "job_ended",
+    ]
+    .windows(2)
+    {
+        assert!(
+            position(pair[0]) < names.iter().rposition(|n| *n == pair[1]).unwrap(),
+            "{} before {}",
+            pair[0],
+            pair[1]
+        );
     }
     assert_eq!(events.last().unwrap()["outcome"]["outcome"], "succeeded");
-    let text: String = events.iter().filter(|e| e["event"] == "output").map(|e| e["text"].as_str().unwrap()).collect();
+    let text: String =
+        events.iter().filter(|e| e["event"] == "output").map(|e| e["text"].as_str().unwrap()).collect();
     assert_eq!(text.matches("hi").count(), 4);
 }
 
@@ -120,13 +158,24 @@ fn a_full_disk_drops_counts_and_says_so_and_the_job_goes_on() {
     let sandbox = Sandbox::new();
     let mount = sandbox.dir.join("small");
     std::fs::create_dir(&mount).unwrap();
-    let mounted = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=256k", "tmpfs"]).arg(&mount).status();
+    let mounted = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=256k", "tmpfs"])
+        .arg(&mount)
+        .status();
     if !mounted.is_ok_and(|status| status.success()) {
         eprintln!("SKIPPED: a full disk needs the right to mount a tmpfs");
         return;
     }
     let logs = mount.join("logs");
-    let mut command = sandbox.phalanx(&["run", "--output", "files", "--", "/bin/sh", "-c", "yes | head -c 4000000; echo done > finished"]);
+    let mut command = sandbox.phalanx(&[
+        "run",
+        "--output",
+        "files",
+        "--",
+        "/bin/sh",
+        "-c",
+        "yes | head -c 4000000; echo done > finished",
+    ]);
     command.env("PHALANX_LOG_DIR", &logs);
     let done = Running::start(command).finish();
     let umounted = std::process::Command::new("umount").arg("-l").arg(&mount).status();

@@ -14,9 +14,8 @@ fn every_rank_gets_its_place_in_the_gang() {
                   $TORCHELASTIC_MAX_RESTARTS $TORCHELASTIC_USE_AGENT_STORE $GLOO_SOCKET_IFNAME $PYTHONUNBUFFERED";
     let done = sandbox.shell(3, &[], script);
     done.assert_code(0);
-    let expected = |rank: u32| {
-        format!("[{rank}] {rank} {rank} 3 3 0 1 default {rank} 3 127.0.0.1 0 0 False lo 1")
-    };
+    let expected =
+        |rank: u32| format!("[{rank}] {rank} {rank} 3 3 0 1 default {rank} 3 127.0.0.1 0 0 False lo 1");
     assert_eq!(done.sorted(), [expected(0), expected(1), expected(2)]);
 }
 
@@ -57,8 +56,19 @@ fn the_environment_directory_and_umask_are_inherited() {
 fn what_the_user_sets_wins() {
     let sandbox = Sandbox::new();
     let mut command = sandbox.phalanx(&[
-        "run", "--output", "raw", "-e", "OMP_NUM_THREADS=7", "--env", "MASTER_PORT=12345", "-e", "FROM_OUTSIDE", "--",
-        "/bin/sh", "-c", "echo $OMP_NUM_THREADS $MASTER_PORT $FROM_OUTSIDE $PYTHONUNBUFFERED",
+        "run",
+        "--output",
+        "raw",
+        "-e",
+        "OMP_NUM_THREADS=7",
+        "--env",
+        "MASTER_PORT=12345",
+        "-e",
+        "FROM_OUTSIDE",
+        "--",
+        "/bin/sh",
+        "-c",
+        "echo $OMP_NUM_THREADS $MASTER_PORT $FROM_OUTSIDE $PYTHONUNBUFFERED",
     ]);
     command.env("FROM_OUTSIDE", "yes").env("PYTHONUNBUFFERED", "0").env("OMP_NUM_THREADS", "3");
     let done = Running::start(command).finish();
@@ -70,7 +80,17 @@ fn what_the_user_sets_wins() {
 fn cores_are_shared_out_to_openmp() {
     let sandbox = Sandbox::new();
     let cores = std::thread::available_parallelism().unwrap().get();
-    let mut command = sandbox.phalanx(&["run", "-n", "cpu", "--output", "raw", "--", "/bin/sh", "-c", "echo $OMP_NUM_THREADS $WORLD_SIZE"]);
+    let mut command = sandbox.phalanx(&[
+        "run",
+        "-n",
+        "cpu",
+        "--output",
+        "raw",
+        "--",
+        "/bin/sh",
+        "-c",
+        "echo $OMP_NUM_THREADS $WORLD_SIZE",
+    ]);
     command.env_remove("OMP_NUM_THREADS");
     let done = Running::start(command).finish();
     done.assert_code(0);
@@ -80,7 +100,8 @@ fn cores_are_shared_out_to_openmp() {
 #[test]
 fn an_outer_affinity_mask_is_the_allowed_set() {
     let sandbox = Sandbox::new();
-    let inner = sandbox.phalanx(&["run", "-n", "cpu", "--output", "raw", "--", "/bin/sh", "-c", "echo $WORLD_SIZE"]);
+    let inner =
+        sandbox.phalanx(&["run", "-n", "cpu", "--output", "raw", "--", "/bin/sh", "-c", "echo $WORLD_SIZE"]);
     let mut command = Command::new("taskset");
     command.args(["-c", "0"]).arg(inner.get_program()).args(inner.get_args());
     command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?)))).current_dir(&sandbox.dir);
@@ -94,12 +115,17 @@ fn an_outer_affinity_mask_is_the_allowed_set() {
 fn a_rank_has_no_input_and_no_descriptor_but_its_own_three() {
     let sandbox = Sandbox::new();
     // sh opens nothing itself; ls opens the directory it lists.
-    let done = sandbox.shell(2, &["--output", "rank0"], "wc -c < /dev/stdin; readlink /proc/$$/fd/0; ls /proc/$$/fd | tr '\\n' ' '");
+    let done = sandbox.shell(
+        2,
+        &["--output", "rank0"],
+        "wc -c < /dev/stdin; readlink /proc/$$/fd/0; ls /proc/$$/fd | tr '\\n' ' '",
+    );
     done.assert_code(0);
     let out = done.out();
     let lines: Vec<&str> = out.lines().collect();
     assert_eq!(&lines[..2], ["0", "/dev/null"]);
-    let descriptors: Vec<&str> = lines[2].split_whitespace().filter(|fd| *fd != "255" && *fd != "10").collect();
+    let descriptors: Vec<&str> =
+        lines[2].split_whitespace().filter(|fd| *fd != "255" && *fd != "10").collect();
     assert_eq!(descriptors, ["0", "1", "2"]);
 }
 
@@ -115,7 +141,11 @@ fn no_rank_runs_before_all_are_prepared() {
 #[test]
 fn each_pod_has_its_own_temporary_directory_which_is_gone_at_the_end() {
     let sandbox = Sandbox::new();
-    let done = sandbox.shell(2, &["--output", "raw"], "touch $TMPDIR/file-$RANK; echo $TMPDIR; test -d $PHALANX_JOB_DIR");
+    let done = sandbox.shell(
+        2,
+        &["--output", "raw"],
+        "touch $TMPDIR/file-$RANK; echo $TMPDIR; test -d $PHALANX_JOB_DIR",
+    );
     done.assert_code(0);
     let mut dirs = done.sorted();
     dirs.dedup();
@@ -130,7 +160,10 @@ fn each_pod_has_its_own_temporary_directory_which_is_gone_at_the_end() {
 #[test]
 fn a_launch_inside_a_rank_is_a_job_of_its_own() {
     let sandbox = Sandbox::new();
-    let inner = format!("{} run -n 2 --output raw -- /bin/sh -c 'echo $RANK/$WORLD_SIZE $MASTER_PORT'; echo outer $MASTER_PORT", binary().display());
+    let inner = format!(
+        "{} run -n 2 --output raw -- /bin/sh -c 'echo $RANK/$WORLD_SIZE $MASTER_PORT'; echo outer $MASTER_PORT",
+        binary().display()
+    );
     let done = sandbox.shell(1, &["--output", "raw"], &inner);
     done.assert_code(0);
     let lines = done.sorted();

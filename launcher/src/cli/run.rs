@@ -58,8 +58,17 @@ pub(super) fn run(args: RunArgs, color: ColorChoice) -> anyhow::Result<Exit> {
     }
     let view = ViewOptions { json: args.json, quiet: args.quiet, timings: args.timings, live, began };
     let last_words = printer.clone();
-    let outcome =
-        local::launch(Launch { job, spec, facts, base_dir: base, printer, shown, view, shim, shim_options: options });
+    let outcome = local::launch(Launch {
+        job,
+        spec,
+        facts,
+        base_dir: base,
+        printer,
+        shown,
+        view,
+        shim,
+        shim_options: options,
+    });
     last_words.flush();
     match outcome?.exit_code() {
         0 => Ok(Exit::Success),
@@ -73,7 +82,11 @@ fn new_id(spec: &JobSpec, now: Timestamp) -> anyhow::Result<JobId> {
     let failed = |path: &Path, error| {
         format!("cannot make the log directory {}: {error}; choose another with --log-dir", path.display())
     };
-    DirBuilder::new().recursive(true).mode(0o700).create(log_dir).map_err(|error| anyhow!(failed(log_dir, error)))?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(log_dir)
+        .map_err(|error| anyhow!(failed(log_dir, error)))?;
     for bump in 0..ID_TRIES {
         let id = JobId::new(&spec.name, now, bump);
         let dir = log_dir.join(id.as_str());

@@ -15,7 +15,7 @@ use phalanx_common::report::Report;
 use phalanx_common::spec::JobSpec;
 use phalanx_common::time::Timestamp;
 use phalanx_common::wire::v1::ToWorker;
-use phalanx_launcher_core::coordinator::{Command, Coordinator, Input};
+use phalanx_launcher_core::{Command, Coordinator, Input};
 use tokio::sync::mpsc;
 
 use crate::store::{self, Store};
@@ -28,14 +28,36 @@ pub(crate) const INBOX: usize = 1024;
 #[derive(Debug)]
 pub(crate) enum Message {
     /// A worker said Hello on a new connection; orders for it go here from now on.
-    Connected { node: NodeId, connection: usize, orders: mpsc::Sender<ToWorker> },
-    Report { node: NodeId, report: Report },
-    Disconnected { node: NodeId, connection: usize },
+    Connected {
+        node: NodeId,
+        connection: usize,
+        orders: mpsc::Sender<ToWorker>,
+    },
+    Report {
+        node: NodeId,
+        report: Report,
+    },
+    Disconnected {
+        node: NodeId,
+        connection: usize,
+    },
     /// Start this job and send its output.
-    Submit { job: JobId, spec: Box<JobSpec> },
-    Stop { job: JobId, by: String, status: ExitStatus, force: bool },
-    Suspend { job: JobId },
-    Resume { job: JobId },
+    Submit {
+        job: JobId,
+        spec: Box<JobSpec>,
+    },
+    Stop {
+        job: JobId,
+        by: String,
+        status: ExitStatus,
+        force: bool,
+    },
+    Suspend {
+        job: JobId,
+    },
+    Resume {
+        job: JobId,
+    },
 }
 
 /// A worker's live connection.

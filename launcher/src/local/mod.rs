@@ -1,22 +1,21 @@
 //! Local mode: coordinator and worker in this process, one machine, no daemon, no configuration.
 //! They speak over QUIC on loopback, as they would across a network.
 
+pub(crate) mod base_dir;
 mod identity;
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use phalanx_common::defaults;
-use phalanx_common::event::{Event, Outcome};
-use phalanx_common::id::{Epoch, JobId};
+use phalanx_common::event::Outcome;
+use phalanx_common::id::{Epoch, Incarnation, JobId, NodeId};
 use phalanx_common::spec::JobSpec;
-use phalanx_common::wire::SEND_WINDOW;
-use phalanx_launcher_core::coordinator::{Config, Coordinator};
-use phalanx_worker::agent::{self, Agent};
+use phalanx_launcher_core::{Config, Coordinator};
+use phalanx_worker::agent::{self, Agent, Config as WorkerConfig, Facts as WorkerFacts, Shimming};
 use phalanx_worker::facts::Facts;
 use phalanx_worker::link::{self, QuicLink};
-use phalanx_worker::shim::spawn::ShimProcess;
+use phalanx_worker::shim::spawn::{ShimProcess, SpawnOptions};
 use tokio::sync::{mpsc, watch};
 
 use crate::driver::{Driver, INBOX};
@@ -50,6 +49,9 @@ pub(crate) enum Error {
     Store(#[from] store::Error),
 }
 
+/// The one address of a local launch.
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
 /// All of a local launch.
 pub(crate) struct Launch {
     pub(crate) job: JobId,
@@ -61,13 +63,14 @@ pub(crate) struct Launch {
     pub(crate) shown: watch::Receiver<Shown>,
     pub(crate) view: ViewOptions,
     pub(crate) shim: ShimProcess,
-    /// Variables of this process that say it runs inside a rank.
-    pub(crate) inherited: agent::Inherited,
+    /// How `shim` was spawned.
+    pub(crate) shim_options: SpawnOptions,
 }
 
 /// Runs the job to its end.
 pub(crate) fn launch(launch: Launch) -> Result<Outcome, Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
     let outcome = runtime.block_on(run(launch));
     // Nothing is waited for: the job and its output are through, sockets close with the process.
     runtime.shutdown_background();
@@ -85,19 +88,21 @@ async fn run(launch: Launch) -> Result<Outcome, Error> {
     let mut server_config = quinn::ServerConfig::with_crypto(Arc::new(server_tls));
     server_config.transport_config(Arc::clone(&transport)).migration(false);
     let epoch = Epoch(1);
-    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let server =
-        Server::start((loopback, 0).into(), server_config, epoch, inbox.clone(), launch.printer.log_sink())?;
+        Server::start((LOOPBACK, 0).into(), server_config, epoch, inbox.clone(), launch.printer.log_sink())?;
     let address = server.address().map_err(Error::Address)?;
 
     let store = MemoryStore::default();
-    let coordinator = Coordinator::new(Config::local(), epoch, &store.load()?);
+    let config = Config { port_salt: u64::from(std::process::id()), ..Config::default() };
+    let coordinator = Coordinator::new(config, epoch, &store.load()?);
     let driver = tokio::spawn(Driver::new(coordinator, store, messages, events_in).run());
 
     let mut client_config = quinn::ClientConfig::new(Arc::new(client_tls));
     client_config.transport_config(transport);
     let link = QuicLink::connect(address, identity::SERVER_NAME, client_config).await?;
-    let agent = tokio::spawn(agent(&launch, link).run(launch.shim));
+    let shimming = Shimming { options: launch.shim_options, spare: Some(launch.shim) };
+    let (config, facts) = worker(&launch.facts, &launch.base_dir);
+    let agent = tokio::spawn(Agent::new(config, facts, link, shimming).run());
 
     let view = View::new(launch.printer.clone(), launch.view);
     let foreground = Foreground {
@@ -122,4 +127,22 @@ async fn run(launch: Launch) -> Result<Outcome, Error> {
             Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
         },
     }
+}
+
+/// What the worker inside this process says of itself.
+fn worker(facts: &Facts, base_dir: &Path) -> (WorkerConfig, WorkerFacts) {
+    let config = WorkerConfig {
+        node: NodeId::new(facts.host_name.clone()),
+        incarnation: Incarnation(1),
+        base_dir: base_dir.to_string_lossy().into_owned(),
+        remove_env: Vec::new(),
+    };
+    let facts = WorkerFacts {
+        host_name: facts.host_name.clone(),
+        cores: facts.cores,
+        ports: (*facts.ports.start(), *facts.ports.end()),
+        address: LOOPBACK,
+        interface: Some("lo".to_owned()),
+    };
+    (config, facts)
 }

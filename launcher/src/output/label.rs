@@ -114,7 +114,10 @@ mod tests {
 
     #[test]
     fn a_progress_bar_becomes_lines_and_crlf_is_one_end() {
-        assert_eq!(shown(&[b"\r10%\r20%\rdone\r", b"\nnext\r\n"]), "[ 3] 10%\n[ 3] 20%\n[ 3] done\n[ 3] next\n");
+        assert_eq!(
+            shown(&[b"\r10%\r20%\rdone\r", b"\nnext\r\n"]),
+            "[ 3] 10%\n[ 3] 20%\n[ 3] done\n[ 3] next\n"
+        );
     }
 
     #[test]

@@ -51,8 +51,8 @@ pub(crate) struct Style {
 pub(crate) struct Shown {
     /// The last generation of which everything was shown.
     pub(crate) generation: u32,
-    /// Some rank has written something.
-    pub(crate) any: bool,
+    /// Pieces of output shown so far. Only the first is notified; the number is for who asks.
+    pub(crate) pieces: u64,
 }
 
 /// Gives lines to the printer.
@@ -86,6 +86,11 @@ impl Printer {
 
     pub(crate) fn status(&self, line: Option<String>) {
         let _ = self.items.send(Item::Status(line));
+    }
+
+    /// Output waits for the screen.
+    pub(crate) fn busy(&self) -> bool {
+        self.room.available_permits() < FRAMES_QUEUED
     }
 
     /// Where log streams deliver.

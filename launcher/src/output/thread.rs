@@ -86,8 +86,11 @@ impl Thread<'_> {
     fn on_frame(&mut self, frame: LogFrame) {
         match frame {
             LogFrame::Chunk { generation, rank, stream, bytes } => {
-                self.shown.send_if_modified(|shown| !std::mem::replace(&mut shown.any, true));
                 self.on_output(generation, rank, stream, &bytes.0);
+                self.shown.send_if_modified(|shown| {
+                    shown.pieces += 1;
+                    shown.pieces == 1
+                });
             }
             LogFrame::Skipped { rank, bytes, .. } => {
                 self.message(&format!("phalanx: {bytes} bytes of rank {rank}'s output are not shown: their log file was rotated away first"));

@@ -14,8 +14,8 @@ use tokio::sync::{mpsc, watch};
 
 use crate::driver::Message;
 use crate::output::{Printer, Shown};
-pub(crate) use signals::Signals;
 use signals::Signalled;
+pub(crate) use signals::Signals;
 pub(crate) use view::{View, ViewOptions};
 
 /// After the last generation's end its output is waited for as long as it keeps coming; this long
@@ -77,7 +77,7 @@ impl Foreground {
     }
 
     fn on_shown(&mut self, alive: bool) {
-        if alive && self.shown.borrow_and_update().any {
+        if alive && self.shown.borrow_and_update().pieces > 0 {
             self.view.on_first_output();
         }
     }
@@ -90,13 +90,18 @@ impl Foreground {
             return;
         }
         loop {
-            if self.shown.borrow_and_update().generation >= generation {
+            let seen = *self.shown.borrow_and_update();
+            if seen.generation >= generation {
                 return;
             }
             tokio::select! {
                 changed = self.shown.changed() => if changed.is_err() { return },
                 _ = self.signals.next() => return,
-                () = tokio::time::sleep(OUTPUT_STALLED), if !self.printer.busy() => return,
+                () = tokio::time::sleep(OUTPUT_STALLED) => {
+                    if *self.shown.borrow() == seen && !self.printer.busy() {
+                        return;
+                    }
+                }
             }
         }
     }

@@ -42,6 +42,7 @@ pub(super) fn lines(outcome: &Outcome, ending: &Ending<'_>) -> String {
         Some(error) => {
             let _ = write!(text, "\nphalanx: its Python exception:{}", indented(&error, TRACEBACK_LINES));
         }
+        None if !exit.stderr_tail.is_empty() => {
             let tail = String::from_utf8_lossy(&exit.stderr_tail);
             let _ = write!(text, "\nphalanx: last lines of its stderr:{}", indented(&tail, LAST_LINES));
         }
@@ -86,7 +87,9 @@ struct Extra {
 fn python_error(bytes: &[u8]) -> Option<String> {
     match serde_json::from_slice::<ErrorFile>(bytes).ok()?.message {
         Message::Text(text) => Some(text),
-        Message::Detailed { message, extra } => Some(extra.and_then(|extra| extra.py_callstack).unwrap_or(message)),
+        Message::Detailed { message, extra } => {
+            Some(extra.and_then(|extra| extra.py_callstack).unwrap_or(message))
+        }
     }
 }
 

@@ -46,7 +46,12 @@ impl Timings {
     pub(super) fn table(&self) -> String {
         let phases = [
             ("launch", "process, links and checks of the launcher", self.submitted, self.placed),
-            ("prepare", "directories, logs, ports, command; ranks forked and held", self.placed, self.prepared),
+            (
+                "prepare",
+                "directories, logs, ports, command; ranks forked and held",
+                self.placed,
+                self.prepared,
+            ),
             ("release", "all pods prepared, decision recorded, Go", self.prepared, self.released),
             ("exec", "Go to every rank executing its program", self.released, self.running),
             ("program", "to the first output of any rank", self.running, self.first_output),

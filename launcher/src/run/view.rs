@@ -136,16 +136,19 @@ impl View {
         let text = if self.nodes == 0 {
             format!("phalanx: placing {} ranks… {seconds:.1} s", self.ranks)
         } else {
-            format!("phalanx: preparing {} ranks… {}/{} pods, {seconds:.1} s", self.ranks, self.prepared, self.nodes)
+            format!(
+                "phalanx: preparing {} ranks… {}/{} pods, {seconds:.1} s",
+                self.ranks, self.prepared, self.nodes
+            )
         };
         self.printer.status(Some(text));
     }
 
     pub(super) fn on_event(&mut self, event: &Event) {
-        if self.options.json {
-            if let Ok(line) = serde_json::to_string(&JsonEvent { v: JSON_VERSION, event }) {
-                self.printer.json(line);
-            }
+        if self.options.json
+            && let Ok(line) = serde_json::to_string(&JsonEvent { v: JSON_VERSION, event })
+        {
+            self.printer.json(line);
         }
         self.timings.on_event(event);
         match &event.kind {
@@ -166,7 +169,8 @@ impl View {
                     0 => "at once".to_owned(),
                     millis => format!("in {:.1} s", *millis as f64 / 1e3),
                 };
-                let budget = if *free { "at no cost".to_owned() } else { format!("{restart} of {max_restarts}") };
+                let budget =
+                    if *free { "at no cost".to_owned() } else { format!("{restart} of {max_restarts}") };
                 self.say(&format!("{cause}; restarting the gang {when} (restart {budget})"));
                 self.timings = Timings::begin(event.at);
             }
@@ -186,7 +190,8 @@ impl View {
         let Some(job) = &event.job else { return };
         let ms = self.timings.start_ms().unwrap_or_default();
         let ranks = if self.ranks == 1 { "1 rank".to_owned() } else { format!("{} ranks", self.ranks) };
-        let again = if self.generation.0 > 1 { format!(", generation {}", self.generation) } else { String::new() };
+        let again =
+            if self.generation.0 > 1 { format!(", generation {}", self.generation) } else { String::new() };
         self.say(&format!("{job}: {ranks} running after {ms:.0} ms{again}; logs in {}/{job}", self.log_dir));
     }
 
@@ -224,18 +229,13 @@ impl View {
         }
         let Some(job) = &event.job else { return };
         let culprit = match outcome {
-            Outcome::Failed { first_cause: phalanx_common::event::Cause::RankFailed { rank, .. }, .. } => {
-                self.exits.iter().find(|exit| exit.rank == *rank)
-            }
+            Outcome::Failed {
+                first_cause: phalanx_common::event::Cause::RankFailed { rank, .. }, ..
+            } => self.exits.iter().find(|exit| exit.rank == *rank),
             _ => None,
         };
-        let ending = Ending {
-            job,
-            generation: self.generation,
-            log_dir: &self.log_dir,
-            culprit,
-            failed: self.failed,
-        };
+        let ending =
+            Ending { job, generation: self.generation, log_dir: &self.log_dir, culprit, failed: self.failed };
         let text = summary::lines(outcome, &ending);
         if !text.is_empty() && !self.options.json {
             self.printer.line(text);

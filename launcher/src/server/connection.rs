@@ -3,9 +3,7 @@
 use phalanx_common::id::{Epoch, NodeId};
 use phalanx_common::report::Report;
 use phalanx_common::wire::v1::{FromWorker, ToWorker};
-use phalanx_common::wire::{
-    CONTROL_PRIORITY, ClientHello, ServerHello, StreamKind, VERSIONS, agree,
-};
+use phalanx_common::wire::{CONTROL_PRIORITY, ClientHello, ServerHello, StreamKind, VERSIONS, agree};
 use quinn::{Connection, Incoming, RecvStream, SendStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -72,7 +70,8 @@ impl Session {
         let _ = send.set_priority(CONTROL_PRIORITY);
         let hello: ClientHello = frames.next().await?;
         let Some(version) = agree(&hello) else {
-            let refusal = ServerHello::NoCommonVersion { lowest: *VERSIONS.start(), highest: *VERSIONS.end() };
+            let refusal =
+                ServerHello::NoCommonVersion { lowest: *VERSIONS.start(), highest: *VERSIONS.end() };
             write(&mut send, &refusal).await?;
             return Ok(None);
         };
@@ -98,7 +97,8 @@ impl Session {
         if let Report::Hello(node) = &report {
             let connection = self.connection.stable_id();
             self.node = Some(node.node.clone());
-            let connected = Message::Connected { node: node.node.clone(), connection, orders: orders.clone() };
+            let connected =
+                Message::Connected { node: node.node.clone(), connection, orders: orders.clone() };
             self.deliver(connected).await?;
         }
         let Some(node) = self.node.clone() else {
@@ -125,4 +125,3 @@ async fn write_orders(mut send: SendStream, mut orders: mpsc::Receiver<ToWorker>
         }
     }
 }
-

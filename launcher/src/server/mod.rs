@@ -26,7 +26,11 @@ use crate::output::LogSink;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("cannot listen on UDP {address}")]
-    Bind { address: SocketAddr, #[source] source: std::io::Error },
+    Bind {
+        address: SocketAddr,
+        #[source]
+        source: std::io::Error,
+    },
 }
 
 /// A listening coordinator. Dropping it closes every connection.
@@ -45,8 +49,7 @@ impl Server {
         inbox: mpsc::Sender<Message>,
         logs: LogSink,
     ) -> Result<Server, Error> {
-        let endpoint =
-            Endpoint::server(config, address).map_err(|source| Error::Bind { address, source })?;
+        let endpoint = Endpoint::server(config, address).map_err(|source| Error::Bind { address, source })?;
         let accepting = tokio::spawn(accept(endpoint.clone(), epoch, inbox, logs));
         Ok(Server { endpoint, accepting })
     }

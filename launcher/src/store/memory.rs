@@ -1,6 +1,6 @@
 //! A store that lives as long as its process: the local mode, where a launcher and its job end together.
 
-use phalanx_launcher_core::records::Record;
+use phalanx_launcher_core::Record;
 
 use super::{Error, Store};
 

@@ -2,7 +2,7 @@
 
 mod memory;
 
-use phalanx_launcher_core::records::Record;
+use phalanx_launcher_core::Record;
 
 pub(crate) use memory::MemoryStore;
 

@@ -22,7 +22,11 @@ pub fn binary() -> PathBuf {
     path.pop();
     path.pop();
     path.push("phalanx");
-    assert!(path.exists(), "{} is not built: run `cargo build -p phalanx` or set PHALANX_BIN", path.display());
+    assert!(
+        path.exists(),
+        "{} is not built: run `cargo build -p phalanx` or set PHALANX_BIN",
+        path.display()
+    );
     path
 }
 
@@ -104,7 +108,9 @@ impl Sandbox {
         let own = std::process::id();
         let mut found = Vec::new();
         for entry in fs::read_dir("/proc").expect("/proc").flatten() {
-            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+                continue;
+            };
             let Ok(environ) = fs::read(entry.path().join("environ")) else { continue };
             if pid != own && environ.windows(needle.len()).any(|window| window == needle) {
                 let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
@@ -153,8 +159,11 @@ impl Drop for Sandbox {
 }
 
 fn only_entry(dir: &Path) -> PathBuf {
-    let mut entries: Vec<PathBuf> =
-        fs::read_dir(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display())).flatten().map(|e| e.path()).collect();
+    let mut entries: Vec<PathBuf> = fs::read_dir(dir)
+        .unwrap_or_else(|error| panic!("{}: {error}", dir.display()))
+        .flatten()
+        .map(|e| e.path())
+        .collect();
     assert_eq!(entries.len(), 1, "one job in {}: {entries:?}", dir.display());
     entries.remove(0)
 }
@@ -222,7 +231,8 @@ impl Running {
     pub fn shim(&self) -> u32 {
         wait_for("the shim", || {
             children(self.pid()).into_iter().find(|pid| {
-                fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.windows(6).any(|w| w == b"__shim"))
+                fs::read(format!("/proc/{pid}/cmdline"))
+                    .is_ok_and(|line| line.windows(6).any(|w| w == b"__shim"))
             })
         })
     }

@@ -11,9 +11,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use phalanx_common::id::JobId;
 use phalanx_common::time::Timestamp;
 use phalanx_common::wire::v1::ToWorker;
-use phalanx_worker_core::input::{Command, Config, Facts, Input};
 use phalanx_worker_core::shim::{ShimOrder, ShimReport, Stream};
-use phalanx_worker_core::worker::Worker;
+use phalanx_worker_core::{Command, Input, Worker};
+pub use phalanx_worker_core::{Config, Facts};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 

@@ -27,7 +27,9 @@ pub(super) enum FromShim {
     Up,
     Report(ShimReport),
     /// It died, or talk with it broke.
-    Lost { why: String },
+    Lost {
+        why: String,
+    },
 }
 
 /// Why talk with a shim ended; its pod is treated as lost, whatever it was.

@@ -15,16 +15,26 @@ pub use quic::{QuicLink, QuicLog};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cannot open a socket for the coordinator at {address}")]
-    Socket { address: std::net::SocketAddr, #[source] source: std::io::Error },
+    Socket {
+        address: std::net::SocketAddr,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("cannot connect to the coordinator at {address}")]
-    Connect { address: std::net::SocketAddr, #[source] source: quinn::ConnectError },
+    Connect {
+        address: std::net::SocketAddr,
+        #[source]
+        source: quinn::ConnectError,
+    },
     #[error("the connection to the coordinator was lost")]
     Lost(#[from] quinn::ConnectionError),
     #[error("the control stream was closed")]
     Closed,
     #[error("a frame on the control stream is broken")]
     Frame(#[from] codec::Error),
-    #[error("the coordinator speaks versions {lowest} to {highest} of the control protocol, this worker does not; upgrade the older of the two")]
+    #[error(
+        "the coordinator speaks versions {lowest} to {highest} of the control protocol, this worker does not; upgrade the older of the two"
+    )]
     NoCommonVersion { lowest: u16, highest: u16 },
 }
 

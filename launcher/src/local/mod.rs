@@ -11,6 +11,7 @@ use std::sync::Arc;
 use phalanx_common::event::Outcome;
 use phalanx_common::id::{Epoch, Incarnation, JobId, NodeId};
 use phalanx_common::spec::JobSpec;
+use phalanx_common::time::Timestamp;
 use phalanx_launcher_core::{Config, Coordinator};
 use phalanx_worker::agent::{self, Agent, Config as WorkerConfig, Facts as WorkerFacts, Shimming};
 use phalanx_worker::facts::Facts;
@@ -101,7 +102,7 @@ async fn run(launch: Launch) -> Result<Outcome, Error> {
     client_config.transport_config(transport);
     let link = QuicLink::connect(address, identity::SERVER_NAME, client_config).await?;
     let shimming = Shimming { options: launch.shim_options, spare: Some(launch.shim) };
-    let (config, facts) = worker(&launch.facts, &launch.base_dir);
+    let (config, facts) = worker(&launch.facts, &launch.base_dir, launch.view.began);
     let agent = tokio::spawn(Agent::new(config, facts, link, shimming).run());
 
     let view = View::new(launch.printer.clone(), launch.view);
@@ -130,12 +131,15 @@ async fn run(launch: Launch) -> Result<Outcome, Error> {
 }
 
 /// What the worker inside this process says of itself.
-fn worker(facts: &Facts, base_dir: &Path) -> (WorkerConfig, WorkerFacts) {
+fn worker(facts: &Facts, base_dir: &Path, began: Timestamp) -> (WorkerConfig, WorkerFacts) {
     let config = WorkerConfig {
         node: NodeId::new(facts.host_name.clone()),
-        incarnation: Incarnation(1),
+        incarnation: Incarnation(began.0),
         base_dir: base_dir.to_string_lossy().into_owned(),
-        remove_env: Vec::new(),
+        // A name or value that is no UTF-8 is inherited like any other, and decides nothing.
+        inherited: std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect(),
     };
     let facts = WorkerFacts {
         host_name: facts.host_name.clone(),

@@ -1,6 +1,7 @@
 //! The one printer: a thread that owns standard output and standard error, so that a terminal that
 //! does not take more (Ctrl-S, a slow pager) holds up neither the coordinator nor a rank.
 
+mod json;
 mod label;
 mod screen;
 mod thread;
@@ -12,6 +13,7 @@ use phalanx_common::spec::OutputMode;
 use phalanx_common::wire::v1::LogFrame;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+pub(crate) use json::JSON_VERSION;
 pub(crate) use screen::{ColorChoice, Screen};
 
 /// Log frames (at most 64 KiB each) that may wait for the screen.

@@ -58,7 +58,7 @@ impl Screen {
 
     /// Writes bytes as they are. A stream whose reader is gone is not written again.
     pub(crate) fn write(&mut self, target: Target, bytes: &[u8]) {
-        if !self.open[target as usize] {
+        if bytes.is_empty() || !self.open[target as usize] {
             return;
         }
         if self.terminal[target as usize] {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use phalanx_common::spec::OutputMode;
 use phalanx_common::wire::v1::{LogFrame, Stream};
-use serde::Serialize;
 use tokio::sync::watch;
 
+use super::json::OutputEvents;
 use super::label::Labels;
 use super::screen::{Screen, Target};
 use super::{Item, Shown, Style};
@@ -17,7 +17,8 @@ const PARTIAL_LINE: Duration = Duration::from_millis(300);
 
 /// Prints until every sender is gone.
 pub(super) fn run(screen: Screen, style: Style, items: &Receiver<Item>, shown: &watch::Sender<Shown>) {
-    let mut printer = Thread { screen, style, labels: Labels::new(style.rank_width), shown };
+    let mut printer =
+        Thread { screen, style, labels: Labels::new(style.rank_width), json: OutputEvents::default(), shown };
     loop {
         let item = if printer.labels.pending() {
             match items.recv_timeout(PARTIAL_LINE) {
@@ -44,19 +45,8 @@ struct Thread<'a> {
     screen: Screen,
     style: Style,
     labels: Labels,
+    json: OutputEvents,
     shown: &'a watch::Sender<Shown>,
-}
-
-/// Output of a rank as a JSON event.
-#[derive(Serialize)]
-struct OutputEvent<'a> {
-    v: u32,
-    event: &'static str,
-    generation: u32,
-    rank: u32,
-    stream: &'static str,
-    /// The bytes as text; bytes that are no UTF-8 become U+FFFD, the log file has them.
-    text: &'a str,
 }
 
 impl Thread<'_> {
@@ -97,6 +87,8 @@ impl Thread<'_> {
             }
             LogFrame::End { generation } => {
                 self.flush_lines();
+                let line = self.json.flush(generation);
+                self.screen.write(Target::Out, &line);
                 self.shown.send_modify(|shown| shown.generation = generation);
             }
             LogFrame::Open { .. } => {}
@@ -108,15 +100,8 @@ impl Thread<'_> {
             return;
         }
         if self.style.json {
-            let text = String::from_utf8_lossy(bytes);
-            let stream = match stream {
-                Stream::Stdout => "stdout",
-                Stream::Stderr => "stderr",
-            };
-            let event = OutputEvent { v: 1, event: "output", generation, rank, stream, text: &text };
-            if let Ok(line) = serde_json::to_string(&event) {
-                self.screen.write(Target::Out, format!("{line}\n").as_bytes());
-            }
+            let line = self.json.push(generation, rank, stream, bytes);
+            self.screen.write(Target::Out, &line);
             return;
         }
         let target = target(stream);

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::summary::{self, Ending};
 use super::timings::Timings;
-use crate::output::Printer;
+use crate::output::{JSON_VERSION, Printer};
 
 /// A start shorter than this shows no live line: it would only flicker.
 const LIVE_AFTER: Duration = Duration::from_millis(250);
@@ -20,8 +20,6 @@ const LIVE_AFTER: Duration = Duration::from_millis(250);
 const LIVE_EVERY: Duration = Duration::from_millis(100);
 /// Failing exits remembered for the summary; the first cause is among the earliest.
 const EXITS_KEPT: usize = 16;
-/// Version of the JSON events.
-const JSON_VERSION: u32 = 1;
 
 /// What to show.
 #[derive(Clone, Copy, Debug)]

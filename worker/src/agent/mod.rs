@@ -186,7 +186,8 @@ impl<L: Link> Agent<L> {
     /// Killing may take a while (a process in the kernel): not on this thread's time.
     fn sweep(&mut self, job: JobId, mark: String) {
         self.swept.spawn_blocking(move || {
-            let (killed, survivors) = sweep::end_marked(&mark);
+            let killed = sweep::count_marked(&mark);
+            let survivors = sweep::end_marked(&mark, None);
             Input::Swept { job, killed, survivors }
         });
     }

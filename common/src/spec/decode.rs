@@ -2,31 +2,32 @@
 
 use std::collections::BTreeMap;
 
-use super::error::{Error, Problem};
+use super::error::{Error, MOST_PROBLEMS, Problem};
 use super::file::{JobFile, Output, Text};
 use super::keys;
 use super::place::{Given, Origin, Source, Span};
 use super::problem::{Expected, Found, ProblemKind};
-use super::read::{self, Read, Scalar};
+use super::read::{self, Read, Scalar, Style};
 use super::yaml::{self, Key, Node, Value};
 
 /// Reads a job file; reports all that is wrong with it.
 pub(super) fn decode(source: Source) -> Result<JobFile, Error> {
     let root = yaml::parse(&source)?.ok_or_else(|| Error::one(source.whole(ProblemKind::Empty)))?;
-    let mut decoder = Decoder { source: &source, problems: Vec::new() };
+    let mut decoder = Decoder { source: &source, problems: Vec::new(), more: 0 };
     let mut file = JobFile::default();
     if let Some(entries) = decoder.mapping("", &root, "keys such as `command: [python, train.py]`") {
         for (key, node) in entries {
             decoder.top(&mut file, key, node);
         }
     }
-    Error::check(decoder.problems)?;
+    Error::check(decoder.problems, decoder.more)?;
     Ok(JobFile { source: Some(source), ..file })
 }
 
 struct Decoder<'a> {
     source: &'a Source,
     problems: Vec<Problem>,
+    more: usize,
 }
 
 impl Decoder<'_> {
@@ -50,7 +51,7 @@ impl Decoder<'_> {
             "output" => file.output = self.output(node),
             _ => match keys::not_yet(name) {
                 Some((what, why)) => self.problem(key.span, None, ProblemKind::NotYet { what, why }),
-                None => self.unknown(key, None, keys::nearest_key(name), keys::SUPPORTED),
+                None => self.unknown(key, None, keys::nearest_key, keys::SUPPORTED),
             },
         }
     }
@@ -69,13 +70,9 @@ impl Decoder<'_> {
                         "logDir" => output.log_dir = self.scalar(&path, node, read::path),
                         "maxFileSize" => output.max_file_size = self.scalar(&path, node, read::size),
                         "keepFiles" => output.keep_files = self.scalar(&path, node, read::count),
-                        name => {
-                            self.unknown(
-                                key,
-                                Some("output"),
-                                keys::nearest(name, keys::OUTPUT),
-                                keys::OUTPUT,
-                            );
+                        _ => {
+                            let nearest = |name: &str| keys::nearest(name, keys::OUTPUT);
+                            self.unknown(key, Some("output"), nearest, keys::OUTPUT);
                         }
                     }
                 }
@@ -91,7 +88,11 @@ impl Decoder<'_> {
             self.mapping("env", node, "variables such as `OMP_NUM_THREADS: 8`").unwrap_or_default()
         {
             if let Err(kind) = read::variable(&key.text) {
-                self.problem(key.span, Some("env".into()), kind);
+                let path = match kind {
+                    ProblemKind::ReservedVariable => format!("env.{}", key.text),
+                    _ => "env".to_string(),
+                };
+                self.problem(key.span, Some(path), kind);
                 continue;
             }
             let path = format!("env.{}", key.text);
@@ -118,19 +119,17 @@ impl Decoder<'_> {
                 return None;
             }
         };
-        let words: Vec<Given<Text>> = (items.iter().enumerate())
-            .filter_map(|(i, item)| self.scalar(&format!("command[{i}]"), item, read::text))
-            .collect();
+        let mut words = Vec::with_capacity(items.len());
+        for (i, item) in items.iter().enumerate() {
+            let program = |scalar: Scalar<'_>| match scalar {
+                Scalar { text: "", style: Style::Quoted } if i == 0 => Err(ProblemKind::EmptyProgram),
+                scalar => read::text(scalar),
+            };
+            words.extend(self.scalar(&format!("command[{i}]"), item, program).map(|word| word.value));
+        }
         if items.is_empty() {
             self.problem(node.span, Some("command".into()), ProblemKind::EmptyCommand);
         }
-        match words.first() {
-            Some(program) if program.value.0.is_empty() => {
-                self.problem(items[0].span, Some("command[0]".into()), ProblemKind::EmptyProgram);
-            }
-            _ => {}
-        }
-        let words = words.into_iter().map(|word| word.value).collect();
         Some(Given::new(words, Origin::File(node.span)))
     }
 
@@ -167,7 +166,7 @@ impl Decoder<'_> {
         // A list or mapping is refused in the words that the reader has for a wrong scalar.
         let read = match node.scalar() {
             Some(scalar) => read(scalar),
-            None => match read(Scalar { text: "", style: read::Style::Plain }) {
+            None => match read(Scalar { text: "", style: Style::Plain }) {
                 Err(ProblemKind::Expected { expected, .. }) => {
                     Err(ProblemKind::Expected { expected, found: node.found(), nearest: None })
                 }
@@ -193,15 +192,20 @@ impl Decoder<'_> {
         &mut self,
         key: &Key,
         within: Option<&'static str>,
-        nearest: Option<&'static str>,
+        nearest: impl Fn(&str) -> Option<&'static str>,
         known: &'static [&'static str],
     ) {
+        let nearest = (self.problems.len() < MOST_PROBLEMS).then(|| nearest(&key.text)).flatten();
         let kind = ProblemKind::UnknownKey { key: key.text.clone(), within, nearest, known };
         self.problem(key.span, None, kind);
     }
 
     fn problem(&mut self, span: Span, key: Option<String>, kind: ProblemKind) {
-        self.problems.push(self.source.problem(span, key, kind));
+        // The excerpt of a problem is searched for: a hostile file must not ask for thousands.
+        match self.problems.len() < MOST_PROBLEMS {
+            true => self.problems.push(self.source.problem(span, key, kind)),
+            false => self.more += 1,
+        }
     }
 }
 
@@ -215,7 +219,7 @@ fn as_list(command: &str) -> String {
     let words: Vec<&str> = command.split_whitespace().collect();
     match command {
         // A shell reads this one; a block leaves its text alone.
-        _ if command.contains(needs_shell) => "[sh, -c, \"…\"] if a shell is to read it".to_string(),
+        _ if command.contains(needs_shell) => "[sh, -c, \"…\"] to have one read it".to_string(),
         _ => format!("[{}]", words.iter().map(|word| flow(word)).collect::<Vec<_>>().join(", ")),
     }
 }

@@ -7,47 +7,54 @@ use super::problem::{ProblemKind, did_you_mean, shown};
 
 /// Everything found wrong, in the order it was written. Never empty.
 #[derive(Debug, thiserror::Error)]
-#[error("{}", Lines(.problems))]
+#[error("{}", Lines(self))]
 pub struct Error {
     problems: Vec<Problem>,
+    more: usize,
 }
 
+/// Problems of one file that are kept; the others are counted.
+pub(super) const MOST_PROBLEMS: usize = 20;
+
 impl Error {
-    /// `Ok` if nothing is wrong.
-    pub(super) fn check(mut problems: Vec<Problem>) -> Result<(), Error> {
+    /// `Ok` if nothing is wrong. `more` problems were only counted.
+    pub(super) fn check(mut problems: Vec<Problem>, more: usize) -> Result<(), Error> {
         if problems.is_empty() {
             return Ok(());
         }
         problems.sort_by_key(|problem| problem.place.order());
-        Err(Error { problems })
+        Err(Error { problems, more })
     }
 
     pub(super) fn one(problem: Problem) -> Error {
-        Error { problems: vec![problem] }
+        Error { problems: vec![problem], more: 0 }
     }
 
     /// At least one of these is a problem.
     pub(super) fn all<const N: usize>(problems: [Option<Box<Problem>>; N]) -> Error {
-        Error { problems: problems.into_iter().flatten().map(|problem| *problem).collect() }
+        Error { problems: problems.into_iter().flatten().map(|problem| *problem).collect(), more: 0 }
     }
 
-    /// At least one.
+    /// At least one; of a file at most 20, in the order of its lines.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
 }
 
-struct Lines<'a>(&'a [Problem]);
+struct Lines<'a>(&'a Error);
 
 impl fmt::Display for Lines<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, problem) in self.0.iter().enumerate() {
+        for (i, problem) in self.0.problems.iter().enumerate() {
             if i > 0 {
                 f.write_char('\n')?;
             }
             problem.fmt(f)?;
         }
-        Ok(())
+        match self.0.more {
+            0 => Ok(()),
+            more => write!(f, "\n… and {more} more"),
+        }
     }
 }
 

@@ -92,7 +92,7 @@ impl JobFile {
             Ok(None) => {}
             Err(kind) => problems.0.push(Problem::at(Place::Arguments, kind)),
         }
-        Error::check(problems.0)?;
+        Error::check(problems.0, 0)?;
         Ok(self)
     }
 }

@@ -116,3 +116,53 @@ pub(super) fn nearest(typed: &str, words: &[&'static str]) -> Option<&'static st
 fn fold(word: &str) -> String {
     word.chars().filter(|c| !matches!(c, '_' | '-' | ' ')).flat_map(char::to_lowercase).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Debug;
+
+    use serde::Serialize;
+
+    use super::super::job::{Choice, Keep, OutputMode, StopScope};
+    use super::*;
+
+    #[test]
+    fn the_schema_has_the_keys_that_work_and_no_others() {
+        let schema = super::super::schema::json_schema();
+        let sorted = |keys: &[&str]| {
+            let mut keys: Vec<String> = keys.iter().map(|key| key.to_string()).collect();
+            keys.sort();
+            keys
+        };
+        let keys = |of: &serde_json::Value| of["properties"].as_object().unwrap().keys().cloned().collect();
+        let top: Vec<String> = keys(&schema);
+        assert_eq!(top, sorted(SUPPORTED));
+        let output: Vec<String> = keys(&schema["properties"]["output"]["anyOf"][1]);
+        assert_eq!(output, sorted(OUTPUT));
+        assert!(NOT_YET.iter().all(|(key, _)| !SUPPORTED.contains(key)));
+        assert!(NOT_YET.is_sorted(), "sorted, so that a key stands once");
+        assert!(ELSEWHERE.iter().all(|(name, ours)| SUPPORTED.contains(ours) && fold(name) == **name));
+    }
+
+    #[test]
+    fn words_are_the_ones_that_schema_and_events_use() {
+        fn check<T: Choice + Serialize + Debug>() {
+            for (word, value) in T::CHOICES {
+                assert_eq!(serde_json::to_value(value).unwrap(), *word, "{value:?}");
+            }
+        }
+        check::<StopScope>();
+        check::<Keep>();
+        check::<OutputMode>();
+    }
+
+    #[test]
+    fn every_key_is_its_own_nearest_and_strangers_have_none() {
+        for key in SUPPORTED {
+            assert_eq!(nearest_key(key), Some(*key));
+        }
+        for stranger in ["", "x", "apiVersion", "metadata", "spec", &"name".repeat(20)] {
+            assert_eq!(nearest_key(stranger), None, "{stranger}");
+        }
+    }
+}

@@ -25,7 +25,7 @@ pub enum ProblemKind {
     SeveralDocuments,
     #[error("lists and mappings are nested more than {limit} deep")]
     TooDeep { limit: usize },
-    #[error("{0} cannot be used in a job file; write the value out")]
+    #[error("{0} cannot be used in a job file; write the value out, or put text that begins so in quotes")]
     Unsupported(YamlFeature),
     #[error("expected a key, found {found}")]
     KeyNotText { found: Found },
@@ -42,7 +42,7 @@ pub enum ProblemKind {
     /// Something of a later version.
     #[error("{what} is not supported yet: {why}")]
     NotYet { what: &'static str, why: &'static str },
-    #[error("expected {expected}, found {found}{}", DidYouMean(*nearest))]
+    #[error("expected {expected}, found {found}{}", Hint { expected, found, nearest: *nearest })]
     Expected { expected: Expected, found: Found, nearest: Option<&'static str> },
     #[error("expected a list, found one string; no shell reads it: write {advice}")]
     CommandIsText { advice: String },
@@ -179,11 +179,20 @@ fn escaped(c: char) -> impl Iterator<Item = char> {
     plain.into_iter().chain(needs.then(|| c.escape_default()).into_iter().flatten())
 }
 
-struct DidYouMean(Option<&'static str>);
+struct Hint<'a> {
+    expected: &'a Expected,
+    found: &'a Found,
+    nearest: Option<&'static str>,
+}
 
-impl fmt::Display for DidYouMean {
+impl fmt::Display for Hint<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        did_you_mean(f, self.0)
+        match (self.expected, self.found) {
+            (Expected::Name | Expected::Path, Found::Literal(_)) => {
+                f.write_str(", which is text only in quotes")
+            }
+            _ => did_you_mean(f, self.nearest),
+        }
     }
 }
 

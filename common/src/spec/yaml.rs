@@ -203,6 +203,10 @@ impl<'a> Reader<'a> {
             let at = after(self.source.text.trim_end());
             return self.problem(at, ProblemKind::Syntax { said: error.info().to_string() });
         };
+        // An alias of nothing: most often an asterisk that was meant as text.
+        if line.chars().nth(at.column as usize - 1) == Some('*') {
+            return self.problem(at, ProblemKind::Unsupported(YamlFeature::Alias));
+        }
         let indent = &line[..line.len() - line.trim_start().len()];
         match indent.chars().position(|c| c == '\t') {
             Some(tab) => self.problem(Span { column: to_u32(tab + 1), ..at }, ProblemKind::Tab),

@@ -113,7 +113,7 @@ pub fn rank_env(plan: &PodPlan, local_rank: u32, facts: &EnvFacts<'_>) -> RankEn
 }
 
 /// Names in the environment of the launcher that no rank may inherit, sorted: an outer launcher's facts and
-/// what a service manager meant for the launcher.
+/// what a service manager meant for the launcher. They are taken away before `RankEnv::set` is laid over.
 pub fn removed(inherited: &BTreeMap<String, String>) -> Vec<String> {
     let outer = |name: &str| name.starts_with("PHALANX_") || name.starts_with("TORCHELASTIC_");
     let names = inherited.keys().filter(|name| outer(name) || SERVICE.contains(&name.as_str()));

@@ -1,1 +1,4 @@
 //! See DESIGN section 2.
+
+pub mod shim;
+pub mod sweep;

@@ -142,7 +142,7 @@ impl World {
         if let Some(shim) = machine.shims.remove(&id) {
             shim::die(&shim, &mut machine.processes);
             machine.shim_of.remove(&job);
-            self.to_worker(node, WorkerInput::ShimLost { job, why: "killed".to_owned() });
+            self.tell_worker(node, WorkerInput::ShimLost { job, why: "killed".to_owned() });
         }
     }
 }

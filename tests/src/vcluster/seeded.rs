@@ -13,7 +13,7 @@ use super::machine::PORTS;
 use super::rng::Rng;
 use super::sabotage::Sabotage;
 use super::script::Scripts;
-use super::world::{Setup, World};
+use super::world::{Happening, Setup, World};
 
 /// Faults happen before this.
 const QUIET_AFTER: Duration = Duration::from_secs(180);
@@ -69,7 +69,7 @@ pub fn run(seed: u64, sabotage: Option<Sabotage>, trace: bool) -> Run {
     let mut rng = Rng::fork(seed, "plan");
     let lease = if rng.chance(50) { Some(Duration::from_secs(rng.between(20, 60))) } else { None };
     let unreachable = Duration::from_secs(rng.between(8, 30));
-    let config = Config { lease, unreachable, port_salt: rng.next() };
+    let config = Config { lease, unreachable, port_salt: rng.draw() };
     let scripts = Scripts::seeded(seed);
     let setup = Setup { seed, config, nodes: three_nodes(), scripts, sabotage, trace };
     let mut world = World::new(setup);
@@ -193,6 +193,7 @@ pub fn run_until(
     predicate: impl Fn(&World) -> bool,
 ) -> Result<(), &'static str> {
     let bound = world.now + within;
+    world.after(within + Duration::from_micros(1), Happening::Nothing);
     while world.violations.is_empty() {
         if predicate(world) {
             return Ok(());

@@ -81,6 +81,11 @@ impl Shim {
         self.pod.as_ref().map(|pod| pod.plan.generation)
     }
 
+    /// A lease that never lapses, as a worker that renews without orders would make it.
+    pub(crate) fn renew_forever(&mut self) {
+        self.lease = self.lease.map(|_| Timestamp(u64::MAX));
+    }
+
     /// When it has something to do.
     pub(crate) fn next_wake(&self) -> Option<Timestamp> {
         let pod = self.pod.as_ref()?;
@@ -138,7 +143,9 @@ impl Shim {
             self.lease = None;
             if let Some(pod) = self.pod.as_mut().filter(|pod| pod.state != State::Over) {
                 pod.lapsed = true;
-                self.stop(Duration::from_secs(1), around);
+                // A frozen pod does not hear SIGTERM, and its lease ends all the same.
+                let grace = if self.suspended { Duration::ZERO } else { Duration::from_secs(1) };
+                self.stop(grace, around);
             }
         }
         loop {

@@ -116,6 +116,8 @@ pub(crate) enum Happening {
         life: u64,
     },
     CoordinatorBack,
+    /// Time passes.
+    Nothing,
     Submit {
         job: JobId,
         spec: Box<phalanx_common::spec::JobSpec>,
@@ -165,6 +167,13 @@ impl World {
     /// How many things have happened.
     pub fn steps(&self) -> u64 {
         self.happened
+    }
+
+    /// Every process that is alive, with its node.
+    pub fn processes(&self) -> impl Iterator<Item = (&NodeId, &super::machine::Process)> {
+        self.machines
+            .iter()
+            .flat_map(|(id, machine)| machine.processes.iter().map(move |process| (id, process)))
     }
 
     pub fn trace_lines(&self) -> &[String] {
@@ -269,7 +278,7 @@ impl World {
     }
 
     /// Something the machine's own worker hears, in the order it was said.
-    pub(crate) fn to_worker(&mut self, node: &NodeId, input: WorkerInput) {
+    pub(crate) fn tell_worker(&mut self, node: &NodeId, input: WorkerInput) {
         let life = self.life_of(node);
         self.after(LOCAL, Happening::WorkerInput { node: node.clone(), life, input });
     }
@@ -313,7 +322,7 @@ impl World {
                     && let Some(machine) = self.machines.get_mut(&node)
                 {
                     let killed = machine.processes.sweep(&job, None);
-                    self.to_worker(&node, WorkerInput::Swept { job, killed, survivors: Vec::new() });
+                    self.tell_worker(&node, WorkerInput::Swept { job, killed, survivors: Vec::new() });
                 }
             }
             Happening::Orphans { node, life } => {
@@ -331,6 +340,7 @@ impl World {
                     self.begin_reign();
                 }
             }
+            Happening::Nothing => {}
             Happening::Submit { job, spec } => {
                 if self.reign.is_some() {
                     self.submit(&job, *spec);
@@ -536,6 +546,9 @@ impl World {
         };
         act(shim, &mut around);
         let (reports, prepared, released) = (around.reports, around.prepared, around.released);
+        if self.setup.sabotage == Some(Sabotage::RenewWithoutOrders) {
+            shim.renew_forever();
+        }
         let (wake, gone) = (shim.next_wake(), shim.gone);
         if gone {
             machine.shims.remove(&id);
@@ -555,7 +568,7 @@ impl World {
             }
         }
         for report in reports {
-            self.to_worker(node, WorkerInput::ShimReport { job: job.clone(), report });
+            self.tell_worker(node, WorkerInput::ShimReport { job: job.clone(), report });
         }
         if let Some(at) = wake {
             // A wake-up that comes too early does nothing.

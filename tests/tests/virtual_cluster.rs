@@ -8,7 +8,7 @@ use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::{JobId, NodeId};
 use phalanx_common::report::PrepareFailureKind;
 use phalanx_launcher_core::gang::GangPhase;
-use phalanx_launcher_core::{Config, JobState};
+use phalanx_launcher_core::{Config, Job, JobState};
 use phalanx_tests::vcluster::seeded::{self, job_spec, phase, run_until, three_nodes};
 use phalanx_tests::vcluster::{Fault, Invariant, PodScript, RankScript, Sabotage, Scripts, Setup, World};
 
@@ -57,8 +57,13 @@ fn until_phase(world: &mut World, wanted: GangPhase) {
     until(world, LONG, &format!("{wanted:?}"), |world| phase(world, &job()) == Some(wanted));
 }
 
+fn job_of(world: &World) -> &Job {
+    let coordinator = world.coordinator().expect("a coordinator reigns");
+    coordinator.durable().jobs.get(&job()).expect("the job was submitted")
+}
+
 fn outcome(world: &World) -> Outcome {
-    match &world.coordinator().unwrap().job(&job()).unwrap().job.state {
+    match &job_of(world).state {
         JobState::Ended(outcome) => outcome.clone(),
         other => panic!("{other:?}"),
     }
@@ -75,7 +80,7 @@ fn until_ended(world: &mut World) -> Outcome {
 }
 
 fn generation(world: &World) -> u32 {
-    world.coordinator().unwrap().job(&job()).unwrap().job.generation.as_ref().unwrap().number.0
+    job_of(world).generation.as_ref().expect("a generation was placed").number.0
 }
 
 fn count(world: &World, fits: impl Fn(&EventKind) -> bool) -> usize {
@@ -351,7 +356,7 @@ fn a_taken_port_costs_nothing_and_the_next_one_is_tried() {
     assert_eq!(until_ended(&mut world), Outcome::Succeeded);
     let ports: Vec<u16> = placements(&world).iter().map(|placement| placement.1).collect();
     assert_eq!(ports, [20_000, 20_001, 20_002, 20_003, 20_004]);
-    assert_eq!(world.coordinator().unwrap().job(&job()).unwrap().job.used.restarts, 0);
+    assert_eq!(job_of(&world).used.restarts, 0);
 }
 
 #[test]

@@ -1,1 +1,3 @@
-//! See DESIGN section 2.
+//! What the tests of Phalanx stand on.
+
+pub mod vcluster;

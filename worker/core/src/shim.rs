@@ -36,7 +36,8 @@ pub enum ShimOrder {
     /// SIGSTOP to every process of the pod; the grace of a stop does not run meanwhile.
     Suspend,
     Resume,
-    /// The pod may go on for this long without another of these.
+    /// The pod may go on for this long without another of these; then it ends as `LOCAL_ORPHAN_GRACE` says.
+    /// A suspended pod ends too: it is killed at once, for it would not hear the stop signal.
     Lease {
         remaining: Duration,
     },

@@ -1,0 +1,148 @@
+//! What goes wrong.
+
+use std::time::Duration;
+
+use phalanx_common::id::{JobId, NodeId};
+use phalanx_worker_core::Input as WorkerInput;
+
+use super::shim;
+use super::world::{Happening, World};
+
+/// One thing that goes wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The connection of this node is gone, with all that is under way. A new one can be made after this time.
+    LoseConnection {
+        node: NodeId,
+        cut: Duration,
+    },
+    /// Power off, and on again after this time.
+    KillNode {
+        node: NodeId,
+        down: Duration,
+    },
+    /// The worker process dies; its shims end their pods, the next worker begins after that.
+    CrashWorker {
+        node: NodeId,
+    },
+    /// The worker process does not run for this long; its shims do.
+    FreezeWorker {
+        node: NodeId,
+        time: Duration,
+    },
+    /// One shim of this node dies.
+    KillShim {
+        node: NodeId,
+    },
+    CrashCoordinator {
+        down: Duration,
+    },
+    /// It dies in the middle of what it does next, after this many commands.
+    CrashCoordinatorAfter {
+        commands: u32,
+        down: Duration,
+    },
+    /// The coordinator's clock jumps by this many seconds.
+    JumpClock {
+        seconds: i64,
+    },
+    /// Somebody takes this port on the node.
+    TakePort {
+        node: NodeId,
+        port: u16,
+    },
+    /// An order of an earlier reign reaches the node.
+    StaleOrder {
+        node: NodeId,
+    },
+    Stop {
+        job: JobId,
+        force: bool,
+    },
+    Suspend {
+        job: JobId,
+    },
+    Resume {
+        job: JobId,
+    },
+}
+
+/// Without a word for this long, QUIC calls a connection dead.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(6);
+/// From a worker's end to the SIGKILL its shims send.
+const ORPHAN_GRACE: Duration = Duration::from_secs(1);
+
+impl World {
+    pub(crate) fn apply_fault(&mut self, fault: Fault) {
+        match fault {
+            Fault::LoseConnection { node, cut } => {
+                if let Some(machine) = self.machines.get_mut(&node) {
+                    machine.cut_until = machine.cut_until.max(self.now + cut);
+                }
+                self.lose_connections(&node);
+            }
+            Fault::KillNode { node, down } => self.kill_node(&node, down),
+            Fault::CrashWorker { node } => {
+                // The shims live on for their grace, then the next worker finds nothing of them.
+                let Some(machine) = self.machines.get_mut(&node).filter(|machine| machine.worker.is_some())
+                else {
+                    return;
+                };
+                machine.worker = None;
+                machine.life += 1;
+                machine.connection = None;
+                machine.frozen_until = None;
+                self.lose_connections(&node);
+                let life = self.life_of(&node);
+                self.after(ORPHAN_GRACE, Happening::Orphans { node: node.clone(), life });
+            }
+            Fault::FreezeWorker { node, time } => self.freeze(&node, time),
+            Fault::KillShim { node } => self.kill_shim(&node),
+            Fault::CrashCoordinator { down } => self.crash_coordinator(down),
+            Fault::CrashCoordinatorAfter { commands, down } => self.crash_after = Some((commands, down)),
+            Fault::JumpClock { seconds } => self.jump_clock(seconds * 1_000_000),
+            Fault::TakePort { node, port } => {
+                if let Some(machine) = self.machines.get_mut(&node) {
+                    machine.foreign_ports.push(port);
+                }
+            }
+            Fault::StaleOrder { node } => self.deliver_stale_order(&node),
+            Fault::Stop { job, force } => self.stop(&job, force),
+            Fault::Suspend { job } => self.suspend(&job),
+            Fault::Resume { job } => self.resume(&job),
+        }
+    }
+
+    fn kill_node(&mut self, node: &NodeId, down: Duration) {
+        let Some(machine) = self.machines.get_mut(node) else { return };
+        machine.stop_everything();
+        self.lose_connections(node);
+        let life = self.life_of(node);
+        self.after(down, Happening::StartWorker { node: node.clone(), life });
+    }
+
+    fn freeze(&mut self, node: &NodeId, time: Duration) {
+        let until = self.now + time;
+        let Some(machine) = self.machines.get_mut(node).filter(|machine| machine.worker.is_some()) else {
+            return;
+        };
+        machine.frozen_until = Some(machine.frozen_until.map_or(until, |known| known.max(until)));
+        if time > IDLE_TIMEOUT {
+            let node = node.clone();
+            self.after(IDLE_TIMEOUT, Happening::Fault(Fault::LoseConnection { node, cut: Duration::ZERO }));
+        }
+    }
+
+    fn kill_shim(&mut self, node: &NodeId) {
+        let Some(machine) = self.machines.get_mut(node).filter(|machine| machine.worker.is_some()) else {
+            return;
+        };
+        let current: Vec<(JobId, u64)> = machine.shim_of.iter().map(|(job, id)| (job.clone(), *id)).collect();
+        let Some((job, id)) = self.rng.pick(&current).cloned() else { return };
+        if let Some(shim) = machine.shims.remove(&id) {
+            shim::die(&shim, &mut machine.processes);
+            machine.shim_of.remove(&job);
+            self.tell_worker(node, WorkerInput::ShimLost { job, why: "killed".to_owned() });
+        }
+    }
+}

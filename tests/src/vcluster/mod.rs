@@ -1,0 +1,37 @@
+//! The virtual cluster: the real cores of coordinator and workers, on virtual time.
+//!
+//! ```text
+//!  Coordinator (real) + stored records              reign.rs
+//!      |  ordered streams, seeded delay and loss    net.rs
+//!  Worker (real), one per machine                   machine.rs
+//!      |
+//!  fake shims: processes that run, fail and hang    shim.rs, script.rs
+//! ```
+//!
+//! Time jumps to the next thing that happens, so nothing sleeps. What happens is a function of the seed:
+//! [`seeded::run`] of a failing seed fails the same way again, with its trace. After every step the functions
+//! of [`invariants`] compare what is true (processes, connections) with what the coordinator believes, stored
+//! and said. [`Sabotage`] breaks one thing on purpose, in the harness and never in production code, to prove
+//! that they notice.
+
+mod faults;
+pub mod invariants;
+mod machine;
+mod net;
+mod reign;
+mod rng;
+mod sabotage;
+mod script;
+pub mod seeded;
+mod shim;
+mod trace;
+mod witness;
+mod world;
+
+pub use faults::Fault;
+pub use invariants::{Invariant, Violation};
+pub use machine::Process;
+pub use rng::Rng;
+pub use sabotage::Sabotage;
+pub use script::{PodScript, RankScript, Scripts};
+pub use world::{Setup, World};

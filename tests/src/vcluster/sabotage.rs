@@ -1,0 +1,28 @@
+//! Ways to break an invariant on purpose. Each lives where the harness passes things on.
+
+/// What the harness does wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sabotage {
+    /// A pod gets a forged Go as soon as it is prepared, whatever its peers do (breaks I2).
+    ForgeGo,
+    /// The shim of a released pod starts every rank twice (breaks I1).
+    StartTwice,
+    /// Orders of an earlier reign reach the workers again, and a stand-in lets them through (breaks I3).
+    AcceptStaleOrders,
+    /// Every generation is recorded with the same port (breaks I5).
+    SamePort,
+    /// Every charge is recorded as paid by nobody's budget but the job's (breaks I6).
+    OverspendBudget,
+    /// The shim says Ended and leaves a process alive (breaks I7).
+    LeaveAlive,
+    /// Every fifth record is not stored (breaks I8).
+    LoseRecords,
+    /// Orders are sent before the records they depend on are stored (breaks I8).
+    SendBeforePersist,
+    /// Events do not arrive (breaks I9).
+    DropEvents,
+    /// The worker's PodEnded never arrives (breaks I10).
+    SwallowPodEnded,
+    /// Leases are renewed by the harness though no order came (breaks I1: the old ends by its lease).
+    RenewWithoutOrders,
+}

@@ -1,0 +1,167 @@
+//! What the processes of a run do.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use phalanx_common::exit::ExitStatus;
+use phalanx_common::id::{Generation, JobId, NodeId, Rank};
+use phalanx_common::report::PrepareFailureKind;
+
+use super::rng::Rng;
+
+/// One rank in one generation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RankScript {
+    /// From Go to its end; `None`: it never ends by itself.
+    pub runs: Option<Duration>,
+    pub status: ExitStatus,
+    /// It says that an address was in use.
+    pub port_conflict: bool,
+    /// From SIGTERM to its end; `None`: only SIGKILL ends it.
+    pub heeds_term: Option<Duration>,
+    /// Children it leaves behind.
+    pub grandchildren: u32,
+}
+
+impl RankScript {
+    /// Ends with 0 after this time, and at once on SIGTERM.
+    pub fn succeeds_after(runs: Duration) -> RankScript {
+        RankScript {
+            runs: Some(runs),
+            status: ExitStatus::SUCCESS,
+            port_conflict: false,
+            heeds_term: Some(Duration::from_millis(5)),
+            grandchildren: 0,
+        }
+    }
+
+    /// Ends with this status after this time.
+    pub fn fails_after(runs: Duration, status: ExitStatus) -> RankScript {
+        RankScript { status, ..RankScript::succeeds_after(runs) }
+    }
+
+    /// Runs until it is stopped.
+    pub fn runs_on() -> RankScript {
+        RankScript { runs: None, ..RankScript::succeeds_after(Duration::ZERO) }
+    }
+}
+
+/// One pod in one generation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodScript {
+    pub prepare: Duration,
+    pub fails: Option<PrepareFailureKind>,
+    /// From Go to Started; `None`: its ranks hang in exec.
+    pub start: Option<Duration>,
+}
+
+impl Default for PodScript {
+    fn default() -> PodScript {
+        PodScript { prepare: Duration::from_millis(10), fails: None, start: Some(Duration::from_millis(2)) }
+    }
+}
+
+/// What everything does. What was set by hand wins over what the seed says.
+#[derive(Clone, Debug, Default)]
+pub struct Scripts {
+    seed: Option<u64>,
+    ranks: BTreeMap<(JobId, Generation, Rank), RankScript>,
+    jobs: BTreeMap<JobId, RankScript>,
+    pods: BTreeMap<(JobId, Generation, NodeId), PodScript>,
+}
+
+impl Scripts {
+    /// Everything follows from the seed.
+    pub fn seeded(seed: u64) -> Scripts {
+        Scripts { seed: Some(seed), ..Scripts::default() }
+    }
+
+    pub fn set_job(&mut self, job: &JobId, script: RankScript) {
+        self.jobs.insert(job.clone(), script);
+    }
+
+    pub fn set_rank(&mut self, job: &JobId, generation: u32, rank: u32, script: RankScript) {
+        self.ranks.insert((job.clone(), Generation(generation), Rank(rank)), script);
+    }
+
+    pub fn set_pod(&mut self, job: &JobId, generation: u32, node: &NodeId, script: PodScript) {
+        self.pods.insert((job.clone(), Generation(generation), node.clone()), script);
+    }
+
+    pub(crate) fn rank(&self, job: &JobId, generation: Generation, rank: Rank) -> RankScript {
+        if let Some(script) = self.ranks.get(&(job.clone(), generation, rank)).or_else(|| self.jobs.get(job))
+        {
+            return script.clone();
+        }
+        match self.seed {
+            Some(seed) => seeded_rank(seed, job, generation, rank),
+            None => RankScript::succeeds_after(Duration::from_secs(10)),
+        }
+    }
+
+    pub(crate) fn pod(&self, job: &JobId, generation: Generation, node: &NodeId) -> PodScript {
+        if let Some(script) = self.pods.get(&(job.clone(), generation, node.clone())) {
+            return script.clone();
+        }
+        match self.seed {
+            Some(seed) => seeded_pod(seed, job, generation, node),
+            None => PodScript::default(),
+        }
+    }
+}
+
+/// Jobs of a seed that never end by themselves.
+pub(crate) fn runs_forever(seed: u64, job: &JobId) -> bool {
+    Rng::fork(seed, &format!("{job}/forever")).chance(10)
+}
+
+fn seeded_rank(seed: u64, job: &JobId, generation: Generation, rank: Rank) -> RankScript {
+    let together = Rng::fork(seed, &format!("{job}/{generation}")).millis(1, 90_000);
+    let mut rng = Rng::fork(seed, &format!("{job}/{generation}/{rank}"));
+    let mut script = RankScript::succeeds_after(together + rng.millis(0, 500));
+    if runs_forever(seed, job) {
+        script.runs = None;
+    }
+    match rng.between(0, 99) {
+        0..=11 => {
+            script.runs = Some(rng.millis(0, 60_000));
+            script.status = *rng
+                .pick(&[
+                    ExitStatus::Code(1),
+                    ExitStatus::Code(93),
+                    ExitStatus::Signal(11),
+                    ExitStatus::Signal(9),
+                ])
+                .unwrap_or(&ExitStatus::Code(1));
+        }
+        12..=15 => {
+            script.runs = Some(rng.millis(0, 3000));
+            script.status = ExitStatus::Code(1);
+            script.port_conflict = true;
+        }
+        16..=22 => script.runs = Some(rng.millis(0, 2)),
+        _ => {}
+    }
+    script.heeds_term = match rng.between(0, 9) {
+        0..=1 => None,
+        2..=4 => Some(rng.millis(0, 20_000)),
+        _ => Some(rng.millis(0, 50)),
+    };
+    if rng.chance(20) {
+        script.grandchildren = 1;
+    }
+    script
+}
+
+fn seeded_pod(seed: u64, job: &JobId, generation: Generation, node: &NodeId) -> PodScript {
+    let mut rng = Rng::fork(seed, &format!("{job}/{generation}/{node}"));
+    let prepare = if rng.chance(10) { rng.millis(0, 30_000) } else { rng.millis(0, 300) };
+    let fails = match rng.between(0, 99) {
+        0 => Some(PrepareFailureKind::CommandNotFound),
+        1 => Some(PrepareFailureKind::CommandNotExecutable),
+        2..=4 => Some(PrepareFailureKind::Node),
+        _ => None,
+    };
+    let start = if rng.chance(2) { None } else { Some(rng.millis(0, 20)) };
+    PodScript { prepare, fails, start }
+}

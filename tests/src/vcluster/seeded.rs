@@ -1,0 +1,216 @@
+//! Runs that follow from their seed: jobs, faults, and the time after which nothing goes wrong any more.
+
+use std::time::Duration;
+
+use phalanx_common::id::{JobId, NodeId};
+use phalanx_common::spec::{JobSpec, Keep, OutputMode, OutputSpec, StopScope};
+use phalanx_launcher_core::Config;
+use phalanx_launcher_core::gang::GangPhase;
+
+use super::faults::Fault;
+use super::invariants::{Invariant, Violation, check_settled};
+use super::machine::PORTS;
+use super::rng::Rng;
+use super::sabotage::Sabotage;
+use super::script::Scripts;
+use super::world::{Happening, Setup, World};
+
+/// Faults happen before this.
+const QUIET_AFTER: Duration = Duration::from_secs(180);
+/// Every job has settled this long after the last fault (invariant I10): all restarts a seeded job has,
+/// each with its longest start, run, stop and backoff.
+const SETTLED_WITHIN: Duration = Duration::from_secs(3600);
+/// More than any run needs: one that gets here chases its own tail.
+const MOST_STEPS: u64 = 400_000;
+
+/// How a run went.
+#[derive(Debug)]
+pub struct Run {
+    pub seed: u64,
+    pub steps: u64,
+    pub virtual_time: Duration,
+    pub violations: Vec<Violation>,
+    pub trace: Vec<String>,
+    /// Outcomes by name, to see that runs are not all alike.
+    pub outcomes: Vec<&'static str>,
+    pub restarts: u32,
+}
+
+/// A job of `nodes` times `ranks` ranks with short deadlines.
+pub fn job_spec(nodes: u32, ranks: u32) -> JobSpec {
+    JobSpec {
+        name: "job".into(),
+        nodes,
+        ranks_per_node: ranks,
+        command: vec!["train".into()],
+        working_dir: None,
+        env: [].into(),
+        start_timeout: Duration::from_secs(60),
+        termination_grace: Duration::from_secs(5),
+        max_restarts: 0,
+        stop_scope: StopScope::Group,
+        keep: Keep::Never,
+        output: OutputSpec {
+            mode: OutputMode::Files,
+            log_dir: "/logs".into(),
+            max_file_bytes: 1 << 20,
+            keep_files: 1,
+        },
+    }
+}
+
+/// The three nodes of every run.
+pub fn three_nodes() -> Vec<NodeId> {
+    ["a", "b", "c"].map(NodeId::new).to_vec()
+}
+
+/// Runs one seed to its end, or to the first step that broke an invariant.
+pub fn run(seed: u64, sabotage: Option<Sabotage>, trace: bool) -> Run {
+    let mut rng = Rng::fork(seed, "plan");
+    let lease = if rng.chance(50) { Some(Duration::from_secs(rng.between(20, 60))) } else { None };
+    let unreachable = Duration::from_secs(rng.between(8, 30));
+    let config = Config { lease, unreachable, port_salt: rng.draw() };
+    let scripts = Scripts::seeded(seed);
+    let setup = Setup { seed, config, nodes: three_nodes(), scripts, sabotage, trace };
+    let mut world = World::new(setup);
+    let jobs: Vec<JobId> =
+        (0..rng.between(1, 4)).map(|number| JobId::from_existing(format!("job{number}"))).collect();
+    for job in &jobs {
+        let mut spec = job_spec(*rng.pick(&[1, 1, 2, 3]).unwrap_or(&1), *rng.pick(&[1, 2, 3]).unwrap_or(&1));
+        spec.start_timeout = Duration::from_secs(rng.between(5, 60));
+        spec.termination_grace = rng.millis(0, 10_000);
+        spec.max_restarts = *rng.pick(&[0, 1, 3, 8]).unwrap_or(&0);
+        world.submit_after(rng.millis(0, 60_000), job.clone(), spec);
+    }
+    plan_faults(&mut world, &mut rng, &jobs);
+    settle(&mut world);
+    finish(seed, &world)
+}
+
+fn plan_faults(world: &mut World, rng: &mut Rng, jobs: &[JobId]) {
+    let nodes = three_nodes();
+    for node in &nodes {
+        for port in PORTS.0..=PORTS.1 {
+            if rng.chance(10) {
+                world.schedule(Duration::ZERO, Fault::TakePort { node: node.clone(), port });
+            }
+        }
+    }
+    let quiet = u64::try_from(QUIET_AFTER.as_millis()).unwrap_or(u64::MAX);
+    // Some runs see hardly a fault, most a few, some a storm.
+    let most = *rng.pick(&[2, 14, 14, 60]).unwrap_or(&14);
+    for _ in 0..rng.between(0, most) {
+        let at = rng.millis(0, quiet);
+        let node = rng.pick(&nodes).cloned().unwrap_or_else(|| NodeId::new("a"));
+        let job = rng.pick(jobs).cloned().unwrap_or_else(|| JobId::from_existing("job0"));
+        let fault = match rng.between(0, 99) {
+            0..=24 => {
+                let longest = if rng.chance(30) { 60_000 } else { 3000 };
+                Fault::LoseConnection { node, cut: rng.millis(0, longest) }
+            }
+            25..=34 => Fault::KillNode { node, down: rng.millis(100, 40_000) },
+            35..=41 => Fault::CrashWorker { node },
+            42..=51 => Fault::FreezeWorker { node, time: rng.millis(10, 40_000) },
+            52..=60 => Fault::KillShim { node },
+            61..=66 => Fault::CrashCoordinator { down: rng.millis(100, 30_000) },
+            67..=74 => {
+                let commands = u32::try_from(rng.between(0, 6)).unwrap_or(0);
+                Fault::CrashCoordinatorAfter { commands, down: rng.millis(100, 30_000) }
+            }
+            75..=78 => {
+                let seconds = i64::try_from(rng.between(0, 14_400)).unwrap_or(0) - 7200;
+                Fault::JumpClock { seconds }
+            }
+            79..=86 => Fault::StaleOrder { node },
+            87..=90 => {
+                let longest = rng.millis(100, 20_000);
+                world.schedule(at + longest, Fault::Resume { job: job.clone() });
+                Fault::Suspend { job }
+            }
+            91..=96 => Fault::Stop { job, force: false },
+            _ => Fault::Stop { job, force: true },
+        };
+        world.schedule(at, fault);
+    }
+    // Nothing stays broken: a coordinator that was to crash does so by now, no job stays frozen.
+    for job in jobs {
+        world.schedule(QUIET_AFTER + Duration::from_secs(40), Fault::Resume { job: job.clone() });
+    }
+}
+
+/// Runs until every job has settled, and checks I10 if they do not.
+pub fn settle(world: &mut World) {
+    let quiet_at = world.now + QUIET_AFTER + Duration::from_secs(41);
+    let bound = quiet_at + SETTLED_WITHIN;
+    while world.violations.is_empty() && world.now <= bound && world.steps() < MOST_STEPS {
+        if world.now > quiet_at {
+            world.crash_after = None;
+            if check_settled(world).is_empty() && world.all_submitted() {
+                break;
+            }
+        }
+        if !world.step() {
+            break;
+        }
+    }
+    if world.violations.is_empty() {
+        for what in check_settled(world) {
+            world.violated(Invariant::I10, what);
+        }
+        world.check_replay();
+    }
+}
+
+impl World {
+    /// No job is still to come.
+    fn all_submitted(&self) -> bool {
+        self.coordinator().is_some_and(|coordinator| coordinator.jobs().next().is_some())
+    }
+}
+
+fn finish(seed: u64, world: &World) -> Run {
+    let durable = world.coordinator().map(|coordinator| coordinator.durable());
+    let jobs = durable.into_iter().flat_map(|durable| durable.jobs.values());
+    let outcomes = jobs.clone().map(|job| match &job.state {
+        phalanx_launcher_core::JobState::Ended(phalanx_common::event::Outcome::Succeeded) => "succeeded",
+        phalanx_launcher_core::JobState::Ended(phalanx_common::event::Outcome::Failed { .. }) => "failed",
+        phalanx_launcher_core::JobState::Ended(phalanx_common::event::Outcome::Stopped { .. }) => "stopped",
+        _ => "running",
+    });
+    Run {
+        seed,
+        steps: world.steps(),
+        virtual_time: world.now.since(phalanx_common::time::Timestamp(1_800_000_000_000_000)),
+        violations: world.violations.clone(),
+        trace: world.trace_lines().to_vec(),
+        outcomes: outcomes.collect(),
+        restarts: jobs.filter_map(|job| job.generation.as_ref()).map(|g| g.number.0 - 1).sum(),
+    }
+}
+
+/// Runs until `predicate` holds. The reason if it does not within the bound, or an invariant breaks.
+pub fn run_until(
+    world: &mut World,
+    within: Duration,
+    predicate: impl Fn(&World) -> bool,
+) -> Result<(), &'static str> {
+    let bound = world.now + within;
+    world.after(within + Duration::from_micros(1), Happening::Nothing);
+    while world.violations.is_empty() {
+        if predicate(world) {
+            return Ok(());
+        }
+        if world.now > bound {
+            return Err("not within the bound");
+        }
+        if !world.step() {
+            return if predicate(world) { Ok(()) } else { Err("nothing happens any more") };
+        }
+    }
+    Err("an invariant is broken")
+}
+
+/// The phase of a job, if a coordinator knows it.
+pub fn phase(world: &World, job: &JobId) -> Option<GangPhase> {
+    Some(world.coordinator()?.job(job)?.phase)
+}

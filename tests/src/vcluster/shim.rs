@@ -1,0 +1,330 @@
+//! A fake shim: does what the real one promises to the worker, on virtual processes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use phalanx_common::exit::ExitStatus;
+use phalanx_common::id::{Generation, JobId, NodeId, Rank};
+use phalanx_common::report::{PodEnd, PrepareFailure, PrepareFailureKind, RankExit};
+use phalanx_common::time::Timestamp;
+use phalanx_worker_core::shim::{ShimOrder, ShimPlan, ShimReport};
+
+use super::machine::{Process, Processes};
+use super::sabotage::Sabotage;
+use super::script::Scripts;
+
+/// One shim process.
+#[derive(Debug)]
+pub(crate) struct Shim {
+    pub(crate) job: JobId,
+    node: NodeId,
+    pod: Option<ShimPod>,
+    suspended: bool,
+    /// When the lease lapses.
+    lease: Option<Timestamp>,
+    /// Exit was heard: gone once the caller sees it.
+    pub(crate) gone: bool,
+}
+
+/// The generation a shim has.
+#[derive(Debug)]
+struct ShimPod {
+    plan: Box<ShimPlan>,
+    state: State,
+    /// Deadlines that stand still while suspended.
+    timers: BTreeMap<Timer, Timestamp>,
+    stop: bool,
+    lapsed: bool,
+    /// Ranks that have not ended.
+    left: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Preparing,
+    Refused,
+    Prepared,
+    Released,
+    Over,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Prepared,
+    Started,
+    Exit(Rank),
+    /// What SIGTERM brings about, once the process runs.
+    Term(Rank),
+    Kill,
+}
+
+/// What a shim sees of the world around it.
+pub(crate) struct Around<'a> {
+    pub(crate) now: Timestamp,
+    pub(crate) scripts: &'a Scripts,
+    pub(crate) processes: &'a mut Processes,
+    /// Ports that somebody else on the machine has.
+    pub(crate) foreign_ports: &'a [u16],
+    pub(crate) sabotage: Option<Sabotage>,
+    pub(crate) reports: Vec<ShimReport>,
+    /// Pods that became prepared or released: witnessed truth for the invariants.
+    pub(crate) prepared: Vec<(JobId, Generation)>,
+    pub(crate) released: Vec<(JobId, Generation)>,
+}
+
+impl Shim {
+    pub(crate) fn new(job: JobId, node: NodeId) -> Shim {
+        Shim { job, node, pod: None, suspended: false, lease: None, gone: false }
+    }
+
+    pub(crate) fn generation(&self) -> Option<Generation> {
+        self.pod.as_ref().map(|pod| pod.plan.generation)
+    }
+
+    /// A lease that never lapses, as a worker that renews without orders would make it.
+    pub(crate) fn renew_forever(&mut self) {
+        self.lease = self.lease.map(|_| Timestamp(u64::MAX));
+    }
+
+    /// When it has something to do.
+    pub(crate) fn next_wake(&self) -> Option<Timestamp> {
+        let pod = self.pod.as_ref()?;
+        let timers = pod.timers.iter().filter(|(timer, _)| !self.suspended || !timer.stands_still());
+        timers.map(|(_, at)| *at).chain(self.lease).min()
+    }
+
+    pub(crate) fn handle(&mut self, order: ShimOrder, around: &mut Around<'_>) {
+        match order {
+            ShimOrder::Prepare(plan) => self.on_prepare(plan, around),
+            ShimOrder::Go { generation } => self.on_go(generation, around),
+            ShimOrder::Stop { generation, grace } => {
+                if self.generation() == Some(generation) {
+                    self.stop(grace, around);
+                }
+            }
+            ShimOrder::Suspend => self.on_suspend(around.now),
+            ShimOrder::Resume => self.on_resume(around.now),
+            ShimOrder::Lease { remaining } => {
+                let live =
+                    self.pod.as_ref().is_some_and(|pod| pod.state != State::Over && pod.plan.lease.is_some());
+                self.lease = live.then(|| around.now + remaining);
+            }
+            ShimOrder::Exit { .. } => self.gone = true,
+        }
+    }
+
+    fn on_prepare(&mut self, plan: Box<ShimPlan>, around: &mut Around<'_>) {
+        let script = around.scripts.pod(&self.job, plan.generation, &self.node);
+        self.lease = plan.lease.map(|lease| around.now + lease);
+        let timers = BTreeMap::from([(Timer::Prepared, around.now + script.prepare)]);
+        let left = u32::try_from(plan.ranks.len()).unwrap_or(u32::MAX);
+        self.suspended = false;
+        self.pod = Some(ShimPod { plan, state: State::Preparing, timers, stop: false, lapsed: false, left });
+    }
+
+    fn on_go(&mut self, generation: Generation, around: &mut Around<'_>) {
+        let Some(pod) =
+            self.pod.as_mut().filter(|pod| pod.plan.generation == generation && pod.state == State::Prepared)
+        else {
+            return;
+        };
+        let base = if self.suspended { Timestamp::default() } else { around.now };
+        pod.state = State::Released;
+        around.released.push((self.job.clone(), generation));
+        around.processes.release(&self.job, generation, around.sabotage == Some(Sabotage::StartTwice));
+        if let Some(start) = around.scripts.pod(&self.job, generation, &self.node).start {
+            pod.timers.insert(Timer::Started, base + start);
+        }
+    }
+
+    /// Acts on everything that is due.
+    pub(crate) fn wake(&mut self, around: &mut Around<'_>) {
+        if self.lease.is_some_and(|at| at <= around.now) {
+            self.lease = None;
+            if let Some(pod) = self.pod.as_mut().filter(|pod| pod.state != State::Over) {
+                pod.lapsed = true;
+                // A frozen pod does not hear SIGTERM, and its lease ends all the same.
+                let grace = if self.suspended { Duration::ZERO } else { Duration::from_secs(1) };
+                self.stop(grace, around);
+            }
+        }
+        loop {
+            let suspended = self.suspended;
+            let Some(pod) = self.pod.as_mut() else { return };
+            let due = pod
+                .timers
+                .iter()
+                .filter(|(timer, at)| **at <= around.now && !(suspended && timer.stands_still()))
+                .min_by_key(|(_, at)| **at)
+                .map(|(timer, _)| *timer);
+            let Some(timer) = due else { return };
+            pod.timers.remove(&timer);
+            match timer {
+                Timer::Prepared => self.on_prepare_done(around),
+                Timer::Started => self.on_started(around),
+                Timer::Exit(rank) => {
+                    let generation = pod.plan.generation;
+                    let script = around.scripts.rank(&self.job, generation, rank);
+                    self.rank_ends(rank, script.status, script.port_conflict, around);
+                }
+                Timer::Term(rank) => self.rank_ends(rank, ExitStatus::Signal(15), false, around),
+                Timer::Kill => self.kill(around),
+            }
+        }
+    }
+
+    fn on_prepare_done(&mut self, around: &mut Around<'_>) {
+        let Some(pod) = self.pod.as_mut() else { return };
+        let generation = pod.plan.generation;
+        let taken = pod
+            .plan
+            .ports
+            .iter()
+            .find(|port| around.foreign_ports.contains(port) || around.processes.port_is_bound(**port))
+            .map(|port| PrepareFailureKind::PortTaken(*port));
+        let fails = around.scripts.pod(&self.job, generation, &self.node).fails.or(taken);
+        if let Some(kind) = fails {
+            pod.state = State::Refused;
+            let reason = PrepareFailure { kind, message: format!("scripted: {kind:?}") };
+            around.reports.push(ShimReport::NotPrepared { generation, reason });
+            return;
+        }
+        pod.state = State::Prepared;
+        let ranks: Vec<Rank> = pod.plan.ranks.iter().map(|rank| rank.rank).collect();
+        around.processes.hold(&self.job, generation, &ranks, &pod.plan.ports);
+        around.prepared.push((self.job.clone(), generation));
+        around.reports.push(ShimReport::Prepared { generation });
+    }
+
+    fn on_started(&mut self, around: &mut Around<'_>) {
+        let Some(pod) = self.pod.as_mut() else { return };
+        let generation = pod.plan.generation;
+        let ranks: Vec<Rank> = pod.plan.ranks.iter().map(|rank| rank.rank).collect();
+        let pids = around.processes.pids(&self.job, generation);
+        around.reports.push(ShimReport::Started { generation, pids });
+        for rank in ranks {
+            let script = around.scripts.rank(&self.job, generation, rank);
+            if let Some(runs) = script.runs {
+                pod.timers.insert(Timer::Exit(rank), around.now + runs);
+            }
+            for _ in 0..script.grandchildren {
+                around.processes.add_grandchild(&self.job, generation);
+            }
+        }
+    }
+
+    /// Stop signal, grace, SIGKILL; a shorter grace shortens an earlier one.
+    fn stop(&mut self, grace: Duration, around: &mut Around<'_>) {
+        // While suspended, deadlines that stand still are kept as what is left of them.
+        let base = if self.suspended { Timestamp::default() } else { around.now };
+        let Some(pod) = self.pod.as_mut() else { return };
+        let deadline = base + grace;
+        match pod.state {
+            State::Over => {
+                let generation = pod.plan.generation;
+                return around.reports.push(ShimReport::Ended { generation, end: PodEnd::default() });
+            }
+            State::Preparing | State::Refused | State::Prepared => return self.over(around),
+            State::Released => {}
+        }
+        let known = pod.timers.get(&Timer::Kill).copied();
+        pod.timers.insert(Timer::Kill, known.map_or(deadline, |known| known.min(deadline)));
+        if !std::mem::replace(&mut pod.stop, true) {
+            for rank in around.processes.live_ranks(&self.job, pod.plan.generation) {
+                let script = around.scripts.rank(&self.job, pod.plan.generation, rank);
+                if let Some(after) = script.heeds_term {
+                    pod.timers.insert(Timer::Term(rank), base + after);
+                }
+            }
+        }
+        if grace.is_zero() {
+            self.kill(around);
+        }
+    }
+
+    fn kill(&mut self, around: &mut Around<'_>) {
+        let Some(generation) = self.generation() else { return };
+        for rank in around.processes.live_ranks(&self.job, generation) {
+            self.rank_ends(rank, ExitStatus::Signal(9), false, around);
+        }
+    }
+
+    fn rank_ends(&mut self, rank: Rank, status: ExitStatus, conflict: bool, around: &mut Around<'_>) {
+        let Some(pod) = self.pod.as_mut() else { return };
+        let generation = pod.plan.generation;
+        pod.timers.remove(&Timer::Exit(rank));
+        pod.timers.remove(&Timer::Term(rank));
+        if !around.processes.end_rank(&self.job, generation, rank) {
+            return;
+        }
+        let exit = RankExit {
+            rank,
+            status,
+            at: around.now,
+            after_stop: pod.stop,
+            port_conflict: conflict,
+            stderr_tail: Vec::new(),
+            stdout_tail: Vec::new(),
+            error_file: None,
+        };
+        around.reports.push(ShimReport::Exited { generation, exit });
+        pod.left = pod.left.saturating_sub(1);
+        if pod.left == 0 {
+            self.over(around);
+        }
+    }
+
+    /// Kills what is left and says that nothing is.
+    fn over(&mut self, around: &mut Around<'_>) {
+        let Some(pod) = self.pod.as_mut() else { return };
+        let generation = pod.plan.generation;
+        pod.state = State::Over;
+        pod.timers.clear();
+        self.lease = None;
+        let swept = if around.sabotage == Some(Sabotage::LeaveAlive) {
+            0
+        } else {
+            around.processes.sweep(&self.job, Some(generation))
+        };
+        let end = PodEnd { swept, lease_lapsed: pod.lapsed, ..PodEnd::default() };
+        around.reports.push(ShimReport::Ended { generation, end });
+    }
+
+    fn on_suspend(&mut self, now: Timestamp) {
+        if !std::mem::replace(&mut self.suspended, true) {
+            self.shift(|at| Timestamp(at.0.saturating_sub(now.0)));
+        }
+    }
+
+    fn on_resume(&mut self, now: Timestamp) {
+        if std::mem::take(&mut self.suspended) {
+            self.shift(|at| Timestamp(at.0 + now.0));
+        }
+    }
+
+    fn shift(&mut self, change: impl Fn(Timestamp) -> Timestamp) {
+        let Some(pod) = self.pod.as_mut() else { return };
+        for (timer, at) in &mut pod.timers {
+            if timer.stands_still() {
+                *at = change(*at);
+            }
+        }
+    }
+}
+
+impl Timer {
+    fn stands_still(self) -> bool {
+        self != Timer::Prepared
+    }
+}
+
+/// Kept beside the shim so that its death cannot be forgotten: ranks die with it, grandchildren do not.
+pub(crate) fn die(shim: &Shim, processes: &mut Processes) {
+    processes.retain(|process| process.job != shim.job || process.is_grandchild());
+}
+
+impl Process {
+    fn is_grandchild(&self) -> bool {
+        self.rank.is_none()
+    }
+}

@@ -1,0 +1,125 @@
+//! What the invariants remember of a run: the truth as the harness saw it, and what was recorded and said.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use phalanx_common::event::{Event, EventKind};
+use phalanx_common::id::{Epoch, Generation, JobId, NodeId};
+use phalanx_common::spec::JobSpec;
+use phalanx_launcher_core::Record;
+use phalanx_launcher_core::restart::{Accounting, Charge};
+
+pub(crate) type PodKey = (JobId, Generation, NodeId);
+
+/// Facts collected along the way.
+#[derive(Debug, Default)]
+pub(crate) struct Witness {
+    pub(crate) epoch: Epoch,
+    pub(crate) jobs: BTreeMap<JobId, JobFacts>,
+    /// Ports of live generations, from the records alone.
+    pub(crate) ports: BTreeMap<(NodeId, u16), (JobId, Generation)>,
+    /// Pods whose ranks are held, as the shims did it.
+    pub(crate) prepared: BTreeSet<PodKey>,
+    pub(crate) released: BTreeSet<(JobId, Generation)>,
+    /// Pods of which the coordinator said that nothing is left.
+    pub(crate) ended: BTreeSet<PodKey>,
+    /// Pods that it gave up.
+    pub(crate) abandoned: BTreeSet<PodKey>,
+    /// Up to which generation the coordinator ordered the end, per node and job, on this connection.
+    pub(crate) stopped: BTreeMap<(NodeId, JobId), Generation>,
+    /// The newest generation each shim was told to prepare, per life of its worker.
+    pub(crate) shim_generations: BTreeMap<(NodeId, u64, JobId), Generation>,
+}
+
+/// One job, from the records alone.
+#[derive(Clone, Debug)]
+pub(crate) struct JobFacts {
+    pub(crate) spec: JobSpec,
+    pub(crate) generation: Option<Generation>,
+    pub(crate) nodes: Vec<NodeId>,
+    pub(crate) port: Option<(NodeId, u16)>,
+    pub(crate) used: Accounting,
+    pub(crate) ended: bool,
+}
+
+impl Witness {
+    /// Takes a record into account, once it was checked.
+    pub(crate) fn note_record(&mut self, record: &Record) {
+        match record {
+            Record::EpochStarted { epoch } => self.epoch = *epoch,
+            Record::JobSubmitted { job, spec, .. } => {
+                let facts = JobFacts {
+                    spec: spec.as_ref().into(),
+                    generation: None,
+                    nodes: Vec::new(),
+                    port: None,
+                    used: Accounting::default(),
+                    ended: false,
+                };
+                self.jobs.insert(job.clone(), facts);
+            }
+            Record::GenerationPlanned(planned) => {
+                let Some(facts) = self.jobs.get_mut(&planned.job) else { return };
+                facts.generation = Some(planned.generation);
+                facts.nodes = planned.pods.iter().map(|pod| pod.node.clone()).collect();
+                if let Some(first) = facts.nodes.first() {
+                    let key = (first.clone(), planned.master_port);
+                    facts.port = Some(key.clone());
+                    self.ports.insert(key, (planned.job.clone(), planned.generation));
+                }
+            }
+            Record::Released { job, generation, .. } => {
+                self.released.insert((job.clone(), *generation));
+            }
+            Record::GenerationEnded(ended) => {
+                self.free_port(&ended.job);
+                if let Some(facts) = self.jobs.get_mut(&ended.job) {
+                    match ended.charge {
+                        Charge::Budget => facts.used.restarts += 1,
+                        Charge::PortConflict => facts.used.port_conflicts += 1,
+                        Charge::PortRetry => facts.used.port_retries += 1,
+                    }
+                }
+            }
+            Record::JobEnded { job, .. } => {
+                self.free_port(job);
+                if let Some(facts) = self.jobs.get_mut(job) {
+                    facts.ended = true;
+                }
+            }
+            Record::Running { .. }
+            | Record::Stopping(_)
+            | Record::StopRequested { .. }
+            | Record::Suspended { .. }
+            | Record::Resumed { .. } => {}
+        }
+    }
+
+    fn free_port(&mut self, job: &JobId) {
+        if let Some(key) = self.jobs.get_mut(job).and_then(|facts| facts.port.take()) {
+            self.ports.remove(&key);
+        }
+    }
+
+    pub(crate) fn note_event(&mut self, event: &Event) {
+        let (Some(job), Some(generation)) = (&event.job, event.generation) else { return };
+        match &event.kind {
+            EventKind::PodEnded { node, .. } => {
+                self.ended.insert((job.clone(), generation, node.clone()));
+            }
+            EventKind::PodAbandoned { node } => {
+                self.abandoned.insert((job.clone(), generation, node.clone()));
+            }
+            _ => {}
+        }
+    }
+
+    /// A new connection of this node: what was ordered on the last one says nothing any more.
+    pub(crate) fn forget_orders(&mut self, node: &NodeId) {
+        self.stopped.retain(|(on, _), _| on != node);
+    }
+
+    /// Another life of this node's worker: its held ranks are gone.
+    pub(crate) fn forget_prepared(&mut self, node: &NodeId) {
+        self.prepared.retain(|(_, _, on)| on != node);
+    }
+}

@@ -1,0 +1,579 @@
+//! The world: time, what happens next, and everything that is.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use phalanx_common::event::Event;
+use phalanx_common::id::{Epoch, JobId, NodeId};
+use phalanx_common::order::Order;
+use phalanx_common::report::Report;
+use phalanx_common::time::Timestamp;
+use phalanx_launcher_core::{Config, Coordinator, Input, Record};
+use phalanx_worker_core::shim::ShimOrder;
+use phalanx_worker_core::{Command as WorkerCommand, Input as WorkerInput};
+
+use super::faults::Fault;
+use super::invariants::{self, Invariant, Violation};
+use super::machine::Machine;
+use super::net::Net;
+use super::reign::brief;
+use super::rng::Rng;
+use super::sabotage::Sabotage;
+use super::script::Scripts;
+use super::shim::{Around, Shim};
+use super::trace::Trace;
+use super::witness::Witness;
+
+/// What a world begins with.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    pub seed: u64,
+    pub config: Config,
+    pub nodes: Vec<NodeId>,
+    pub scripts: Scripts,
+    pub sabotage: Option<Sabotage>,
+    /// Keep the log of the run.
+    pub trace: bool,
+}
+
+/// A virtual cluster.
+#[derive(Debug)]
+pub struct World {
+    pub now: Timestamp,
+    pub setup: Setup,
+    /// Everything the coordinators said, of all reigns.
+    pub events: Vec<Event>,
+    pub store: Vec<Record>,
+    pub violations: Vec<Violation>,
+    pub(crate) machines: BTreeMap<NodeId, Machine>,
+    pub(crate) net: Net,
+    pub(crate) reign: Option<Coordinator>,
+    pub(crate) clock_offset: i64,
+    pub(crate) crash_after: Option<(u32, Duration)>,
+    pub(crate) old_orders: Vec<(NodeId, Order)>,
+    pub(crate) stored: u64,
+    pub(crate) rng: Rng,
+    pub(crate) trace: Trace,
+    pub(crate) witness: Witness,
+    queue: BTreeMap<(Timestamp, u64), Happening>,
+    happened: u64,
+    numbered: u64,
+}
+
+/// Something that happens at its time.
+#[derive(Debug)]
+pub(crate) enum Happening {
+    ToCoordinator {
+        connection: u64,
+        node: NodeId,
+        report: Report,
+    },
+    ToWorker {
+        connection: u64,
+        node: NodeId,
+        order: Order,
+    },
+    CoordinatorNotices {
+        connection: u64,
+        node: NodeId,
+    },
+    WorkerNotices {
+        connection: u64,
+        node: NodeId,
+    },
+    Connect {
+        node: NodeId,
+        life: u64,
+    },
+    /// From the shims or the shell of a machine to its worker.
+    WorkerInput {
+        node: NodeId,
+        life: u64,
+        input: WorkerInput,
+    },
+    ToShim {
+        node: NodeId,
+        life: u64,
+        shim: u64,
+        order: ShimOrder,
+    },
+    ShimWake {
+        node: NodeId,
+        shim: u64,
+    },
+    Sweep {
+        node: NodeId,
+        life: u64,
+        job: JobId,
+    },
+    StartWorker {
+        node: NodeId,
+        life: u64,
+    },
+    /// The shims of a dead worker have ended their pods.
+    Orphans {
+        node: NodeId,
+        life: u64,
+    },
+    CoordinatorBack,
+    /// Time passes.
+    Nothing,
+    Submit {
+        job: JobId,
+        spec: Box<phalanx_common::spec::JobSpec>,
+    },
+    Fault(Fault),
+}
+
+/// Where the world's clock begins.
+const BEGINNING: Timestamp = Timestamp(1_800_000_000_000_000);
+/// Messages between a worker and its shims.
+const LOCAL: Duration = Duration::from_micros(50);
+/// How often I8 is checked, in steps: replaying is the dearest check.
+const REPLAY_EVERY: u64 = 16;
+
+impl World {
+    pub fn new(setup: Setup) -> World {
+        let machines = setup.nodes.iter().map(|id| (id.clone(), Machine::new(id.clone()))).collect();
+        let mut world = World {
+            now: BEGINNING,
+            events: Vec::new(),
+            store: Vec::new(),
+            violations: Vec::new(),
+            machines,
+            net: Net::default(),
+            reign: None,
+            clock_offset: 0,
+            crash_after: None,
+            old_orders: Vec::new(),
+            stored: 0,
+            rng: Rng::fork(setup.seed, "world"),
+            trace: Trace::new(setup.trace),
+            witness: Witness::default(),
+            queue: BTreeMap::new(),
+            happened: 0,
+            numbered: 0,
+            setup,
+        };
+        world.witness.epoch = Epoch::default();
+        world.begin_reign();
+        for node in world.setup.nodes.clone() {
+            let life = world.life_of(&node);
+            world.after(LOCAL, Happening::Connect { node, life });
+        }
+        world
+    }
+
+    /// How many things have happened.
+    pub fn steps(&self) -> u64 {
+        self.happened
+    }
+
+    /// Every process that is alive, with its node.
+    pub fn processes(&self) -> impl Iterator<Item = (&NodeId, &super::machine::Process)> {
+        self.machines
+            .iter()
+            .flat_map(|(id, machine)| machine.processes.iter().map(move |process| (id, process)))
+    }
+
+    pub fn trace_lines(&self) -> &[String] {
+        self.trace.lines()
+    }
+
+    /// Lets this go wrong after this time.
+    pub fn schedule(&mut self, after: Duration, fault: Fault) {
+        self.after(after, Happening::Fault(fault));
+    }
+
+    /// Submits a job after this time, if there is a coordinator then; if not, once there is.
+    pub fn submit_after(&mut self, after: Duration, job: JobId, spec: phalanx_common::spec::JobSpec) {
+        self.after(after, Happening::Submit { job, spec: Box::new(spec) });
+    }
+
+    /// Lets the next thing happen, then checks the invariants. False: nothing will ever happen again.
+    pub fn step(&mut self) -> bool {
+        let next = self.queue.first_key_value().map(|((at, _), _)| *at);
+        let due = self.coordinator_due();
+        match (next, due) {
+            (None, None) => return false,
+            (next, Some(due)) if next.is_none_or(|next| due <= next) => {
+                self.now = self.now.max(due);
+                self.coordinator_timeout();
+            }
+            _ => {
+                if let Some(((at, _), happening)) = self.queue.pop_first() {
+                    self.now = self.now.max(at);
+                    self.happen(happening);
+                }
+            }
+        }
+        self.happened += 1;
+        for (invariant, what) in invariants::check_processes(self) {
+            self.violated(invariant, what);
+        }
+        if self.happened.is_multiple_of(REPLAY_EVERY) {
+            self.check_replay();
+        }
+        true
+    }
+
+    pub(crate) fn check_replay(&mut self) {
+        if let Some(what) = invariants::check_replay(self) {
+            self.violated(Invariant::I8, what);
+        }
+    }
+
+    pub(crate) fn violated(&mut self, invariant: Invariant, what: String) {
+        self.trace.add(self.now, || format!("BROKEN {invariant:?}: {what}"));
+        self.violations.push(Violation { invariant, at: self.now, what });
+    }
+
+    pub(crate) fn at(&mut self, at: Timestamp, happening: Happening) {
+        self.happened_order(at, happening);
+    }
+
+    pub(crate) fn after(&mut self, after: Duration, happening: Happening) {
+        self.happened_order(self.now + after, happening);
+    }
+
+    fn happened_order(&mut self, at: Timestamp, happening: Happening) {
+        // Two things at the same time happen in the order in which they were decided.
+        self.numbered += 1;
+        self.queue.insert((at, self.numbered), happening);
+    }
+
+    /// From one machine to another.
+    pub(crate) fn delay(&mut self) -> Duration {
+        if self.rng.chance(2) { self.rng.millis(50, 2000) } else { self.rng.millis(0, 5) }
+    }
+
+    pub(crate) fn life_of(&self, node: &NodeId) -> u64 {
+        self.machines.get(node).map_or(0, |machine| machine.life)
+    }
+
+    /// Whether the coordinator believes in its connection to this node, and is right.
+    pub(crate) fn within_reach(&self, node: &NodeId) -> bool {
+        let believed = self.coordinator().and_then(|coordinator| coordinator.nodes().get(node));
+        let connection = self.net.peers.get(node);
+        believed.is_some_and(|node| node.reachable()) && connection.is_some_and(|id| self.net.alive(*id))
+    }
+
+    /// Whether the ranks of this job may never end.
+    pub(crate) fn may_run_on(&self, job: &JobId) -> bool {
+        let Some(facts) = self.witness.jobs.get(job) else { return false };
+        let Some(generation) = facts.generation else { return false };
+        let mut ranks = (0..facts.spec.world_size()).map(phalanx_common::id::Rank);
+        ranks.any(|rank| self.setup.scripts.rank(job, generation, rank).runs.is_none())
+    }
+
+    pub(crate) fn lose_connections(&mut self, node: &NodeId) {
+        for id in self.net.of(node) {
+            if let Some(connection) = self.net.connections.get_mut(&id) {
+                connection.lost = true;
+            }
+            let (coordinator, worker) = (self.rng.millis(10, 6000), self.rng.millis(10, 6000));
+            self.after(coordinator, Happening::CoordinatorNotices { connection: id, node: node.clone() });
+            self.after(worker, Happening::WorkerNotices { connection: id, node: node.clone() });
+        }
+    }
+
+    /// Something the machine's own worker hears, in the order it was said.
+    pub(crate) fn tell_worker(&mut self, node: &NodeId, input: WorkerInput) {
+        let life = self.life_of(node);
+        self.after(LOCAL, Happening::WorkerInput { node: node.clone(), life, input });
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        if let Some(until) = self.frozen(&happening) {
+            return self.at(until, happening);
+        }
+        match happening {
+            Happening::ToCoordinator { connection, node, report } => {
+                self.on_to_coordinator(connection, node, report)
+            }
+            Happening::ToWorker { connection, node, order } => {
+                let believed = self.machines.get(&node).and_then(|machine| machine.connection);
+                if believed == Some(connection) && self.net.alive(connection) {
+                    self.deliver_order(&node, order);
+                }
+            }
+            Happening::CoordinatorNotices { connection, node } => {
+                // A newer connection of the same node outlives the end of an older one.
+                if self.net.peers.get(&node) == Some(&connection) {
+                    self.net.peers.remove(&node);
+                    self.input(Input::NodeDisconnected { node });
+                }
+            }
+            Happening::WorkerNotices { connection, node } => self.on_worker_notices(connection, &node),
+            Happening::Connect { node, life } => self.on_connect(&node, life),
+            Happening::WorkerInput { node, life, input } => {
+                if self.life_of(&node) == life {
+                    self.drive_worker(&node, input);
+                }
+            }
+            Happening::ToShim { node, life, shim, order } => {
+                if self.life_of(&node) == life {
+                    self.with_shim(&node, shim, |shim, around| shim.handle(order, around));
+                }
+            }
+            Happening::ShimWake { node, shim } => self.with_shim(&node, shim, Shim::wake),
+            Happening::Sweep { node, life, job } => {
+                if self.life_of(&node) == life
+                    && let Some(machine) = self.machines.get_mut(&node)
+                {
+                    let killed = machine.processes.sweep(&job, None);
+                    self.tell_worker(&node, WorkerInput::Swept { job, killed, survivors: Vec::new() });
+                }
+            }
+            Happening::Orphans { node, life } => {
+                if self.life_of(&node) == life
+                    && let Some(machine) = self.machines.get_mut(&node)
+                {
+                    machine.stop_everything();
+                    let life = machine.life;
+                    self.after(LOCAL, Happening::StartWorker { node, life });
+                }
+            }
+            Happening::StartWorker { node, life } => self.on_start_worker(node, life),
+            Happening::CoordinatorBack => {
+                if self.reign.is_none() {
+                    self.begin_reign();
+                }
+            }
+            Happening::Nothing => {}
+            Happening::Submit { job, spec } => {
+                if self.reign.is_some() {
+                    self.submit(&job, *spec);
+                } else {
+                    self.after(Duration::from_secs(1), Happening::Submit { job, spec });
+                }
+            }
+            Happening::Fault(fault) => {
+                self.trace.add(self.now, || format!("fault {fault:?}"));
+                self.apply_fault(fault);
+            }
+        }
+    }
+
+    /// When the worker this is meant for runs again, if it does not run.
+    fn frozen(&self, happening: &Happening) -> Option<Timestamp> {
+        let node = match happening {
+            Happening::ToWorker { node, .. }
+            | Happening::WorkerNotices { node, .. }
+            | Happening::Connect { node, .. }
+            | Happening::Sweep { node, .. }
+            | Happening::WorkerInput { node, .. } => node,
+            _ => return None,
+        };
+        self.machines.get(node)?.frozen_until.filter(|until| *until > self.now)
+    }
+
+    fn on_to_coordinator(&mut self, connection: u64, node: NodeId, report: Report) {
+        if !self.net.alive(connection) || self.reign.is_none() {
+            return;
+        }
+        if let Report::Hello(hello) = &report {
+            let known = self.coordinator().and_then(|coordinator| coordinator.nodes().get(&node));
+            let incarnation = known.and_then(|node| node.facts.as_ref()).map(|facts| facts.incarnation);
+            if incarnation.is_some_and(|incarnation| incarnation != hello.incarnation) {
+                self.witness.forget_prepared(&node);
+            }
+            self.witness.forget_orders(&node);
+            self.net.peers.insert(node.clone(), connection);
+        }
+        if self.net.peers.get(&node) == Some(&connection) {
+            self.input(Input::Report { node, report });
+        }
+    }
+
+    fn on_worker_notices(&mut self, connection: u64, node: &NodeId) {
+        let Some(machine) = self.machines.get_mut(node).filter(|m| m.connection == Some(connection)) else {
+            return;
+        };
+        machine.connection = None;
+        let life = machine.life;
+        self.drive_worker(node, WorkerInput::LinkDown);
+        let retry = self.rng.millis(100, 1000);
+        self.after(retry, Happening::Connect { node: node.clone(), life });
+    }
+
+    fn on_connect(&mut self, node: &NodeId, life: u64) {
+        let Some(machine) = self.machines.get(node) else { return };
+        if machine.life != life || machine.worker.is_none() || machine.connection.is_some() {
+            return;
+        }
+        if self.reign.is_none() || machine.cut_until > self.now {
+            let retry = self.rng.millis(200, 1000);
+            return self.after(retry, Happening::Connect { node: node.clone(), life });
+        }
+        let connection = self.net.connect(node, self.now);
+        if let Some(machine) = self.machines.get_mut(node) {
+            machine.connection = Some(connection);
+        }
+        self.drive_worker(node, WorkerInput::LinkUp);
+    }
+
+    fn on_start_worker(&mut self, node: NodeId, life: u64) {
+        let now = self.now;
+        let Some(machine) = self.machines.get_mut(&node).filter(|machine| machine.life == life) else {
+            return;
+        };
+        machine.start_worker();
+        machine.last_order = now;
+        let life = machine.life;
+        self.after(LOCAL, Happening::Connect { node, life });
+    }
+
+    pub(crate) fn deliver_stale_order(&mut self, node: &NodeId) {
+        let Some(epoch) =
+            self.machines.get(node).and_then(|m| m.worker.as_ref()).map(|worker| worker.epoch())
+        else {
+            return;
+        };
+        let stale: Vec<Order> = self
+            .old_orders
+            .iter()
+            .filter(|(to, order)| to == node && order.epoch < epoch)
+            .map(|(_, order)| order.clone())
+            .collect();
+        if let Some(order) = self.rng.pick(&stale).cloned() {
+            self.deliver_order(node, order);
+        }
+    }
+
+    fn deliver_order(&mut self, node: &NodeId, order: Order) {
+        let now = self.now;
+        let Some(machine) = self.machines.get_mut(node) else { return };
+        let Some(epoch) = machine.worker.as_ref().map(|worker| worker.epoch()) else { return };
+        let stale = order.epoch < epoch;
+        self.trace.add(now, || format!("{node} <- epoch {} {}", order.epoch, brief(&order)));
+        let mut passed = order.clone();
+        if stale && self.setup.sabotage == Some(Sabotage::AcceptStaleOrders) {
+            passed.epoch = epoch;
+        }
+        if !stale {
+            machine.last_order = now;
+        }
+        let commands = self.ask_worker(node, WorkerInput::Order(passed));
+        if stale && let Some(what) = invariants::stale_order_changes_nothing(&order, &commands) {
+            self.violated(Invariant::I3, what);
+        }
+        self.obey_worker(node, commands);
+    }
+
+    fn drive_worker(&mut self, node: &NodeId, input: WorkerInput) {
+        self.trace.add(self.now, || format!("{node} <- {input:?}"));
+        let commands = self.ask_worker(node, input);
+        self.obey_worker(node, commands);
+    }
+
+    fn ask_worker(&mut self, node: &NodeId, input: WorkerInput) -> Vec<WorkerCommand> {
+        let now = self.now;
+        let Some(worker) = self.machines.get_mut(node).and_then(|machine| machine.worker.as_mut()) else {
+            return Vec::new();
+        };
+        worker.handle(now, input);
+        std::iter::from_fn(|| worker.poll_command()).collect()
+    }
+
+    fn obey_worker(&mut self, node: &NodeId, commands: Vec<WorkerCommand>) {
+        let life = self.life_of(node);
+        for command in commands {
+            let Some(machine) = self.machines.get_mut(node) else { return };
+            match command {
+                WorkerCommand::SpawnShim { job } => {
+                    self.numbered += 1;
+                    machine.shims.insert(self.numbered, Shim::new(job.clone(), node.clone()));
+                    machine.shim_of.insert(job.clone(), self.numbered);
+                    let spawned = self.rng.millis(1, 20);
+                    let input = WorkerInput::ShimUp { job };
+                    self.after(spawned, Happening::WorkerInput { node: node.clone(), life, input });
+                }
+                WorkerCommand::ToShim { job, order } => {
+                    if let Some(shim) = machine.shim_of.get(&job).copied() {
+                        self.note_shim_order(node, life, &job, &order);
+                        self.after(LOCAL, Happening::ToShim { node: node.clone(), life, shim, order });
+                    }
+                }
+                WorkerCommand::CloseShim { job } => {
+                    machine.shim_of.remove(&job);
+                }
+                WorkerCommand::Sweep { job, .. } => {
+                    let time = self.rng.millis(1, 50);
+                    self.after(time, Happening::Sweep { node: node.clone(), life, job });
+                }
+                WorkerCommand::ToCoordinator(report) => self.send_report(node, report),
+            }
+        }
+    }
+
+    /// I3 at the shim: no generation twice, none after a later one.
+    fn note_shim_order(&mut self, node: &NodeId, life: u64, job: &JobId, order: &ShimOrder) {
+        let ShimOrder::Prepare(plan) = order else { return };
+        let key = (node.clone(), life, job.clone());
+        let before = self.witness.shim_generations.insert(key, plan.generation);
+        if before.is_some_and(|before| before >= plan.generation) {
+            let what = format!("the shim of job {job} on node {node} prepares {} again", plan.generation);
+            self.violated(Invariant::I3, what);
+        }
+    }
+
+    fn send_report(&mut self, node: &NodeId, report: Report) {
+        if self.setup.sabotage == Some(Sabotage::SwallowPodEnded) && matches!(report, Report::PodEnded { .. })
+        {
+            return;
+        }
+        let Some(connection) = self.machines.get(node).and_then(|machine| machine.connection) else { return };
+        let at = self.now + self.delay();
+        let at = self.net.arrives_up(connection, at);
+        self.at(at, Happening::ToCoordinator { connection, node: node.clone(), report });
+    }
+
+    /// Lets a shim act, then passes on what it said and when it acts next.
+    fn with_shim(&mut self, node: &NodeId, id: u64, act: impl FnOnce(&mut Shim, &mut Around<'_>)) {
+        let Some(machine) = self.machines.get_mut(node) else { return };
+        let Some(shim) = machine.shims.get_mut(&id) else { return };
+        let job = shim.job.clone();
+        let mut around = Around {
+            now: self.now,
+            scripts: &self.setup.scripts,
+            processes: &mut machine.processes,
+            foreign_ports: &machine.foreign_ports,
+            sabotage: self.setup.sabotage,
+            reports: Vec::new(),
+            prepared: Vec::new(),
+            released: Vec::new(),
+        };
+        act(shim, &mut around);
+        let (reports, prepared, released) = (around.reports, around.prepared, around.released);
+        if self.setup.sabotage == Some(Sabotage::RenewWithoutOrders) {
+            shim.renew_forever();
+        }
+        let (wake, gone) = (shim.next_wake(), shim.gone);
+        if gone {
+            machine.shims.remove(&id);
+        }
+        for (job, generation) in prepared {
+            self.witness.prepared.insert((job.clone(), generation, node.clone()));
+            if self.setup.sabotage == Some(Sabotage::ForgeGo) {
+                let life = self.life_of(node);
+                let order = ShimOrder::Go { generation };
+                self.after(LOCAL, Happening::ToShim { node: node.clone(), life, shim: id, order });
+            }
+        }
+        for (job, generation) in released {
+            if !self.witness.released.contains(&(job.clone(), generation)) {
+                let what = format!("job {job} generation {generation} runs on node {node} without a record");
+                self.violated(Invariant::I2, what);
+            }
+        }
+        for report in reports {
+            self.tell_worker(node, WorkerInput::ShimReport { job: job.clone(), report });
+        }
+        if let Some(at) = wake {
+            // A wake-up that comes too early does nothing.
+            let at = at.max(self.now);
+            self.at(at, Happening::ShimWake { node: node.clone(), shim: id });
+        }
+    }
+}

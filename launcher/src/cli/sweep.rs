@@ -35,13 +35,19 @@ pub(super) fn sweep_before_run(base: &Path, printer: &Printer) {
     let found = match find_stale(base) {
         Ok(found) => found,
         Err(error) => {
-            return printer.line(format!("phalanx: warning: leftovers were not looked for: {:#}", anyhow::Error::from(error)));
+            return printer.line(format!(
+                "phalanx: warning: leftovers were not looked for: {:#}",
+                anyhow::Error::from(error)
+            ));
         }
     };
     for stale in found {
         let ended = end(&stale);
         if !stale.processes.is_empty() {
-            printer.line(format!("phalanx: ended what a killed launcher left behind: {}", describe(&stale).trim_end()));
+            printer.line(format!(
+                "phalanx: ended what a killed launcher left behind: {}",
+                describe(&stale).trim_end()
+            ));
         }
         if let Err(error) = ended {
             printer.line(format!("phalanx: warning: not ended: {:#}", anyhow::Error::from(error)));
@@ -50,7 +56,8 @@ pub(super) fn sweep_before_run(base: &Path, printer: &Printer) {
 }
 
 fn describe(stale: &Stale) -> String {
-    let processes: Vec<String> = stale.processes.iter().map(|(pid, name)| format!("{name} (pid {pid})")).collect();
+    let processes: Vec<String> =
+        stale.processes.iter().map(|(pid, name)| format!("{name} (pid {pid})")).collect();
     let what = if processes.is_empty() { "no process".to_owned() } else { processes.join(", ") };
     format!("{}: {what}, {}\n", stale.job, stale.dir.display())
 }

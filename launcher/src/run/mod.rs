@@ -45,6 +45,7 @@ impl Foreground {
     /// Submits the job and shows it to its end.
     pub(crate) async fn run(mut self, spec: JobSpec) -> Result<Outcome, DriverGone> {
         self.view.on_submit(&spec);
+        self.wait_for_worker().await?;
         self.tell(Message::Submit { job: self.job.clone(), spec: Box::new(spec) }).await?;
         let outcome = loop {
             tokio::select! {
@@ -59,6 +60,17 @@ impl Foreground {
             }
         };
         Ok(outcome)
+    }
+
+    /// A job submitted before any worker has said Hello would only wait, and say so.
+    async fn wait_for_worker(&mut self) -> Result<(), DriverGone> {
+        loop {
+            let event = self.events.recv().await.ok_or(DriverGone)?;
+            self.view.on_event(&event);
+            if matches!(event.kind, EventKind::NodeJoined { .. }) {
+                return Ok(());
+            }
+        }
     }
 
     async fn on_event(&mut self, event: Event) -> Option<Outcome> {

@@ -66,6 +66,7 @@ pub(super) async fn serve<L: LogLink>(
             let due: Vec<(Key, Source)> = state
                 .streams
                 .iter()
+                .filter(|(key, _)| Some(key.0) > announced)
                 .filter(|(key, source)| cursors.get(key).map_or(0, |cursor| cursor.offset) < source.written)
                 .map(|(key, source)| (*key, source.clone()))
                 .collect();

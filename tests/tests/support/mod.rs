@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long any condition may take on a loaded machine; reached only by a failing test.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The `phalanx` under test.
-pub fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("PHALANX_BIN") {
         return path.into();
     }
@@ -31,20 +31,20 @@ pub fn binary() -> PathBuf {
 }
 
 /// An interpreter with PyTorch, if one was given.
-pub fn python() -> Option<PathBuf> {
+pub(crate) fn python() -> Option<PathBuf> {
     std::env::var_os("PHALANX_TEST_PYTHON").map(PathBuf::from)
 }
 
 /// A directory for one test: TMPDIR, logs and working directory of its launches. Its end fails the
 /// test if a process of these launches is still alive.
-pub struct Sandbox {
-    pub dir: PathBuf,
+pub(crate) struct Sandbox {
+    pub(crate) dir: PathBuf,
 }
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 impl Sandbox {
-    pub fn new() -> Sandbox {
+    pub(crate) fn new() -> Sandbox {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("phx-{}-{number}", std::process::id()));
         fs::create_dir_all(dir.join("tmp")).expect("a directory for the test");
@@ -52,18 +52,18 @@ impl Sandbox {
     }
 
     /// Writes a file and returns its path.
-    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = self.dir.join(name);
         fs::write(&path, text).expect("a file for the test");
         path
     }
 
-    pub fn logs(&self) -> PathBuf {
+    pub(crate) fn logs(&self) -> PathBuf {
         self.dir.join("logs")
     }
 
     /// `phalanx` with `args`, its files kept inside the sandbox.
-    pub fn phalanx(&self, args: &[&str]) -> Command {
+    pub(crate) fn phalanx(&self, args: &[&str]) -> Command {
         let mut command = Command::new(binary());
         command
             .args(args)
@@ -79,17 +79,17 @@ impl Sandbox {
     }
 
     /// Runs to the end.
-    pub fn run(&self, args: &[&str]) -> Finished {
+    pub(crate) fn run(&self, args: &[&str]) -> Finished {
         Running::start(self.phalanx(args)).finish()
     }
 
     /// `run -n N` of a shell script.
-    pub fn shell(&self, ranks: u32, flags: &[&str], script: &str) -> Finished {
+    pub(crate) fn shell(&self, ranks: u32, flags: &[&str], script: &str) -> Finished {
         Running::start(self.phalanx(&self.shell_args(ranks, flags, script))).finish()
     }
 
     /// Starts `run -n N` of a shell script.
-    pub fn start_shell(&self, ranks: u32, flags: &[&str], script: &str) -> Running {
+    pub(crate) fn start_shell(&self, ranks: u32, flags: &[&str], script: &str) -> Running {
         Running::start(self.phalanx(&self.shell_args(ranks, flags, script)))
     }
 
@@ -102,7 +102,7 @@ impl Sandbox {
     }
 
     /// Processes whose environment carries this sandbox's TMPDIR: ranks, their children, shims.
-    pub fn processes(&self) -> Vec<(u32, String)> {
+    pub(crate) fn processes(&self) -> Vec<(u32, String)> {
         let tmp = self.dir.join("tmp");
         let needle = tmp.as_os_str().as_encoded_bytes();
         let own = std::process::id();
@@ -124,7 +124,7 @@ impl Sandbox {
     }
 
     /// Waits until nothing of the sandbox's launches is alive.
-    pub fn assert_empty_within(&self, bound: Duration) {
+    pub(crate) fn assert_empty_within(&self, bound: Duration) {
         let deadline = Instant::now() + bound;
         while !self.processes().is_empty() {
             assert!(Instant::now() < deadline, "still alive after {bound:?}: {:?}", self.processes());
@@ -133,12 +133,12 @@ impl Sandbox {
     }
 
     /// The file, once it is there and not empty.
-    pub fn wait_for_file(&self, name: &str) -> String {
+    pub(crate) fn wait_for_file(&self, name: &str) -> String {
         wait_for(name, || fs::read_to_string(self.dir.join(name)).ok().filter(|text| !text.is_empty()))
     }
 
     /// The one job's log file of a rank.
-    pub fn log(&self, generation: u32, rank: u32, stream: &str) -> Vec<u8> {
+    pub(crate) fn log(&self, generation: u32, rank: u32, stream: &str) -> Vec<u8> {
         let job = only_entry(&self.logs());
         let path = job.join(generation.to_string()).join(rank.to_string()).join(format!("{stream}.log"));
         fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -169,7 +169,7 @@ fn only_entry(dir: &Path) -> PathBuf {
 }
 
 /// Waits for a condition, bounded.
-pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(value) = condition() {
@@ -181,19 +181,19 @@ pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
 }
 
 /// Sends a signal.
-pub fn kill(pid: u32, signal: &str) {
+pub(crate) fn kill(pid: u32, signal: &str) {
     let status = Command::new("kill").arg(format!("-{signal}")).arg(pid.to_string()).status().expect("kill");
     assert!(status.success(), "kill -{signal} {pid}");
 }
 
 /// State letter of a process, `None` if it is gone.
-pub fn state(pid: u32) -> Option<char> {
+pub(crate) fn state(pid: u32) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(')')?.1.trim_start().chars().next()
 }
 
 /// Children of a process.
-pub fn children(pid: u32) -> Vec<u32> {
+pub(crate) fn children(pid: u32) -> Vec<u32> {
     fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))
         .unwrap_or_default()
         .split_whitespace()
@@ -202,14 +202,14 @@ pub fn children(pid: u32) -> Vec<u32> {
 }
 
 /// A launch under way.
-pub struct Running {
-    pub child: Child,
+pub(crate) struct Running {
+    pub(crate) child: Child,
     out: Option<std::thread::JoinHandle<Vec<u8>>>,
     err: Option<std::thread::JoinHandle<Vec<u8>>>,
 }
 
 impl Running {
-    pub fn start(mut command: Command) -> Running {
+    pub(crate) fn start(mut command: Command) -> Running {
         let mut child = command.spawn().expect("phalanx starts");
         let collect = |mut stream: Box<dyn Read + Send>| {
             std::thread::spawn(move || {
@@ -223,12 +223,12 @@ impl Running {
         Running { child, out, err }
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// The shim of this launch: its only child with `__shim` on its command line.
-    pub fn shim(&self) -> u32 {
+    pub(crate) fn shim(&self) -> u32 {
         wait_for("the shim", || {
             children(self.pid()).into_iter().find(|pid| {
                 fs::read(format!("/proc/{pid}/cmdline"))
@@ -238,7 +238,7 @@ impl Running {
     }
 
     /// Waits for the end, bounded.
-    pub fn finish(mut self) -> Finished {
+    pub(crate) fn finish(mut self) -> Finished {
         let deadline = Instant::now() + PATIENCE;
         let status = loop {
             if let Some(status) = self.child.try_wait().expect("waiting for phalanx") {
@@ -259,30 +259,30 @@ impl Running {
 
 /// A launch that ended.
 #[derive(Debug)]
-pub struct Finished {
-    pub status: ExitStatus,
-    pub stdout: Vec<u8>,
-    pub stderr: Vec<u8>,
+pub(crate) struct Finished {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
 }
 
 impl Finished {
-    pub fn out(&self) -> String {
+    pub(crate) fn out(&self) -> String {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
 
-    pub fn err(&self) -> String {
+    pub(crate) fn err(&self) -> String {
         String::from_utf8_lossy(&self.stderr).into_owned()
     }
 
     /// Lines of standard output in a stable order: ranks write when they like.
-    pub fn sorted(&self) -> Vec<String> {
+    pub(crate) fn sorted(&self) -> Vec<String> {
         let mut lines: Vec<String> = self.out().lines().map(str::to_owned).collect();
         lines.sort();
         lines
     }
 
     #[track_caller]
-    pub fn assert_code(&self, code: i32) -> &Finished {
+    pub(crate) fn assert_code(&self, code: i32) -> &Finished {
         assert_eq!(
             self.status.code(),
             Some(code),
@@ -295,7 +295,7 @@ impl Finished {
     }
 
     #[track_caller]
-    pub fn assert_says(&self, text: &str) -> &Finished {
+    pub(crate) fn assert_says(&self, text: &str) -> &Finished {
         assert!(self.err().contains(text), "standard error lacks {text:?}:\n{}", self.err());
         self
     }

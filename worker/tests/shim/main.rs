@@ -1,5 +1,12 @@
 //! The shim with real processes. Every test starts a shim of its own, waits for what it hears with a
 //! bound, and leaves nothing behind.
 
+#![allow(clippy::unwrap_used, reason = "tests, and helpers that run in tests alone")]
+
+mod ending;
+mod isolation;
+mod output;
+mod refusals;
 mod start;
 mod support;
+mod sweeping;

@@ -7,8 +7,8 @@ use phalanx_common::spec::{Keep, StopScope};
 use phalanx_worker_core::shim::{ShimOrder, ShimReport, Stream};
 
 use crate::support::{
-    Scratch, Shim, children_called, code, eventually, is_alive, kill, line_in, marked, nothing_left, output,
-    shell, state, text,
+    Scratch, Shim, children_called, code, eventually, is_alive, is_stopped, kill, line_in, marked,
+    nothing_left, output, shell, state, text,
 };
 
 /// Ends only by SIGKILL, and says when it is ready for the rest of the test.
@@ -230,9 +230,9 @@ fn suspend_stops_every_process_and_resume_lets_them_go_on() {
     ready(&scratch, 2);
     let pids = marked(&plan);
     shim.order(ShimOrder::Suspend);
-    eventually("all are stopped", || pids.iter().all(|pid| state(*pid) == Some('T')).then_some(()));
+    eventually("all are stopped", || pids.iter().all(|pid| is_stopped(*pid)).then_some(()));
     shim.order(ShimOrder::Resume);
-    eventually("all go on", || pids.iter().all(|pid| state(*pid) != Some('T')).then_some(()));
+    eventually("all go on", || pids.iter().all(|pid| !is_stopped(*pid)).then_some(()));
     shim.order(ShimOrder::Suspend);
     shim.stop(Duration::ZERO);
     shim.ended();
@@ -249,12 +249,32 @@ fn the_grace_of_a_stop_does_not_run_while_the_pod_is_suspended() {
     let pid = shim.pids()[0];
     shim.stop(Duration::from_millis(300));
     shim.order(ShimOrder::Suspend);
-    eventually("it is stopped", || (state(pid) == Some('T')).then_some(()));
+    eventually("it is stopped", || is_stopped(pid).then_some(()));
     std::thread::sleep(Duration::from_millis(600));
     assert!(is_alive(pid), "the grace ran on");
     shim.order(ShimOrder::Resume);
     shim.ended();
     shim.exit(true);
+}
+
+#[test]
+fn a_worker_that_goes_while_the_pod_is_suspended_takes_it_along() {
+    let scratch = Scratch::new();
+    for stopped_before in [false, true] {
+        let plan = plan(&scratch, 1, STUBBORN);
+        let mut shim = Shim::started(&plan);
+        ready(&scratch, 1);
+        let pid = shim.pids()[0];
+        if stopped_before {
+            shim.stop(Duration::from_secs(600));
+        }
+        shim.order(ShimOrder::Suspend);
+        eventually("it is stopped", || is_stopped(pid).then_some(()));
+        shim.process.socket.shutdown(std::net::Shutdown::Both).unwrap();
+        assert!(shim.wait().success());
+        assert_eq!(marked(&plan), [] as [u32; 0]);
+        std::fs::remove_file(scratch.path("ready.0")).unwrap();
+    }
 }
 
 #[test]

@@ -316,6 +316,7 @@ impl Drop for Shim {
         while Instant::now() < deadline && matches!(self.process.child.try_wait(), Ok(None)) {
             std::thread::sleep(Duration::from_millis(2));
         }
+        let _ = self.process.child.kill();
     }
 }
 
@@ -352,6 +353,11 @@ pub(crate) fn text(plan: &ShimPlan, rank: usize) -> String {
 pub(crate) fn state(pid: u32) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(") ")?.1.chars().next()
+}
+
+/// Stopped, or waiting in vfork for a child that is.
+pub(crate) fn is_stopped(pid: u32) -> bool {
+    matches!(state(pid), Some('T' | 'D'))
 }
 
 pub(crate) fn is_alive(pid: u32) -> bool {

@@ -7,8 +7,8 @@ use phalanx_common::spec::{Keep, StopScope};
 use phalanx_worker_core::shim::{ShimOrder, ShimReport, Stream};
 
 use crate::support::{
-    Scratch, Shim, children_called, code, eventually, is_alive, is_stopped, kill, line_in, marked,
-    nothing_left, output, shell, state, text,
+    Scratch, Shim, children_called, code, eventually, guardian_of, is_alive, is_stopped, kill, line_in,
+    marked, nothing_left, output, shell, state, text,
 };
 
 /// Ends only by SIGKILL, and says when it is ready for the rest of the test.
@@ -153,12 +153,11 @@ fn when_the_shim_is_killed_its_ranks_and_their_runaways_end_and_the_directory_go
         let shim = if without_cgroup { Shim::start_without_cgroup(&scratch) } else { Shim::start() };
         let mut shim = shim.and_started(&plan);
         ready(&scratch, 2);
-        let guardian = children_called(shim.process.pid(), "phalanx-guard");
-        assert_eq!(guardian.len(), 1);
+        let guardian = guardian_of(&shim);
         kill(shim.process.pid(), "KILL");
         shim.wait();
         nothing_left(&plan);
-        eventually("the guardian goes", || (!is_alive(guardian[0])).then_some(()));
+        eventually("the guardian goes", || (!is_alive(guardian)).then_some(()));
         assert!(!std::fs::exists(&plan.job_dir).unwrap());
         for rank in 0..2 {
             std::fs::remove_file(scratch.path(&format!("ready.{rank}"))).unwrap();

@@ -392,6 +392,11 @@ pub(crate) fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
+/// The shim's guardian, which takes its name a moment after Prepared.
+pub(crate) fn guardian_of(shim: &Shim) -> u32 {
+    eventually("the shim has a guardian", || children_called(shim.process.pid(), "phalanx-guard").pop())
+}
+
 /// The processes that are both children of `parent` and called `name`.
 pub(crate) fn children_called(parent: u32, name: &str) -> Vec<u32> {
     let list = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();

@@ -7,7 +7,7 @@ use phalanx_common::id::JobId;
 use phalanx_worker::sweep::{self, Error};
 
 use crate::support::{
-    Scratch, Shim, children_called, eventually, is_alive, kill, line_in, marked, nothing_left, shell,
+    Scratch, Shim, eventually, guardian_of, is_alive, kill, line_in, marked, nothing_left, shell,
 };
 
 #[test]
@@ -21,7 +21,7 @@ fn what_survives_the_death_of_all_its_owners_is_found_by_name_and_ended() {
     let mut shim = Shim::started(&plan);
     line_in(&scratch.path("up"));
     assert_eq!(sweep::find_stale(base).unwrap(), [], "a pod in use is not stale");
-    let guardian = children_called(shim.process.pid(), "phalanx-guard")[0];
+    let guardian = guardian_of(&shim);
     kill(guardian, "KILL");
     eventually("the guardian is dead", || (!is_alive(guardian)).then_some(()));
     kill(shim.process.pid(), "KILL");

@@ -158,7 +158,10 @@ impl Life {
         if self.lease.is_some_and(|lease| now >= lease) && self.is_running() {
             self.lease = None;
             self.lease_lapsed = true;
-            if let Some(act) = self.stop(now, defaults::LOCAL_ORPHAN_GRACE) {
+            // A frozen pod would not hear the stop signal.
+            let frozen = self.ladder.is_suspended();
+            let grace = if frozen { Duration::ZERO } else { defaults::LOCAL_ORPHAN_GRACE };
+            if let Some(act) = self.stop(now, grace) {
                 return Some(act);
             }
         }
@@ -322,12 +325,15 @@ mod tests {
     }
 
     #[test]
-    fn a_lapsed_lease_stops_a_pod_even_while_it_is_suspended() {
+    fn a_lapsed_lease_stops_a_pod_and_kills_one_that_is_suspended() {
         let now = Instant::now();
+        let mut life = Life::held(now, Some(10 * SECOND));
+        assert!(life.suspend(now));
+        assert_eq!(life.step(now + 10 * SECOND, ALL), Some(Act::Kill));
         let mut life = Life::held(now, Some(10 * SECOND));
         assert_eq!(life.deadline(), Some(now + 10 * SECOND));
         life.renew(now + 5 * SECOND, 10 * SECOND);
-        assert!(life.go(now) && life.suspend(now + 5 * SECOND));
+        assert!(life.go(now));
         assert_eq!(life.step(now + 14 * SECOND, ALL), None);
         assert_eq!(life.step(now + 15 * SECOND, ALL), Some(Act::Terminate));
         assert!(life.lease_lapsed());

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use nix::sys::epoll::EpollEvent;
 use nix::sys::signalfd::SignalFd;
 use phalanx_common::id::Generation;
-use phalanx_common::report::Notice;
+use phalanx_common::report::{Notice, PodEnd};
 use phalanx_worker_core::shim::{ShimOrder, ShimPlan, ShimReport};
 
 use super::guardian::Guardian;
@@ -154,6 +154,10 @@ impl Shim {
         match order {
             ShimOrder::Prepare(plan) => self.on_prepare(&plan, now),
             ShimOrder::Go { generation } => self.on_go(generation, now),
+            ShimOrder::Stop { generation, .. } if self.pod.is_none() => {
+                // What was never prepared, or has ended, is at its end.
+                self.report(&ShimReport::Ended { generation, end: PodEnd::default() });
+            }
             ShimOrder::Stop { generation, grace } => {
                 if self.concerns(generation, "stop") {
                     self.stop(grace);

@@ -166,6 +166,27 @@ fn when_the_shim_is_killed_its_ranks_and_their_runaways_end_and_the_directory_go
 }
 
 #[test]
+fn a_new_shim_of_the_same_job_waits_for_the_guardian_of_the_old_one() {
+    let scratch = Scratch::new();
+    for _ in 0..3 {
+        let mut plan = plan(&scratch, 1, RUNAWAYS);
+        let mut shim = Shim::started(&plan);
+        ready(&scratch, 1);
+        guardian_of(&shim);
+        kill(shim.process.pid(), "KILL");
+        shim.wait();
+        plan.command = vec!["true".into()];
+        let mut next = Shim::prepared(&plan);
+        let (exits, _) = next.run_to_end();
+        assert!(exits[0].status.success());
+        assert_eq!(marked(&plan), [] as [u32; 0]);
+        next.exit(false);
+        assert!(!std::fs::exists(&plan.job_dir).unwrap());
+        std::fs::remove_file(scratch.path("ready.0")).unwrap();
+    }
+}
+
+#[test]
 fn when_the_shim_is_killed_held_ranks_end_without_having_run() {
     let scratch = Scratch::new();
     let plan = plan(&scratch, 2, "echo ran > $0");

@@ -4,7 +4,7 @@
 //! a help, not a need: without it the tree is found by descent and by mark.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -97,9 +97,16 @@ fn subdirectories(path: &Path) -> Vec<PathBuf> {
 }
 
 fn own_directory() -> Option<PathBuf> {
-    let cgroup = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let cgroup = read_proc("/proc/self/cgroup")?;
+    let mounts = read_proc("/proc/self/mountinfo")?;
     directory(&cgroup, &mounts)
+}
+
+/// Files of /proc have no size to go by: without a first guess they are read in tiny steps.
+fn read_proc(path: &str) -> Option<String> {
+    let mut text = String::with_capacity(8 << 10);
+    fs::File::open(path).ok()?.read_to_string(&mut text).ok()?;
+    Some(text)
 }
 
 /// Where `/proc/self/cgroup` and `/proc/self/mountinfo` say our cgroup is.

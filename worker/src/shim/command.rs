@@ -33,8 +33,14 @@ impl Lookup<'_> {
         if command.is_empty() {
             return Err(Refusal::NoCommand);
         }
-        let found = if command.contains('/') { PathBuf::from(command) } else { self.search(command)? };
-        self.check(&found, command)?;
+        if command.contains('/') {
+            let found = PathBuf::from(command);
+            self.check(&found, command)?;
+            return Ok(found);
+        }
+        let found = self.search(command)?;
+        let full = self.working_dir.join(&found);
+        self.check_format(&full, command, NESTING)?;
         Ok(found)
     }
 
@@ -74,21 +80,21 @@ impl Lookup<'_> {
             Ok(meta) => meta,
             Err(error) => return Err(Refusal::NoSuchCommand { path, error, hint: None }),
         };
-        let hint = self.hint(typed, &full);
+        let hint = || self.hint(typed, &full);
         if meta.is_dir() {
-            return Err(Refusal::IsDirectory { path, hint });
+            return Err(Refusal::IsDirectory { path, hint: hint() });
         }
         if meta.file_type().is_fifo() || meta.file_type().is_socket() {
-            return Err(Refusal::NoFormat { path, hint });
+            return Err(Refusal::NoFormat { path, hint: hint() });
         }
         if let Err(error) = executable(&full) {
-            return Err(Refusal::NotExecutable { path, error, hint });
+            return Err(Refusal::NotExecutable { path, error, hint: hint() });
         }
-        self.check_format(&full, hint, NESTING)
+        self.check_format(&full, typed, NESTING)
     }
 
     /// Follows `#!` lines down to a binary.
-    fn check_format(&self, file: &Path, hint: Option<String>, depth: u32) -> Result<(), Refusal> {
+    fn check_format(&self, file: &Path, typed: &str, depth: u32) -> Result<(), Refusal> {
         // A program that may be executed and not read is fine.
         let Ok(start) = read_start(file) else { return Ok(()) };
         if start.starts_with(b"\x7fELF") {
@@ -98,7 +104,7 @@ impl Lookup<'_> {
             if has_other_formats() {
                 return Ok(());
             }
-            return Err(Refusal::NoFormat { path: shown(file), hint });
+            return Err(Refusal::NoFormat { path: shown(file), hint: self.hint(typed, file) });
         };
         let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
         let line = String::from_utf8_lossy(line);
@@ -108,7 +114,7 @@ impl Lookup<'_> {
             None => (line, ""),
         };
         if interpreter.is_empty() {
-            return Err(Refusal::NoFormat { path: shown(file), hint });
+            return Err(Refusal::NoFormat { path: shown(file), hint: self.hint(typed, file) });
         }
         let full = self.working_dir.join(interpreter);
         let refuse = |error: io::Error, interpreter: &str| {
@@ -134,7 +140,7 @@ impl Lookup<'_> {
         {
             return Err(refuse(io::Error::from_raw_os_error(libc::ENOENT), program));
         }
-        if depth == 0 { Ok(()) } else { self.check_format(&full, None, depth - 1) }
+        if depth == 0 { Ok(()) } else { self.check_format(&full, interpreter, depth - 1) }
     }
 
     /// What the user most likely meant.
@@ -151,7 +157,7 @@ impl Lookup<'_> {
         if executable(file).is_err() {
             return Some(format!("make it executable with `chmod +x {typed}`"));
         }
-        if typed.contains('/') {
+        if typed.contains('/') || file != self.working_dir.join(typed) {
             return Some("name its interpreter before it, or in a #! line".to_string());
         }
         Some(format!("did you mean `./{typed}`?"))

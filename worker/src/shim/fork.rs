@@ -112,8 +112,11 @@ unsafe fn hold_then_exec(image: &Image<'_>, parent: libc::pid_t) -> ! {
     // SAFETY: system calls on descriptors and buffers that are valid in the child, as `Image` says.
     unsafe {
         libc::setpgid(0, 0);
+        // All zeros is SIG_DFL. The C library's call refuses two signals it keeps for itself, which may
+        // be ignored all the same: ignored signals survive exec.
+        let default = [0u64; 4];
         for signal in 1..=64 {
-            libc::signal(signal, libc::SIG_DFL);
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), std::ptr::null::<u64>(), 8);
         }
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);

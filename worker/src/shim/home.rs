@@ -5,7 +5,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -22,8 +22,9 @@ pub(crate) const MARK: &str = "mark";
 pub(crate) const CGROUP: &str = "cgroup";
 const TMP: &str = "tmp";
 
-/// A sweep looks at a lock for microseconds; this many short waits outlast it.
-const LOCK_TRIES: u32 = 10;
+/// The guardian of a shim that was just killed holds the lock while it cleans up, and a sweep looks
+/// at a lock for microseconds: both are waited for this long.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 const LOCK_WAIT: Duration = Duration::from_millis(5);
 
 /// The directory, ours and locked.
@@ -43,12 +44,22 @@ impl Home {
         };
         let base = path.parent().unwrap_or(Path::new("/"));
         check_base(base)?;
-        match DirBuilder::new().mode(0o700).create(path) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_own(path)?,
-            Err(error) => return Err(failed(path)(error)),
-        }
-        let lock = lock(path)?;
+        let deadline = Instant::now() + LOCK_PATIENCE;
+        let lock = loop {
+            match DirBuilder::new().mode(0o700).create(path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_own(path)?,
+                Err(error) => return Err(failed(path)(error)),
+            }
+            match try_lock(path)? {
+                Some(lock) => break lock,
+                None if Instant::now() < deadline => std::thread::sleep(LOCK_WAIT),
+                None => {
+                    let what = "another shim of this job is using it";
+                    return Err(Refusal::UnsafeJobDir { path: path.to_path_buf(), what });
+                }
+            }
+        };
         let home = Home { path: path.to_path_buf(), keep, lock };
         home.note(MARK, mark.as_bytes()).map_err(failed(&path.join(MARK)))?;
         Ok(home)
@@ -170,23 +181,25 @@ fn check_own(path: &Path) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn lock(path: &Path) -> Result<Flock<File>, Refusal> {
+/// The lock; `None` if somebody has it, or removed the directory meanwhile.
+fn try_lock(path: &Path) -> Result<Option<Flock<File>>, Refusal> {
     let lock = path.join(LOCK);
-    let mut file = OpenOptions::new()
+    let failed = |error| Refusal::JobDir { path: lock.clone(), error };
+    let opened = OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(false)
         .mode(0o600)
         .custom_flags(libc::O_NOFOLLOW)
-        .open(&lock)
-        .map_err(|error| Refusal::JobDir { path: lock.clone(), error })?;
-    for _ in 0..LOCK_TRIES {
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(locked) => return Ok(locked),
-            Err((back, Errno::EWOULDBLOCK)) => file = back,
-            Err((_, errno)) => return Err(Refusal::JobDir { path: lock, error: errno.into() }),
-        }
-        std::thread::sleep(LOCK_WAIT);
+        .open(&lock);
+    let file = match opened {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(failed)?,
+    };
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        // A lock on a file that is gone excludes nobody.
+        Ok(locked) => Ok((locked.metadata().map_err(failed)?.nlink() > 0).then_some(locked)),
+        Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+        Err((_, errno)) => Err(failed(errno.into())),
     }
-    Err(Refusal::UnsafeJobDir { path: path.to_path_buf(), what: "another shim of this job is using it" })
 }

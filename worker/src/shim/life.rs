@@ -64,6 +64,8 @@ pub(super) struct Facts {
 pub(super) enum Act {
     /// The stop signal; held ranks are aborted.
     Terminate,
+    /// SIGCONT to every process of the pod.
+    Proceed,
     /// SIGKILL to every process of the pod.
     Kill,
     /// Nothing more will happen: clean up and report Ended.
@@ -107,14 +109,14 @@ impl Life {
         !matches!(self.phase, Phase::Released { patience: Some(_) })
     }
 
-    /// Takes a stop order.
+    /// Takes a stop order. It ends a suspension: a pod that stands still cannot stop by itself, and
+    /// whoever could have resumed it may be gone.
     pub(super) fn stop(&mut self, now: Instant, grace: Duration) -> Option<Act> {
+        let was_suspended = self.ladder.is_suspended();
+        self.ladder.resume(now);
         match self.ladder.stop(now, grace) {
-            Step::Nothing => None,
-            Step::Terminate => {
-                self.ladder.resume(now);
-                Some(Act::Terminate)
-            }
+            Step::Nothing => was_suspended.then_some(Act::Proceed),
+            Step::Terminate => Some(Act::Terminate),
             Step::Kill => self.kill(now),
         }
     }
@@ -156,7 +158,10 @@ impl Life {
         if self.lease.is_some_and(|lease| now >= lease) && self.is_running() {
             self.lease = None;
             self.lease_lapsed = true;
-            if let Some(act) = self.stop(now, defaults::LOCAL_ORPHAN_GRACE) {
+            // A frozen pod would not hear the stop signal.
+            let frozen = self.ladder.is_suspended();
+            let grace = if frozen { Duration::ZERO } else { defaults::LOCAL_ORPHAN_GRACE };
+            if let Some(act) = self.stop(now, grace) {
                 return Some(act);
             }
         }
@@ -238,5 +243,127 @@ impl Life {
 
     pub(super) fn lease_lapsed(&self) -> bool {
         self.lease_lapsed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn facts(ranks: usize, children: bool, pipes: bool) -> Facts {
+        Facts { ranks, children, pipes }
+    }
+
+    const ALL: Facts = Facts { ranks: 2, children: true, pipes: true };
+    const NONE: Facts = Facts { ranks: 0, children: false, pipes: false };
+
+    fn started(now: Instant) -> Life {
+        let mut life = Life::held(now, None);
+        assert!(life.go(now));
+        life.execs_done();
+        life
+    }
+
+    #[test]
+    fn a_pod_whose_ranks_end_without_leaving_anything_ends_in_one_step() {
+        let now = Instant::now();
+        let mut life = started(now);
+        assert_eq!(life.step(now, ALL), None);
+        assert_eq!(life.deadline(), None, "nothing to wait for but events");
+        assert_eq!(life.step(now, NONE), Some(Act::Finish));
+        assert_eq!(life.step(now, NONE), None);
+        assert_eq!(life.deadline(), None);
+    }
+
+    #[test]
+    fn children_left_behind_get_a_moment_and_then_sigkill() {
+        let now = Instant::now();
+        let mut life = started(now);
+        let left = facts(0, true, true);
+        assert_eq!(life.step(now, left), None);
+        assert_eq!(life.deadline(), Some(now + LINGER));
+        assert_eq!(life.step(now + LINGER, left), Some(Act::Kill));
+        assert_eq!(life.step(now + LINGER, left), None, "one round at a time");
+        assert_eq!(life.step(now + LINGER + ROUND, left), Some(Act::Kill));
+        assert_eq!(life.step(now + LINGER + ROUND, NONE), Some(Act::Finish));
+    }
+
+    #[test]
+    fn what_cannot_be_killed_is_given_up_after_a_bound_and_so_are_its_pipes() {
+        let now = Instant::now();
+        let mut life = started(now);
+        assert_eq!(life.stop(now, Duration::ZERO), Some(Act::Kill));
+        let mut at = now;
+        let mut rounds = 0;
+        while let Some(deadline) = life.deadline() {
+            at = deadline;
+            match life.step(at, ALL) {
+                Some(Act::Kill) => rounds += 1,
+                Some(Act::Finish) => break,
+                other => assert_eq!(other, None),
+            }
+        }
+        assert!(rounds > 100, "{rounds}");
+        assert_eq!(at, now + GIVE_UP + DRAIN);
+    }
+
+    #[test]
+    fn every_way_of_stopping_ends_in_sigkill_whatever_the_order() {
+        let now = Instant::now();
+        let mut life = started(now);
+        assert_eq!(life.stop(now, 3 * SECOND), Some(Act::Terminate));
+        assert!(life.is_stopping());
+        assert!(life.suspend(now + SECOND));
+        assert_eq!(life.step(now + 100 * SECOND, ALL), None, "suspended");
+        let late = now + 100 * SECOND;
+        assert_eq!(life.stop(late, SECOND), Some(Act::Proceed), "a stop lifts the suspension");
+        assert_eq!(life.deadline(), Some(late + SECOND));
+        assert_eq!(life.step(late + SECOND, ALL), Some(Act::Kill));
+        assert!(!life.suspend(late + SECOND), "a dying pod is not suspended");
+    }
+
+    #[test]
+    fn a_lapsed_lease_stops_a_pod_and_kills_one_that_is_suspended() {
+        let now = Instant::now();
+        let mut life = Life::held(now, Some(10 * SECOND));
+        assert!(life.suspend(now));
+        assert_eq!(life.step(now + 10 * SECOND, ALL), Some(Act::Kill));
+        let mut life = Life::held(now, Some(10 * SECOND));
+        assert_eq!(life.deadline(), Some(now + 10 * SECOND));
+        life.renew(now + 5 * SECOND, 10 * SECOND);
+        assert!(life.go(now));
+        assert_eq!(life.step(now + 14 * SECOND, ALL), None);
+        assert_eq!(life.step(now + 15 * SECOND, ALL), Some(Act::Terminate));
+        assert!(life.lease_lapsed());
+        life.renew(now + 15 * SECOND, 100 * SECOND);
+        let kill_at = now + 15 * SECOND + defaults::LOCAL_ORPHAN_GRACE;
+        assert_eq!(life.deadline(), Some(kill_at), "a lapsed lease is not renewed");
+        assert_eq!(life.step(kill_at, ALL), Some(Act::Kill));
+    }
+
+    #[test]
+    fn exits_wait_for_started_but_not_for_ever() {
+        let now = Instant::now();
+        let mut life = Life::held(now, None);
+        assert!(life.may_report_exits(), "a held rank that dies is told at once");
+        life.go(now);
+        assert!(!life.may_report_exits());
+        assert_eq!(life.deadline(), Some(now + EXEC_PATIENCE));
+        life.step(now + EXEC_PATIENCE, ALL);
+        assert!(life.may_report_exits());
+        assert_eq!(life.deadline(), None, "and does not spin");
+    }
+
+    #[test]
+    fn there_is_one_go_and_none_after_a_stop() {
+        let now = Instant::now();
+        let mut life = Life::held(now, None);
+        assert!(life.go(now));
+        assert!(!life.go(now));
+        let mut life = Life::held(now, None);
+        life.stop(now, SECOND);
+        assert!(!life.go(now));
     }
 }

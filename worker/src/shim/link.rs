@@ -72,21 +72,14 @@ impl Link {
 
     /// Reads what has come and returns the orders in it.
     pub(super) fn orders(&mut self) -> Result<Vec<ShimOrder>, Error> {
+        // One read at a time: the end of the socket never hides the orders before it.
         let mut chunk = [0u8; CHUNK];
-        loop {
-            match self.socket.read(&mut chunk) {
-                Ok(0) => return Err(Error::Closed),
-                Ok(got) => {
-                    self.input.extend_from_slice(&chunk[..got]);
-                    if got < CHUNK {
-                        break;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Err(Error::Closed),
-                Err(error) => return Err(Error::Io(error)),
-            }
+        match self.socket.read(&mut chunk) {
+            Ok(0) => return Err(Error::Closed),
+            Ok(got) => self.input.extend_from_slice(&chunk[..got]),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Err(Error::Closed),
+            Err(error) => return Err(Error::Io(error)),
         }
         if !self.greeted {
             let Some(ShimHello { version }) = codec::take(&mut self.input)? else { return Ok(Vec::new()) };

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use nix::sys::epoll::EpollEvent;
 use nix::sys::signalfd::SignalFd;
 use phalanx_common::id::Generation;
-use phalanx_common::report::Notice;
+use phalanx_common::report::{Notice, PodEnd};
 use phalanx_worker_core::shim::{ShimOrder, ShimPlan, ShimReport};
 
 use super::guardian::Guardian;
@@ -78,8 +78,9 @@ impl Shim {
         let pod = self.pod.as_ref()?;
         let streams = || pod.ranks().iter().flat_map(|rank| &rank.streams);
         let retry = streams().filter_map(|stream| stream.retry_at()).min();
-        let unreported = !self.link.is_behind() && streams().any(|stream| stream.is_unreported());
-        let report = self.reported_at.filter(|_| unreported && !self.orphaned).map(|at| at + REPORT_EVERY);
+        let may_report = !self.orphaned && !self.link.is_behind();
+        let report = (may_report && streams().any(|stream| stream.is_unreported()))
+            .then(|| self.reported_at.map_or_else(Instant::now, |at| at + REPORT_EVERY));
         [pod.life.deadline(), retry, report].into_iter().flatten().min()
     }
 
@@ -100,6 +101,8 @@ impl Shim {
             self.perform(act);
         }
         self.report_exits();
+        // First what is waiting: output is only reported to a worker that keeps up.
+        self.flush();
         self.report_output(now);
         if self.pod.is_none() && (self.leaving.is_some() || self.orphaned) {
             self.leave();
@@ -118,6 +121,7 @@ impl Shim {
         let Some(pod) = &mut self.pod else { return };
         match act {
             Act::Terminate => pod.terminate(guardian),
+            Act::Proceed => pod.resume(guardian),
             Act::Kill => pod.kill(guardian),
             Act::Finish => self.finish(),
         }
@@ -150,6 +154,10 @@ impl Shim {
         match order {
             ShimOrder::Prepare(plan) => self.on_prepare(&plan, now),
             ShimOrder::Go { generation } => self.on_go(generation, now),
+            ShimOrder::Stop { generation, .. } if self.pod.is_none() => {
+                // What was never prepared, or has ended, is at its end.
+                self.report(&ShimReport::Ended { generation, end: PodEnd::default() });
+            }
             ShimOrder::Stop { generation, grace } => {
                 if self.concerns(generation, "stop") {
                     self.stop(grace);

@@ -104,6 +104,7 @@ fn make_logs<'a>(
     made: &mut Vec<PathBuf>,
 ) -> Result<Vec<Ready<'a>>, Refusal> {
     let mut ready = Vec::with_capacity(resolved.len());
+    let mut error_dir = None;
     for (rank, overlay, path) in resolved {
         let dir = PathBuf::from(&rank.log_dir);
         let refuse = |error| Refusal::LogDir { path: dir.clone(), error };
@@ -120,7 +121,7 @@ fn make_logs<'a>(
             LogPlace { dir: dir.clone(), max_file_bytes: plan.max_file_bytes, keep_files: plan.keep_files };
         let create = |stream| OutputStream::create(rank.rank, stream, place.clone()).map_err(refuse);
         let streams = [create(Stream::Stdout)?, create(Stream::Stderr)?];
-        make_way_for(Path::new(&rank.error_file))?;
+        make_way_for(Path::new(&rank.error_file), &mut error_dir)?;
         ready.push(Ready { rank, overlay, path, streams });
     }
     Ok(ready)
@@ -141,15 +142,28 @@ fn prove_room(dir: &Path) -> io::Result<()> {
 }
 
 /// The directory of an error file exists, and no file of an earlier generation is in its place.
-fn make_way_for(error_file: &Path) -> Result<(), Refusal> {
+/// `known` is the last directory that was made: ranks mostly share one.
+fn make_way_for(error_file: &Path, known: &mut Option<(PathBuf, bool)>) -> Result<(), Refusal> {
     let refuse = |error| Refusal::JobDir { path: error_file.to_path_buf(), error };
+    let Some(dir) = error_file.parent() else { return Ok(()) };
+    let is_new = match known {
+        Some((last, is_new)) if last == dir => *is_new,
+        _ => {
+            let is_new = match fs::create_dir(dir) {
+                Ok(()) => true,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+                Err(_) => fs::create_dir_all(dir).map(|()| false).map_err(refuse)?,
+            };
+            *known = Some((dir.to_path_buf(), is_new));
+            is_new
+        }
+    };
+    if is_new {
+        return Ok(());
+    }
     match fs::remove_file(error_file) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => match error_file.parent() {
-            Some(dir) => fs::create_dir_all(dir).map_err(refuse),
-            None => Ok(()),
-        },
-        Err(error) => Err(refuse(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(refuse(error)),
+        _ => Ok(()),
     }
 }
 

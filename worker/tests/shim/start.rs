@@ -125,3 +125,28 @@ fn a_second_generation_runs_in_the_same_shim_with_a_fresh_tmp() {
         assert_eq!(std::fs::exists(&plan.job_dir).unwrap(), keep == Keep::Always);
     }
 }
+
+#[test]
+fn a_stop_of_what_was_never_prepared_is_answered_by_its_end() {
+    let scratch = Scratch::new();
+    let mut plan = shell(&scratch, 1, "true");
+    plan.working_dir = Some("/no/such/directory".into());
+    let mut shim = Shim::start();
+    shim.refused(&plan);
+    shim.stop(std::time::Duration::from_secs(1));
+    assert_eq!(shim.ended(), phalanx_common::report::PodEnd::default());
+    shim.exit(true);
+}
+
+#[test]
+fn orders_sent_at_once_before_the_socket_closes_are_all_heard() {
+    let scratch = Scratch::new();
+    let mut plan = shell(&scratch, 1, "true");
+    plan.keep = Keep::OnFailure;
+    let mut shim = Shim::prepared(&plan);
+    shim.run_to_end();
+    shim.order(phalanx_worker_core::shim::ShimOrder::Exit { failed: false });
+    shim.process.socket.shutdown(std::net::Shutdown::Both).unwrap();
+    assert!(shim.wait().success());
+    assert!(!std::fs::exists(&plan.job_dir).unwrap(), "without the order it would count as a failure");
+}

@@ -20,6 +20,7 @@ use phalanx_worker_core::shim::{
 
 /// Longer than anything here takes on a loaded machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+const BINARY: &str = env!("CARGO_BIN_EXE_phalanx-worker");
 pub(crate) const GENERATION: Generation = Generation(1);
 
 /// A directory of this test, removed at its end.
@@ -102,13 +103,27 @@ pub(crate) struct Shim {
 
 impl Shim {
     pub(crate) fn start() -> Shim {
-        Shim::start_with(defaults::LOCAL_ORPHAN_GRACE)
+        Shim::start_as(PathBuf::from(BINARY), defaults::LOCAL_ORPHAN_GRACE)
     }
 
-    pub(crate) fn start_with(orphan_grace: Duration) -> Shim {
-        let mut options = SpawnOptions::new(orphan_grace);
-        options.exe = PathBuf::from(env!("CARGO_BIN_EXE_phalanx-worker"));
-        let process = spawn(&options).unwrap();
+    /// A shim that sees no cgroup file system, if this user can hide it.
+    pub(crate) fn start_without_cgroup(scratch: &Scratch) -> Shim {
+        if !is_root() {
+            return Shim::start();
+        }
+        let hide = "umount -l /sys/fs/cgroup/unified 2>/dev/null; umount -l /sys/fs/cgroup";
+        let text = format!("#!/bin/sh\nexec unshare -m sh -c '{hide}; exec {BINARY} \"$@\"' sh \"$@\"\n");
+        Shim::start_as(PathBuf::from(scratch.script("without-cgroup", &text)), defaults::LOCAL_ORPHAN_GRACE)
+    }
+
+    /// A shim whose parent did `setup` (shell commands) first.
+    pub(crate) fn start_after(scratch: &Scratch, setup: &str) -> Shim {
+        let text = format!("#!/bin/sh\n{setup}\nexec {BINARY} \"$@\"\n");
+        Shim::start_as(PathBuf::from(scratch.script("setup", &text)), defaults::LOCAL_ORPHAN_GRACE)
+    }
+
+    pub(crate) fn start_as(exe: PathBuf, orphan_grace: Duration) -> Shim {
+        let process = spawn(&SpawnOptions { exe, orphan_grace }).unwrap();
         let mut shim = Shim { process, input: Vec::new(), heard: Vec::new() };
         shim.send(&ShimHello { version: VERSION });
         let deadline = Instant::now() + PATIENCE;
@@ -131,10 +146,14 @@ impl Shim {
 
     /// A shim with this plan's ranks running.
     pub(crate) fn started(plan: &ShimPlan) -> Shim {
-        let mut shim = Shim::prepared(plan);
-        shim.go(plan.generation);
-        shim.pids();
-        shim
+        Shim::start().and_started(plan)
+    }
+
+    pub(crate) fn and_started(mut self, plan: &ShimPlan) -> Shim {
+        self.prepare(plan);
+        self.go(plan.generation);
+        self.pids();
+        self
     }
 
     fn send<T: serde::Serialize>(&mut self, message: &T) {
@@ -297,6 +316,7 @@ impl Drop for Shim {
         while Instant::now() < deadline && matches!(self.process.child.try_wait(), Ok(None)) {
             std::thread::sleep(Duration::from_millis(2));
         }
+        let _ = self.process.child.kill();
     }
 }
 
@@ -335,6 +355,11 @@ pub(crate) fn state(pid: u32) -> Option<char> {
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
+/// Stopped, or waiting in vfork for a child that is.
+pub(crate) fn is_stopped(pid: u32) -> bool {
+    matches!(state(pid), Some('T' | 'D'))
+}
+
 pub(crate) fn is_alive(pid: u32) -> bool {
     !matches!(state(pid), None | Some('Z' | 'X'))
 }
@@ -355,6 +380,30 @@ pub(crate) fn marked(plan: &ShimPlan) -> Vec<u32> {
 
 pub(crate) fn nothing_left(plan: &ShimPlan) {
     eventually("nothing of the pod is alive", || marked(plan).is_empty().then_some(()));
+}
+
+/// Says loudly, past the test harness, that a test did not run.
+pub(crate) fn skipped(why: &str) {
+    let test = std::thread::current().name().unwrap_or_default().to_string();
+    std::io::stderr().write_all(format!("SKIPPED {test}: {why}\n").as_bytes()).unwrap();
+}
+
+pub(crate) fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// The shim's guardian, which takes its name a moment after Prepared.
+pub(crate) fn guardian_of(shim: &Shim) -> u32 {
+    eventually("the shim has a guardian", || children_called(shim.process.pid(), "phalanx-guard").pop())
+}
+
+/// The processes that are both children of `parent` and called `name`.
+pub(crate) fn children_called(parent: u32, name: &str) -> Vec<u32> {
+    let list = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+    list.split_ascii_whitespace()
+        .filter(|pid| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == name))
+        .map(|pid| pid.parse().unwrap())
+        .collect()
 }
 
 pub(crate) fn kill(pid: u32, signal: &str) {

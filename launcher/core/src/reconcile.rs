@@ -116,7 +116,8 @@ impl Coordinator {
         if let Some(reason) = &status.not_prepared {
             self.on_not_prepared(node, job, generation, reason.clone());
         }
-        if status.phase >= PodPhase::Prepared && status.not_prepared.is_none() {
+        // A pod that stops or ended holds nothing: it must not let its gang be released.
+        if matches!(status.phase, PodPhase::Prepared | PodPhase::Releasing | PodPhase::Started) {
             self.on_prepared(node, job, generation);
         }
         if !status.pids.is_empty() {

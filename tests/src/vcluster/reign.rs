@@ -10,7 +10,9 @@ use phalanx_common::time::Timestamp;
 use phalanx_launcher_core::restart::Charge;
 use phalanx_launcher_core::{Command, Coordinator, Durable, Input, Record};
 
-use super::invariants::{Invariant, View, changes_are_told, order_is_recorded, record_is_lawful};
+use super::invariants::{
+    Invariant, View, changes_are_told, nothing_waits_in_vain, order_is_recorded, record_is_lawful,
+};
 use super::sabotage::Sabotage;
 use super::witness::PodKey;
 use super::world::{Happening, World};
@@ -84,6 +86,9 @@ impl World {
             self.trace
                 .add(self.now, || format!("event {:?} {:?} {:?}", event.job, event.generation, event.kind));
             self.witness.note_event(event);
+        }
+        for in_vain in self.reign.as_ref().map(nothing_waits_in_vain).unwrap_or_default() {
+            self.violated(Invariant::I10, in_vain);
         }
         for untold in changes_are_told(&before, &after, &events) {
             self.violated(Invariant::I9, untold);

@@ -107,6 +107,7 @@ impl Coordinator {
     /// A pod of a live generation: what it did while nobody listened, then what it should do.
     fn reconcile_pod(&mut self, node: &NodeId, status: &PodStatus) {
         let (job, generation) = (&status.job, status.generation);
+        let go_is_due = self.is_released(job) && status.phase == PodPhase::Prepared;
         if let Some(pod) = self.gangs.get_mut(job).and_then(|gang| gang.pods.get_mut(node))
             && pod.view == PodView::Abandoned
         {
@@ -116,7 +117,8 @@ impl Coordinator {
         if let Some(reason) = &status.not_prepared {
             self.on_not_prepared(node, job, generation, reason.clone());
         }
-        if status.phase >= PodPhase::Prepared && status.not_prepared.is_none() {
+        // A pod that stops or ended holds nothing: it must not let its gang be released.
+        if matches!(status.phase, PodPhase::Prepared | PodPhase::Releasing | PodPhase::Started) {
             self.on_prepared(node, job, generation);
         }
         if !status.pids.is_empty() {
@@ -129,10 +131,16 @@ impl Coordinator {
             let end = status.end.clone().unwrap_or_default();
             self.on_pod_ended(node, job, generation, end);
         }
-        self.order_what_is_due(node, status);
+        // Its absence alone may have held the others back.
+        self.release_if_prepared(job);
+        self.order_what_is_due(node, status, go_is_due);
     }
 
-    fn order_what_is_due(&mut self, node: &NodeId, status: &PodStatus) {
+    fn is_released(&self, job: &JobId) -> bool {
+        self.durable.jobs.get(job).and_then(Job::active).is_some_and(|active| active.released)
+    }
+
+    fn order_what_is_due(&mut self, node: &NodeId, status: &PodStatus, go_is_due: bool) {
         let (job, generation) = (status.job.clone(), status.generation);
         if !self.is_live(&job, generation) || status.phase == PodPhase::Ended {
             return;
@@ -143,12 +151,10 @@ impl Coordinator {
             (false, true) => self.send(node, OrderKind::Resume { job: job.clone() }),
             _ => {}
         }
-        let released =
-            self.durable.jobs.get(&job).and_then(Job::active).is_some_and(|active| active.released);
         if self.phase(&job) == Some(GangPhase::Stopping) {
             let grace = self.grace(&job);
             self.send(node, OrderKind::Stop { job, generation, grace });
-        } else if released && status.phase == PodPhase::Prepared {
+        } else if go_is_due {
             self.send(node, OrderKind::Go { job, generation });
         }
     }

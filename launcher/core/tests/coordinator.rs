@@ -7,9 +7,9 @@ use std::time::Duration;
 use desk::{Desk, exit, spec};
 use phalanx_common::event::{Cause, EventKind, Outcome};
 use phalanx_common::exit::ExitStatus;
-use phalanx_common::id::{Generation, Rank};
+use phalanx_common::id::{Generation, NodeId, Rank};
 use phalanx_common::order::OrderKind;
-use phalanx_common::report::{PrepareFailure, PrepareFailureKind, Report};
+use phalanx_common::report::{PodEnd, PodPhase, PodStatus, PrepareFailure, PrepareFailureKind, Report};
 use phalanx_launcher_core::gang::GangPhase;
 use phalanx_launcher_core::{Command, Config, Coordinator, Durable, Input, Record, Why};
 
@@ -62,7 +62,9 @@ fn the_earliest_failure_is_the_first_cause_however_late_it_is_heard() {
 #[test]
 fn a_failure_after_the_users_stop_is_not_the_cause_and_one_before_it_is() {
     for (offset, want) in [(-1i64, 9u8), (1, 130)] {
-        let mut desk = Desk::running(&["a"], "j", spec(1, 1));
+        let mut with_restarts = spec(1, 1);
+        with_restarts.max_restarts = 5;
+        let mut desk = Desk::running(&["a"], "j", with_restarts);
         desk.stop("j", false);
         let at = desk.now.0.saturating_add_signed(offset);
         desk.exited("a", "j", 1, exit(0, ExitStatus::Code(9), at));
@@ -196,4 +198,74 @@ fn a_new_reign_over_the_same_records_knows_the_job_and_releases_what_was_prepare
     assert!(desk.coordinator.epoch() > first_epoch, "two reigns never share an epoch");
     desk.hello_with("a", "j", 1);
     assert_eq!(desk.take_orders("Go").len(), 1, "released by record, so Go is due");
+}
+
+#[test]
+fn a_gang_is_not_released_while_one_of_its_nodes_is_out_of_reach() {
+    let mut desk = Desk::new(Config::default(), &["a", "b"]);
+    desk.submit("j", spec(2, 1));
+    desk.prepared("a", "j", 1);
+    desk.input(Input::NodeDisconnected { node: NodeId::new("a") });
+    desk.prepared("b", "j", 1);
+    assert!(desk.take_orders("Go").is_empty());
+    desk.hello_with("a", "j", 1);
+    assert_eq!(desk.take_orders("Go").len(), 2);
+}
+
+#[test]
+fn a_pod_that_ended_unseen_is_not_prepared() {
+    let mut desk = Desk::new(Config::default(), &["a", "b"]);
+    desk.submit("j", spec(2, 1));
+    desk.prepared("b", "j", 1);
+    desk.input(Input::NodeDisconnected { node: NodeId::new("a") });
+    let end = Some(PodEnd { lease_lapsed: true, ..PodEnd::default() });
+    desk.hello("a", vec![PodStatus { phase: PodPhase::Ended, end, ..desk::status("j", 1) }]);
+    assert!(desk.take_orders("Go").is_empty());
+    assert_eq!(desk.phase("j"), GangPhase::Stopping);
+}
+
+#[test]
+fn a_pod_left_over_from_an_older_generation_is_stopped_and_then_forgotten() {
+    let mut desk = Desk::new(Config::default(), &["a", "b"]);
+    desk.hello("b", vec![PodStatus { phase: PodPhase::Started, ..desk::status("unknown", 7) }]);
+    let stops = desk.take_orders("Stop");
+    assert!(matches!(stops[..], [(_, OrderKind::Stop { grace: Duration::ZERO, .. })]), "{stops:?}");
+    desk.ended("b", "unknown", 7);
+    assert_eq!(desk.take_orders("Forget").len(), 1);
+}
+
+#[test]
+fn a_backoff_and_a_start_deadline_go_on_in_the_next_reign() {
+    let mut with_restarts = spec(1, 1);
+    with_restarts.max_restarts = 5;
+    let mut desk = Desk::running(&["a"], "j", with_restarts);
+    desk.exited("a", "j", 1, exit(0, ExitStatus::Code(1), desk.now.0));
+    desk.ended("a", "j", 1);
+    desk.prepared("a", "j", 2);
+    desk.exited("a", "j", 2, exit(0, ExitStatus::Code(1), desk.now.0));
+    desk.ended("a", "j", 2);
+    assert!(matches!(desk.coordinator.poll_timeout(), Some((_, Why::Backoff { .. }))));
+    let next = Coordinator::new(Config::default(), desk.coordinator.epoch(), &desk.records);
+    let mut desk = Desk::over(next, &desk);
+    desk.hello("a", Vec::new());
+    let (at, why) = desk.coordinator.poll_timeout().unwrap();
+    assert_eq!(why, Why::Backoff { job: desk::job("j") });
+    desk.timeout(at);
+    assert_eq!(desk.phase("j"), GangPhase::Preparing);
+    let next = Coordinator::new(Config::default(), desk.coordinator.epoch(), &desk.records);
+    let mut desk = Desk::over(next, &desk);
+    desk.hello("a", Vec::new());
+    assert_eq!(desk.coordinator.poll_timeout().map(|(_, why)| why), Some(Why::Start { job: desk::job("j") }));
+    assert_eq!(desk.take_orders("Prepare").len(), 1, "what was planned and not heard of is sent again");
+}
+
+#[test]
+fn a_forced_stop_waits_for_no_node_that_is_out_of_reach() {
+    let mut desk = Desk::running(&["a", "b"], "j", spec(2, 1));
+    desk.input(Input::NodeDisconnected { node: NodeId::new("b") });
+    desk.stop("j", false);
+    desk.ended("a", "j", 1);
+    assert_eq!(desk.phase("j"), GangPhase::Stopping, "b may come back in time");
+    desk.stop("j", true);
+    assert!(matches!(desk.outcome("j"), Some(Outcome::Stopped { exit_code: 130, .. })));
 }

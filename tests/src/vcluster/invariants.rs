@@ -2,15 +2,15 @@
 //!
 //! | | what is compared |
 //! |---|---|
-//! | I1 | Of each rank at most one process runs on machines the coordinator can reach. A pod that was given up while its machine was out of reach is not counted, but once its machine is back its end must have been ordered on that connection. On one machine there is never more than one. And no process outlives its lease: the time since its worker took an order. |
+//! | I1 | Of each rank at most one process runs on machines the coordinator can reach. A pod that was given up while its machine was out of reach is not counted, but once its machine is back its end must have been ordered on that connection. On one machine there is never more than one. And no rank outlives its lease: the time since its worker took an order. (A child of a rank may, if its shim is dead and its worker does not run: nobody is left to end it.) |
 //! | I2 | Go is recorded only when the shims of all pods of the generation hold their ranks, and no shim releases before that record |
 //! | I3 | Generations rise one by one, epochs rise; an order of a lower epoch changes nothing on a worker; a shim never sees a generation twice |
 //! | I5 | No two live generations hold the same port of a node, by the records alone |
-//! | I6 | What the records charge stays within the budgets |
+//! | I6 | What the records charge stays within the budgets, and a job that its user stopped never restarts |
 //! | I7 | Nothing is alive of a pod that was said to have ended, nor of an ended job on a machine within reach (but pods given up, whose end was ordered) |
 //! | I8 | The stored records replayed give the coordinator's durable state; no order is sent before the record it depends on |
 //! | I9 | A change of a job's phase, a pod or a node comes with an event that tells it |
-//! | I10 | Once faults stop, every job ends, or is Running if its ranks run on, within a bound |
+//! | I10 | Once faults stop, every job ends, or is Running if its ranks run on, within a bound; no gang waits for what it already has; no worker remembers a pod of an ended job and no shim is left of one |
 //!
 //! I4 (quarantine) has nothing to check until nodes can be quarantined.
 
@@ -193,6 +193,12 @@ pub(crate) fn record_is_lawful(witness: &Witness, record: &Record) -> Option<(In
         }
         Record::GenerationEnded(ended) => {
             let facts = witness.jobs.get(&ended.job)?;
+            if facts.stop_requested {
+                return Some((
+                    Invariant::I6,
+                    format!("job {} restarts after its user stopped it", ended.job),
+                ));
+            }
             let mut after = witness.jobs.clone();
             let mut copy = Witness { jobs: std::mem::take(&mut after), ..Witness::default() };
             copy.note_record(record);
@@ -259,8 +265,9 @@ pub(crate) fn check_processes(world: &World) -> Vec<(Invariant, String)> {
                 broken.push((Invariant::I7, what));
             }
             let lease = world.setup.config.lease;
+            let unheard = world.now.since(machine.last_order);
             if let Some(lease) =
-                lease.filter(|lease| world.now.since(machine.last_order) > *lease + LEASE_SLACK)
+                lease.filter(|lease| process.rank.is_some() && unheard > *lease + LEASE_SLACK)
             {
                 let what = format!(
                     "process {} of job {job} on node {node} outlived its lease of {lease:?}",
@@ -326,6 +333,25 @@ pub(crate) fn check_replay(world: &World) -> Option<String> {
         .then(|| format!("replay gives {replayed:?}, live is {:?}", coordinator.durable()))
 }
 
+/// I10, asked after every input: no gang waits for what it already has.
+pub(crate) fn nothing_waits_in_vain(coordinator: &Coordinator) -> Vec<String> {
+    let reachable = |node: &NodeId| coordinator.nodes().get(node).is_some_and(|node| node.reachable());
+    let in_vain = coordinator.jobs().filter(|view| {
+        let Some(gang) = view.gang else { return false };
+        match view.phase {
+            GangPhase::Preparing => {
+                let ready =
+                    gang.pods.iter().all(|(node, pod)| pod.view == PodView::Prepared && reachable(node));
+                ready && !view.job.suspended
+            }
+            GangPhase::Starting => gang.started(),
+            GangPhase::Finishing | GangPhase::Stopping => gang.over(),
+            GangPhase::Queued | GangPhase::Running | GangPhase::Ended => false,
+        }
+    });
+    in_vain.map(|view| format!("job {} is still {:?}: {:?}", view.id, view.phase, view.gang)).collect()
+}
+
 /// I10, asked once faults have stopped and the bound has passed.
 pub(crate) fn check_settled(world: &World) -> Vec<String> {
     let Some(coordinator) = world.coordinator() else { return vec!["no coordinator".to_owned()] };
@@ -334,5 +360,19 @@ pub(crate) fn check_settled(world: &World) -> Vec<String> {
         GangPhase::Running => !world.may_run_on(view.id),
         _ => true,
     });
-    unsettled.map(|view| format!("job {} is {:?}: {:?}", view.id, view.phase, view.gang)).collect()
+    let mut broken: Vec<String> =
+        unsettled.map(|view| format!("job {} is {:?}: {:?}", view.id, view.phase, view.gang)).collect();
+    let over = |job: &JobId| coordinator.job(job).is_none_or(|view| view.phase == GangPhase::Ended);
+    for (node, machine) in &world.machines {
+        let Some(worker) = &machine.worker else {
+            broken.push(format!("no worker on node {node}"));
+            continue;
+        };
+        let remembered = worker.report().pods.into_iter().filter(|status| over(&status.job));
+        broken
+            .extend(remembered.map(|status| format!("node {node} remembers job {}: {status:?}", status.job)));
+        let shims = machine.shims.values().filter(|shim| over(&shim.job));
+        broken.extend(shims.map(|shim| format!("a shim of job {} is left on node {node}", shim.job)));
+    }
+    broken
 }

@@ -10,8 +10,11 @@ use phalanx_common::time::Timestamp;
 use phalanx_launcher_core::restart::Charge;
 use phalanx_launcher_core::{Command, Coordinator, Durable, Input, Record};
 
-use super::invariants::{Invariant, View, changes_are_told, order_is_recorded, record_is_lawful};
+use super::invariants::{
+    Invariant, View, changes_are_told, nothing_waits_in_vain, order_is_recorded, record_is_lawful,
+};
 use super::sabotage::Sabotage;
+use super::witness::PodKey;
 use super::world::{Happening, World};
 
 /// How many orders of earlier reigns are kept for replay.
@@ -83,6 +86,9 @@ impl World {
             self.trace
                 .add(self.now, || format!("event {:?} {:?} {:?}", event.job, event.generation, event.kind));
             self.witness.note_event(event);
+        }
+        for in_vain in self.reign.as_ref().map(nothing_waits_in_vain).unwrap_or_default() {
+            self.violated(Invariant::I10, in_vain);
         }
         for untold in changes_are_told(&before, &after, &events) {
             self.violated(Invariant::I9, untold);
@@ -169,11 +175,13 @@ impl World {
     /// A new reign over what was stored.
     pub(crate) fn begin_reign(&mut self) {
         let durable = Durable::replay(&self.store);
-        // What was given up by a decision that was never stored is not given up.
-        self.witness.abandoned.retain(|(job, generation, _)| {
+        // What was said of a live generation died with the coordinator that said it.
+        let over = |(job, generation, _): &PodKey| {
             let active = durable.jobs.get(job).and_then(|job| job.active());
             active.is_none_or(|active| active.number != *generation)
-        });
+        };
+        self.witness.abandoned.retain(over);
+        self.witness.ended.retain(over);
         let coordinator = Coordinator::new(self.setup.config.clone(), durable.epoch.next(), &self.store);
         self.reign = Some(coordinator);
         self.drive(|_| {});

@@ -132,19 +132,18 @@ fn plan_faults(world: &mut World, rng: &mut Rng, jobs: &[JobId]) {
         };
         world.schedule(at, fault);
     }
-    // Nothing stays broken: a coordinator that was to crash does so by now, no job stays frozen.
-    for job in jobs {
-        world.schedule(QUIET_AFTER + Duration::from_secs(40), Fault::Resume { job: job.clone() });
-    }
 }
 
 /// Runs until every job has settled, and checks I10 if they do not.
 pub fn settle(world: &mut World) {
     let quiet_at = world.now + QUIET_AFTER + Duration::from_secs(41);
     let bound = quiet_at + SETTLED_WITHIN;
+    world.at(quiet_at + Duration::from_micros(1), Happening::Nothing);
     while world.violations.is_empty() && world.now <= bound && world.steps() < MOST_STEPS {
         if world.now > quiet_at {
+            // Nothing stays broken: no crash is pending, no job stays frozen.
             world.crash_after = None;
+            world.resume_all();
             if check_settled(world).is_empty() && world.all_submitted() {
                 break;
             }
@@ -162,6 +161,16 @@ pub fn settle(world: &mut World) {
 }
 
 impl World {
+    fn resume_all(&mut self) {
+        let suspended = self.coordinator().map(|coordinator| {
+            let jobs = coordinator.jobs().filter(|view| view.job.suspended);
+            jobs.map(|view| view.id.clone()).collect::<Vec<_>>()
+        });
+        for job in suspended.unwrap_or_default() {
+            self.resume(&job);
+        }
+    }
+
     /// No job is still to come.
     fn all_submitted(&self) -> bool {
         self.coordinator().is_some_and(|coordinator| coordinator.jobs().next().is_some())

@@ -56,6 +56,8 @@ enum Timer {
     /// What SIGTERM brings about, once the process runs.
     Term(Rank),
     Kill,
+    /// SIGKILL was sent: the process is gone a little later.
+    Reap(Rank),
 }
 
 /// What a shim sees of the world around it.
@@ -70,7 +72,12 @@ pub(crate) struct Around<'a> {
     /// Pods that became prepared or released: witnessed truth for the invariants.
     pub(crate) prepared: Vec<(JobId, Generation)>,
     pub(crate) released: Vec<(JobId, Generation)>,
+    /// What the worker must not ask of a shim.
+    pub(crate) broken: Vec<String>,
 }
+
+/// From SIGKILL to the end of the process.
+const KILL_TAKES: Duration = Duration::from_millis(5);
 
 impl Shim {
     pub(crate) fn new(job: JobId, node: NodeId) -> Shim {
@@ -114,6 +121,11 @@ impl Shim {
     }
 
     fn on_prepare(&mut self, plan: Box<ShimPlan>, around: &mut Around<'_>) {
+        if let Some(pod) = self.pod.as_ref().filter(|pod| pod.state != State::Over) {
+            let what =
+                format!("Prepare of generation {} while {} lives", plan.generation, pod.plan.generation);
+            around.broken.push(what);
+        }
         let script = around.scripts.pod(&self.job, plan.generation, &self.node);
         self.lease = plan.lease.map(|lease| around.now + lease);
         let timers = BTreeMap::from([(Timer::Prepared, around.now + script.prepare)]);
@@ -123,8 +135,10 @@ impl Shim {
     }
 
     fn on_go(&mut self, generation: Generation, around: &mut Around<'_>) {
-        let Some(pod) =
-            self.pod.as_mut().filter(|pod| pod.plan.generation == generation && pod.state == State::Prepared)
+        let Some(pod) = self
+            .pod
+            .as_mut()
+            .filter(|pod| pod.plan.generation == generation && pod.state == State::Prepared && !pod.killed())
         else {
             return;
         };
@@ -169,6 +183,7 @@ impl Shim {
                 }
                 Timer::Term(rank) => self.rank_ends(rank, ExitStatus::Signal(15), false, around),
                 Timer::Kill => self.kill(around),
+                Timer::Reap(rank) => self.rank_ends(rank, ExitStatus::Signal(9), false, around),
             }
         }
     }
@@ -224,7 +239,8 @@ impl Shim {
                 let generation = pod.plan.generation;
                 return around.reports.push(ShimReport::Ended { generation, end: PodEnd::default() });
             }
-            State::Preparing | State::Refused | State::Prepared => return self.over(around),
+            State::Preparing | State::Refused => return self.over(around),
+            State::Prepared => return self.kill(around),
             State::Released => {}
         }
         let known = pod.timers.get(&Timer::Kill).copied();
@@ -243,9 +259,9 @@ impl Shim {
     }
 
     fn kill(&mut self, around: &mut Around<'_>) {
-        let Some(generation) = self.generation() else { return };
-        for rank in around.processes.live_ranks(&self.job, generation) {
-            self.rank_ends(rank, ExitStatus::Signal(9), false, around);
+        let Some(pod) = self.pod.as_mut() else { return };
+        for rank in around.processes.live_ranks(&self.job, pod.plan.generation) {
+            pod.timers.entry(Timer::Reap(rank)).or_insert(around.now + KILL_TAKES);
         }
     }
 
@@ -267,7 +283,10 @@ impl Shim {
             stdout_tail: Vec::new(),
             error_file: None,
         };
-        around.reports.push(ShimReport::Exited { generation, exit });
+        if pod.state == State::Released {
+            around.reports.push(ShimReport::Exited { generation, exit });
+        }
+        pod.timers.remove(&Timer::Reap(rank));
         pod.left = pod.left.saturating_sub(1);
         if pod.left == 0 {
             self.over(around);
@@ -312,9 +331,15 @@ impl Shim {
     }
 }
 
+impl ShimPod {
+    fn killed(&self) -> bool {
+        self.timers.keys().any(|timer| matches!(timer, Timer::Reap(_)))
+    }
+}
+
 impl Timer {
     fn stands_still(self) -> bool {
-        self != Timer::Prepared
+        !matches!(self, Timer::Prepared | Timer::Reap(_))
     }
 }
 

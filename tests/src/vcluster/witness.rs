@@ -38,6 +38,7 @@ pub(crate) struct JobFacts {
     pub(crate) nodes: Vec<NodeId>,
     pub(crate) port: Option<(NodeId, u16)>,
     pub(crate) used: Accounting,
+    pub(crate) stop_requested: bool,
     pub(crate) ended: bool,
 }
 
@@ -53,6 +54,7 @@ impl Witness {
                     nodes: Vec::new(),
                     port: None,
                     used: Accounting::default(),
+                    stop_requested: false,
                     ended: false,
                 };
                 self.jobs.insert(job.clone(), facts);
@@ -86,9 +88,13 @@ impl Witness {
                     facts.ended = true;
                 }
             }
+            Record::StopRequested { job, .. } => {
+                if let Some(facts) = self.jobs.get_mut(job) {
+                    facts.stop_requested = true;
+                }
+            }
             Record::Running { .. }
             | Record::Stopping(_)
-            | Record::StopRequested { .. }
             | Record::Suspended { .. }
             | Record::Resumed { .. } => {}
         }

@@ -543,15 +543,20 @@ impl World {
             reports: Vec::new(),
             prepared: Vec::new(),
             released: Vec::new(),
+            broken: Vec::new(),
         };
         act(shim, &mut around);
         let (reports, prepared, released) = (around.reports, around.prepared, around.released);
+        let broken = around.broken;
         if self.setup.sabotage == Some(Sabotage::RenewWithoutOrders) {
             shim.renew_forever();
         }
         let (wake, gone) = (shim.next_wake(), shim.gone);
         if gone {
             machine.shims.remove(&id);
+        }
+        for what in broken {
+            self.violated(Invariant::I1, format!("shim of job {job} on node {node}: {what}"));
         }
         for (job, generation) in prepared {
             self.witness.prepared.insert((job.clone(), generation, node.clone()));

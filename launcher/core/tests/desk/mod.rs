@@ -60,6 +60,20 @@ pub(crate) fn exit(rank: u32, status: ExitStatus, at: u64) -> RankExit {
     }
 }
 
+/// A pod that is prepared.
+pub(crate) fn status(name: &str, generation: u32) -> PodStatus {
+    PodStatus {
+        job: job(name),
+        generation: Generation(generation),
+        phase: PodPhase::Prepared,
+        not_prepared: None,
+        suspended: false,
+        exits: Vec::new(),
+        end: None,
+        pids: Vec::new(),
+    }
+}
+
 impl Desk {
     pub(crate) fn new(config: Config, nodes: &[&str]) -> Desk {
         let mut desk = Desk {
@@ -152,17 +166,7 @@ impl Desk {
 
     /// The node is back and holds this pod, prepared.
     pub(crate) fn hello_with(&mut self, node: &str, name: &str, generation: u32) {
-        let status = PodStatus {
-            job: job(name),
-            generation: Generation(generation),
-            phase: PodPhase::Prepared,
-            not_prepared: None,
-            suspended: false,
-            exits: Vec::new(),
-            end: None,
-            pids: Vec::new(),
-        };
-        self.hello(node, vec![status]);
+        self.hello(node, vec![status(name, generation)]);
     }
 
     pub(crate) fn prepared(&mut self, node: &str, name: &str, generation: u32) {

@@ -1,0 +1,309 @@
+//! The worker alone, fed by hand: what it asks of shims and reports, in which order.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use phalanx_common::exit::ExitStatus;
+use phalanx_common::id::{Epoch, Generation, Incarnation, JobId, NodeId, Rank};
+use phalanx_common::order::{Order, OrderKind};
+use phalanx_common::plan::{PlanBody, PodPlan};
+use phalanx_common::report::{Notice, PodEnd, PodPhase, PrepareFailureKind, RankExit, Report};
+use phalanx_common::spec::{Keep, StopScope};
+use phalanx_common::time::Timestamp;
+use phalanx_worker_core::shim::{ShimOrder, ShimPlan, ShimReport};
+use phalanx_worker_core::{Command, Config, Facts, Input, Worker, shim_plan};
+
+fn job() -> JobId {
+    JobId::from_existing("digits-1")
+}
+
+fn config() -> Config {
+    Config {
+        node: NodeId::new("a"),
+        incarnation: Incarnation(1),
+        base_dir: "/run/phalanx".into(),
+        remove_env: vec!["SECRET".into()],
+    }
+}
+
+fn facts() -> Facts {
+    Facts {
+        host_name: "host-a".into(),
+        cores: 4,
+        ports: (20_000, 20_009),
+        address: IpAddr::from([127, 0, 0, 1]),
+        interface: Some("lo".into()),
+    }
+}
+
+fn plan(generation: u32, lease: Option<Duration>) -> PodPlan {
+    PodPlan {
+        job: job(),
+        generation: Generation(generation),
+        body: PlanBody {
+            name: "digits".into(),
+            world_size: 4,
+            nodes: 2,
+            command: vec!["python".into()],
+            working_dir: None,
+            env: [].into(),
+            master_addr: IpAddr::from([127, 0, 0, 1]),
+            master_port: 20_003,
+            interface: None,
+            restart_count: 0,
+            max_restarts: 0,
+            termination_grace: Duration::from_secs(30),
+            stop_scope: StopScope::Group,
+            keep: Keep::Never,
+            log_dir: "/logs".into(),
+            max_file_bytes: 1 << 20,
+            keep_files: 1,
+            lease,
+        },
+        node_rank: 0,
+        first_rank: Rank(0),
+        local_ranks: 2,
+    }
+}
+
+struct Bench(Worker);
+
+impl Bench {
+    /// A worker with a connection; its Hello is off the pile.
+    fn new() -> Bench {
+        let mut bench = Bench(Worker::new(config(), facts()));
+        assert!(matches!(bench.input(Input::LinkUp)[..], [Command::ToCoordinator(Report::Hello(_))]));
+        bench
+    }
+
+    fn input(&mut self, input: Input) -> Vec<Command> {
+        self.0.handle(Timestamp(1), input);
+        std::iter::from_fn(|| self.0.poll_command()).collect()
+    }
+
+    fn order(&mut self, kind: OrderKind) -> Vec<Command> {
+        self.order_of(Epoch(1), kind)
+    }
+
+    fn order_of(&mut self, epoch: Epoch, kind: OrderKind) -> Vec<Command> {
+        self.input(Input::Order(Order { epoch, kind }))
+    }
+
+    fn prepare(&mut self, generation: u32) -> Vec<Command> {
+        self.order(OrderKind::Prepare(Box::new(plan(generation, None))))
+    }
+
+    fn stop(&mut self, generation: u32) -> Vec<Command> {
+        let generation = Generation(generation);
+        self.order(OrderKind::Stop { job: job(), generation, grace: Duration::from_secs(30) })
+    }
+
+    fn shim(&mut self, report: ShimReport) -> Vec<Command> {
+        self.input(Input::ShimReport { job: job(), report })
+    }
+
+    fn ended(&mut self, generation: u32) -> Vec<Command> {
+        self.shim(ShimReport::Ended { generation: Generation(generation), end: PodEnd::default() })
+    }
+
+    /// The pod's first generation is prepared.
+    fn prepared() -> Bench {
+        let mut bench = Bench::new();
+        assert_eq!(bench.prepare(1), [Command::SpawnShim { job: job() }]);
+        let commands = bench.input(Input::ShimUp { job: job() });
+        assert_eq!(prepares(&commands), [1]);
+        let commands = bench.shim(ShimReport::Prepared { generation: Generation(1) });
+        let prepared = Report::Prepared { job: job(), generation: Generation(1) };
+        assert_eq!(commands, [Command::ToCoordinator(prepared)]);
+        bench
+    }
+
+    /// Its ranks run.
+    fn started() -> Bench {
+        let mut bench = Bench::prepared();
+        let generation = Generation(1);
+        let commands = bench.order(OrderKind::Go { job: job(), generation });
+        assert_eq!(commands, [Command::ToShim { job: job(), order: ShimOrder::Go { generation } }]);
+        bench.shim(ShimReport::Started { generation, pids: vec![7, 8] });
+        bench
+    }
+}
+
+/// Generations whose preparation these commands ask of the shim.
+fn prepares(commands: &[Command]) -> Vec<u32> {
+    let plans = commands.iter().filter_map(|command| match command {
+        Command::ToShim { order: ShimOrder::Prepare(plan), .. } => Some(plan.generation.0),
+        _ => None,
+    });
+    plans.collect()
+}
+
+fn refused(commands: &[Command]) -> bool {
+    matches!(commands, [Command::ToCoordinator(Report::Notice { notice: Notice::Refused { .. }, .. })])
+}
+
+fn ends(commands: &[Command]) -> Vec<u32> {
+    let ends = commands.iter().filter_map(|command| match command {
+        Command::ToCoordinator(Report::PodEnded { generation, .. }) => Some(generation.0),
+        _ => None,
+    });
+    ends.collect()
+}
+
+#[test]
+fn a_newer_generation_begins_only_when_nothing_is_left_of_the_older_one() {
+    let mut bench = Bench::started();
+    let commands = bench.prepare(2);
+    let stop = ShimOrder::Stop { generation: Generation(1), grace: Duration::ZERO };
+    assert_eq!(commands, [Command::ToShim { job: job(), order: stop }]);
+    let commands = bench.ended(1);
+    assert_eq!((ends(&commands), prepares(&commands)), (vec![1], vec![2]));
+}
+
+#[test]
+fn a_generation_that_is_stopped_while_it_waits_ends_with_the_one_before_it() {
+    let mut bench = Bench::started();
+    bench.prepare(2);
+    assert_eq!(bench.stop(2), [], "the older one lives, so nothing has ended");
+    let commands = bench.ended(1);
+    assert_eq!((ends(&commands), prepares(&commands)), (vec![1, 2], vec![]));
+}
+
+#[test]
+fn a_repeated_prepare_is_answered_and_not_done_again() {
+    let mut bench = Bench::prepared();
+    let commands = bench.prepare(1);
+    assert_eq!(
+        commands,
+        [Command::ToCoordinator(Report::Prepared { job: job(), generation: Generation(1) })]
+    );
+}
+
+#[test]
+fn lower_epochs_and_generations_are_refused() {
+    let mut bench = Bench::started();
+    bench.order_of(Epoch(5), OrderKind::Renew);
+    let stop = || OrderKind::Stop { job: job(), generation: Generation(1), grace: Duration::ZERO };
+    assert!(refused(&bench.order_of(Epoch(4), stop())));
+    assert_eq!(bench.0.epoch(), Epoch(5));
+    bench.order_of(Epoch(5), OrderKind::Prepare(Box::new(plan(3, None))));
+    bench.ended(1);
+    for kind in [
+        OrderKind::Prepare(Box::new(plan(2, None))),
+        OrderKind::Go { job: job(), generation: Generation(2) },
+        stop(),
+    ] {
+        assert!(refused(&bench.order_of(Epoch(5), kind.clone())), "{kind:?}");
+    }
+}
+
+#[test]
+fn go_before_prepared_is_refused() {
+    let mut bench = Bench::new();
+    bench.prepare(1);
+    bench.input(Input::ShimUp { job: job() });
+    assert!(refused(&bench.order(OrderKind::Go { job: job(), generation: Generation(1) })));
+}
+
+#[test]
+fn a_pod_that_was_stopped_before_its_shim_was_up_has_ended_and_its_shim_is_used_again() {
+    let mut bench = Bench::new();
+    bench.prepare(1);
+    assert_eq!(ends(&bench.stop(1)), [1]);
+    assert_eq!(bench.prepare(2), [], "the shim is on its way");
+    let commands = bench.input(Input::ShimUp { job: job() });
+    assert_eq!(prepares(&commands), [2]);
+}
+
+#[test]
+fn forget_ends_the_shim_and_what_lives_is_stopped_first() {
+    let mut bench = Bench::started();
+    let forget = OrderKind::Forget { job: job(), failed: true };
+    let stop = ShimOrder::Stop { generation: Generation(1), grace: Duration::ZERO };
+    assert_eq!(bench.order(forget), [Command::ToShim { job: job(), order: stop }]);
+    let commands = bench.ended(1);
+    let exit = Command::ToShim { job: job(), order: ShimOrder::Exit { failed: true } };
+    assert_eq!(commands[1..], [exit, Command::CloseShim { job: job() }]);
+    assert!(bench.0.report().pods.is_empty());
+}
+
+#[test]
+fn a_dead_shim_is_swept_before_its_pod_counts_as_ended() {
+    let mut bench = Bench::started();
+    let commands = bench.input(Input::ShimLost { job: job(), why: "killed".into() });
+    assert_eq!(commands, [Command::Sweep { job: job(), mark: "digits-1@a".into() }]);
+    let commands = bench.input(Input::Swept { job: job(), killed: 3, survivors: Vec::new() });
+    let end = PodEnd { swept: 3, shim_lost: true, ..PodEnd::default() };
+    let ended = Report::PodEnded { job: job(), generation: Generation(1), end };
+    assert_eq!(commands, [Command::ToCoordinator(ended)]);
+    assert_eq!(bench.prepare(2), [Command::SpawnShim { job: job() }], "the next generation gets a new shim");
+}
+
+#[test]
+fn a_shim_that_cannot_be_spawned_is_a_pod_that_cannot_be_prepared() {
+    let mut bench = Bench::new();
+    bench.prepare(1);
+    let commands = bench.input(Input::ShimLost { job: job(), why: "no more processes".into() });
+    let Command::ToCoordinator(Report::NotPrepared { reason, .. }) = &commands[0] else {
+        panic!("{commands:?}")
+    };
+    assert_eq!(reason.kind, PrepareFailureKind::Node);
+    assert!(reason.message.contains("no more processes"), "{}", reason.message);
+}
+
+#[test]
+fn hello_tells_what_happened_while_nobody_listened() {
+    let mut bench = Bench::started();
+    bench.input(Input::LinkDown);
+    let exit = RankExit {
+        rank: Rank(1),
+        status: ExitStatus::Code(3),
+        at: Timestamp(5),
+        after_stop: false,
+        port_conflict: false,
+        stderr_tail: b"boom".to_vec(),
+        stdout_tail: Vec::new(),
+        error_file: None,
+    };
+    let commands = bench.shim(ShimReport::Exited { generation: Generation(1), exit: exit.clone() });
+    assert_eq!(commands, [], "reports are not queued");
+    let commands = bench.input(Input::LinkUp);
+    let [Command::ToCoordinator(Report::Hello(hello))] = &commands[..] else { panic!("{commands:?}") };
+    let status = &hello.pods[0];
+    assert_eq!(
+        (status.phase, &status.exits[..], &status.pids[..]),
+        (PodPhase::Started, &[exit][..], &[7, 8][..])
+    );
+}
+
+#[test]
+fn only_the_coordinators_word_renews_a_lease() {
+    let lease = Duration::from_secs(60);
+    let mut bench = Bench::new();
+    bench.order(OrderKind::Prepare(Box::new(plan(1, Some(lease)))));
+    bench.input(Input::ShimUp { job: job() });
+    assert_eq!(bench.shim(ShimReport::Prepared { generation: Generation(1) }).len(), 1);
+    assert_eq!(bench.input(Input::LinkDown), []);
+    assert_eq!(bench.input(Input::LinkUp).len(), 1, "a connection alone is not a word");
+    let renewed = Command::ToShim { job: job(), order: ShimOrder::Lease { remaining: lease } };
+    assert_eq!(bench.order(OrderKind::Renew), [renewed]);
+    let mut local = Bench::started();
+    assert_eq!(local.order(OrderKind::Renew), [], "no lease in local mode");
+}
+
+#[test]
+fn the_shims_plan_has_a_port_only_on_the_first_node_and_paths_of_its_own_for_each_rank() {
+    let first = shim_plan(&config(), &facts(), &plan(2, None));
+    let ShimPlan { ports, ranks, job_dir, mark, remove_env, .. } = &first;
+    assert_eq!(
+        (&ports[..], job_dir.as_str(), mark.as_str()),
+        (&[20_003][..], "/run/phalanx/digits-1", "digits-1@a")
+    );
+    assert_eq!(remove_env, &["SECRET"]);
+    let logs: Vec<&str> = ranks.iter().map(|rank| rank.log_dir.as_str()).collect();
+    assert_eq!(logs, ["/logs/digits-1/2/0", "/logs/digits-1/2/1"]);
+    assert_ne!(ranks[0].error_file, ranks[1].error_file);
+    let second =
+        shim_plan(&config(), &facts(), &PodPlan { node_rank: 1, first_rank: Rank(2), ..plan(2, None) });
+    assert!(second.ports.is_empty());
+}

@@ -57,6 +57,7 @@ mount -o remount,bind,ro "$chroot/opt/rust"
 keep=()
 while IFS= read -r name; do
   case $name in
+    PIP_FIND_LINKS) ;; # a directory of this host
     PIP_* | CARGO_HTTP_* | CARGO_REGISTRIES_* | SSL_CERT_* | *_CA_BUNDLE | *_proxy | *_PROXY | RUSTUP_AUTO_INSTALL) keep+=("$name=${!name}") ;;
   esac
 done < <(compgen -e)

@@ -92,7 +92,14 @@ need_packages() {
   plan=$("${apt[@]}" -q=0 install --no-install-recommends --assume-no "${missing[@]}" 2>/dev/null |
     grep -E '^Need to get|^After this operation' || true)
   while read -r line; do [ -z "$line" ] || detail "$line"; done <<<"$plan"
-  "${apt[@]}" install -y --no-install-recommends "${missing[@]}" >&2 </dev/null
+  local log
+  log=$(mktemp)
+  "${apt[@]}" install -y --no-install-recommends "${missing[@]}" >"$log" 2>&1 </dev/null || {
+    tail -n 20 "$log" >&2
+    die "apt-get could not install: ${missing[*]} (all of its output: $log)"
+  }
+  rm -f "$log"
+  detail "installed"
 }
 
 # --- Rust ------------------------------------------------------------------------------------------------

@@ -72,10 +72,10 @@ need_packages() {
   done
   [ ${#missing[@]} -gt 0 ] || return 0
 
-  local root=()
+  local as_root=()
   if [ "$(id -u)" -ne 0 ]; then
     if command -v sudo >/dev/null && { sudo -n true 2>/dev/null || [ -t 0 ]; }; then
-      root=(sudo)
+      as_root=(sudo)
     else
       die "these system packages are missing: ${missing[*]}" \
         "install them as root, then run this again: apt-get install ${missing[*]}"
@@ -86,13 +86,20 @@ need_packages() {
 
   heading "System packages: ${missing[*]}"
   detail "package lists first (about 10 MB)"
-  local apt=("${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0)
+  local apt=(${as_root[@]+"${as_root[@]}"} env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0)
   "${apt[@]}" update >&2
   local plan
   plan=$("${apt[@]}" -q=0 install --no-install-recommends --assume-no "${missing[@]}" 2>/dev/null |
     grep -E '^Need to get|^After this operation' || true)
   while read -r line; do [ -z "$line" ] || detail "$line"; done <<<"$plan"
-  "${apt[@]}" install -y --no-install-recommends "${missing[@]}" >&2 </dev/null
+  local log
+  log=$(mktemp)
+  "${apt[@]}" install -y --no-install-recommends "${missing[@]}" >"$log" 2>&1 </dev/null || {
+    tail -n 20 "$log" >&2
+    die "apt-get could not install: ${missing[*]} (all of its output: $log)"
+  }
+  rm -f "$log"
+  detail "installed"
 }
 
 # --- Rust ------------------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ fn the_culprit_is_named_with_its_last_words() {
 #[test]
 fn the_exception_in_the_error_file_is_shown() {
     let sandbox = Sandbox::new();
-    let script = r#"echo '{"message": {"message": "ValueError: bad loss", "extraInfo": {"py_callstack": "Traceback (most recent call last):\n  in step\nValueError: bad loss", "timestamp": "0"}}}' > $TORCHELASTIC_ERROR_FILE; exit 1"#;
+    let script = r#"printf %s '{"message": {"message": "ValueError: bad loss", "extraInfo": {"py_callstack": "Traceback (most recent call last):\n  in step\nValueError: bad loss", "timestamp": "0"}}}' > $TORCHELASTIC_ERROR_FILE; exit 1"#;
     sandbox
         .shell(1, &[], script)
         .assert_code(1)
@@ -167,9 +167,8 @@ fn nothing_is_left_after_the_shim_is_killed() {
     sandbox.assert_empty_within(GONE);
 }
 
-#[test]
-fn nothing_is_left_after_launcher_and_shim_are_killed_and_the_next_command() {
-    let sandbox = Sandbox::new();
+/// Starts ranks with grandchildren in sessions of their own, and kills launcher, shim and `also` at once.
+fn kill_launcher_and_shim(sandbox: &Sandbox, also: impl Fn(u32) -> Vec<u32>) {
     let running = sandbox.start_shell(2, &["--grace", "1000"], GRANDCHILDREN);
     let ranks: Vec<u32> =
         ["rank-0", "rank-1"].iter().map(|name| sandbox.wait_for_file(name).trim().parse().unwrap()).collect();
@@ -177,18 +176,52 @@ fn nothing_is_left_after_launcher_and_shim_are_killed_and_the_next_command() {
         sandbox.wait_for_file(name);
     }
     let shim = running.shim();
+    let also = also(shim);
     kill(running.pid(), "STOP");
-    kill(shim, "KILL");
-    kill(running.pid(), "KILL");
+    for pid in also.into_iter().chain([shim, running.pid()]) {
+        kill(pid, "KILL");
+    }
     wait_for("the ranks to be gone", || {
         ranks.iter().all(|pid| matches!(state(*pid), None | Some('Z'))).then_some(())
     });
     running.finish();
-    sandbox.run(&["sweep"]).assert_code(0);
-    sandbox.assert_empty_within(Duration::ZERO);
+}
+
+fn assert_no_pod_directory_is_left(sandbox: &Sandbox) {
     let base = sandbox.dir.join("tmp").join(format!("phalanx-{}", nix::unistd::geteuid()));
-    let left: Vec<_> = std::fs::read_dir(base).unwrap().flatten().map(|entry| entry.file_name()).collect();
-    assert!(left.iter().all(|name| name == "logs"), "directories left: {left:?}");
+    wait_for("the pod's directory to go", || {
+        let mut left = std::fs::read_dir(&base).unwrap().flatten().map(|entry| entry.file_name());
+        left.all(|name| name == "logs").then_some(())
+    });
+}
+
+#[test]
+fn nothing_is_left_after_launcher_and_shim_are_killed_at_once() {
+    let sandbox = Sandbox::new();
+    kill_launcher_and_shim(&sandbox, |_| Vec::new());
+    sandbox.assert_empty_within(GONE);
+    assert_no_pod_directory_is_left(&sandbox);
+}
+
+#[test]
+fn the_next_command_names_and_ends_what_even_the_guardian_could_not() {
+    let sandbox = Sandbox::new();
+    kill_launcher_and_shim(&sandbox, |shim| {
+        let guardian = |pid: &u32| {
+            std::fs::read_to_string(format!("/proc/{pid}/comm"))
+                .is_ok_and(|name| name.trim() == "phalanx-guard")
+        };
+        let found: Vec<u32> = children(shim).into_iter().filter(guardian).collect();
+        assert_eq!(found.len(), 1, "one guardian");
+        found
+    });
+    assert_eq!(sandbox.processes().len(), 2, "the grandchildren are left: {:?}", sandbox.processes());
+    let named = sandbox.run(&["sweep", "--dry-run"]);
+    named.assert_code(0);
+    assert_eq!(named.out().matches("sleep (pid").count(), 2, "{}", named.out());
+    sandbox.run(&["run", "--", "true"]).assert_code(0).assert_says("left behind");
+    sandbox.assert_empty_within(Duration::ZERO);
+    assert_no_pod_directory_is_left(&sandbox);
 }
 
 #[test]

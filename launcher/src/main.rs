@@ -1,1 +1,20 @@
-fn main() {}
+//! `phalanx`: launches distributed training on bare metal.
+
+mod cli;
+mod driver;
+mod exit;
+#[cfg(feature = "local")]
+mod local;
+mod output;
+mod run;
+mod server;
+mod store;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // A shim is this program too: it must begin before anything here allocates, opens or spawns.
+    #[cfg(feature = "local")]
+    phalanx_worker::shim::maybe_run();
+    cli::main().into()
+}

@@ -1,1 +1,8 @@
-//! See DESIGN section 2.
+//! The agent on one machine: prepares, starts, watches and stops ranks, and reports.
+
+pub mod agent;
+pub mod discovery;
+pub mod facts;
+pub mod link;
+pub mod shim;
+pub mod sweep;

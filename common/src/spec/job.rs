@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A job, resolved: no value is missing and each was checked.
@@ -38,8 +39,14 @@ impl JobSpec {
     }
 }
 
+/// A value that is one of a few words, as job files and flags write them.
+pub trait Choice: Copy + PartialEq + 'static {
+    /// Every word and what it stands for.
+    const CHOICES: &'static [(&'static str, Self)];
+}
+
 /// Who gets the stop signal. SIGKILL always goes to the whole tree.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum StopScope {
     /// The rank's process group: what a terminal's Ctrl-C would reach.
@@ -49,18 +56,31 @@ pub enum StopScope {
     Process,
 }
 
+impl Choice for StopScope {
+    const CHOICES: &'static [(&'static str, StopScope)] =
+        &[("group", StopScope::Group), ("process", StopScope::Process)];
+}
+
 /// When the pod's directory (TMPDIR, PHALANX_JOB_DIR) outlives the job.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Keep {
+    /// It is removed when the job ends.
     #[default]
     Never,
+    /// It stays if the job failed.
     OnFailure,
+    /// It stays.
     Always,
 }
 
+impl Choice for Keep {
+    const CHOICES: &'static [(&'static str, Keep)] =
+        &[("never", Keep::Never), ("onFailure", Keep::OnFailure), ("always", Keep::Always)];
+}
+
 /// What is shown of the ranks' output. All of it is always in the log files.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OutputMode {
     /// Every line with its `[rank]`.
@@ -72,6 +92,15 @@ pub enum OutputMode {
     Rank0,
     /// Nothing: only the files.
     Files,
+}
+
+impl Choice for OutputMode {
+    const CHOICES: &'static [(&'static str, OutputMode)] = &[
+        ("label", OutputMode::Label),
+        ("raw", OutputMode::Raw),
+        ("rank0", OutputMode::Rank0),
+        ("files", OutputMode::Files),
+    ];
 }
 
 /// Where output goes.

@@ -1,5 +1,64 @@
-//! What a user asks for: the job, resolved and checked.
+//! What a user asks for: from the text of a job file and the flags laid over it to a `JobSpec`.
+//!
+//! ```text
+//! bytes -- JobFile::parse --> JobFile -- overlay(Flags) --> JobFile -- resolve(Surroundings) --> JobSpec
+//!                |                           |                               |
+//!                +---------------------------+-------------------------------+--> Error: all problems, placed
+//! ```
+//!
+//! Every value of a `JobFile` knows where it was written (`Given`), so that a problem found late is still
+//! reported with its line and column, or with the flag it came from.
+//!
+//! ```
+//! use phalanx_common::spec::{Flags, JobFile, Surroundings};
+//!
+//! # fn main() -> Result<(), phalanx_common::spec::Error> {
+//! let text = b"command: [python, train.py]\nworkingDir: src\nmaxRestarts: 3\n";
+//! let flags = Flags { ranks: Some("4".into()), max_restarts: Some("1".into()), ..Flags::default() };
+//! let around = Surroundings {
+//!     cwd: "/home/ada",
+//!     file_dir: Some("jobs"),
+//!     log_dir: "phalanx-logs",
+//!     cpus: 8,
+//!     gpus: &|| Ok(0),
+//!     env: &|_| None,
+//! };
+//! // Without `-f`, start from `JobFile::default()`.
+//! let job = JobFile::parse("jobs/train.yaml", text)?.overlay(&flags, &around)?.resolve(&around)?;
+//! assert_eq!((job.name.as_str(), job.world_size(), job.max_restarts), ("train", 4, 1));
+//! assert_eq!(job.working_dir.as_deref(), Some("/home/ada/jobs/src"));
+//! assert_eq!(job.output.log_dir, "/home/ada/phalanx-logs");
+//!
+//! let error = JobFile::parse("job.yaml", b"ranks: 2\ncomand: [python]\n").unwrap_err();
+//! assert_eq!(
+//!     error.to_string(),
+//!     "job.yaml:2:1: unknown key \"comand\"; did you mean \"command\"?\n  2 | comand: [python]\n    | ^^^^^^",
+//! );
+//! # Ok(())
+//! # }
+//! ```
 
+mod decode;
+mod error;
+mod file;
+mod flags;
 mod job;
+mod keys;
+mod name;
+mod place;
+mod problem;
+mod read;
+mod resolve;
+mod schema;
+mod yaml;
 
-pub use job::{JobSpec, Keep, OutputMode, OutputSpec, StopScope};
+pub use error::{Error, Excerpt, Place, Problem};
+pub use file::{JobFile, MAX_SECONDS, MIN_LOG_FILE_BYTES, Output, Positive, Ranks, Seconds, Size, Text};
+pub use flags::Flags;
+pub use job::{Choice, JobSpec, Keep, OutputMode, OutputSpec, StopScope};
+pub use name::MAX_NAME;
+pub use place::{Given, Origin, Span};
+pub use problem::{Expected, Found, ProblemKind, YamlFeature};
+pub use resolve::{CountError, Surroundings};
+pub use schema::json_schema;
+pub use yaml::MAX_FILE_BYTES;

@@ -1,3 +1,130 @@
 //! What travels between processes: frames, versions and messages.
+//!
+//! Every QUIC stream begins with a [`StreamHeader`]; what follows are frames of [`codec`].
 
+pub mod bytes;
 pub mod codec;
+pub mod v1;
+mod v1_convert;
+
+use std::ops::RangeInclusive;
+
+use serde::{Deserialize, Serialize};
+
+/// Versions of the control protocol this build speaks; Hello agrees on the highest common one.
+pub const VERSIONS: RangeInclusive<u16> = 1..=1;
+
+/// ALPN of the control protocol: both ends have shown a certificate.
+pub const ALPN_CONTROL: &[u8] = b"phalanx-ctl/1";
+
+/// Priority of the control stream; log streams keep quinn's 0.
+pub const CONTROL_PRIORITY: i32 = 10;
+
+/// Bytes of log output a worker may have unconfirmed on one connection: half of the send window,
+/// which all streams of a connection share, so that control always finds room.
+pub const LOG_WINDOW: u64 = SEND_WINDOW / 2;
+
+/// quinn's `send_window` on both sides, bytes.
+pub const SEND_WINDOW: u64 = 4 << 20;
+
+/// What a stream is for, in its first bytes, before any frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamKind {
+    /// Orders one way, reports the other. Exactly one per connection, opened by the worker.
+    Control,
+    /// Output of one job's ranks on one node, opened by the worker.
+    Log,
+}
+
+/// The first [`StreamHeader::LEN`] bytes of every stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamHeader {
+    pub kind: StreamKind,
+    pub version: u16,
+}
+
+/// The bytes are no stream header of this protocol.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum HeaderError {
+    #[error("stream of unknown kind {0}")]
+    UnknownKind(u8),
+    #[error("stream version {0} is not spoken here")]
+    UnknownVersion(u16),
+}
+
+impl StreamHeader {
+    pub const LEN: usize = 3;
+
+    pub fn to_bytes(self) -> [u8; Self::LEN] {
+        let kind = match self.kind {
+            StreamKind::Control => 1,
+            StreamKind::Log => 2,
+        };
+        let [low, high] = self.version.to_le_bytes();
+        [kind, low, high]
+    }
+
+    pub fn from_bytes(bytes: [u8; Self::LEN]) -> Result<StreamHeader, HeaderError> {
+        let kind = match bytes[0] {
+            1 => StreamKind::Control,
+            2 => StreamKind::Log,
+            other => return Err(HeaderError::UnknownKind(other)),
+        };
+        let version = u16::from_le_bytes([bytes[1], bytes[2]]);
+        if VERSIONS.contains(&version) {
+            Ok(StreamHeader { kind, version })
+        } else {
+            Err(HeaderError::UnknownVersion(version))
+        }
+    }
+}
+
+/// First frame of the worker on its control stream. Never changes: it is what versions are agreed with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientHello {
+    pub lowest: u16,
+    pub highest: u16,
+}
+
+/// The coordinator's answer. Only after it is a worker connected: in TLS 1.3 a refused client sees
+/// its connect succeed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ServerHello {
+    Welcome {
+        version: u16,
+        epoch: u64,
+    },
+    /// No common version: what the coordinator speaks.
+    NoCommonVersion {
+        lowest: u16,
+        highest: u16,
+    },
+}
+
+/// The highest version both sides speak.
+pub fn agree(hello: &ClientHello) -> Option<u16> {
+    let highest = hello.highest.min(*VERSIONS.end());
+    (highest >= hello.lowest && highest >= *VERSIONS.start()).then_some(highest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_highest_common_version_is_agreed_on() {
+        assert_eq!(agree(&ClientHello { lowest: 1, highest: 1 }), Some(1));
+        assert_eq!(agree(&ClientHello { lowest: 1, highest: 9 }), Some(1));
+        assert_eq!(agree(&ClientHello { lowest: 2, highest: 9 }), None);
+        assert_eq!(agree(&ClientHello { lowest: 0, highest: 0 }), None);
+    }
+
+    #[test]
+    fn a_stream_header_is_three_known_bytes() {
+        let header = StreamHeader { kind: StreamKind::Log, version: 1 };
+        assert_eq!(header.to_bytes(), [2, 1, 0]);
+        assert_eq!(StreamHeader::from_bytes([2, 1, 0]), Ok(header));
+        assert_eq!(StreamHeader::from_bytes([9, 1, 0]), Err(HeaderError::UnknownKind(9)));
+        assert_eq!(StreamHeader::from_bytes([1, 7, 0]), Err(HeaderError::UnknownVersion(7)));
+    }
+}

@@ -79,7 +79,7 @@ impl Machine {
             node: self.id.clone(),
             incarnation: Incarnation(self.life),
             base_dir: "/run/phalanx".to_owned(),
-            remove_env: Vec::new(),
+            inherited: Default::default(),
         };
         let facts = Facts {
             host_name: format!("host-{}", self.id),

@@ -1,5 +1,6 @@
 //! What goes into the worker and what comes out.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use phalanx_common::id::{Incarnation, JobId, NodeId};
@@ -16,8 +17,8 @@ pub struct Config {
     pub incarnation: Incarnation,
     /// Absolute path; the directory of a pod is `<base_dir>/<job>`.
     pub base_dir: String,
-    /// Variables of the shim's environment that ranks do not get.
-    pub remove_env: Vec<String>,
+    /// The environment that shims, and so ranks, inherit from the worker.
+    pub inherited: BTreeMap<String, String>,
 }
 
 /// What the worker found out about its node.

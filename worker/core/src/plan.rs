@@ -3,40 +3,45 @@
 use phalanx_common::id::JobId;
 use phalanx_common::plan::PodPlan;
 
-use crate::env::{EnvFacts, rank_env};
+use crate::env::{EnvFacts, rank_env, removed};
 use crate::input::{Config, Facts};
 use crate::shim::{ShimPlan, ShimRank};
 
 /// Value of `PHALANX_POD` in every process of this job's pod on this node.
 pub(crate) fn mark(config: &Config, job: &JobId) -> String {
-    format!("{job}@{}", config.node)
+    format!("{job}@{}/{}", config.node, config.incarnation)
 }
 
 /// The shim's plan for `plan` on this node.
 pub fn shim_plan(config: &Config, facts: &Facts, plan: &PodPlan) -> ShimPlan {
     let job_dir = format!("{}/{}", config.base_dir, plan.job);
+    let tmp_dir = format!("{job_dir}/tmp");
+    let mark = mark(config, &plan.job);
     let ranks = plan
         .ranks()
         .zip(0u32..)
         .map(|(rank, local_rank)| {
             let error_file = format!("{job_dir}/error-{}-{rank}.json", plan.generation);
-            let env_facts =
-                EnvFacts { cores: facts.cores, job_dir: job_dir.clone(), error_file: error_file.clone() };
-            ShimRank {
-                rank,
-                env: rank_env(plan, local_rank, &env_facts),
-                log_dir: format!("{}/{}/{}/{rank}", plan.body.log_dir, plan.job, plan.generation),
-                error_file,
-            }
+            let env_facts = EnvFacts {
+                inherited: &config.inherited,
+                cores: facts.cores,
+                job_dir: &job_dir,
+                tmp_dir: &tmp_dir,
+                error_file: &error_file,
+                mark: &mark,
+            };
+            let env = rank_env(plan, local_rank, &env_facts).set;
+            let log_dir = format!("{}/{}/{}/{rank}", plan.body.log_dir, plan.job, plan.generation);
+            ShimRank { rank, env, log_dir, error_file }
         })
         .collect();
     ShimPlan {
         job: plan.job.clone(),
         generation: plan.generation,
-        mark: mark(config, &plan.job),
+        mark,
         command: plan.body.command.clone(),
         working_dir: plan.body.working_dir.clone(),
-        remove_env: config.remove_env.clone(),
+        remove_env: removed(&config.inherited),
         ranks,
         job_dir,
         keep: plan.body.keep,

@@ -1,0 +1,39 @@
+# The commands of the project; each says what it does when it runs, and all are safe to repeat.
+# Variables: PYTHON=/path/to/python (used as it is if it imports torch), PHALANX_CACHE=/path/to/cache.
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test test-long bench python lint fmt setup clean
+
+help: ## list the commands
+	@echo "make demo and make test do all the set-up they need. All commands:"
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+build: ## target/release/phalanx and target/release/phalanx-worker
+	@scripts/build.sh
+
+demo: ## a real PyTorch training job on 4 ranks, with a failure and a restart
+	@scripts/demo.sh
+
+test: ## every test and lint
+	@scripts/test.sh
+
+test-long: ## the same with full repetition counts
+	@scripts/test.sh --long
+
+bench: ## start time and memory beside mpirun, torchrun and a shell loop
+	@scripts/bench.sh
+
+python: ## print the interpreter with PyTorch that demo and test use (make -s python)
+	@scripts/python.sh
+
+lint: ## licences, banned and unused dependencies, shell scripts
+	@scripts/lint.sh
+
+fmt: ## format the Rust code
+	@cargo fmt --all
+
+setup: ## only the set-up: system packages, Python environment, lint tools
+	@scripts/setup.sh
+
+clean: ## remove target/ (the cache outside the checkout stays)
+	@cargo clean

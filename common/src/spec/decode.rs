@@ -1,0 +1,234 @@
+//! The tree of a YAML document to a `JobFile`, going on after each problem.
+
+use std::collections::BTreeMap;
+
+use super::error::{Error, MOST_PROBLEMS, Problem};
+use super::file::{JobFile, Output, Text};
+use super::keys;
+use super::place::{Given, Origin, Source, Span};
+use super::problem::{Expected, Found, ProblemKind};
+use super::read::{self, Read, Scalar, Style};
+use super::yaml::{self, Key, Node, Value};
+
+/// Reads a job file; reports all that is wrong with it.
+pub(super) fn decode(source: Source) -> Result<JobFile, Error> {
+    let root = yaml::parse(&source)?.ok_or_else(|| Error::one(source.whole(ProblemKind::Empty)))?;
+    let mut decoder = Decoder { source: &source, problems: Vec::new(), more: 0 };
+    let mut file = JobFile::default();
+    if let Some(entries) = decoder.mapping("", &root, "keys such as `command: [python, train.py]`") {
+        for (key, node) in entries {
+            decoder.top(&mut file, key, node);
+        }
+    }
+    Error::check(decoder.problems, decoder.more)?;
+    Ok(JobFile { source: Some(source), ..file })
+}
+
+struct Decoder<'a> {
+    source: &'a Source,
+    problems: Vec<Problem>,
+    more: usize,
+}
+
+impl Decoder<'_> {
+    fn top(&mut self, file: &mut JobFile, key: &Key, node: &Node) {
+        let name = key.text.as_str();
+        match name {
+            "name" => file.name = self.scalar(name, node, read::name),
+            "ranks" => file.ranks = self.scalar(name, node, read::ranks),
+            "nodes" => file.nodes = self.scalar(name, node, read::nodes),
+            "ranksPerNode" => file.ranks_per_node = self.scalar(name, node, read::ranks_per_node),
+            "command" => file.command = self.command(node),
+            "workingDir" => file.working_dir = self.scalar(name, node, read::path),
+            "env" => file.env = self.env(node),
+            "startTimeoutSeconds" => file.start_timeout_seconds = self.scalar(name, node, read::positive),
+            "terminationGracePeriodSeconds" => {
+                file.termination_grace_period_seconds = self.scalar(name, node, read::seconds);
+            }
+            "maxRestarts" => file.max_restarts = self.scalar(name, node, read::count),
+            "stopScope" => file.stop_scope = self.scalar(name, node, read::choice),
+            "keep" => file.keep = self.scalar(name, node, read::choice),
+            "output" => file.output = self.output(node),
+            _ => match keys::not_yet(name) {
+                Some((what, why)) => self.problem(key.span, None, ProblemKind::NotYet { what, why }),
+                None => self.unknown(key, None, keys::nearest_key, keys::SUPPORTED),
+            },
+        }
+    }
+
+    fn output(&mut self, node: &Node) -> Output {
+        let mut output = Output::default();
+        match &node.value {
+            Value::Scalar { .. } if matches!(node.found(), Found::Text(_)) => {
+                output.mode = self.scalar("output", node, read::choice);
+            }
+            Value::Mapping(_) => {
+                for (key, node) in self.mapping("output", node, "").unwrap_or_default() {
+                    let path = format!("output.{}", key.text);
+                    match key.text.as_str() {
+                        "mode" => output.mode = self.scalar(&path, node, read::choice),
+                        "logDir" => output.log_dir = self.scalar(&path, node, read::path),
+                        "maxFileSize" => output.max_file_size = self.scalar(&path, node, read::size),
+                        "keepFiles" => output.keep_files = self.scalar(&path, node, read::count),
+                        _ => {
+                            let nearest = |name: &str| keys::nearest(name, keys::OUTPUT);
+                            self.unknown(key, Some("output"), nearest, keys::OUTPUT);
+                        }
+                    }
+                }
+            }
+            _ => self.expected("output", node, Expected::Output),
+        }
+        output
+    }
+
+    fn env(&mut self, node: &Node) -> BTreeMap<String, Given<Text>> {
+        let mut env = BTreeMap::new();
+        for (key, node) in
+            self.mapping("env", node, "variables such as `OMP_NUM_THREADS: 8`").unwrap_or_default()
+        {
+            if let Err(kind) = read::variable(&key.text) {
+                let path = match kind {
+                    ProblemKind::ReservedVariable => format!("env.{}", key.text),
+                    _ => "env".to_string(),
+                };
+                self.problem(key.span, Some(path), kind);
+                continue;
+            }
+            let path = format!("env.{}", key.text);
+            if is_secret(node) {
+                let why = "export the variable before the launch, ranks inherit it";
+                self.problem(node.span, Some(path), ProblemKind::NotYet { what: "a secret", why });
+            } else if let Some(value) = self.scalar(&path, node, read::text) {
+                env.insert(key.text.clone(), value);
+            }
+        }
+        env
+    }
+
+    fn command(&mut self, node: &Node) -> Option<Given<Vec<Text>>> {
+        let items = match &node.value {
+            Value::List(items) => items,
+            Value::Scalar { text, .. } if matches!(node.found(), Found::Text(_)) => {
+                let kind = ProblemKind::CommandIsText { advice: as_list(text) };
+                self.problem(node.span, Some("command".into()), kind);
+                return None;
+            }
+            _ => {
+                self.expected("command", node, Expected::Command);
+                return None;
+            }
+        };
+        let mut words = Vec::with_capacity(items.len());
+        for (i, item) in items.iter().enumerate() {
+            let program = |scalar: Scalar<'_>| match scalar {
+                Scalar { text: "", style: Style::Quoted } if i == 0 => Err(ProblemKind::EmptyProgram),
+                scalar => read::text(scalar),
+            };
+            words.extend(self.scalar(&format!("command[{i}]"), item, program).map(|word| word.value));
+        }
+        if items.is_empty() {
+            self.problem(node.span, Some("command".into()), ProblemKind::EmptyCommand);
+        }
+        Some(Given::new(words, Origin::File(node.span)))
+    }
+
+    /// The entries of a mapping, each key once: the first one counts, the others are problems.
+    fn mapping<'n>(&mut self, path: &str, node: &'n Node, of: &'static str) -> Option<Vec<&'n (Key, Node)>> {
+        let Value::Mapping(entries) = &node.value else {
+            self.expected(path, node, Expected::Mapping(of));
+            return None;
+        };
+        let mut lines: BTreeMap<&str, u32> = BTreeMap::new();
+        let mut kept = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let (key, _) = entry;
+            match lines.get(key.text.as_str()) {
+                Some(first) => {
+                    let kind = ProblemKind::DuplicateKey { key: key.text.clone(), first: *first };
+                    self.problem(key.span, None, kind);
+                }
+                None => {
+                    lines.insert(&key.text, key.span.line);
+                    kept.push(entry);
+                }
+            }
+        }
+        Some(kept)
+    }
+
+    fn scalar<T>(
+        &mut self,
+        path: &str,
+        node: &Node,
+        read: impl Fn(Scalar<'_>) -> Read<T>,
+    ) -> Option<Given<T>> {
+        // A list or mapping is refused in the words that the reader has for a wrong scalar.
+        let read = match node.scalar() {
+            Some(scalar) => read(scalar),
+            None => match read(Scalar { text: "", style: Style::Plain }) {
+                Err(ProblemKind::Expected { expected, .. }) => {
+                    Err(ProblemKind::Expected { expected, found: node.found(), nearest: None })
+                }
+                other => other,
+            },
+        };
+        match read {
+            Ok(value) => Some(Given::new(value, Origin::File(node.span))),
+            Err(kind) => {
+                self.problem(node.span, Some(path.to_string()), kind);
+                None
+            }
+        }
+    }
+
+    fn expected(&mut self, path: &str, node: &Node, expected: Expected) {
+        let key = (!path.is_empty()).then(|| path.to_string());
+        let kind = ProblemKind::Expected { expected, found: node.found(), nearest: None };
+        self.problem(node.span, key, kind);
+    }
+
+    fn unknown(
+        &mut self,
+        key: &Key,
+        within: Option<&'static str>,
+        nearest: impl Fn(&str) -> Option<&'static str>,
+        known: &'static [&'static str],
+    ) {
+        let nearest = (self.problems.len() < MOST_PROBLEMS).then(|| nearest(&key.text)).flatten();
+        let kind = ProblemKind::UnknownKey { key: key.text.clone(), within, nearest, known };
+        self.problem(key.span, None, kind);
+    }
+
+    fn problem(&mut self, span: Span, key: Option<String>, kind: ProblemKind) {
+        // The excerpt of a problem is searched for: a hostile file must not ask for thousands.
+        match self.problems.len() < MOST_PROBLEMS {
+            true => self.problems.push(self.source.problem(span, key, kind)),
+            false => self.more += 1,
+        }
+    }
+}
+
+fn is_secret(node: &Node) -> bool {
+    matches!(&node.value, Value::Mapping(entries) if entries.iter().any(|(key, _)| key.text == "secret"))
+}
+
+/// `python train.py` as the list it should have been.
+fn as_list(command: &str) -> String {
+    let needs_shell = |c: char| "'\"\\|&;<>()$`*?#~".contains(c);
+    let words: Vec<&str> = command.split_whitespace().collect();
+    match command {
+        // A shell reads this one; a block leaves its text alone.
+        _ if command.contains(needs_shell) => "[sh, -c, \"…\"] to have one read it".to_string(),
+        _ => format!("[{}]", words.iter().map(|word| flow(word)).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// A word as it can stand in a flow list.
+fn flow(word: &str) -> String {
+    let safe = |c: char| c.is_alphanumeric() || "._/-+=".contains(c);
+    match word.starts_with(|c: char| c.is_alphabetic() || "/.".contains(c)) || word.starts_with("--") {
+        true if word.chars().all(safe) => word.to_string(),
+        _ => format!("\"{word}\""),
+    }
+}

@@ -1,0 +1,191 @@
+//! `JobFile`: a job as it was written, every value optional and none resolved.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use super::error::Error;
+use super::job::{Keep, OutputMode, StopScope};
+use super::place::{Given, Source};
+use crate::defaults::MAX_RANKS_PER_NODE;
+
+/// A training job for `phalanx run -f`.
+///
+/// Every key is optional: a flag can give what the file leaves out, and a flag wins over the file.
+// Key order, names and types are the document's; `keys::SUPPORTED` and the schema are compared in a test.
+#[derive(Clone, Debug, Default, PartialEq, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields, transform = super::schema::without_null)]
+#[schemars(title = "Phalanx job", example = super::schema::example())]
+pub struct JobFile {
+    /// Name of the job; its id is the name with a short suffix. Default: made from the command.
+    #[schemars(regex(pattern = "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$"))]
+    pub name: Option<Given<String>>,
+    /// Ranks of the whole job: a number, `gpu` for one per GPU, or `cpu` for one per core. Default: 1.
+    pub ranks: Option<Given<Ranks>>,
+    /// Nodes the job spans. This version: 1.
+    #[schemars(range(min = 1, max = 1))]
+    pub nodes: Option<Given<u32>>,
+    /// Ranks on each node, instead of `ranks`.
+    #[schemars(range(min = 1, max = MAX_RANKS_PER_NODE))]
+    pub ranks_per_node: Option<Given<u32>>,
+    /// Program and arguments. No shell reads them.
+    #[schemars(length(min = 1))]
+    pub command: Option<Given<Vec<Text>>>,
+    /// Directory the ranks start in; a relative one starts at the job file. Default: the launcher's.
+    #[schemars(length(min = 1))]
+    pub working_dir: Option<Given<String>>,
+    /// Variables for the ranks. They win over what Phalanx sets and over the inherited environment.
+    #[schemars(default)]
+    pub env: BTreeMap<String, Given<Text>>,
+    /// Seconds from the first preparation until every rank is ready. Default: 600.
+    pub start_timeout_seconds: Option<Given<Positive>>,
+    /// Seconds between the stop signal and SIGKILL. Default: 30.
+    pub termination_grace_period_seconds: Option<Given<Seconds>>,
+    /// How often the job may be started again after a failure. Default: 0.
+    pub max_restarts: Option<Given<u32>>,
+    /// Who gets the stop signal. SIGKILL always goes to the whole tree. Default: group.
+    pub stop_scope: Option<Given<StopScope>>,
+    /// When the job's temporary directory outlives it. Default: never.
+    pub keep: Option<Given<Keep>>,
+    /// What is shown of the ranks' output, and how its files are kept; a plain mode is short for `{mode: …}`.
+    #[schemars(default)]
+    pub output: Output,
+    #[schemars(skip)]
+    pub(super) source: Option<Source>,
+}
+
+impl JobFile {
+    /// Reads the content of a job file. `name` is the file as the user named it; it begins every message.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the file, each with its line and column: what is no YAML, unknown keys,
+    /// keys of later versions, values of a wrong type or outside their range.
+    pub fn parse(name: &str, content: &[u8]) -> Result<JobFile, Error> {
+        super::decode::decode(super::yaml::text(name, content)?)
+    }
+}
+
+/// The keys of `output`.
+#[derive(Clone, Debug, Default, PartialEq, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields, transform = super::schema::mode_or_mapping)]
+pub struct Output {
+    /// What is shown. All output is in the log files in every mode. Default: label.
+    pub mode: Option<Given<OutputMode>>,
+    /// Directory for log files; a relative one starts at the job file.
+    #[schemars(length(min = 1))]
+    pub log_dir: Option<Given<String>>,
+    /// A log file is rotated at this size. Default: 1Gi.
+    pub max_file_size: Option<Given<Size>>,
+    /// Rotated files kept for each stream. Default: 3.
+    pub keep_files: Option<Given<u32>>,
+}
+
+/// How many ranks were asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ranks {
+    Number(u32),
+    /// One for each GPU the launcher may use.
+    Gpu,
+    /// One for each core the launcher may use.
+    Cpu,
+}
+
+impl JsonSchema for Ranks {
+    fn schema_name() -> Cow<'static, str> {
+        "Ranks".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"anyOf": [
+            {"type": "integer", "minimum": 1, "maximum": MAX_RANKS_PER_NODE},
+            {"enum": ["gpu", "cpu"]},
+        ]})
+    }
+}
+
+/// Text; a number or a boolean stands for the characters it was written with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text(pub String);
+
+impl JsonSchema for Text {
+    fn schema_name() -> Cow<'static, str> {
+        "Text".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": ["string", "number", "boolean"]})
+    }
+}
+
+/// A time in seconds, zero or more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seconds(pub Duration);
+
+impl JsonSchema for Seconds {
+    fn schema_name() -> Cow<'static, str> {
+        "Seconds".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "number", "minimum": 0, "maximum": MAX_SECONDS})
+    }
+}
+
+/// A time in seconds above zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Positive(pub Duration);
+
+impl JsonSchema for Positive {
+    fn schema_name() -> Cow<'static, str> {
+        "Positive".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "number", "exclusiveMinimum": 0, "maximum": MAX_SECONDS})
+    }
+}
+
+/// A size in bytes: a number, or a number with `Ki`, `Mi`, `Gi`, `Ti` (powers of 1024) or `k`, `M`, `G`,
+/// `T` (powers of 1000).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size(pub u64);
+
+impl JsonSchema for Size {
+    fn schema_name() -> Cow<'static, str> {
+        "Size".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"anyOf": [
+            {"type": "integer", "minimum": MIN_LOG_FILE_BYTES},
+            {"type": "string", "pattern": "^[0-9]+(Ki|Mi|Gi|Ti|k|M|G|T)$"},
+        ]})
+    }
+}
+
+/// The longest time a job file can ask for: 31 years, far below what a timestamp can hold.
+pub const MAX_SECONDS: u32 = 1_000_000_000;
+/// A log file is rotated at this size at the least; below, a rank makes files faster than lines.
+pub const MIN_LOG_FILE_BYTES: u64 = 4096;

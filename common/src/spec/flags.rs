@@ -1,0 +1,144 @@
+//! Flags laid over a job file.
+
+use super::error::{Error, Place, Problem};
+use super::file::{JobFile, Text};
+use super::place::{Given, Origin};
+use super::problem::ProblemKind;
+use super::read::{self, Read, Scalar, Style};
+use super::resolve::Surroundings;
+
+/// What was typed on the command line, as text: a flag's value is read exactly as the file's would be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// `--name NAME`
+    pub name: Option<String>,
+    /// `-n`, `--ranks NUMBER|gpu|cpu`
+    pub ranks: Option<String>,
+    /// `--nodes NUMBER`
+    pub nodes: Option<String>,
+    /// `--ranks-per-node NUMBER`
+    pub ranks_per_node: Option<String>,
+    /// `-C`, `--working-dir DIR`
+    pub working_dir: Option<String>,
+    /// `--env NAME[=VALUE]`, any number of times; without a value, the launcher's own.
+    pub env: Vec<String>,
+    /// `--start-timeout SECONDS`
+    pub start_timeout: Option<String>,
+    /// `--grace SECONDS`
+    pub grace: Option<String>,
+    /// `--max-restarts NUMBER`
+    pub max_restarts: Option<String>,
+    /// `--stop-scope group|process`
+    pub stop_scope: Option<String>,
+    /// `--keep never|onFailure|always`
+    pub keep: Option<String>,
+    /// `--output label|raw|rank0|files`
+    pub output: Option<String>,
+    /// `--log-dir DIR`
+    pub log_dir: Option<String>,
+    /// `--max-file-size SIZE`
+    pub max_file_size: Option<String>,
+    /// `--keep-files NUMBER`
+    pub keep_files: Option<String>,
+    /// The command after the flags; empty if there is none.
+    pub command: Vec<String>,
+}
+
+impl JobFile {
+    /// Lays `flags` over the file: a flag wins over the same key, `env` is merged name by name, and a
+    /// number of ranks by flag replaces both `ranks` and `ranksPerNode` of the file.
+    ///
+    /// # Errors
+    /// Every flag that cannot be read, named with what was typed.
+    pub fn overlay(mut self, flags: &Flags, around: &Surroundings<'_>) -> Result<JobFile, Error> {
+        if flags.ranks.is_some() || flags.ranks_per_node.is_some() {
+            (self.ranks, self.ranks_per_node) = (None, None);
+        }
+        let mut problems = Problems(Vec::new());
+        problems.set(&mut self.name, "--name", &flags.name, read::name);
+        problems.set(&mut self.ranks, "--ranks", &flags.ranks, read::ranks);
+        problems.set(&mut self.nodes, "--nodes", &flags.nodes, read::nodes);
+        problems.set(
+            &mut self.ranks_per_node,
+            "--ranks-per-node",
+            &flags.ranks_per_node,
+            read::ranks_per_node,
+        );
+        problems.set(&mut self.working_dir, "--working-dir", &flags.working_dir, read::path);
+        problems.set(
+            &mut self.start_timeout_seconds,
+            "--start-timeout",
+            &flags.start_timeout,
+            read::positive,
+        );
+        problems.set(&mut self.termination_grace_period_seconds, "--grace", &flags.grace, read::seconds);
+        problems.set(&mut self.max_restarts, "--max-restarts", &flags.max_restarts, read::count);
+        problems.set(&mut self.stop_scope, "--stop-scope", &flags.stop_scope, read::choice);
+        problems.set(&mut self.keep, "--keep", &flags.keep, read::choice);
+        problems.set(&mut self.output.mode, "--output", &flags.output, read::choice);
+        problems.set(&mut self.output.log_dir, "--log-dir", &flags.log_dir, read::path);
+        problems.set(&mut self.output.max_file_size, "--max-file-size", &flags.max_file_size, read::size);
+        problems.set(&mut self.output.keep_files, "--keep-files", &flags.keep_files, read::count);
+        for typed in &flags.env {
+            match variable(typed, around) {
+                Ok((name, value)) => {
+                    self.env.insert(name, Given::new(value, origin("--env", typed)));
+                }
+                Err(kind) => problems.push("--env", typed, kind),
+            }
+        }
+        match command(&flags.command) {
+            Ok(Some(words)) => self.command = Some(Given::new(words, Origin::Arguments)),
+            Ok(None) => {}
+            Err(kind) => problems.0.push(Problem::at(Place::Arguments, kind)),
+        }
+        Error::check(problems.0, 0)?;
+        Ok(self)
+    }
+}
+
+struct Problems(Vec<Problem>);
+
+impl Problems {
+    fn set<T>(
+        &mut self,
+        value: &mut Option<Given<T>>,
+        flag: &'static str,
+        typed: &Option<String>,
+        read: impl Fn(Scalar<'_>) -> Read<T>,
+    ) {
+        let Some(typed) = typed else { return };
+        match read(Scalar { text: typed, style: Style::Flag }) {
+            Ok(read) => *value = Some(Given::new(read, origin(flag, typed))),
+            Err(kind) => self.push(flag, typed, kind),
+        }
+    }
+
+    fn push(&mut self, flag: &'static str, typed: &str, kind: ProblemKind) {
+        self.0.push(Problem::at(Place::Flag { flag, typed: typed.to_string() }, kind));
+    }
+}
+
+fn origin(flag: &'static str, typed: &str) -> Origin {
+    Origin::Flag { flag, typed: typed.to_string() }
+}
+
+fn variable(typed: &str, around: &Surroundings<'_>) -> Read<(String, Text)> {
+    let (name, value) = match typed.split_once('=') {
+        Some((name, value)) => (name, Some(value.to_string())),
+        None => (typed, None),
+    };
+    read::variable(name)?;
+    let value = value.or_else(|| (around.env)(name)).ok_or(ProblemKind::VariableNotSet)?;
+    read::no_nul(&value)?;
+    Ok((name.to_string(), Text(value)))
+}
+
+fn command(words: &[String]) -> Read<Option<Vec<Text>>> {
+    match words.first() {
+        None => return Ok(None),
+        Some(program) if program.is_empty() => return Err(ProblemKind::EmptyProgram),
+        Some(_) => {}
+    }
+    words.iter().map(|word| Ok(Text(read::no_nul(word)?.to_string()))).collect::<Read<_>>().map(Some)
+}

@@ -1,0 +1,168 @@
+//! The keys of a job file: those that work, and those of later versions.
+
+/// What is true of this version as a whole.
+pub(super) const ONE_MACHINE: &str = "this version runs jobs on one machine";
+const SHARED: &str = "the ranks share what the launcher may use (CUDA_VISIBLE_DEVICES, CPU mask and cgroup)";
+const PROBES: &str = "a rank counts as ready once its program runs";
+const RESTARTS: &str = "this version restarts the whole job, at most maxRestarts times";
+const PROCESSES: &str = "this version runs plain processes";
+const ROLES: &str = "this version runs ranks only";
+const QUEUE: &str = "this version runs one job, at once";
+
+/// Keys at the top level, in the order of the documentation.
+pub(super) const SUPPORTED: &[&str] = &[
+    "name",
+    "ranks",
+    "nodes",
+    "ranksPerNode",
+    "command",
+    "workingDir",
+    "env",
+    "startTimeoutSeconds",
+    "terminationGracePeriodSeconds",
+    "maxRestarts",
+    "stopScope",
+    "keep",
+    "output",
+];
+
+/// Keys in `output`.
+pub(super) const OUTPUT: &[&str] = &["mode", "logDir", "maxFileSize", "keepFiles"];
+
+/// Keys of later versions: the key, and what this version does instead.
+pub(super) const NOT_YET: &[(&str, &str)] = &[
+    ("activeDeadlineSeconds", QUEUE),
+    ("deviceView", SHARED),
+    ("elastic", RESTARTS),
+    ("failureRules", RESTARTS),
+    ("fencing", ONE_MACHINE),
+    ("image", PROCESSES),
+    ("initContainers", PROCESSES),
+    ("leaseSeconds", ONE_MACHINE),
+    ("lifecycle", PROCESSES),
+    ("livenessProbe", PROBES),
+    ("parallelism", ONE_MACHINE),
+    ("placement", ONE_MACHINE),
+    ("priority", QUEUE),
+    ("queue", QUEUE),
+    ("readinessProbe", PROBES),
+    ("resources", SHARED),
+    ("restartBudget", RESTARTS),
+    ("restartPolicy", RESTARTS),
+    ("restartScope", RESTARTS),
+    ("roles", ROLES),
+    ("runtime", PROCESSES),
+    ("secrets", "the ranks inherit the launcher's environment"),
+    ("securityContext", PROCESSES),
+    ("ship", "this version runs jobs on one machine, where every rank sees the same files"),
+    ("sidecars", PROCESSES),
+    ("startupProbe", PROBES),
+    ("stopSignal", "the stop signal is SIGTERM"),
+    ("store", "rank 0 serves the rendezvous itself"),
+    ("successPolicy", "a job succeeds when every rank ends with 0"),
+    ("suspend", QUEUE),
+    ("ttlSecondsAfterFinished", QUEUE),
+    ("unreachableSeconds", ONE_MACHINE),
+    ("volumes", PROCESSES),
+];
+
+/// What other tools call it, where likeness of letters would not find ours.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("args", "command"),
+    ("chdir", "workingDir"),
+    ("cmd", "command"),
+    ("cwd", "workingDir"),
+    ("entrypoint", "command"),
+    ("environment", "env"),
+    ("grace", "terminationGracePeriodSeconds"),
+    ("logdir", "output"),
+    ("n", "ranks"),
+    ("np", "ranks"),
+    ("nnodes", "nodes"),
+    ("nprocpernode", "ranksPerNode"),
+    ("nprocs", "ranks"),
+    ("numprocesses", "ranks"),
+    ("replicas", "ranks"),
+    ("restarts", "maxRestarts"),
+    ("workdir", "workingDir"),
+    ("worldsize", "ranks"),
+];
+
+/// Why a key of a later version is refused; `None` if it is no such key.
+pub(super) fn not_yet(key: &str) -> Option<(&'static str, &'static str)> {
+    NOT_YET.iter().find(|(name, _)| *name == key).copied()
+}
+
+/// The key at the top level that was probably meant.
+pub(super) fn nearest_key(typed: &str) -> Option<&'static str> {
+    let folded = fold(typed);
+    let elsewhere = ELSEWHERE.iter().find(|(name, _)| *name == folded).map(|(_, ours)| *ours);
+    let later: Vec<&'static str> = NOT_YET.iter().map(|(name, _)| *name).collect();
+    nearest(typed, SUPPORTED).or(elsewhere).or_else(|| nearest(typed, &later))
+}
+
+/// The word most like `typed`; `None` if none is near. `working_dir` and `workingDir` are the same here.
+pub(super) fn nearest(typed: &str, words: &[&'static str]) -> Option<&'static str> {
+    // Longer than any word by far: not a slip, and not worth the time.
+    if typed.len() > 64 {
+        return None;
+    }
+    let typed = fold(typed);
+    let distance = |word: &str| strsim::damerau_levenshtein(&typed, &fold(word));
+    let (word, slips) = words.iter().map(|word| (*word, distance(word))).min_by_key(|(_, slips)| *slips)?;
+    (slips <= word.len() / 3).then_some(word)
+}
+
+fn fold(word: &str) -> String {
+    word.chars().filter(|c| !matches!(c, '_' | '-' | ' ')).flat_map(char::to_lowercase).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Debug;
+
+    use serde::Serialize;
+
+    use super::super::job::{Choice, Keep, OutputMode, StopScope};
+    use super::*;
+
+    #[test]
+    fn the_schema_has_the_keys_that_work_and_no_others() {
+        let schema = super::super::schema::json_schema();
+        let sorted = |keys: &[&str]| {
+            let mut keys: Vec<String> = keys.iter().map(|key| key.to_string()).collect();
+            keys.sort();
+            keys
+        };
+        let keys = |of: &serde_json::Value| of["properties"].as_object().unwrap().keys().cloned().collect();
+        let top: Vec<String> = keys(&schema);
+        assert_eq!(top, sorted(SUPPORTED));
+        let output: Vec<String> = keys(&schema["properties"]["output"]["anyOf"][1]);
+        assert_eq!(output, sorted(OUTPUT));
+        assert!(NOT_YET.iter().all(|(key, _)| !SUPPORTED.contains(key)));
+        assert!(NOT_YET.is_sorted(), "sorted, so that a key stands once");
+        assert!(ELSEWHERE.iter().all(|(name, ours)| SUPPORTED.contains(ours) && fold(name) == **name));
+    }
+
+    #[test]
+    fn words_are_the_ones_that_schema_and_events_use() {
+        fn check<T: Choice + Serialize + Debug>() {
+            for (word, value) in T::CHOICES {
+                assert_eq!(serde_json::to_value(value).unwrap(), *word, "{value:?}");
+            }
+        }
+        check::<StopScope>();
+        check::<Keep>();
+        check::<OutputMode>();
+    }
+
+    #[test]
+    fn every_key_is_its_own_nearest_and_strangers_have_none() {
+        for key in SUPPORTED {
+            assert_eq!(nearest_key(key), Some(*key));
+        }
+        for stranger in ["", "x", "apiVersion", "metadata", "spec", &"name".repeat(20)] {
+            assert_eq!(nearest_key(stranger), None, "{stranger}");
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! The kinds of problems, and how each is put into words.
+
+use std::fmt;
+
+use super::file::{MAX_SECONDS, MIN_LOG_FILE_BYTES};
+use crate::defaults::MAX_RANKS_PER_NODE;
+
+/// What is wrong.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProblemKind {
+    #[error("the file has {bytes} bytes; a job file has at most {cap}")]
+    TooLarge { bytes: usize, cap: usize },
+    #[error("this is not UTF-8 text")]
+    NotUtf8,
+    #[error("the control character {0:?} cannot stand in a job file")]
+    ControlCharacter(char),
+    #[error("the file has no content; a job file needs at least `command: [program, argument]`")]
+    Empty,
+    #[error("a tab cannot indent a line in YAML; use spaces")]
+    Tab,
+    #[error("this is not YAML: {said}")]
+    Syntax { said: String },
+    #[error("a second document starts here; a job file has one")]
+    SeveralDocuments,
+    #[error("lists and mappings are nested more than {limit} deep")]
+    TooDeep { limit: usize },
+    #[error("{0} cannot be used in a job file; write the value out, or put text that begins so in quotes")]
+    Unsupported(YamlFeature),
+    #[error("expected a key, found {found}")]
+    KeyNotText { found: Found },
+    #[error("{}", UnknownKey { key, within, nearest: *nearest, known })]
+    UnknownKey {
+        key: String,
+        /// The mapping it stands in; `None` at the top level.
+        within: Option<&'static str>,
+        nearest: Option<&'static str>,
+        known: &'static [&'static str],
+    },
+    #[error("the key {} stands here a second time; the first is in line {first}", shown(key))]
+    DuplicateKey { key: String, first: u32 },
+    /// Something of a later version.
+    #[error("{what} is not supported yet: {why}")]
+    NotYet { what: &'static str, why: &'static str },
+    #[error("expected {expected}, found {found}{}", Hint { expected, found, nearest: *nearest })]
+    Expected { expected: Expected, found: Found, nearest: Option<&'static str> },
+    #[error("expected a list, found one string; no shell reads it: write {advice}")]
+    CommandIsText { advice: String },
+    #[error("the list is empty; expected a program and its arguments")]
+    EmptyCommand,
+    #[error("the program is an empty string")]
+    EmptyProgram,
+    #[error("a NUL character cannot be passed to a process")]
+    Nul,
+    #[error("{} is not a name for a variable: it must not be empty nor contain `=` or NUL", shown(.0))]
+    VariableName(String),
+    #[error("this variable marks the processes of a pod and cannot be set")]
+    ReservedVariable,
+    #[error("the variable is not set here, so there is no value to pass on; write NAME=VALUE")]
+    VariableNotSet,
+    #[error("{ranks} ranks contradict nodes {nodes} x ranksPerNode {ranks_per_node} = {}", u64::from(*nodes) * u64::from(*ranks_per_node))]
+    Contradiction { ranks: u32, nodes: u32, ranks_per_node: u32 },
+    #[error("no command: write it after `--`, or as `command: [program, argument]` in a job file")]
+    NoCommand,
+    #[error("this machine has no GPU that the launcher may use")]
+    NoGpu,
+    #[error("the GPUs cannot be counted: {0}")]
+    GpusUnknown(Box<dyn std::error::Error + Send + Sync>),
+    #[error("one rank per core would be {count} ranks; at most {MAX_RANKS_PER_NODE} can run on a node")]
+    TooManyRanks { count: u32 },
+}
+
+/// What YAML has and a job file does not need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum YamlFeature {
+    Anchor,
+    Alias,
+    Tag,
+}
+
+impl fmt::Display for YamlFeature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            YamlFeature::Anchor => "an anchor (`&name`)",
+            YamlFeature::Alias => "an alias (`*name`)",
+            YamlFeature::Tag => "a tag (`!name`)",
+        })
+    }
+}
+
+/// What would have been right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Expected {
+    /// A mapping, for what.
+    Mapping(&'static str),
+    /// A list of strings.
+    Command,
+    Name,
+    Path,
+    /// A variable's value or an argument.
+    Text,
+    Ranks,
+    /// A whole number from `min` on.
+    Whole {
+        min: u32,
+        max: u32,
+    },
+    Seconds,
+    PositiveSeconds,
+    Size,
+    OneOf(Vec<&'static str>),
+    /// A mode or the mapping of `output`.
+    Output,
+}
+
+impl fmt::Display for Expected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Expected::Mapping(of) => write!(f, "a mapping of {of}"),
+            Expected::Command => f.write_str("a list of strings"),
+            Expected::Name => f.write_str(
+                "a name of at most 40 lower-case letters, digits and `-`, with a letter or digit at both ends",
+            ),
+            Expected::Path => f.write_str("the path of a directory"),
+            Expected::Text => f.write_str("a string, a number or a boolean"),
+            Expected::Ranks => write!(f, "a whole number from 1 to {MAX_RANKS_PER_NODE}, `gpu` or `cpu`"),
+            Expected::Whole { min, max: u32::MAX } => write!(f, "a whole number, {min} or more"),
+            Expected::Whole { min, max } => write!(f, "a whole number from {min} to {max}"),
+            Expected::Seconds => write!(f, "a number of seconds from 0 to {MAX_SECONDS}, such as 30 or 1.5"),
+            Expected::PositiveSeconds => {
+                write!(f, "a number of seconds above 0 and up to {MAX_SECONDS}, such as 600 or 1.5")
+            }
+            Expected::Size => {
+                write!(f, "a size of at least {MIN_LOG_FILE_BYTES} bytes, such as 512Mi or 1Gi")
+            }
+            Expected::OneOf(words) => write!(f, "one of {}", words.join(", ")),
+            Expected::Output => f.write_str("a mode or a mapping of mode, logDir, maxFileSize and keepFiles"),
+        }
+    }
+}
+
+/// What was there instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    Nothing,
+    /// A null, as it was written.
+    Null(String),
+    /// A number or a boolean, as it was written.
+    Literal(String),
+    Text(String),
+    List,
+    Mapping,
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Found::Nothing => f.write_str("nothing"),
+            Found::Null(text) | Found::Literal(text) => f.write_str(text),
+            Found::Text(text) => write!(f, "the string {}", shown(text)),
+            Found::List => f.write_str("a list"),
+            Found::Mapping => f.write_str("a mapping"),
+        }
+    }
+}
+
+/// Text in quotes, escaped, and cut if it is long.
+pub(super) fn shown(text: &str) -> String {
+    const LONGEST: usize = 60;
+    let short: String = text.chars().take(LONGEST).collect();
+    let cut = if short.len() < text.len() { "…" } else { "" };
+    format!("\"{}{cut}\"", short.chars().flat_map(escaped).collect::<String>())
+}
+
+fn escaped(c: char) -> impl Iterator<Item = char> {
+    let needs = c.is_control() || c == '"' || c == '\\';
+    let plain = (!needs).then_some(c);
+    plain.into_iter().chain(needs.then(|| c.escape_default()).into_iter().flatten())
+}
+
+struct Hint<'a> {
+    expected: &'a Expected,
+    found: &'a Found,
+    nearest: Option<&'static str>,
+}
+
+impl fmt::Display for Hint<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.expected, self.found) {
+            (Expected::Name | Expected::Path, Found::Literal(_)) => {
+                f.write_str(", which is text only in quotes")
+            }
+            _ => did_you_mean(f, self.nearest),
+        }
+    }
+}
+
+pub(super) fn did_you_mean(f: &mut fmt::Formatter<'_>, nearest: Option<&str>) -> fmt::Result {
+    match nearest {
+        Some(nearest) => write!(f, "; did you mean \"{nearest}\"?"),
+        None => Ok(()),
+    }
+}
+
+struct UnknownKey<'a> {
+    key: &'a str,
+    within: &'a Option<&'static str>,
+    nearest: Option<&'static str>,
+    known: &'a [&'static str],
+}
+
+impl fmt::Display for UnknownKey<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "unknown key {}", shown(self.key))?;
+        if let Some(within) = self.within {
+            write!(f, " in {within}")?;
+        }
+        match self.nearest {
+            Some(_) => did_you_mean(f, self.nearest),
+            None => write!(f, "; expected one of {}", self.known.join(", ")),
+        }
+    }
+}

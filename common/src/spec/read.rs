@@ -1,0 +1,204 @@
+//! One scalar to one value. A file's scalar and a flag's text go through the same functions.
+
+use std::time::Duration;
+
+use super::file::{MAX_SECONDS, MIN_LOG_FILE_BYTES, Positive, Ranks, Seconds, Size, Text};
+use super::job::Choice;
+use super::keys;
+use super::problem::{Expected, Found, ProblemKind};
+use crate::defaults::MAX_RANKS_PER_NODE;
+
+/// How a scalar was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Style {
+    /// Without quotes: it may be a number, a boolean or null.
+    Plain,
+    /// In quotes or as a block: it is a string.
+    Quoted,
+    /// On the command line, where everything is text: it is what is wanted.
+    Flag,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scalar<'a> {
+    pub(super) text: &'a str,
+    pub(super) style: Style,
+}
+
+pub(super) type Read<T> = Result<T, ProblemKind>;
+
+impl Scalar<'_> {
+    /// What it is by the core schema of YAML 1.2 (section 10.3.2), where `yes` and `on` are strings.
+    pub(super) fn found(self) -> Found {
+        let text = self.text.to_string();
+        match (self.style, self.text) {
+            (Style::Quoted | Style::Flag, _) => Found::Text(text),
+            (Style::Plain, "") => Found::Nothing,
+            (Style::Plain, "~" | "null" | "Null" | "NULL") => Found::Null(text),
+            (Style::Plain, "true" | "True" | "TRUE" | "false" | "False" | "FALSE") => Found::Literal(text),
+            (Style::Plain, _) if is_number(self.text) => Found::Literal(text),
+            (Style::Plain, _) => Found::Text(text),
+        }
+    }
+
+    fn is_string(self) -> bool {
+        matches!(self.found(), Found::Text(_))
+    }
+
+    fn is_number(self) -> bool {
+        self.style == Style::Flag || (self.style == Style::Plain && is_number(self.text))
+    }
+
+    fn expected(self, expected: Expected) -> ProblemKind {
+        ProblemKind::Expected { expected, found: self.found(), nearest: None }
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let radix = |prefix, radix| {
+        text.strip_prefix(prefix)
+            .is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_digit(radix)))
+    };
+    let decimal =
+        digits.starts_with(|c: char| c == '.' || c.is_ascii_digit()) && digits.parse::<f64>().is_ok();
+    decimal
+        || radix("0x", 16)
+        || radix("0o", 8)
+        || matches!(digits, ".inf" | ".Inf" | ".INF")
+        || matches!(text, ".nan" | ".NaN" | ".NAN")
+}
+
+pub(super) fn name(scalar: Scalar<'_>) -> Read<String> {
+    match scalar.is_string() && super::name::is_valid(scalar.text) {
+        true => Ok(scalar.text.to_string()),
+        false => Err(scalar.expected(Expected::Name)),
+    }
+}
+
+pub(super) fn ranks(scalar: Scalar<'_>) -> Read<Ranks> {
+    match scalar.text {
+        "gpu" => Ok(Ranks::Gpu),
+        "cpu" => Ok(Ranks::Cpu),
+        _ => whole(scalar, 1, MAX_RANKS_PER_NODE)
+            .map(Ranks::Number)
+            .map_err(|_| scalar.expected(Expected::Ranks)),
+    }
+}
+
+pub(super) fn nodes(scalar: Scalar<'_>) -> Read<u32> {
+    match whole(scalar, 1, u32::MAX)? {
+        1 => Ok(1),
+        _ => Err(ProblemKind::NotYet { what: "more than one node", why: keys::ONE_MACHINE }),
+    }
+}
+
+pub(super) fn ranks_per_node(scalar: Scalar<'_>) -> Read<u32> {
+    whole(scalar, 1, MAX_RANKS_PER_NODE)
+}
+
+/// A whole number, zero or more.
+pub(super) fn count(scalar: Scalar<'_>) -> Read<u32> {
+    whole(scalar, 0, u32::MAX)
+}
+
+fn whole(scalar: Scalar<'_>, min: u32, max: u32) -> Read<u32> {
+    let digits = scalar.text.bytes().all(|b| b.is_ascii_digit());
+    match scalar.text.parse::<u32>() {
+        Ok(n) if scalar.is_number() && digits && (min..=max).contains(&n) => Ok(n),
+        _ => Err(scalar.expected(Expected::Whole { min, max })),
+    }
+}
+
+pub(super) fn seconds(scalar: Scalar<'_>) -> Read<Seconds> {
+    decimal(scalar).map(Seconds).ok_or_else(|| scalar.expected(Expected::Seconds))
+}
+
+pub(super) fn positive(scalar: Scalar<'_>) -> Read<Positive> {
+    decimal(scalar)
+        .filter(|time| !time.is_zero())
+        .map(Positive)
+        .ok_or_else(|| scalar.expected(Expected::PositiveSeconds))
+}
+
+/// Decimal seconds to the nanosecond; digits beyond are cut. No way through a float, which would round.
+fn decimal(scalar: Scalar<'_>) -> Option<Duration> {
+    let (whole, fraction) = scalar.text.split_once('.').unwrap_or((scalar.text, ""));
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    if !scalar.is_number() || whole.is_empty() || !digits(whole) || !digits(fraction) {
+        return None;
+    }
+    let nanos: u32 = format!("{:0<9.9}", fraction).parse().ok()?;
+    let time = Duration::new(whole.parse().ok()?, nanos);
+    (time <= Duration::from_secs(MAX_SECONDS.into())).then_some(time)
+}
+
+pub(super) fn size(scalar: Scalar<'_>) -> Read<Size> {
+    const UNITS: [(&str, u64); 8] = [
+        ("Ki", 1 << 10),
+        ("Mi", 1 << 20),
+        ("Gi", 1 << 30),
+        ("Ti", 1 << 40),
+        ("k", 1_000),
+        ("M", 1_000_000),
+        ("G", 1_000_000_000),
+        ("T", 1_000_000_000_000),
+    ];
+    let wrong = || scalar.expected(Expected::Size);
+    let unit = UNITS.iter().find_map(|(unit, bytes)| Some((scalar.text.strip_suffix(unit)?, *bytes)));
+    let (digits, unit) = match unit {
+        Some(found) => found,
+        None if scalar.is_number() => (scalar.text, 1),
+        None => return Err(wrong()),
+    };
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(wrong());
+    }
+    let bytes = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(unit));
+    // File offsets are signed in every system call that takes one.
+    match bytes {
+        Some(bytes) if bytes >= MIN_LOG_FILE_BYTES && i64::try_from(bytes).is_ok() => Ok(Size(bytes)),
+        _ => Err(wrong()),
+    }
+}
+
+pub(super) fn path(scalar: Scalar<'_>) -> Read<String> {
+    match scalar.text {
+        text if !scalar.is_string() || text.is_empty() => Err(scalar.expected(Expected::Path)),
+        text => no_nul(text).map(str::to_string),
+    }
+}
+
+pub(super) fn text(scalar: Scalar<'_>) -> Read<Text> {
+    match scalar.found() {
+        Found::Text(_) | Found::Literal(_) => no_nul(scalar.text).map(|text| Text(text.to_string())),
+        _ => Err(scalar.expected(Expected::Text)),
+    }
+}
+
+pub(super) fn choice<T: Choice>(scalar: Scalar<'_>) -> Read<T> {
+    let found = T::CHOICES.iter().find(|(word, _)| *word == scalar.text && scalar.is_string());
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        let words: Vec<&str> = T::CHOICES.iter().map(|(word, _)| *word).collect();
+        let nearest = keys::nearest(scalar.text, &words);
+        ProblemKind::Expected { expected: Expected::OneOf(words), found: scalar.found(), nearest }
+    })
+}
+
+/// A variable's name: what `execve` can carry, and not the one that is ours.
+pub(super) fn variable(name: &str) -> Read<()> {
+    match name {
+        "PHALANX_POD" => Err(ProblemKind::ReservedVariable),
+        name if name.is_empty() || name.contains(['=', '\0']) => {
+            Err(ProblemKind::VariableName(name.to_string()))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn no_nul(text: &str) -> Read<&str> {
+    match text.contains('\0') {
+        true => Err(ProblemKind::Nul),
+        false => Ok(text),
+    }
+}

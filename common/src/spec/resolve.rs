@@ -1,0 +1,150 @@
+//! From what was asked to a `JobSpec` in which nothing is missing.
+
+use std::fmt;
+
+use super::error::{Error, Place, Problem};
+use super::file::{JobFile, Ranks};
+use super::job::{JobSpec, OutputSpec};
+use super::name;
+use super::place::{Given, Origin};
+use super::problem::ProblemKind;
+use crate::defaults;
+
+/// What a job is resolved against. The questions are asked only if the job depends on the answer.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// The launcher's directory, absolute.
+    pub cwd: &'a str,
+    /// Directory of the job file, absolute or relative to `cwd`; `cwd` if `None`.
+    pub file_dir: Option<&'a str>,
+    /// Directory for logs if none is asked for, absolute or relative to `cwd`.
+    pub log_dir: &'a str,
+    /// Cores the launcher may use: what `ranks: cpu` means.
+    pub cpus: u32,
+    /// Counts the GPUs the launcher may use: what `ranks: gpu` means.
+    pub gpus: &'a dyn Fn() -> Result<u32, CountError>,
+    /// A variable of the launcher's environment: what `--env NAME` means.
+    pub env: &'a dyn Fn(&str) -> Option<String>,
+}
+
+/// Why GPUs could not be counted, in the words of whoever tried.
+pub type CountError = Box<dyn std::error::Error + Send + Sync>;
+
+impl fmt::Debug for Surroundings<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Surroundings")
+            .field("cwd", &self.cwd)
+            .field("file_dir", &self.file_dir)
+            .field("log_dir", &self.log_dir)
+            .field("cpus", &self.cpus)
+            .finish_non_exhaustive()
+    }
+}
+
+impl JobFile {
+    /// Fills in the defaults and checks what depends on more than one value.
+    ///
+    /// # Errors
+    /// No command, numbers of ranks that contradict each other, `gpu` without a GPU.
+    pub fn resolve(&self, around: &Surroundings<'_>) -> Result<JobSpec, Error> {
+        let ranks_per_node = self.resolve_ranks(around);
+        let command = self.command.as_ref().ok_or_else(|| Box::new(self.missing(ProblemKind::NoCommand)));
+        let (ranks_per_node, command) = match (ranks_per_node, command) {
+            (Ok(ranks), Ok(command)) => (ranks, command),
+            (ranks, command) => return Err(Error::all([ranks.err(), command.err()])),
+        };
+        let command: Vec<String> = command.value.iter().map(|word| word.0.clone()).collect();
+        let output = &self.output;
+        let log_dir = output.log_dir.as_ref().map(|dir| place(dir, around));
+        let seconds = |given: &Option<Given<super::file::Seconds>>| given.as_ref().map(|given| given.value.0);
+        let positive = self.start_timeout_seconds.as_ref().map(|given| given.value.0);
+        Ok(JobSpec {
+            name: value(&self.name).unwrap_or_else(|| name::from_command(&command)),
+            nodes: value(&self.nodes).unwrap_or(1),
+            ranks_per_node,
+            command,
+            working_dir: self.working_dir.as_ref().map(|dir| place(dir, around)),
+            env: self.env.iter().map(|(name, given)| (name.clone(), given.value.0.clone())).collect(),
+            start_timeout: positive.unwrap_or(defaults::START_TIMEOUT),
+            termination_grace: seconds(&self.termination_grace_period_seconds)
+                .unwrap_or(defaults::TERMINATION_GRACE),
+            max_restarts: value(&self.max_restarts).unwrap_or(defaults::MAX_RESTARTS),
+            stop_scope: value(&self.stop_scope).unwrap_or_default(),
+            keep: value(&self.keep).unwrap_or_default(),
+            output: OutputSpec {
+                mode: value(&output.mode).unwrap_or_default(),
+                log_dir: log_dir.unwrap_or_else(|| absolute(around.cwd, around.log_dir)),
+                max_file_bytes: value(&output.max_file_size).map_or(defaults::LOG_FILE_CAP, |size| size.0),
+                keep_files: value(&output.keep_files).unwrap_or(defaults::LOG_FILES_KEPT),
+            },
+        })
+    }
+
+    /// Ranks on each node. `ranks` alone, `ranksPerNode` alone, or both if they agree.
+    fn resolve_ranks(&self, around: &Surroundings<'_>) -> Result<u32, Box<Problem>> {
+        let nodes = value(&self.nodes).unwrap_or(1);
+        let per_node = value(&self.ranks_per_node);
+        let Some(asked) = &self.ranks else { return Ok(per_node.unwrap_or(1)) };
+        let refuse = |kind| Err(Box::new(self.problem("ranks", &asked.origin, kind)));
+        let ranks = match asked.value {
+            Ranks::Number(ranks) => ranks,
+            Ranks::Cpu => around.cpus.max(1),
+            Ranks::Gpu => match (around.gpus)() {
+                Ok(0) => return refuse(ProblemKind::NoGpu),
+                Ok(count) => count,
+                Err(why) => return refuse(ProblemKind::GpusUnknown(why)),
+            },
+        };
+        if ranks > defaults::MAX_RANKS_PER_NODE {
+            return refuse(ProblemKind::TooManyRanks { count: ranks });
+        }
+        match per_node {
+            Some(ranks_per_node) if u64::from(ranks) != u64::from(nodes) * u64::from(ranks_per_node) => {
+                refuse(ProblemKind::Contradiction { ranks, nodes, ranks_per_node })
+            }
+            _ => Ok(ranks),
+        }
+    }
+
+    fn problem(&self, key: &str, origin: &Origin, kind: ProblemKind) -> Problem {
+        match (origin, &self.source) {
+            (Origin::File(span), Some(source)) => source.problem(*span, Some(key.to_string()), kind),
+            (Origin::Flag { flag, typed }, _) => {
+                Problem::at(Place::Flag { flag, typed: typed.clone() }, kind)
+            }
+            (Origin::Arguments, _) => Problem::at(Place::Arguments, kind),
+            (Origin::File(_), None) => Problem::at(Place::Missing, kind),
+        }
+    }
+
+    /// A problem of something that stands nowhere.
+    fn missing(&self, kind: ProblemKind) -> Problem {
+        match &self.source {
+            Some(source) => source.whole(kind),
+            None => Problem::at(Place::Missing, kind),
+        }
+    }
+}
+
+fn value<T: Clone>(given: &Option<Given<T>>) -> Option<T> {
+    given.as_ref().map(|given| given.value.clone())
+}
+
+/// The absolute form of a directory: from a file it is relative to that file, else to the launcher.
+fn place(dir: &Given<String>, around: &Surroundings<'_>) -> String {
+    let base = match around.file_dir {
+        Some(file_dir) if dir.is_from_file() => absolute(around.cwd, file_dir),
+        _ => around.cwd.to_string(),
+    };
+    absolute(&base, &dir.value)
+}
+
+/// `path` from `base`, without `.` and doubled slashes. `..` stays: only the kernel knows where it leads.
+fn absolute(base: &str, path: &str) -> String {
+    let whole = match path.starts_with('/') {
+        true => path.to_string(),
+        false => format!("{base}/{path}"),
+    };
+    let parts: Vec<&str> = whole.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    format!("/{}", parts.join("/"))
+}

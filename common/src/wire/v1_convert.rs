@@ -1,0 +1,360 @@
+//! Domain types to wire types of version 1 and back.
+
+use std::time::Duration;
+
+use super::bytes::Bytes;
+use super::v1;
+use crate::exit::ExitStatus;
+use crate::id::{Epoch, Generation, Incarnation, JobId, NodeId, Rank};
+use crate::order::{Order, OrderKind};
+use crate::plan::{PlanBody, PodPlan};
+use crate::report::{
+    NodeReport, Notice, PodEnd, PodPhase, PodStatus, PrepareFailure, PrepareFailureKind, RankExit, Report,
+};
+use crate::spec::{Keep, StopScope};
+use crate::time::Timestamp;
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn job(id: &JobId) -> String {
+    id.as_str().to_owned()
+}
+
+/// Enums of the two worlds with the same variants.
+macro_rules! same_variants {
+    ($domain:ty, $wire:ty, $($variant:ident $(($field:ident))?),+) => {
+        impl From<$domain> for $wire {
+            fn from(value: $domain) -> $wire {
+                type Domain = $domain;
+                type Wire = $wire;
+                match value { $(Domain::$variant $(($field))? => Wire::$variant $(($field))?),+ }
+            }
+        }
+        impl From<$wire> for $domain {
+            fn from(value: $wire) -> $domain {
+                type Domain = $domain;
+                type Wire = $wire;
+                match value { $(Wire::$variant $(($field))? => Domain::$variant $(($field))?),+ }
+            }
+        }
+    };
+}
+
+same_variants!(StopScope, v1::StopScope, Group, Process);
+same_variants!(Keep, v1::Keep, Never, OnFailure, Always);
+same_variants!(PodPhase, v1::PodPhase, Preparing, Prepared, Releasing, Started, Stopping, Ended);
+same_variants!(ExitStatus, v1::ExitStatus, Code(code), Signal(number));
+same_variants!(
+    PrepareFailureKind,
+    v1::PrepareFailureKind,
+    CommandNotFound,
+    CommandNotExecutable,
+    PortTaken(port),
+    Node
+);
+
+impl From<&Order> for v1::ToWorker {
+    fn from(order: &Order) -> v1::ToWorker {
+        let wire = match &order.kind {
+            OrderKind::Prepare(plan) => v1::Order::Prepare(Box::new(plan.as_ref().into())),
+            OrderKind::Go { job: id, generation } => v1::Order::Go { job: job(id), generation: generation.0 },
+            OrderKind::Stop { job: id, generation, grace } => {
+                v1::Order::Stop { job: job(id), generation: generation.0, grace_ms: millis(*grace) }
+            }
+            OrderKind::Forget { job: id, failed } => v1::Order::Forget { job: job(id), failed: *failed },
+            OrderKind::Renew => v1::Order::Renew,
+            OrderKind::Suspend { job: id } => v1::Order::Suspend { job: job(id) },
+            OrderKind::Resume { job: id } => v1::Order::Resume { job: job(id) },
+        };
+        v1::ToWorker::Order { epoch: order.epoch.0, order: wire }
+    }
+}
+
+impl v1::Order {
+    /// The order of a coordinator in `epoch`.
+    pub fn into_domain(self, epoch: u64) -> Order {
+        let kind = match self {
+            v1::Order::Prepare(plan) => OrderKind::Prepare(Box::new((*plan).into())),
+            v1::Order::Go { job, generation } => {
+                OrderKind::Go { job: JobId::from_existing(job), generation: Generation(generation) }
+            }
+            v1::Order::Stop { job, generation, grace_ms } => OrderKind::Stop {
+                job: JobId::from_existing(job),
+                generation: Generation(generation),
+                grace: Duration::from_millis(grace_ms),
+            },
+            v1::Order::Forget { job, failed } => OrderKind::Forget { job: JobId::from_existing(job), failed },
+            v1::Order::Renew => OrderKind::Renew,
+            v1::Order::Suspend { job } => OrderKind::Suspend { job: JobId::from_existing(job) },
+            v1::Order::Resume { job } => OrderKind::Resume { job: JobId::from_existing(job) },
+        };
+        Order { epoch: Epoch(epoch), kind }
+    }
+}
+
+impl From<&PodPlan> for v1::PodPlan {
+    fn from(plan: &PodPlan) -> v1::PodPlan {
+        let body = plan.body.clone();
+        v1::PodPlan {
+            job: job(&plan.job),
+            generation: plan.generation.0,
+            node_rank: plan.node_rank,
+            first_rank: plan.first_rank.0,
+            local_ranks: plan.local_ranks,
+            name: body.name,
+            world_size: body.world_size,
+            nodes: body.nodes,
+            command: body.command,
+            working_dir: body.working_dir,
+            env: body.env,
+            master_addr: body.master_addr,
+            master_port: body.master_port,
+            interface: body.interface,
+            restart_count: body.restart_count,
+            max_restarts: body.max_restarts,
+            termination_grace_ms: millis(body.termination_grace),
+            stop_scope: body.stop_scope.into(),
+            keep: body.keep.into(),
+            log_dir: body.log_dir,
+            max_file_bytes: body.max_file_bytes,
+            keep_files: body.keep_files,
+            lease_ms: body.lease.map(millis),
+        }
+    }
+}
+
+impl From<v1::PodPlan> for PodPlan {
+    fn from(plan: v1::PodPlan) -> PodPlan {
+        PodPlan {
+            job: JobId::from_existing(plan.job),
+            generation: Generation(plan.generation),
+            node_rank: plan.node_rank,
+            first_rank: Rank(plan.first_rank),
+            local_ranks: plan.local_ranks,
+            body: PlanBody {
+                name: plan.name,
+                world_size: plan.world_size,
+                nodes: plan.nodes,
+                command: plan.command,
+                working_dir: plan.working_dir,
+                env: plan.env,
+                master_addr: plan.master_addr,
+                master_port: plan.master_port,
+                interface: plan.interface,
+                restart_count: plan.restart_count,
+                max_restarts: plan.max_restarts,
+                termination_grace: Duration::from_millis(plan.termination_grace_ms),
+                stop_scope: plan.stop_scope.into(),
+                keep: plan.keep.into(),
+                log_dir: plan.log_dir,
+                max_file_bytes: plan.max_file_bytes,
+                keep_files: plan.keep_files,
+                lease: plan.lease_ms.map(Duration::from_millis),
+            },
+        }
+    }
+}
+
+impl From<&Report> for v1::FromWorker {
+    fn from(report: &Report) -> v1::FromWorker {
+        match report {
+            Report::Hello(node) => v1::FromWorker::Hello(Box::new(node.as_ref().into())),
+            Report::Prepared { job: id, generation } => {
+                v1::FromWorker::Prepared { job: job(id), generation: generation.0 }
+            }
+            Report::NotPrepared { job: id, generation, reason } => v1::FromWorker::NotPrepared {
+                job: job(id),
+                generation: generation.0,
+                reason: reason.clone().into(),
+            },
+            Report::Started { job: id, generation, pids } => {
+                v1::FromWorker::Started { job: job(id), generation: generation.0, pids: pids.clone() }
+            }
+            Report::Exited { job: id, generation, exit } => {
+                v1::FromWorker::Exited { job: job(id), generation: generation.0, exit: exit.clone().into() }
+            }
+            Report::PodEnded { job: id, generation, end } => {
+                v1::FromWorker::PodEnded { job: job(id), generation: generation.0, end: end.clone().into() }
+            }
+            Report::Notice { job: id, notice } => {
+                v1::FromWorker::Notice { job: id.as_ref().map(job), notice: notice.clone().into() }
+            }
+        }
+    }
+}
+
+impl From<v1::FromWorker> for Report {
+    fn from(report: v1::FromWorker) -> Report {
+        match report {
+            v1::FromWorker::Hello(node) => Report::Hello(Box::new((*node).into())),
+            v1::FromWorker::Prepared { job, generation } => {
+                Report::Prepared { job: JobId::from_existing(job), generation: Generation(generation) }
+            }
+            v1::FromWorker::NotPrepared { job, generation, reason } => Report::NotPrepared {
+                job: JobId::from_existing(job),
+                generation: Generation(generation),
+                reason: reason.into(),
+            },
+            v1::FromWorker::Started { job, generation, pids } => {
+                Report::Started { job: JobId::from_existing(job), generation: Generation(generation), pids }
+            }
+            v1::FromWorker::Exited { job, generation, exit } => Report::Exited {
+                job: JobId::from_existing(job),
+                generation: Generation(generation),
+                exit: exit.into(),
+            },
+            v1::FromWorker::PodEnded { job, generation, end } => Report::PodEnded {
+                job: JobId::from_existing(job),
+                generation: Generation(generation),
+                end: end.into(),
+            },
+            v1::FromWorker::Notice { job, notice } => {
+                Report::Notice { job: job.map(JobId::from_existing), notice: notice.into() }
+            }
+        }
+    }
+}
+
+impl From<&NodeReport> for v1::NodeReport {
+    fn from(node: &NodeReport) -> v1::NodeReport {
+        v1::NodeReport {
+            node: node.node.as_str().to_owned(),
+            incarnation: node.incarnation.0,
+            host_name: node.host_name.clone(),
+            cores: node.cores,
+            ports: node.ports,
+            address: node.address,
+            interface: node.interface.clone(),
+            pods: node.pods.iter().cloned().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<v1::NodeReport> for NodeReport {
+    fn from(node: v1::NodeReport) -> NodeReport {
+        NodeReport {
+            node: NodeId::new(node.node),
+            incarnation: Incarnation(node.incarnation),
+            host_name: node.host_name,
+            cores: node.cores,
+            ports: node.ports,
+            address: node.address,
+            interface: node.interface,
+            pods: node.pods.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<PodStatus> for v1::PodStatus {
+    fn from(pod: PodStatus) -> v1::PodStatus {
+        v1::PodStatus {
+            job: job(&pod.job),
+            generation: pod.generation.0,
+            phase: pod.phase.into(),
+            not_prepared: pod.not_prepared.map(Into::into),
+            suspended: pod.suspended,
+            exits: pod.exits.into_iter().map(Into::into).collect(),
+            end: pod.end.map(Into::into),
+            pids: pod.pids,
+        }
+    }
+}
+
+impl From<v1::PodStatus> for PodStatus {
+    fn from(pod: v1::PodStatus) -> PodStatus {
+        PodStatus {
+            job: JobId::from_existing(pod.job),
+            generation: Generation(pod.generation),
+            phase: pod.phase.into(),
+            not_prepared: pod.not_prepared.map(Into::into),
+            suspended: pod.suspended,
+            exits: pod.exits.into_iter().map(Into::into).collect(),
+            end: pod.end.map(Into::into),
+            pids: pod.pids,
+        }
+    }
+}
+
+impl From<PrepareFailure> for v1::PrepareFailure {
+    fn from(reason: PrepareFailure) -> v1::PrepareFailure {
+        v1::PrepareFailure { kind: reason.kind.into(), message: reason.message }
+    }
+}
+
+impl From<v1::PrepareFailure> for PrepareFailure {
+    fn from(reason: v1::PrepareFailure) -> PrepareFailure {
+        PrepareFailure { kind: reason.kind.into(), message: reason.message }
+    }
+}
+
+impl From<RankExit> for v1::RankExit {
+    fn from(exit: RankExit) -> v1::RankExit {
+        v1::RankExit {
+            rank: exit.rank.0,
+            status: exit.status.into(),
+            at_micros: exit.at.0,
+            after_stop: exit.after_stop,
+            port_conflict: exit.port_conflict,
+            stderr_tail: Bytes(exit.stderr_tail),
+            stdout_tail: Bytes(exit.stdout_tail),
+            error_file: exit.error_file.map(Bytes),
+        }
+    }
+}
+
+impl From<v1::RankExit> for RankExit {
+    fn from(exit: v1::RankExit) -> RankExit {
+        RankExit {
+            rank: Rank(exit.rank),
+            status: exit.status.into(),
+            at: Timestamp(exit.at_micros),
+            after_stop: exit.after_stop,
+            port_conflict: exit.port_conflict,
+            stderr_tail: exit.stderr_tail.0,
+            stdout_tail: exit.stdout_tail.0,
+            error_file: exit.error_file.map(|bytes| bytes.0),
+        }
+    }
+}
+
+impl From<PodEnd> for v1::PodEnd {
+    fn from(end: PodEnd) -> v1::PodEnd {
+        let PodEnd { swept, shim_lost, lease_lapsed, survivors } = end;
+        v1::PodEnd { swept, shim_lost, lease_lapsed, survivors }
+    }
+}
+
+impl From<v1::PodEnd> for PodEnd {
+    fn from(end: v1::PodEnd) -> PodEnd {
+        let v1::PodEnd { swept, shim_lost, lease_lapsed, survivors } = end;
+        PodEnd { swept, shim_lost, lease_lapsed, survivors }
+    }
+}
+
+impl From<Notice> for v1::Notice {
+    fn from(notice: Notice) -> v1::Notice {
+        match notice {
+            Notice::OutputDropped { rank, bytes, why } => {
+                v1::Notice::OutputDropped { rank: rank.0, bytes, why }
+            }
+            Notice::OutputRotatedOut { rank, bytes } => v1::Notice::OutputRotatedOut { rank: rank.0, bytes },
+            Notice::Refused { what } => v1::Notice::Refused { what },
+        }
+    }
+}
+
+impl From<v1::Notice> for Notice {
+    fn from(notice: v1::Notice) -> Notice {
+        match notice {
+            v1::Notice::OutputDropped { rank, bytes, why } => {
+                Notice::OutputDropped { rank: Rank(rank), bytes, why }
+            }
+            v1::Notice::OutputRotatedOut { rank, bytes } => {
+                Notice::OutputRotatedOut { rank: Rank(rank), bytes }
+            }
+            v1::Notice::Refused { what } => Notice::Refused { what },
+        }
+    }
+}

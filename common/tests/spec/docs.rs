@@ -1,0 +1,40 @@
+//! `docs/job-file.md` says what the code does.
+
+use phalanx_common::spec::{Flags, json_schema};
+
+use crate::run;
+
+const PAGE: &str = include_str!("../../../docs/job-file.md");
+
+#[test]
+fn every_example_is_a_job() {
+    let examples: Vec<&str> =
+        PAGE.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(examples.len() >= 4);
+    for example in examples {
+        run(example, &Flags::default()).unwrap();
+    }
+}
+
+#[test]
+fn every_key_has_its_row() {
+    let row = |key: &str| assert!(PAGE.contains(&format!("\n| `{key}` |")), "{key}");
+    let schema = json_schema();
+    for key in schema["properties"].as_object().unwrap().keys() {
+        row(key);
+    }
+    for key in schema["properties"]["output"]["anyOf"][1]["properties"].as_object().unwrap().keys() {
+        row(&format!("output.{key}"));
+    }
+}
+
+#[test]
+fn every_key_said_to_be_of_a_later_version_is() {
+    let section = PAGE.split("## Not yet").nth(1).and_then(|rest| rest.split(". So are").next()).unwrap();
+    let keys: Vec<&str> = section.split('`').skip(1).step_by(2).collect();
+    assert!(keys.len() > 30);
+    for key in keys {
+        let error = run(&format!("{key}: x\n"), &Flags::default()).unwrap_err();
+        assert!(error.starts_with(&format!("job.yaml:1:1: {key} is not supported yet: ")), "{error}");
+    }
+}

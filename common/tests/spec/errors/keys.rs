@@ -1,0 +1,176 @@
+/// Keys that nobody knows, and keys that stand twice.
+pub(super) const KEYS: &[(&str, &str)] = &[
+    (
+        "comand: [a]",
+        "\
+job.yaml:1:1: unknown key \"comand\"; did you mean \"command\"?
+  1 | comand: [a]
+    | ^^^^^^",
+    ),
+    (
+        "working_dir: x",
+        "\
+job.yaml:1:1: unknown key \"working_dir\"; did you mean \"workingDir\"?
+  1 | working_dir: x
+    | ^^^^^^^^^^^",
+    ),
+    (
+        "nproc_per_node: 4",
+        "\
+job.yaml:1:1: unknown key \"nproc_per_node\"; did you mean \"ranksPerNode\"?
+  1 | nproc_per_node: 4
+    | ^^^^^^^^^^^^^^",
+    ),
+    (
+        "replicas: 4",
+        "\
+job.yaml:1:1: unknown key \"replicas\"; did you mean \"ranks\"?
+  1 | replicas: 4
+    | ^^^^^^^^",
+    ),
+    (
+        "placment: {}",
+        "\
+job.yaml:1:1: unknown key \"placment\"; did you mean \"placement\"?
+  1 | placment: {}
+    | ^^^^^^^^",
+    ),
+    (
+        "foo: 1",
+        "\
+job.yaml:1:1: unknown key \"foo\"; expected one of name, ranks, nodes, ranksPerNode, command, workingDir, env, startTimeoutSeconds, terminationGracePeriodSeconds, maxRestarts, stopScope, keep, output
+  1 | foo: 1
+    | ^^^",
+    ),
+    (
+        "Name: x",
+        "\
+job.yaml:1:1: unknown key \"Name\"; did you mean \"name\"?
+  1 | Name: x
+    | ^^^^",
+    ),
+    (
+        "<<: {}",
+        "\
+job.yaml:1:1: unknown key \"<<\"; expected one of name, ranks, nodes, ranksPerNode, command, workingDir, env, startTimeoutSeconds, terminationGracePeriodSeconds, maxRestarts, stopScope, keep, output
+  1 | <<: {}
+    | ^^",
+    ),
+    (
+        "output: {mod: raw}",
+        "\
+job.yaml:1:10: unknown key \"mod\" in output; did you mean \"mode\"?
+  1 | output: {mod: raw}
+    |          ^^^",
+    ),
+    (
+        "output: {colour: red}",
+        "\
+job.yaml:1:10: unknown key \"colour\" in output; expected one of mode, logDir, maxFileSize, keepFiles
+  1 | output: {colour: red}
+    |          ^^^^^^",
+    ),
+    (
+        "command: [a]\nname: x\ncommand: [b]",
+        "\
+job.yaml:3:1: the key \"command\" stands here a second time; the first is in line 1
+  3 | command: [b]
+    | ^^^^^^^",
+    ),
+    (
+        "env: {A: 1, A: 2}\ncommand: [a]",
+        "\
+job.yaml:1:13: the key \"A\" stands here a second time; the first is in line 1
+  1 | env: {A: 1, A: 2}
+    |             ^",
+    ),
+    (
+        "? [a]\n: b\n",
+        "\
+job.yaml:1:3: expected a key, found a list
+  1 | ? [a]
+    |   ^",
+    ),
+    (
+        "ranks: 0\nkeep: no\nfoo: 1\nranks: 1\noutput: {mode: x, mode: y}\nnodes: 2\ncommand: []",
+        "\
+job.yaml:1:8: ranks: expected a whole number from 1 to 4096, `gpu` or `cpu`, found 0
+  1 | ranks: 0
+    |        ^
+job.yaml:2:7: keep: expected one of never, onFailure, always, found the string \"no\"
+  2 | keep: no
+    |       ^^
+job.yaml:3:1: unknown key \"foo\"; expected one of name, ranks, nodes, ranksPerNode, command, workingDir, env, startTimeoutSeconds, terminationGracePeriodSeconds, maxRestarts, stopScope, keep, output
+  3 | foo: 1
+    | ^^^
+job.yaml:4:1: the key \"ranks\" stands here a second time; the first is in line 1
+  4 | ranks: 1
+    | ^^^^^
+job.yaml:5:16: output.mode: expected one of label, raw, rank0, files, found the string \"x\"
+  5 | output: {mode: x, mode: y}
+    |                ^
+job.yaml:5:19: the key \"mode\" stands here a second time; the first is in line 5
+  5 | output: {mode: x, mode: y}
+    |                   ^^^^
+job.yaml:6:8: nodes: more than one node is not supported yet: this version runs jobs on one machine
+  6 | nodes: 2
+    |        ^
+job.yaml:7:10: command: the list is empty; expected a program and its arguments
+  7 | command: []
+    |          ^",
+    ),
+    (
+        "\"\": 1",
+        "\
+job.yaml:1:1: unknown key \"\"; expected one of name, ranks, nodes, ranksPerNode, command, workingDir, env, startTimeoutSeconds, terminationGracePeriodSeconds, maxRestarts, stopScope, keep, output
+  1 | \"\": 1
+    | ^^",
+    ),
+];
+
+/// Keys and values of later versions.
+pub(super) const NOT_YET: &[(&str, &str)] = &[
+    (
+        "command: [a]\n\n\n\n\n\nplacement: {require: {all: leaf}}",
+        "\
+job.yaml:7:1: placement is not supported yet: this version runs jobs on one machine
+  7 | placement: {require: {all: leaf}}
+    | ^^^^^^^^^",
+    ),
+    (
+        "nodes: 2\ncommand: [a]",
+        "\
+job.yaml:1:8: nodes: more than one node is not supported yet: this version runs jobs on one machine
+  1 | nodes: 2
+    |        ^",
+    ),
+    (
+        "env: {KEY: {secret: wandb}}\ncommand: [a]",
+        "\
+job.yaml:1:12: env.KEY: a secret is not supported yet: export the variable before the launch, ranks inherit it
+  1 | env: {KEY: {secret: wandb}}
+    |            ^",
+    ),
+    (
+        "resources: {cpus: 8}\nreadinessProbe: {notify: {}}\nimage: x\nroles: {}\nelastic: {}\nship: .",
+        "\
+job.yaml:1:1: resources is not supported yet: the ranks share what the launcher may use (CUDA_VISIBLE_DEVICES, CPU mask and cgroup)
+  1 | resources: {cpus: 8}
+    | ^^^^^^^^^
+job.yaml:2:1: readinessProbe is not supported yet: a rank counts as ready once its program runs
+  2 | readinessProbe: {notify: {}}
+    | ^^^^^^^^^^^^^^
+job.yaml:3:1: image is not supported yet: this version runs plain processes
+  3 | image: x
+    | ^^^^^
+job.yaml:4:1: roles is not supported yet: this version runs ranks only
+  4 | roles: {}
+    | ^^^^^
+job.yaml:5:1: elastic is not supported yet: this version restarts the whole job, at most maxRestarts times
+  5 | elastic: {}
+    | ^^^^^^^
+job.yaml:6:1: ship is not supported yet: this version runs jobs on one machine, where every rank sees the same files
+  6 | ship: .
+    | ^^^^",
+    ),
+];

@@ -1,0 +1,161 @@
+use std::time::Duration;
+
+use phalanx_common::spec::{Flags, JobFile, JobSpec, Keep, OutputMode, OutputSpec, StopScope};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::{around, run};
+
+proptest! {
+    #[test]
+    fn no_bytes_make_the_parser_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        let _ = JobFile::parse("job.yaml", &bytes).map_err(|error| error.to_string());
+    }
+
+    #[test]
+    fn no_text_of_yaml_pieces_makes_the_parser_panic(pieces in prop::collection::vec(piece(), 0..60)) {
+        let around = around();
+        let result = JobFile::parse("job.yaml", pieces.concat().as_bytes())
+            .and_then(|file| file.resolve(&around));
+        if let Err(error) = result {
+            prop_assert!(!error.problems().is_empty());
+            prop_assert!(error.to_string().starts_with("job.yaml:"), "{error}");
+        }
+    }
+
+    #[test]
+    fn no_text_of_a_flag_makes_overlay_panic(text in any::<String>()) {
+        let flag = Some(text.clone());
+        let flags = Flags {
+            name: flag.clone(), ranks: flag.clone(), nodes: flag.clone(), ranks_per_node: flag.clone(),
+            working_dir: flag.clone(), env: vec![text.clone()], start_timeout: flag.clone(),
+            grace: flag.clone(), max_restarts: flag.clone(), stop_scope: flag.clone(), keep: flag.clone(),
+            output: flag.clone(), log_dir: flag.clone(), max_file_size: flag.clone(), keep_files: flag,
+            command: vec![text],
+        };
+        let _ = JobFile::default().overlay(&flags, &around()).map_err(|error| error.to_string());
+    }
+
+    #[test]
+    fn a_job_printed_as_a_file_resolves_to_itself(job in job()) {
+        prop_assert_eq!(run(&print(&job), &Flags::default()), Ok(job));
+    }
+}
+
+/// What YAML is made of, so that random texts get past the first token.
+fn piece() -> impl Strategy<Value = String> {
+    const PIECES: &[&str] = &[
+        "\n",
+        "\n  ",
+        "\n- ",
+        ": ",
+        ":",
+        ", ",
+        "[",
+        "]",
+        "{",
+        "}",
+        "'",
+        "\"",
+        "#",
+        "|",
+        ">",
+        "&a ",
+        "*a",
+        "!t ",
+        "? ",
+        "---\n",
+        "...\n",
+        "\t",
+        "\r\n",
+        "%",
+        "@",
+        "~",
+        "\\",
+        "é",
+        "\u{2028}",
+        "ranks",
+        "command",
+        "env",
+        "output",
+        "mode",
+        "name",
+        "nodes",
+        "ranksPerNode",
+        "placement",
+        "secret",
+        "1",
+        "-3",
+        "1e9",
+        "gpu",
+        "null",
+        "a",
+    ];
+    prop::sample::select(PIECES).prop_map(str::to_string)
+}
+
+fn job() -> impl Strategy<Value = JobSpec> {
+    let text = "[^\\x00]{0,20}";
+    let path = "(/[a-z.][a-zé \"':#]{1,6}){1,3}";
+    let head = (
+        "[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?",
+        1..=4096u32,
+        "[^\\x00]{1,20}",
+        prop::collection::vec(text, 0..5),
+    );
+    let places = (prop::option::of(path), path, prop::collection::btree_map("[^\\x00=]{1,10}", text, 0..5));
+    let times = (1..=1_000_000_000_000_000_000u64, 0..=1_000_000_000_000_000_000u64, any::<u32>());
+    let words = (
+        prop::sample::select([StopScope::Group, StopScope::Process].as_slice()),
+        prop::sample::select([Keep::Never, Keep::OnFailure, Keep::Always].as_slice()),
+        prop::sample::select(
+            [OutputMode::Label, OutputMode::Raw, OutputMode::Rank0, OutputMode::Files].as_slice(),
+        ),
+    );
+    let sizes = (4096..=i64::MAX as u64, any::<u32>());
+    (head, places, times, words, sizes).prop_map(|(head, places, times, words, sizes)| JobSpec {
+        name: head.0,
+        nodes: 1,
+        ranks_per_node: head.1,
+        command: std::iter::once(head.2).chain(head.3).collect(),
+        working_dir: places.0,
+        env: places.2,
+        start_timeout: Duration::from_nanos(times.0),
+        termination_grace: Duration::from_nanos(times.1),
+        max_restarts: times.2,
+        stop_scope: words.0,
+        keep: words.1,
+        output: OutputSpec { mode: words.2, log_dir: places.1, max_file_bytes: sizes.0, keep_files: sizes.1 },
+    })
+}
+
+/// A job as a file. Times are written by hand: no float holds their nanoseconds.
+fn print(job: &JobSpec) -> String {
+    let mut document = json!({
+        "name": job.name, "ranks": job.ranks_per_node, "command": job.command, "env": job.env,
+        "maxRestarts": job.max_restarts, "stopScope": job.stop_scope, "keep": job.keep,
+        "output": {
+            "mode": job.output.mode, "logDir": job.output.log_dir, "maxFileSize": job.output.max_file_bytes,
+            "keepFiles": job.output.keep_files,
+        },
+    });
+    if let Some(dir) = &job.working_dir {
+        document["workingDir"] = Value::String(dir.clone());
+    }
+    let mut text = String::new();
+    for (key, value) in document.as_object().unwrap() {
+        text += &format!("{key}: {}\n", yaml(value));
+    }
+    let seconds = |time: Duration| format!("{}.{:09}", time.as_secs(), time.subsec_nanos());
+    text += &format!("startTimeoutSeconds: {}\n", seconds(job.start_timeout));
+    text + &format!("terminationGracePeriodSeconds: {}\n", seconds(job.termination_grace))
+}
+
+/// JSON is YAML, but for characters that JSON leaves as they are and YAML does not print.
+fn yaml(value: &Value) -> String {
+    let escape = |c: char| match c {
+        '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' => format!("\\u{:04x}", u32::from(c)),
+        c => c.to_string(),
+    };
+    value.to_string().chars().map(escape).collect()
+}

@@ -1,0 +1,131 @@
+use phalanx_common::spec::{Flags, json_schema};
+use serde_json::{Value, json};
+
+use crate::run;
+
+#[test]
+fn the_schema_takes_and_refuses_what_the_decoder_does() {
+    // Where a key or a word is concerned.
+    let table: &[(&str, Value)] = &[
+        ("name", json!("digits")),
+        ("name", json!(3)),
+        ("name", json!(null)),
+        ("name", json!("Not a name")),
+        ("ranks", json!(4)),
+        ("ranks", json!("gpu")),
+        ("ranks", json!("four")),
+        ("ranks", json!("4")),
+        ("nodes", json!(1)),
+        ("nodes", json!(2)),
+        ("ranksPerNode", json!("cpu")),
+        ("command", json!(["a", 1, true, 1.5])),
+        ("command", json!([])),
+        ("command", json!("python train.py")),
+        ("command", json!([null])),
+        ("workingDir", json!("")),
+        ("workingDir", json!("src")),
+        ("env", json!({"A": "x", "B": 1, "C": false})),
+        ("env", json!({"A": {"secret": "x"}})),
+        ("env", json!(["A=1"])),
+        ("startTimeoutSeconds", json!(0)),
+        ("startTimeoutSeconds", json!(0.5)),
+        ("terminationGracePeriodSeconds", json!(0)),
+        ("terminationGracePeriodSeconds", json!("30")),
+        ("maxRestarts", json!(-1)),
+        ("maxRestarts", json!(3)),
+        ("stopScope", json!("process")),
+        ("stopScope", json!("all")),
+        ("keep", json!("onFailure")),
+        ("keep", json!(true)),
+        ("output", json!("raw")),
+        ("output", json!("quiet")),
+        ("output", json!({"mode": "raw", "logDir": "l", "maxFileSize": "1Gi", "keepFiles": 2})),
+        ("output", json!({"maxFileSize": 4095})),
+        ("output", json!({"mod": "raw"})),
+        ("output", json!(null)),
+        ("placement", json!({})),
+        ("comand", json!(["a"])),
+    ];
+    let schema = json_schema();
+    for (key, value) in table {
+        let mut document = json!({"command": ["a"]});
+        document[*key] = value.clone();
+        let decoded = run(&document.to_string(), &Flags::default());
+        assert_eq!(fits(&schema, &document), decoded.is_ok(), "{document}: {decoded:?}");
+    }
+}
+
+#[test]
+fn the_schemas_own_example_is_a_job() {
+    let example = json_schema()["examples"][0].clone();
+    let job = run(&example.to_string(), &Flags::default()).unwrap();
+    assert_eq!((job.name.as_str(), job.world_size()), ("digits", 4));
+}
+
+#[test]
+fn the_schema_says_what_it_is() {
+    let schema = json_schema();
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    assert_eq!(schema["title"], "Phalanx job");
+    assert_eq!(schema.get("required"), None, "flags can give what the file leaves out");
+    for (key, property) in schema["properties"].as_object().unwrap() {
+        assert!(property["description"].is_string(), "{key} has no description");
+        assert!(!property.to_string().contains("null"), "{key} takes no null");
+    }
+}
+
+/// As much of JSON Schema as ours uses; a keyword it does not know fails the test.
+fn fits(schema: &Value, value: &Value) -> bool {
+    let Value::Object(schema) = schema else { return schema == true };
+    let number = value.as_f64();
+    schema.iter().all(|(keyword, rule)| match keyword.as_str() {
+        "$schema" | "title" | "description" | "examples" | "format" => true,
+        "type" => match rule {
+            Value::Array(types) => types.iter().any(|name| is(name, value)),
+            name => is(name, value),
+        },
+        "const" => rule == value,
+        "enum" => rule.as_array().unwrap().contains(value),
+        "anyOf" => rule.as_array().unwrap().iter().any(|branch| fits(branch, value)),
+        "oneOf" => rule.as_array().unwrap().iter().filter(|branch| fits(branch, value)).count() == 1,
+        "minimum" => number.is_none_or(|n| n >= rule.as_f64().unwrap()),
+        "maximum" => number.is_none_or(|n| n <= rule.as_f64().unwrap()),
+        "exclusiveMinimum" => number.is_none_or(|n| n > rule.as_f64().unwrap()),
+        "minLength" => value.as_str().is_none_or(|text| text.len() >= rule.as_u64().unwrap() as usize),
+        "minItems" => value.as_array().is_none_or(|items| items.len() >= rule.as_u64().unwrap() as usize),
+        "items" => value.as_array().is_none_or(|items| items.iter().all(|item| fits(rule, item))),
+        "pattern" => value.as_str().is_none_or(|text| matches_pattern(rule.as_str().unwrap(), text)),
+        "properties" => value.as_object().is_none_or(|entries| {
+            entries.iter().all(|(key, value)| rule.get(key).is_none_or(|rule| fits(rule, value)))
+        }),
+        "additionalProperties" => value.as_object().is_none_or(|entries| {
+            let listed =
+                |key: &String| schema.get("properties").is_some_and(|known| known.get(key).is_some());
+            entries.iter().all(|(key, value)| listed(key) || fits(rule, value))
+        }),
+        other => panic!("the schema uses {other}"),
+    })
+}
+
+fn is(name: &Value, value: &Value) -> bool {
+    match name.as_str().unwrap() {
+        "string" => value.is_string(),
+        "boolean" => value.is_boolean(),
+        "number" => value.is_number(),
+        "integer" => value.is_u64() || value.is_i64(),
+        "array" => value.is_array(),
+        "object" => value.is_object(),
+        other => panic!("the schema uses the type {other}"),
+    }
+}
+
+fn matches_pattern(pattern: &str, text: &str) -> bool {
+    match pattern {
+        "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$" => {
+            text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+                && !text.is_empty()
+        }
+        "^[0-9]+(Ki|Mi|Gi|Ti|k|M|G|T)$" => text.starts_with(|c: char| c.is_ascii_digit()),
+        other => panic!("the schema uses the pattern {other}"),
+    }
+}

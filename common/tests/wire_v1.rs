@@ -1,0 +1,231 @@
+//! The bytes of control protocol version 1, and decoders against bytes of strangers.
+//!
+//! A golden line may be added with a new variant; none may ever change.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use phalanx_common::exit::ExitStatus;
+use phalanx_common::id::{Epoch, Generation, Incarnation, JobId, NodeId, Rank};
+use phalanx_common::order::{Order, OrderKind};
+use phalanx_common::plan::{PlanBody, PodPlan};
+use phalanx_common::report::{
+    NodeReport, Notice, PodEnd, PodPhase, PodStatus, PrepareFailure, PrepareFailureKind, RankExit, Report,
+};
+use phalanx_common::spec::{Keep, StopScope};
+use phalanx_common::time::Timestamp;
+use phalanx_common::wire::bytes::Bytes;
+use phalanx_common::wire::v1::{FromWorker, LogCredit, LogFrame, Stream, ToWorker};
+use phalanx_common::wire::{ClientHello, ServerHello, codec};
+use proptest::prelude::*;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+const GOLDEN: &str = include_str!("golden/wire_v1.txt");
+
+fn job() -> JobId {
+    JobId::from_existing("digits-0c7f3km")
+}
+
+fn plan() -> PodPlan {
+    PodPlan {
+        job: job(),
+        generation: Generation(2),
+        node_rank: 1,
+        first_rank: Rank(4),
+        local_ranks: 4,
+        body: PlanBody {
+            name: "digits".to_owned(),
+            world_size: 8,
+            nodes: 2,
+            command: vec!["python".to_owned(), "train.py".to_owned()],
+            working_dir: Some("/data".to_owned()),
+            env: BTreeMap::from([("A".to_owned(), "1".to_owned())]),
+            master_addr: [10, 0, 0, 1].into(),
+            master_port: 20_001,
+            interface: Some("eth0".to_owned()),
+            restart_count: 1,
+            max_restarts: 3,
+            termination_grace: Duration::from_millis(30_000),
+            stop_scope: StopScope::Process,
+            keep: Keep::OnFailure,
+            log_dir: "/logs".to_owned(),
+            max_file_bytes: 1 << 30,
+            keep_files: 3,
+            lease: Some(Duration::from_millis(600_000)),
+        },
+    }
+}
+
+fn orders() -> Vec<Order> {
+    let (job, generation) = (job(), Generation(2));
+    [
+        OrderKind::Prepare(Box::new(plan())),
+        OrderKind::Go { job: job.clone(), generation },
+        OrderKind::Stop { job: job.clone(), generation, grace: Duration::from_millis(1500) },
+        OrderKind::Forget { job: job.clone(), failed: true },
+        OrderKind::Renew,
+        OrderKind::Suspend { job: job.clone() },
+        OrderKind::Resume { job },
+    ]
+    .map(|kind| Order { epoch: Epoch(7), kind })
+    .to_vec()
+}
+
+fn exit() -> RankExit {
+    RankExit {
+        rank: Rank(5),
+        status: ExitStatus::Signal(9),
+        at: Timestamp(1_700_000_000_000_001),
+        after_stop: false,
+        port_conflict: true,
+        stderr_tail: b"no\xff".to_vec(),
+        stdout_tail: Vec::new(),
+        error_file: Some(b"{}".to_vec()),
+    }
+}
+
+fn end() -> PodEnd {
+    PodEnd { swept: 2, shim_lost: true, lease_lapsed: false, survivors: vec![(41, "dd".to_owned())] }
+}
+
+fn not_prepared(kind: PrepareFailureKind) -> PrepareFailure {
+    PrepareFailure { kind, message: "why".to_owned() }
+}
+
+fn reports() -> Vec<Report> {
+    let (job, generation) = (job(), Generation(2));
+    let pod = PodStatus {
+        job: job.clone(),
+        generation,
+        phase: PodPhase::Ended,
+        not_prepared: Some(not_prepared(PrepareFailureKind::PortTaken(20_001))),
+        suspended: true,
+        exits: vec![exit()],
+        end: Some(end()),
+        pids: vec![40, 41],
+    };
+    let node = NodeReport {
+        node: NodeId::new("n1"),
+        incarnation: Incarnation(3),
+        host_name: "host".to_owned(),
+        cores: 16,
+        ports: (10_000, 32_767),
+        address: [10, 0, 0, 1].into(),
+        interface: None,
+        pods: vec![pod],
+    };
+    let failed = |kind| Report::NotPrepared { job: job.clone(), generation, reason: not_prepared(kind) };
+    let notice = |notice| Report::Notice { job: Some(job.clone()), notice };
+    vec![
+        Report::Hello(Box::new(node)),
+        Report::Prepared { job: job.clone(), generation },
+        failed(PrepareFailureKind::CommandNotFound),
+        failed(PrepareFailureKind::CommandNotExecutable),
+        failed(PrepareFailureKind::PortTaken(1)),
+        failed(PrepareFailureKind::Node),
+        Report::Started { job: job.clone(), generation, pids: vec![40, 300] },
+        Report::Exited { job: job.clone(), generation, exit: exit() },
+        Report::PodEnded { job: job.clone(), generation, end: end() },
+        notice(Notice::OutputDropped { rank: Rank(1), bytes: 70_000, why: "full".to_owned() }),
+        notice(Notice::OutputRotatedOut { rank: Rank(1), bytes: 7 }),
+        notice(Notice::Refused { what: "old".to_owned() }),
+    ]
+}
+
+fn log_frames() -> Vec<LogFrame> {
+    vec![
+        LogFrame::Open { job: "digits-0c7f3km".to_owned() },
+        LogFrame::Chunk { generation: 2, rank: 5, stream: Stream::Stdout, bytes: Bytes(b"hi\n".to_vec()) },
+        LogFrame::Skipped { generation: 2, rank: 5, stream: Stream::Stderr, bytes: 9 },
+        LogFrame::End { generation: 2 },
+    ]
+}
+
+fn frame<T: Serialize>(message: &T) -> String {
+    let mut bytes = Vec::new();
+    codec::encode(message, &mut bytes).unwrap();
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Every message of the protocol as a golden line: a name and its frame in hex.
+fn lines() -> Vec<String> {
+    let mut lines = vec![
+        format!("ClientHello {}", frame(&ClientHello { lowest: 1, highest: 300 })),
+        format!("Welcome {}", frame(&ServerHello::Welcome { version: 1, epoch: 7 })),
+        format!("NoCommonVersion {}", frame(&ServerHello::NoCommonVersion { lowest: 1, highest: 2 })),
+        format!("Follow {}", frame(&ToWorker::Follow { job: "digits-0c7f3km".to_owned() })),
+        format!("LogCredit {}", frame(&LogCredit { bytes: 65_536 })),
+    ];
+    let numbered = |name: &str, frames: Vec<String>| {
+        frames.into_iter().enumerate().map(|(i, hex)| format!("{name}{i} {hex}")).collect::<Vec<_>>()
+    };
+    lines.extend(numbered("Order", orders().iter().map(|order| frame(&ToWorker::from(order))).collect()));
+    lines.extend(numbered(
+        "Report",
+        reports().iter().map(|report| frame(&FromWorker::from(report))).collect(),
+    ));
+    lines.extend(numbered("Log", log_frames().iter().map(frame).collect()));
+    lines
+}
+
+#[test]
+fn version_1_is_these_bytes() {
+    let (ours, golden) = (lines().join("\n"), GOLDEN.trim_end());
+    assert_eq!(ours, golden, "the bytes of version 1 changed: peers of this version would misread them");
+}
+
+#[test]
+fn orders_and_reports_come_back_as_they_were() {
+    for order in orders() {
+        let ToWorker::Order { epoch, order: wire } = ToWorker::from(&order) else { panic!("{order:?}") };
+        assert_eq!(wire.into_domain(epoch), order);
+    }
+    for report in reports() {
+        assert_eq!(Report::from(FromWorker::from(&report)), report);
+    }
+}
+
+/// Decodes a frame of `T` from anything; a message that comes out is one that goes in again.
+fn survives<T: DeserializeOwned + Serialize + PartialEq + std::fmt::Debug>(bytes: &[u8]) {
+    let mut buffer = bytes.to_vec();
+    if let Ok(Some(message)) = codec::take::<T>(&mut buffer) {
+        let mut again = Vec::new();
+        codec::encode(&message, &mut again).unwrap();
+        assert_eq!(codec::take::<T>(&mut again).unwrap(), Some(message));
+    }
+}
+
+fn survives_as_anything(bytes: &[u8]) {
+    survives::<ClientHello>(bytes);
+    survives::<ServerHello>(bytes);
+    survives::<ToWorker>(bytes);
+    survives::<FromWorker>(bytes);
+    survives::<LogFrame>(bytes);
+    survives::<LogCredit>(bytes);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn no_bytes_break_a_decoder(payload in prop::collection::vec(any::<u8>(), 0..200)) {
+        let mut bytes = (payload.len() as u32).to_le_bytes().to_vec();
+        bytes.extend_from_slice(&payload);
+        survives_as_anything(&bytes);
+        survives_as_anything(&payload);
+    }
+
+    #[test]
+    fn no_flipped_byte_breaks_a_decoder(which in 0..19usize, at in any::<prop::sample::Index>(), value in any::<u8>()) {
+        let mut bytes = Vec::new();
+        let messages: Vec<FromWorker> = reports().iter().map(FromWorker::from).collect();
+        match messages.get(which) {
+            Some(report) => codec::encode(report, &mut bytes).unwrap(),
+            None => codec::encode(&ToWorker::from(&orders()[which - messages.len()]), &mut bytes).unwrap(),
+        }
+        let at = at.index(bytes.len());
+        bytes[at] = value;
+        survives_as_anything(&bytes);
+    }
+}

@@ -1,0 +1,152 @@
+//! Local mode: coordinator and worker in this process, one machine, no daemon, no configuration.
+//! They speak over QUIC on loopback, as they would across a network.
+
+pub(crate) mod base_dir;
+mod identity;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use phalanx_common::event::Outcome;
+use phalanx_common::id::{Epoch, Incarnation, JobId, NodeId};
+use phalanx_common::spec::JobSpec;
+use phalanx_common::time::Timestamp;
+use phalanx_launcher_core::{Config, Coordinator};
+use phalanx_worker::agent::{self, Agent, Config as WorkerConfig, Facts as WorkerFacts, Shimming};
+use phalanx_worker::facts::Facts;
+use phalanx_worker::link::{self, QuicLink};
+use phalanx_worker::shim::spawn::{ShimProcess, SpawnOptions};
+use tokio::sync::{mpsc, watch};
+
+use crate::driver::{Driver, INBOX};
+use crate::output::{Printer, Shown};
+use crate::run::{DriverGone, Foreground, Signals, View, ViewOptions};
+use crate::server::{self, Server, local_transport};
+use crate::store::{self, MemoryStore, Store};
+
+/// Why a local launch could not go on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("cannot start the event loop")]
+    Runtime(#[source] std::io::Error),
+    #[error("cannot take over signals")]
+    Signals(#[source] std::io::Error),
+    #[error(transparent)]
+    Identity(#[from] identity::Error),
+    #[error(transparent)]
+    Server(#[from] server::Error),
+    #[error("the coordinator's socket has no address")]
+    Address(#[source] std::io::Error),
+    #[error("the worker cannot reach the coordinator inside this process")]
+    Link(#[from] link::Error),
+    #[error("the worker inside this process ended")]
+    Agent(#[from] agent::Error),
+    #[error("the worker inside this process ended before the job did")]
+    AgentGone,
+    #[error(transparent)]
+    Driver(#[from] DriverGone),
+    #[error("a record could not be kept")]
+    Store(#[from] store::Error),
+}
+
+/// The one address of a local launch.
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// All of a local launch.
+pub(crate) struct Launch {
+    pub(crate) job: JobId,
+    pub(crate) spec: JobSpec,
+    pub(crate) facts: Facts,
+    /// Directory of pods' directories.
+    pub(crate) base_dir: PathBuf,
+    pub(crate) printer: Printer,
+    pub(crate) shown: watch::Receiver<Shown>,
+    pub(crate) view: ViewOptions,
+    pub(crate) shim: ShimProcess,
+    /// How `shim` was spawned.
+    pub(crate) shim_options: SpawnOptions,
+}
+
+/// Runs the job to its end.
+pub(crate) fn launch(launch: Launch) -> Result<Outcome, Error> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
+    let outcome = runtime.block_on(run(launch));
+    // Nothing is waited for: the job and its output are through, sockets close with the process.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn run(launch: Launch) -> Result<Outcome, Error> {
+    // Signals first: from here on Ctrl-C ends the job and not just this process.
+    let signals = Signals::new().map_err(Error::Signals)?;
+    let (server_tls, client_tls) = identity::make()?;
+    let (inbox, messages) = mpsc::channel(INBOX);
+    let (events_in, events) = mpsc::unbounded_channel();
+    let transport = local_transport();
+
+    let mut server_config = quinn::ServerConfig::with_crypto(Arc::new(server_tls));
+    server_config.transport_config(Arc::clone(&transport)).migration(false);
+    let epoch = Epoch(1);
+    let server =
+        Server::start((LOOPBACK, 0).into(), server_config, epoch, inbox.clone(), launch.printer.log_sink())?;
+    let address = server.address().map_err(Error::Address)?;
+
+    let store = MemoryStore::default();
+    let config = Config { port_salt: u64::from(std::process::id()), ..Config::default() };
+    let coordinator = Coordinator::new(config, epoch, &store.load()?);
+    let driver = tokio::spawn(Driver::new(coordinator, store, messages, events_in).run());
+
+    let mut client_config = quinn::ClientConfig::new(Arc::new(client_tls));
+    client_config.transport_config(transport);
+    let link = QuicLink::connect(address, identity::SERVER_NAME, client_config).await?;
+    let shimming = Shimming { options: launch.shim_options, spare: Some(launch.shim) };
+    let (config, facts) = worker(&launch.facts, &launch.base_dir, launch.view.began);
+    let agent = tokio::spawn(Agent::new(config, facts, link, shimming).run());
+
+    let view = View::new(launch.printer.clone(), launch.view);
+    let foreground = Foreground {
+        job: launch.job,
+        driver: inbox,
+        events,
+        shown: launch.shown,
+        printer: launch.printer,
+        signals,
+        view,
+        pids: Vec::new(),
+        interrupted: false,
+    };
+    tokio::select! {
+        outcome = foreground.run(launch.spec) => Ok(outcome?),
+        ended = agent => match ended {
+            Ok(ended) => Err(ended.map_or_else(Error::Agent, |()| Error::AgentGone)),
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        },
+        ended = driver => match ended {
+            Ok(ended) => Err(ended.map_or_else(Error::Store, |()| Error::Driver(DriverGone))),
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        },
+    }
+}
+
+/// What the worker inside this process says of itself.
+fn worker(facts: &Facts, base_dir: &Path, began: Timestamp) -> (WorkerConfig, WorkerFacts) {
+    let config = WorkerConfig {
+        node: NodeId::new(facts.host_name.clone()),
+        incarnation: Incarnation(began.0),
+        base_dir: base_dir.to_string_lossy().into_owned(),
+        // A name or value that is no UTF-8 is inherited like any other, and decides nothing.
+        inherited: std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect(),
+    };
+    let facts = WorkerFacts {
+        host_name: facts.host_name.clone(),
+        cores: facts.cores,
+        ports: (*facts.ports.start(), *facts.ports.end()),
+        address: LOOPBACK,
+        interface: Some("lo".to_owned()),
+    };
+    (config, facts)
+}

@@ -1,0 +1,261 @@
+//! What a person (or a program, with `--json`) sees of a job.
+
+use std::future::pending;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use phalanx_common::event::{Event, EventKind, Outcome};
+use phalanx_common::id::Generation;
+use phalanx_common::report::{Notice, RankExit};
+use phalanx_common::spec::{JobSpec, OutputMode};
+use phalanx_common::time::Timestamp;
+use serde::Serialize;
+
+use super::summary::{self, Ending};
+use super::timings::Timings;
+use crate::output::{JSON_VERSION, Printer};
+
+/// A start shorter than this shows no live line: it would only flicker.
+const LIVE_AFTER: Duration = Duration::from_millis(250);
+/// The live line is redrawn this often.
+const LIVE_EVERY: Duration = Duration::from_millis(100);
+/// Failing exits remembered for the summary; the first cause is among the earliest.
+const EXITS_KEPT: usize = 16;
+
+/// What to show.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ViewOptions {
+    pub(crate) json: bool,
+    pub(crate) quiet: bool,
+    pub(crate) timings: bool,
+    /// Standard error is a terminal.
+    pub(crate) live: bool,
+    /// When this process began.
+    pub(crate) began: Timestamp,
+}
+
+/// The foreground's view of its job.
+pub(crate) struct View {
+    printer: Printer,
+    options: ViewOptions,
+    timings: Timings,
+    generation: Generation,
+    ranks: u32,
+    prepared: u32,
+    nodes: u32,
+    log_dir: String,
+    mode: OutputMode,
+    phase: Phase,
+    exits: Vec<RankExit>,
+    failed: usize,
+    output_seen: bool,
+    ticked: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Forming,
+    Started,
+    Stopping,
+}
+
+/// The JSON form of an event.
+#[derive(Serialize)]
+struct JsonEvent<'a> {
+    v: u32,
+    #[serde(flatten)]
+    event: &'a Event,
+}
+
+impl View {
+    pub(crate) fn new(printer: Printer, options: ViewOptions) -> View {
+        View {
+            printer,
+            options,
+            timings: Timings::begin(options.began),
+            generation: Generation(0),
+            ranks: 0,
+            prepared: 0,
+            nodes: 0,
+            log_dir: String::new(),
+            mode: OutputMode::default(),
+            phase: Phase::Forming,
+            exits: Vec::new(),
+            failed: 0,
+            output_seen: false,
+            ticked: false,
+        }
+    }
+
+    pub(super) fn generation(&self) -> u32 {
+        self.generation.0
+    }
+
+    /// Some rank of the current generation was released: output may exist.
+    pub(super) fn started(&self) -> bool {
+        self.phase != Phase::Forming
+    }
+
+    pub(super) fn output_seen(&self) -> bool {
+        self.output_seen
+    }
+
+    pub(super) fn on_submit(&mut self, spec: &JobSpec) {
+        self.ranks = spec.world_size();
+        self.log_dir.clone_from(&spec.output.log_dir);
+        self.mode = spec.output.mode;
+    }
+
+    pub(super) fn on_first_output(&mut self) {
+        self.output_seen = true;
+        self.timings.on_first_output(now());
+    }
+
+    pub(super) fn on_interrupt(&self, force: bool) {
+        if force {
+            self.say("stopping at once");
+        } else {
+            self.say("stopping the ranks; again to stop at once");
+        }
+    }
+
+    /// Completes when the live line is due again; never without one.
+    pub(super) async fn tick(&self) {
+        let live = self.options.live && !self.options.quiet && !self.options.json;
+        if live && self.phase == Phase::Forming && !self.output_seen {
+            tokio::time::sleep(if self.ticked { LIVE_EVERY } else { LIVE_AFTER }).await;
+        } else {
+            pending::<()>().await;
+        }
+    }
+
+    pub(super) fn on_tick(&mut self) {
+        self.ticked = true;
+        let seconds = now().since(self.options.began).as_secs_f64();
+        let text = if self.nodes == 0 {
+            format!("phalanx: placing {} ranks… {seconds:.1} s", self.ranks)
+        } else {
+            format!(
+                "phalanx: preparing {} ranks… {}/{} pods, {seconds:.1} s",
+                self.ranks, self.prepared, self.nodes
+            )
+        };
+        self.printer.status(Some(text));
+    }
+
+    pub(super) fn on_event(&mut self, event: &Event) {
+        if self.options.json
+            && let Ok(line) = serde_json::to_string(&JsonEvent { v: JSON_VERSION, event })
+        {
+            self.printer.json(line);
+        }
+        self.timings.on_event(event);
+        match &event.kind {
+            EventKind::GangPlaced { nodes, .. } => {
+                self.generation = event.generation.unwrap_or(self.generation);
+                self.nodes = u32::try_from(nodes.len()).unwrap_or(u32::MAX);
+                (self.prepared, self.phase, self.failed) = (0, Phase::Forming, 0);
+                self.exits.clear();
+            }
+            EventKind::JobQueued { why } => self.say(&format!("waiting: {why}")),
+            EventKind::PodPrepared { .. } => self.prepared += 1,
+            EventKind::GangReleased => self.phase = Phase::Started,
+            EventKind::GangRunning => self.on_running(event),
+            EventKind::RankExited { exit, .. } => self.on_exit(exit),
+            EventKind::GangStopping { .. } => self.on_stopping(),
+            EventKind::GangRestarting { cause, restart, max_restarts, delay_ms, free } => {
+                let when = match delay_ms {
+                    0 => "at once".to_owned(),
+                    millis => format!("in {:.1} s", *millis as f64 / 1e3),
+                };
+                let budget =
+                    if *free { "at no cost".to_owned() } else { format!("{restart} of {max_restarts}") };
+                self.say(&format!("{cause}; restarting the gang {when} (restart {budget})"));
+                self.timings = Timings::begin(event.at);
+            }
+            EventKind::PodEnded { end, .. } if !end.survivors.is_empty() => {
+                let names: Vec<String> =
+                    end.survivors.iter().map(|(pid, name)| format!("{name} (pid {pid})")).collect();
+                self.say(&format!("these processes do not end, the kernel holds them: {}", names.join(", ")));
+            }
+            EventKind::Notice { notice } => self.on_notice(notice),
+            EventKind::JobEnded { outcome } => self.on_end(event, outcome),
+            _ => {}
+        }
+    }
+
+    fn on_running(&mut self, event: &Event) {
+        self.printer.status(None);
+        let Some(job) = &event.job else { return };
+        let ms = self.timings.start_ms().unwrap_or_default();
+        let ranks = if self.ranks == 1 { "1 rank".to_owned() } else { format!("{} ranks", self.ranks) };
+        let again =
+            if self.generation.0 > 1 { format!(", generation {}", self.generation) } else { String::new() };
+        self.say(&format!("{job}: {ranks} running after {ms:.0} ms{again}; logs in {}/{job}", self.log_dir));
+    }
+
+    fn on_exit(&mut self, exit: &RankExit) {
+        if exit.status.success() || exit.after_stop {
+            return;
+        }
+        self.failed += 1;
+        if self.exits.len() < EXITS_KEPT {
+            self.exits.push(exit.clone());
+        }
+    }
+
+    fn on_stopping(&mut self) {
+        self.printer.status(None);
+        self.phase = if self.started() { Phase::Stopping } else { self.phase };
+    }
+
+    fn on_notice(&self, notice: &Notice) {
+        match notice {
+            Notice::OutputDropped { rank, bytes, why } => self.warn(&format!(
+                "{bytes} bytes of rank {rank}'s output reached no file: {why}; free space or choose another --log-dir"
+            )),
+            Notice::OutputRotatedOut { rank, bytes } => {
+                self.warn(&format!("the oldest {bytes} bytes of rank {rank}'s log were removed by rotation; raise output.keepFiles to keep more"));
+            }
+            Notice::Refused { what } => self.warn(&format!("refused: {what}")),
+        }
+    }
+
+    fn on_end(&mut self, event: &Event, outcome: &Outcome) {
+        self.printer.status(None);
+        if self.options.timings && !self.options.json {
+            self.printer.line(self.timings.table());
+        }
+        let Some(job) = &event.job else { return };
+        let culprit = match outcome {
+            Outcome::Failed {
+                first_cause: phalanx_common::event::Cause::RankFailed { rank, .. }, ..
+            } => self.exits.iter().find(|exit| exit.rank == *rank),
+            _ => None,
+        };
+        let ending =
+            Ending { job, generation: self.generation, log_dir: &self.log_dir, culprit, failed: self.failed };
+        let text = summary::lines(outcome, &ending);
+        if !text.is_empty() && !self.options.json {
+            self.printer.line(text);
+        }
+    }
+
+    /// A line for people that `--quiet` leaves out.
+    fn say(&self, text: &str) {
+        if !self.options.quiet && !self.options.json {
+            self.printer.line(format!("phalanx: {text}"));
+        }
+    }
+
+    /// A line for people that is always shown.
+    fn warn(&self, text: &str) {
+        if !self.options.json {
+            self.printer.line(format!("phalanx: warning: {text}"));
+        }
+    }
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+}

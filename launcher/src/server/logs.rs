@@ -1,0 +1,41 @@
+//! One log stream: output in, credit out once it has been shown.
+
+use phalanx_common::wire::StreamKind;
+use phalanx_common::wire::v1::{LogCredit, LogFrame};
+use quinn::{RecvStream, SendStream};
+
+use super::frames::{Error, Frames, write};
+use crate::output::LogSink;
+
+/// Receives output until the worker ends the stream.
+pub(super) async fn receive(send: SendStream, recv: RecvStream, sink: LogSink) {
+    match run(send, recv, sink).await {
+        Ok(()) | Err(Error::Closed) => {}
+        Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "log stream ended"),
+    }
+}
+
+async fn run(mut send: SendStream, recv: RecvStream, sink: LogSink) -> Result<(), Error> {
+    let (header, mut frames) = Frames::accept(recv).await?;
+    if header.kind != StreamKind::Log {
+        return Err(Error::Protocol("a connection has one control stream"));
+    }
+    let LogFrame::Open { job } = frames.next().await? else {
+        return Err(Error::Protocol("a log stream begins with Open"));
+    };
+    tracing::debug!(job, "log stream opened");
+    loop {
+        let frame: LogFrame = frames.next().await?;
+        let taken = match &frame {
+            LogFrame::Chunk { bytes, .. } => bytes.0.len() as u64,
+            _ => 0,
+        };
+        // Returns once the output has room for it: a slow terminal slows this stream and no other.
+        if sink.send(frame).await.is_err() {
+            return Ok(());
+        }
+        if taken > 0 {
+            write(&mut send, &LogCredit { bytes: taken }).await?;
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! A store that lives as long as its process: the local mode, where a launcher and its job end together.
+
+use phalanx_launcher_core::Record;
+
+use super::{Error, Store};
+
+/// Records in memory.
+#[derive(Debug, Default)]
+pub(crate) struct MemoryStore(Vec<Record>);
+
+impl Store for MemoryStore {
+    fn append(&mut self, record: &Record) -> Result<(), Error> {
+        self.0.push(record.clone());
+        Ok(())
+    }
+
+    fn load(&self) -> Result<Vec<Record>, Error> {
+        Ok(self.0.clone())
+    }
+}

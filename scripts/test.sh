@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# Every test: formatting, clippy, the release binaries, unit and integration tests, the example, lints.
+# --long runs the virtual cluster with its full number of seeds.
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+cd "$ROOT"
+
+export PHALANX_TEST_SEEDS=${PHALANX_TEST_SEEDS:-300}
+[ "${1:-}" != --long ] || PHALANX_TEST_SEEDS=10000
+
+need_rust
+need_rust_component fmt
+need_rust_component clippy
+need_packages ca-certificates gcc libc6-dev python3 python3-venv
+PHALANX_TEST_PYTHON=$("$ROOT/scripts/python.sh")
+export PHALANX_TEST_PYTHON
+export PHALANX_BIN=$ROOT/target/release/phalanx PHALANX_WORKER_BIN=$ROOT/target/release/phalanx-worker
+
+# The wall time of each part is printed at the end: a slow set-up and a slow test are different problems.
+times=()
+part() {
+  heading "$1"
+  local started=$SECONDS
+  shift
+  "$@"
+  times+=("$(printf '%5d s  %s' $((SECONDS - started)) "$*")")
+}
+
+client_only() {
+  grep -q '^\[features\]' launcher/Cargo.toml || return 0
+  cargo clippy -p phalanx --no-default-features --all-targets --locked -- -D warnings
+}
+
+output=$(mktemp)
+trap 'rm -f "$output"' EXIT
+run_tests() {
+  cargo test --workspace --locked --doc 2>&1 | tee -a "$output"
+  if cargo nextest --version >/dev/null 2>&1; then
+    cargo nextest run --workspace --locked --no-fail-fast 2>&1 | tee -a "$output"
+  else
+    cargo test --workspace --locked --no-fail-fast --lib --bins --tests 2>&1 | tee -a "$output"
+  fi
+}
+
+# The sum of one kind of result over all test programs, of cargo test and of nextest.
+count() {
+  sed 's/\x1b\[[0-9;]*m//g' "$output" |
+    awk -v kind="$1" '/^test result:|^ *Summary \[/ { for (i = 2; i <= NF; i++) if ($i ~ "^" kind "[,;]?$") sum += $(i - 1) }
+      END { print sum + 0 }'
+}
+
+part "Formatting" cargo fmt --all --check
+part "Clippy, warnings are errors" cargo clippy --workspace --all-targets --locked -- -D warnings
+part "Clippy of the client-only build" client_only
+part "Release binaries" "$ROOT/scripts/build.sh"
+part "Tests ($PHALANX_TEST_SEEDS seeds of the virtual cluster)" run_tests
+part "The example, with a failure and a restart" "$ROOT/scripts/demo.sh"
+part "Lints" "$ROOT/scripts/lint.sh"
+
+heading "All parts passed in $SECONDS s, with $PHALANX_TEST_SEEDS seeds of the virtual cluster"
+for line in "${times[@]}"; do say "$line"; done
+passed=$(count passed)
+[ "$passed" -gt 0 ] || die "no test was run"
+# The demo and the lints count as one test each.
+printf '%s passed, %s failed\n' $((passed + 2)) "$(count failed)"

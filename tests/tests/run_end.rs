@@ -1,0 +1,243 @@
+//! `phalanx run`: how jobs end, by themselves and by others.
+
+mod support;
+
+use std::time::Duration;
+
+use support::{Sandbox, children, kill, state, wait_for};
+
+/// What the issue allows after a `kill -9`: the bound of the product, with room for a slow machine.
+const GONE: Duration = Duration::from_secs(2 * 5);
+
+#[test]
+fn the_code_of_the_job_is_that_of_the_rank_that_failed_first() {
+    let sandbox = Sandbox::new();
+    sandbox.shell(3, &[], "exit 0").assert_code(0);
+    sandbox
+        .shell(3, &[], "[ $RANK = 1 ] && exit 7; exec sleep 1000")
+        .assert_code(7)
+        .assert_says("rank 1 ended with exit code 7");
+    sandbox
+        .shell(2, &[], "[ $RANK = 0 ] && kill -SEGV $$; exec sleep 1000")
+        .assert_code(139)
+        .assert_says("SIGSEGV");
+    // One that ends with 0 early stops nobody.
+    sandbox.shell(2, &[], "[ $RANK = 0 ] && exit 0; sleep 0.3; exit 0").assert_code(0);
+}
+
+#[test]
+fn the_culprit_is_named_with_its_last_words() {
+    let sandbox = Sandbox::new();
+    let script = "[ $RANK = 2 ] && { echo 'cannot open data' >&2; exit 9; }; exec sleep 1000";
+    let done = sandbox.shell(4, &["--output", "files"], script);
+    done.assert_code(9).assert_says("rank 2 ended with exit code 9").assert_says("    cannot open data");
+    assert_eq!(sandbox.log(1, 2, "stderr"), b"cannot open data\n");
+}
+
+#[test]
+fn the_exception_in_the_error_file_is_shown() {
+    let sandbox = Sandbox::new();
+    let script = r#"echo '{"message": {"message": "ValueError: bad loss", "extraInfo": {"py_callstack": "Traceback (most recent call last):\n  in step\nValueError: bad loss", "timestamp": "0"}}}' > $TORCHELASTIC_ERROR_FILE; exit 1"#;
+    sandbox
+        .shell(1, &[], script)
+        .assert_code(1)
+        .assert_says("Python exception")
+        .assert_says("    ValueError: bad loss");
+}
+
+#[test]
+fn a_rank_that_ignores_the_stop_signal_is_killed_after_the_grace() {
+    let sandbox = Sandbox::new();
+    let script = "trap '' TERM; [ $RANK = 0 ] && { sleep 0.2; exit 4; }; while :; do sleep 0.05; done";
+    let begun = std::time::Instant::now();
+    sandbox.shell(3, &["--grace", "0.5"], script).assert_code(4);
+    assert!(begun.elapsed() >= Duration::from_millis(700), "the grace was not given");
+    sandbox.assert_empty_within(Duration::ZERO);
+}
+
+#[test]
+fn a_stopped_rank_ends_with_the_others() {
+    let sandbox = Sandbox::new();
+    let script = "[ $RANK = 0 ] && { sleep 0.3; exit 4; }; kill -STOP $$; sleep 1000";
+    sandbox.shell(2, &["--grace", "1"], script).assert_code(4);
+    sandbox.assert_empty_within(Duration::ZERO);
+}
+
+#[test]
+fn children_left_behind_are_gone_when_the_job_is() {
+    let sandbox = Sandbox::new();
+    sandbox
+        .shell(2, &[], "setsid sleep 1000 & (setsid setsid sleep 1001 &) ; sleep 0.1; exit 0")
+        .assert_code(0);
+    sandbox.assert_empty_within(Duration::ZERO);
+}
+
+#[test]
+fn a_restart_is_a_new_generation_with_a_new_port() {
+    let sandbox = Sandbox::new();
+    let script = "echo $TORCHELASTIC_RESTART_COUNT $PHALANX_GENERATION $MASTER_PORT; [ $TORCHELASTIC_RESTART_COUNT = 2 ] || exit 5";
+    let done = sandbox.shell(1, &["--max-restarts", "2", "--output", "raw"], script);
+    done.assert_code(0).assert_says("restart 1 of 2");
+    let out = done.out();
+    let lines: Vec<Vec<&str>> = out.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(
+        lines.iter().map(|line| (line[0], line[1])).collect::<Vec<_>>(),
+        [("0", "1"), ("1", "2"), ("2", "3")]
+    );
+    let mut ports: Vec<&str> = lines.iter().map(|line| line[2]).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    assert_eq!(ports.len(), 3, "every generation has a port of its own");
+    for generation in 1..=3 {
+        assert!(!sandbox.log(generation, 0, "stdout").is_empty());
+    }
+}
+
+#[test]
+fn without_restarts_left_the_job_fails_with_the_last_code() {
+    let sandbox = Sandbox::new();
+    sandbox.shell(2, &["--max-restarts", "1"], "exit $((10 + TORCHELASTIC_RESTART_COUNT))").assert_code(11);
+}
+
+#[test]
+fn ctrl_c_is_graceful_first() {
+    let sandbox = Sandbox::new();
+    let script =
+        "trap 'echo saved > saved-$RANK; exit 0' TERM; echo up > up-$RANK; while :; do sleep 0.05; done";
+    let running = sandbox.start_shell(2, &[], script);
+    sandbox.wait_for_file("up-0");
+    sandbox.wait_for_file("up-1");
+    kill(running.pid(), "INT");
+    running.finish().assert_code(130);
+    assert_eq!(sandbox.wait_for_file("saved-0"), "saved\n");
+    assert_eq!(sandbox.wait_for_file("saved-1"), "saved\n");
+}
+
+#[test]
+fn a_second_ctrl_c_ends_at_once() {
+    let sandbox = Sandbox::new();
+    let running = sandbox.start_shell(
+        2,
+        &["--grace", "1000"],
+        "trap '' TERM; echo up > up-$RANK; while :; do sleep 0.05; done",
+    );
+    sandbox.wait_for_file("up-0");
+    sandbox.wait_for_file("up-1");
+    kill(running.pid(), "INT");
+    // Only once the first has been taken is another one a second.
+    std::thread::sleep(Duration::from_millis(200));
+    kill(running.pid(), "INT");
+    running.finish().assert_code(130);
+    sandbox.assert_empty_within(Duration::ZERO);
+}
+
+#[test]
+fn sigterm_to_the_launcher_ends_the_job_with_its_code() {
+    let sandbox = Sandbox::new();
+    let running = sandbox.start_shell(1, &[], "echo up > up; exec sleep 1000");
+    sandbox.wait_for_file("up");
+    kill(running.pid(), "TERM");
+    running.finish().assert_code(143);
+}
+
+const GRANDCHILDREN: &str =
+    "setsid sh -c 'echo $$ > grandchild-'$RANK'; exec sleep 1000' & echo $$ > rank-$RANK; exec sleep 1000";
+
+#[test]
+fn nothing_is_left_after_the_launcher_is_killed() {
+    let sandbox = Sandbox::new();
+    let running = sandbox.start_shell(2, &["--grace", "1000"], GRANDCHILDREN);
+    for name in ["rank-0", "rank-1", "grandchild-0", "grandchild-1"] {
+        sandbox.wait_for_file(name);
+    }
+    kill(running.pid(), "KILL");
+    sandbox.assert_empty_within(GONE);
+    running.finish();
+}
+
+#[test]
+fn nothing_is_left_after_the_shim_is_killed() {
+    let sandbox = Sandbox::new();
+    let running = sandbox.start_shell(2, &["--grace", "1000"], GRANDCHILDREN);
+    for name in ["rank-0", "rank-1", "grandchild-0", "grandchild-1"] {
+        sandbox.wait_for_file(name);
+    }
+    kill(running.shim(), "KILL");
+    running.finish().assert_code(125).assert_says("shim");
+    sandbox.assert_empty_within(GONE);
+}
+
+#[test]
+fn nothing_is_left_after_launcher_and_shim_are_killed_and_the_next_command() {
+    let sandbox = Sandbox::new();
+    let running = sandbox.start_shell(2, &["--grace", "1000"], GRANDCHILDREN);
+    let ranks: Vec<u32> =
+        ["rank-0", "rank-1"].iter().map(|name| sandbox.wait_for_file(name).trim().parse().unwrap()).collect();
+    for name in ["grandchild-0", "grandchild-1"] {
+        sandbox.wait_for_file(name);
+    }
+    let shim = running.shim();
+    kill(running.pid(), "STOP");
+    kill(shim, "KILL");
+    kill(running.pid(), "KILL");
+    wait_for("the ranks to be gone", || {
+        ranks.iter().all(|pid| matches!(state(*pid), None | Some('Z'))).then_some(())
+    });
+    running.finish();
+    sandbox.run(&["sweep"]).assert_code(0);
+    sandbox.assert_empty_within(Duration::ZERO);
+    let base = sandbox.dir.join("tmp").join(format!("phalanx-{}", nix::unistd::geteuid()));
+    let left: Vec<_> = std::fs::read_dir(base).unwrap().flatten().map(|entry| entry.file_name()).collect();
+    assert!(left.iter().all(|name| name == "logs"), "directories left: {left:?}");
+}
+
+#[test]
+fn ctrl_z_stops_the_ranks_and_fg_lets_them_go_on() {
+    let sandbox = Sandbox::new();
+    let running = sandbox.start_shell(
+        2,
+        &["--start-timeout", "2"],
+        "echo $$ > pid-$RANK; until [ -e go ]; do sleep 0.05; done",
+    );
+    let ranks: Vec<u32> =
+        ["pid-0", "pid-1"].iter().map(|name| sandbox.wait_for_file(name).trim().parse().unwrap()).collect();
+    kill(running.pid(), "TSTP");
+    wait_for("the launcher to stop", || (state(running.pid()) == Some('T')).then_some(()));
+    for rank in &ranks {
+        assert_eq!(state(*rank), Some('T'), "rank {rank} runs on");
+    }
+    // Longer than the start timeout and the clock-jump bound: nothing may time out meanwhile.
+    std::thread::sleep(Duration::from_secs(6));
+    kill(running.pid(), "CONT");
+    wait_for("the ranks to go on", || ranks.iter().all(|rank| state(*rank) != Some('T')).then_some(()));
+    sandbox.file("go", "");
+    running.finish().assert_code(0);
+}
+
+#[test]
+fn a_launcher_that_was_stopped_for_long_times_nothing_out() {
+    let sandbox = Sandbox::new();
+    let running = sandbox.start_shell(
+        1,
+        &["--grace", "2"],
+        "trap 'sleep 1; exit 0' TERM; echo up > up; while :; do sleep 0.05; done",
+    );
+    sandbox.wait_for_file("up");
+    kill(running.pid(), "STOP");
+    std::thread::sleep(Duration::from_secs(6));
+    kill(running.pid(), "CONT");
+    kill(running.pid(), "INT");
+    running.finish().assert_code(130);
+}
+
+#[test]
+fn a_launch_has_one_shim_and_its_ranks_below_it() {
+    let sandbox = Sandbox::new();
+    let running = sandbox.start_shell(3, &[], "echo up > up-$RANK; exec sleep 1000");
+    for rank in 0..3 {
+        sandbox.wait_for_file(&format!("up-{rank}"));
+    }
+    assert!(children(running.shim()).len() >= 3);
+    kill(running.pid(), "INT");
+    running.finish().assert_code(130);
+}

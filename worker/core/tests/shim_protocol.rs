@@ -1,0 +1,149 @@
+//! Golden bytes of the shim protocol. A change here is a new version of the protocol: a shim outlives
+//! the worker that spawned it.
+
+#![allow(clippy::unwrap_used, reason = "tests, and helpers that run in tests alone")]
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use phalanx_common::exit::ExitStatus;
+use phalanx_common::id::{Generation, JobId, Rank};
+use phalanx_common::report::{Notice, PodEnd, PrepareFailure, PrepareFailureKind, RankExit};
+use phalanx_common::spec::{Keep, StopScope};
+use phalanx_common::time::Timestamp;
+use phalanx_common::wire::codec;
+use phalanx_worker_core::shim::{ShimHello, ShimOrder, ShimPlan, ShimRank, ShimReport, Stream, VERSION};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// The message has these bytes, frame header included, and comes back from them.
+fn golden<T: Serialize + DeserializeOwned + PartialEq + Debug>(message: T, expected: &str) {
+    let mut bytes = Vec::new();
+    codec::encode(&message, &mut bytes).unwrap();
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, expected, "{message:?}");
+    assert_eq!(codec::take::<T>(&mut bytes).unwrap().unwrap(), message);
+    assert!(bytes.is_empty());
+}
+
+const GENERATION: Generation = Generation(3);
+
+fn plan() -> ShimPlan {
+    ShimPlan {
+        job: JobId::from_existing("j-1"),
+        generation: GENERATION,
+        mark: "m".into(),
+        command: vec!["python".into(), "t.py".into()],
+        working_dir: Some("/w".into()),
+        remove_env: vec!["X".into()],
+        ranks: vec![ShimRank {
+            rank: Rank(300),
+            env: vec![("A".into(), "1".into()), ("B".into(), String::new())],
+            log_dir: "/l".into(),
+            error_file: "/e".into(),
+        }],
+        job_dir: "/d".into(),
+        keep: Keep::OnFailure,
+        ports: vec![29500],
+        stop_scope: StopScope::Process,
+        max_file_bytes: 1 << 30,
+        keep_files: 3,
+        lease: Some(Duration::from_millis(1500)),
+    }
+}
+
+#[test]
+fn the_version_is_one() {
+    assert_eq!(VERSION, 1);
+    golden(ShimHello { version: VERSION }, "0100000001");
+}
+
+#[test]
+fn orders_keep_their_bytes() {
+    golden(
+        ShimOrder::Prepare(Box::new(plan())),
+        "4400000000036a2d3103016d0206707974686f6e04742e707901022f7701015801fb2c010201410131014200022f6c022f65022f640101fb3c7301fc00000040030101fc0065cd1d",
+    );
+    golden(ShimOrder::Go { generation: GENERATION }, "020000000103");
+    golden(
+        ShimOrder::Stop { generation: GENERATION, grace: Duration::from_millis(30_250) },
+        "0800000002031efc80b2e60e",
+    );
+    golden(ShimOrder::Suspend, "0100000003");
+    golden(ShimOrder::Resume, "0100000004");
+    golden(ShimOrder::Lease { remaining: Duration::from_secs(600) }, "0500000005fb580200");
+    golden(ShimOrder::Exit { failed: true }, "020000000601");
+}
+
+#[test]
+fn reports_keep_their_bytes() {
+    let generation = GENERATION;
+    golden(ShimReport::Prepared { generation }, "020000000003");
+    for (kind, bytes) in [
+        (PrepareFailureKind::CommandNotFound, "06000000010300026e6f"),
+        (PrepareFailureKind::CommandNotExecutable, "06000000010301026e6f"),
+        (PrepareFailureKind::PortTaken(29500), "09000000010302fb3c73026e6f"),
+        (PrepareFailureKind::Node, "06000000010303026e6f"),
+    ] {
+        let reason = PrepareFailure { kind, message: "no".into() };
+        golden(ShimReport::NotPrepared { generation, reason }, bytes);
+    }
+    golden(ShimReport::Started { generation, pids: vec![7, 70_000] }, "0900000002030207fc70110100");
+    let exit = RankExit {
+        rank: Rank(1),
+        status: ExitStatus::Signal(9),
+        at: Timestamp(1_700_000_000_000_000),
+        after_stop: true,
+        port_conflict: false,
+        stderr_tail: vec![0xff, 0],
+        stdout_tail: b"o".to_vec(),
+        error_file: Some(b"{}".to_vec()),
+    };
+    golden(
+        ShimReport::Exited { generation, exit },
+        "190000000303010109fd00401e18240a0600010002ff00016f01027b7d",
+    );
+    let exit = RankExit {
+        rank: Rank(0),
+        status: ExitStatus::Code(1),
+        at: Timestamp(0),
+        after_stop: false,
+        port_conflict: true,
+        stderr_tail: Vec::new(),
+        stdout_tail: Vec::new(),
+        error_file: None,
+    };
+    golden(ShimReport::Exited { generation, exit }, "0b0000000303000001000001000000");
+    let end = PodEnd { swept: 2, shim_lost: false, lease_lapsed: true, survivors: vec![(9, "d".into())] };
+    golden(ShimReport::Ended { generation, end }, "09000000040302000101090164");
+    for (stream, bytes) in [
+        (Stream::Stdout, "0d00000005030200fd0000000002000000"),
+        (Stream::Stderr, "0d00000005030201fd0000000002000000"),
+    ] {
+        golden(ShimReport::Output { generation, rank: Rank(2), stream, written: 1 << 33 }, bytes);
+    }
+    for (notice, bytes) in [
+        (Notice::OutputDropped { rank: Rank(1), bytes: 5, why: "w".into() }, "06000000060001050177"),
+        (Notice::OutputRotatedOut { rank: Rank(1), bytes: 5 }, "0400000006010105"),
+        (Notice::Refused { what: "w".into() }, "0400000006020177"),
+    ] {
+        golden(ShimReport::Notice { notice }, bytes);
+    }
+}
+
+#[test]
+fn a_report_with_the_longest_tails_fits_a_frame() {
+    let tail = vec![b'x'; phalanx_common::defaults::LOG_TAIL];
+    let exit = RankExit {
+        rank: Rank(u32::MAX),
+        status: ExitStatus::Code(1),
+        at: Timestamp(u64::MAX),
+        after_stop: false,
+        port_conflict: false,
+        stderr_tail: tail.clone(),
+        stdout_tail: tail.clone(),
+        error_file: Some(tail),
+    };
+    let mut bytes = Vec::new();
+    codec::encode(&ShimReport::Exited { generation: GENERATION, exit }, &mut bytes).unwrap();
+}

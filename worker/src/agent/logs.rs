@@ -1,0 +1,145 @@
+//! Serves a job's output from its log files: reads what the shim has written and sends it on a log
+//! stream, as far as the coordinator's credit goes. The shim and its ranks never wait for this.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+
+use phalanx_common::id::{Generation, JobId, Rank};
+use phalanx_common::wire::LOG_WINDOW;
+use phalanx_common::wire::bytes::Bytes;
+use phalanx_common::wire::v1::{self, LogFrame};
+use phalanx_worker_core::shim::{Stream, log_file};
+use tokio::sync::watch;
+
+use crate::link::{Error, LogLink};
+
+/// Largest piece of output in one frame, bytes: large enough for throughput, small enough that
+/// control frames, which have priority, wait for little.
+const CHUNK: u64 = 64 << 10;
+
+/// One output stream of one attempt of one rank. Ordered, so that output is served in turns.
+pub(super) type Key = (Generation, Rank, Stream);
+
+/// How far the shim has written, as it said last. A watch channel carries it: a slow reader sees
+/// the newest state and no queue can grow.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    pub(super) streams: BTreeMap<Key, Source>,
+    /// The last generation of which all output is in the files.
+    pub(super) ended: Option<Generation>,
+    /// No more output will come.
+    pub(super) closed: bool,
+}
+
+/// Where a stream's bytes are.
+#[derive(Clone, Debug)]
+pub(super) struct Source {
+    pub(super) dir: PathBuf,
+    pub(super) max_file_bytes: u64,
+    pub(super) written: u64,
+}
+
+/// A stream as far as it was sent.
+#[derive(Debug, Default)]
+struct Cursor {
+    offset: u64,
+    /// The open file and the index of its part; kept open, so a rotated-out file is still read.
+    open: Option<(u64, File)>,
+}
+
+/// Sends output until the job is forgotten or the link is gone.
+pub(super) async fn serve<L: LogLink>(
+    mut link: L,
+    job: JobId,
+    mut written: watch::Receiver<Written>,
+) -> Result<(), Error> {
+    link.send(LogFrame::Open { job: job.as_str().to_owned() }).await?;
+    let mut cursors: BTreeMap<Key, Cursor> = BTreeMap::new();
+    let mut credit = LOG_WINDOW;
+    let mut announced = None;
+    loop {
+        let (due, ended, closed) = {
+            let state = written.borrow_and_update();
+            let due: Vec<(Key, Source)> = state
+                .streams
+                .iter()
+                .filter(|(key, _)| Some(key.0) > announced)
+                .filter(|(key, source)| cursors.get(key).map_or(0, |cursor| cursor.offset) < source.written)
+                .map(|(key, source)| (*key, source.clone()))
+                .collect();
+            (due, state.ended, state.closed)
+        };
+        if due.is_empty() {
+            if let Some(generation) = ended.filter(|_| ended > announced) {
+                link.send(LogFrame::End { generation: generation.0 }).await?;
+                announced = ended;
+                cursors.retain(|key, _| key.0 > generation);
+                continue;
+            }
+            if closed || written.changed().await.is_err() {
+                return Ok(());
+            }
+            continue;
+        }
+        for (key, source) in due {
+            while credit < CHUNK {
+                credit += link.credit().await?.bytes;
+            }
+            let frame = next_frame(key, &source, cursors.entry(key).or_default());
+            if let LogFrame::Chunk { bytes, .. } = &frame {
+                credit -= bytes.0.len() as u64;
+            }
+            link.send(frame).await?;
+        }
+    }
+}
+
+/// The next piece of a stream, or what is missing of it.
+fn next_frame(key: Key, source: &Source, cursor: &mut Cursor) -> LogFrame {
+    let (generation, rank, stream) = key;
+    let (generation, rank) = (generation.0, rank.0);
+    let wire_stream = match stream {
+        Stream::Stdout => v1::Stream::Stdout,
+        Stream::Stderr => v1::Stream::Stderr,
+    };
+    let cap = source.max_file_bytes.max(1);
+    let left_in_part = cap - cursor.offset % cap;
+    let wanted = CHUNK.min(source.written - cursor.offset).min(left_in_part);
+    match read_piece(source, stream, cursor, wanted) {
+        Ok(bytes) if !bytes.is_empty() => {
+            cursor.offset += bytes.len() as u64;
+            LogFrame::Chunk { generation, rank, stream: wire_stream, bytes: Bytes(bytes) }
+        }
+        // The part was rotated away (or taken by somebody): go on behind it, and say so.
+        _ => {
+            let bytes = left_in_part.min(source.written - cursor.offset);
+            cursor.offset += bytes;
+            cursor.open = None;
+            LogFrame::Skipped { generation, rank, stream: wire_stream, bytes }
+        }
+    }
+}
+
+fn read_piece(source: &Source, stream: Stream, cursor: &mut Cursor, wanted: u64) -> io::Result<Vec<u8>> {
+    let part = cursor.offset / source.max_file_bytes.max(1);
+    let (name, position) = log_file(stream, cursor.offset, source.max_file_bytes);
+    if cursor.open.as_ref().is_none_or(|(open, _)| *open != part) {
+        cursor.open = Some((part, File::open(source.dir.join(name))?));
+    }
+    let Some((_, file)) = &cursor.open else { return Err(ErrorKind::NotFound.into()) };
+    let mut bytes = vec![0; wanted as usize];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match file.read_at(&mut bytes[filled..], position + filled as u64) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}

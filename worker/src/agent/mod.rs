@@ -1,0 +1,211 @@
+//! The worker as a task: carries orders to shims and reports to the coordinator, serves output.
+//! What it decides is decided in `phalanx_worker_core::Worker`.
+
+mod logs;
+mod shims;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use phalanx_common::id::JobId;
+use phalanx_common::time::Timestamp;
+use phalanx_common::wire::v1::ToWorker;
+use phalanx_worker_core::shim::{ShimOrder, ShimReport, Stream};
+use phalanx_worker_core::{Command, Input, Worker};
+pub use phalanx_worker_core::{Config, Facts};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::link::{self, Link};
+use crate::shim::spawn::{self, ShimProcess, SpawnOptions, spawn};
+use crate::sweep;
+use logs::{Source, Written};
+use shims::{FromShim, Shims};
+
+/// Reports of all shims that may wait for the agent; a shim beyond that waits in its socket, and its
+/// ranks do not notice.
+const SHIM_REPORTS_QUEUED: usize = 256;
+
+/// Why the worker ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Link(#[from] link::Error),
+}
+
+/// How shims are started.
+#[derive(Debug)]
+pub struct Shimming {
+    pub options: SpawnOptions,
+    /// One that was started ahead, while this process was small.
+    pub spare: Option<ShimProcess>,
+}
+
+/// The worker and all it holds.
+#[derive(Debug)]
+pub struct Agent<L: Link> {
+    worker: Worker,
+    link: L,
+    shimming: Shimming,
+    shims: Shims,
+    said: mpsc::Receiver<(JobId, FromShim)>,
+    /// How far each job's output is written.
+    written: BTreeMap<JobId, watch::Sender<Written>>,
+    serving: JoinSet<Result<(), link::Error>>,
+    swept: JoinSet<Input>,
+}
+
+impl<L: Link> Agent<L> {
+    /// A worker with a live link.
+    pub fn new(config: Config, facts: Facts, link: L, shimming: Shimming) -> Agent<L> {
+        let (say, said) = mpsc::channel(SHIM_REPORTS_QUEUED);
+        Agent {
+            worker: Worker::new(config, facts),
+            link,
+            shimming,
+            shims: Shims::new(say),
+            said,
+            written: BTreeMap::new(),
+            serving: JoinSet::new(),
+            swept: JoinSet::new(),
+        }
+    }
+
+    /// Works until the link is lost. What it holds of its shims is dropped then, and each ends its pod.
+    pub async fn run(mut self) -> Result<(), Error> {
+        self.worker.handle(now(), Input::LinkUp);
+        loop {
+            self.carry_out().await?;
+            tokio::select! {
+                message = self.link.recv() => self.on_message(message?),
+                Some((job, said)) = self.said.recv() => self.on_shim(job, said),
+                Some(swept) = self.swept.join_next() => self.on_swept(swept),
+                Some(_) = self.serving.join_next() => {}
+            }
+        }
+    }
+
+    fn on_message(&mut self, message: ToWorker) {
+        match message {
+            ToWorker::Order { epoch, order } => {
+                self.worker.handle(now(), Input::Order(order.into_domain(epoch)));
+            }
+            ToWorker::Follow { job } => self.on_follow(JobId::from_existing(job)),
+        }
+    }
+
+    fn on_follow(&mut self, job: JobId) {
+        let written = self.written.entry(job.clone()).or_default().subscribe();
+        let stream = self.link.open_log();
+        self.serving.spawn(async move { logs::serve(stream.await?, job, written).await });
+    }
+
+    fn on_shim(&mut self, job: JobId, said: FromShim) {
+        let input = match said {
+            FromShim::Up => Input::ShimUp { job },
+            FromShim::Lost { why } => {
+                self.shims.close(&job);
+                Input::ShimLost { job, why }
+            }
+            FromShim::Report(ShimReport::Output { generation, rank, stream, written }) => {
+                self.note(&job, |state| {
+                    if let Some(source) = state.streams.get_mut(&(generation, rank, stream)) {
+                        source.written = written;
+                    }
+                });
+                return;
+            }
+            FromShim::Report(report) => {
+                if let ShimReport::Ended { generation, .. } = &report {
+                    self.note(&job, |state| state.ended = Some(*generation));
+                }
+                Input::ShimReport { job, report }
+            }
+        };
+        self.worker.handle(now(), input);
+    }
+
+    fn on_swept(&mut self, swept: Result<Input, tokio::task::JoinError>) {
+        match swept {
+            Ok(input) => self.worker.handle(now(), input),
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => {}
+        }
+    }
+
+    async fn carry_out(&mut self) -> Result<(), Error> {
+        while let Some(command) = self.worker.poll_command() {
+            match command {
+                Command::SpawnShim { job } => self.spawn_shim(job),
+                Command::ToShim { job, order } => self.send_to_shim(&job, order),
+                Command::CloseShim { job } => self.close_shim(&job),
+                Command::Sweep { job, mark } => self.sweep(job, mark),
+                Command::ToCoordinator(report) => self.link.send((&report).into()).await?,
+            }
+        }
+        Ok(())
+    }
+
+    fn spawn_shim(&mut self, job: JobId) {
+        let shim = match self.shimming.spare.take() {
+            Some(spare) => Ok(spare),
+            None => spawn(&self.shimming.options),
+        };
+        let adopted = shim.map_err(|error| spawn_failed(&error)).and_then(|shim| {
+            self.shims.adopt(job.clone(), shim).map_err(|error| format!("its socket does not work: {error}"))
+        });
+        if let Err(why) = adopted {
+            self.worker.handle(now(), Input::ShimLost { job, why });
+        }
+    }
+
+    fn send_to_shim(&mut self, job: &JobId, order: ShimOrder) {
+        if let ShimOrder::Prepare(plan) = &order {
+            let sources = plan.ranks.iter().flat_map(|rank| {
+                [Stream::Stdout, Stream::Stderr].map(|stream| {
+                    let dir = PathBuf::from(&rank.log_dir);
+                    let source = Source { dir, max_file_bytes: plan.max_file_bytes, written: 0 };
+                    ((plan.generation, rank.rank, stream), source)
+                })
+            });
+            self.note(job, |state| state.streams.extend(sources));
+        }
+        if !self.shims.send(job, order) {
+            tracing::warn!(%job, "the shim takes no orders: it counts as lost");
+            self.shims.close(job);
+        }
+    }
+
+    fn close_shim(&mut self, job: &JobId) {
+        self.shims.close(job);
+        self.note(job, |state| state.closed = true);
+        self.written.remove(job);
+    }
+
+    /// Killing may take a while (a process in the kernel): not on this thread's time.
+    fn sweep(&mut self, job: JobId, mark: String) {
+        self.swept.spawn_blocking(move || {
+            let killed = sweep::count_marked(&mark);
+            let survivors = sweep::end_marked(&mark, None);
+            Input::Swept { job, killed, survivors }
+        });
+    }
+
+    fn note(&mut self, job: &JobId, change: impl FnOnce(&mut Written)) {
+        self.written.entry(job.clone()).or_default().send_modify(change);
+    }
+}
+
+fn spawn_failed(error: &spawn::Error) -> String {
+    use std::error::Error as _;
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,3 @@
+//! What a machine has for ranks to compute with. Opened only when a job asks for it.
+
+pub mod nvidia;

@@ -1,0 +1,60 @@
+//! The worker's end of its connection to a coordinator, as a port: the agent knows this trait,
+//! QUIC stays behind it.
+
+mod quic;
+
+use std::future::Future;
+
+use phalanx_common::id::Epoch;
+use phalanx_common::wire::codec;
+use phalanx_common::wire::v1::{FromWorker, LogCredit, LogFrame, ToWorker};
+
+pub use quic::{QuicLink, QuicLog};
+
+/// Why a link ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot open a socket for the coordinator at {address}")]
+    Socket {
+        address: std::net::SocketAddr,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("cannot connect to the coordinator at {address}")]
+    Connect {
+        address: std::net::SocketAddr,
+        #[source]
+        source: quinn::ConnectError,
+    },
+    #[error("the connection to the coordinator was lost")]
+    Lost(#[from] quinn::ConnectionError),
+    #[error("the control stream was closed")]
+    Closed,
+    #[error("a frame on the control stream is broken")]
+    Frame(#[from] codec::Error),
+    #[error(
+        "the coordinator speaks versions {lowest} to {highest} of the control protocol, this worker does not; upgrade the older of the two"
+    )]
+    NoCommonVersion { lowest: u16, highest: u16 },
+}
+
+/// A live connection to a coordinator whose Hello has been seen.
+pub trait Link: Send + 'static {
+    type Log: LogLink;
+
+    /// The epoch of the coordinator at the other end.
+    fn epoch(&self) -> Epoch;
+    /// Queues a report in order; returns once the connection has taken it.
+    fn send(&mut self, report: FromWorker) -> impl Future<Output = Result<(), Error>> + Send;
+    /// The next message. Cancel-safe: a dropped future loses nothing.
+    fn recv(&mut self) -> impl Future<Output = Result<ToWorker, Error>> + Send;
+    /// Opens a stream for the output of one job.
+    fn open_log(&self) -> impl Future<Output = Result<Self::Log, Error>> + Send + 'static;
+}
+
+/// One log stream: frames out, credit in.
+pub trait LogLink: Send + 'static {
+    fn send(&mut self, frame: LogFrame) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Waits for more credit. Cancel-safe.
+    fn credit(&mut self) -> impl Future<Output = Result<LogCredit, Error>> + Send;
+}

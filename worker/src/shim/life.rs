@@ -1,0 +1,369 @@
+//! What one generation of a pod does next. No I/O: the time and what is alive are arguments, what to
+//! do is the answer.
+//!
+//! ```text
+//! Held --Go--> Released --all executed--> Started
+//!   |             |                          |
+//!   +-------------+--- no rank is alive -----+--> Lingering --> Killing --> Draining --> Ended
+//!   +-------------+--- grace over, or zero --+--------------------^
+//! ```
+//! Lingering is passed over when no child is left, Killing when the last one leaves by itself.
+
+use std::time::{Duration, Instant};
+
+use phalanx_common::defaults;
+
+use super::ladder::{Ladder, Step};
+
+/// Children left behind get this long to end by themselves: Python's resource tracker, which ignores
+/// SIGTERM and removes its parent's shared memory when the parent is gone, needs about 10 ms.
+const LINGER: Duration = Duration::from_millis(100);
+/// Waits between rounds of SIGKILL; processes may fork while they are being listed.
+const ROUND: Duration = Duration::from_millis(20);
+/// SIGKILL has had no effect after this: uninterruptible sleep.
+const GIVE_UP: Duration = Duration::from_secs(5);
+/// How long output pipes that a survivor still holds are read.
+const DRAIN: Duration = Duration::from_secs(2);
+/// Exits are reported before Started only if some rank's exec hangs for this long.
+const EXEC_PATIENCE: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Held,
+    /// `patience`: until when exits wait for Started.
+    Released {
+        patience: Option<Instant>,
+    },
+    Started,
+    Lingering {
+        until: Instant,
+    },
+    Killing {
+        give_up: Instant,
+        again: Instant,
+    },
+    Draining {
+        until: Instant,
+    },
+    Ended,
+}
+
+/// What the shell sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Facts {
+    /// Ranks not yet reaped.
+    pub(super) ranks: usize,
+    /// There are children, ranks or others.
+    pub(super) children: bool,
+    /// An output pipe is open.
+    pub(super) pipes: bool,
+}
+
+/// What the shell has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Act {
+    /// The stop signal; held ranks are aborted.
+    Terminate,
+    /// SIGCONT to every process of the pod.
+    Proceed,
+    /// SIGKILL to every process of the pod.
+    Kill,
+    /// Nothing more will happen: clean up and report Ended.
+    Finish,
+}
+
+/// The life of one generation, from held to ended.
+#[derive(Debug)]
+pub(super) struct Life {
+    phase: Phase,
+    ladder: Ladder,
+    lease: Option<Instant>,
+    lease_lapsed: bool,
+}
+
+impl Life {
+    /// A generation whose ranks are held.
+    pub(super) fn held(now: Instant, lease: Option<Duration>) -> Life {
+        let lease = lease.and_then(|lease| now.checked_add(lease));
+        Life { phase: Phase::Held, ladder: Ladder::default(), lease, lease_lapsed: false }
+    }
+
+    /// Takes a Go order; false if there is nothing to release.
+    pub(super) fn go(&mut self, now: Instant) -> bool {
+        let fine = self.phase == Phase::Held && !self.ladder.is_stopping();
+        if fine {
+            self.phase = Phase::Released { patience: Some(now + EXEC_PATIENCE) };
+        }
+        fine
+    }
+
+    /// Every rank has executed its program or failed to.
+    pub(super) fn execs_done(&mut self) {
+        if matches!(self.phase, Phase::Released { .. }) {
+            self.phase = Phase::Started;
+        }
+    }
+
+    /// Exits may be reported: Started comes first, unless an exec hangs.
+    pub(super) fn may_report_exits(&self) -> bool {
+        !matches!(self.phase, Phase::Released { patience: Some(_) })
+    }
+
+    /// Takes a stop order. It ends a suspension: a pod that stands still cannot stop by itself, and
+    /// whoever could have resumed it may be gone.
+    pub(super) fn stop(&mut self, now: Instant, grace: Duration) -> Option<Act> {
+        let was_suspended = self.ladder.is_suspended();
+        self.ladder.resume(now);
+        match self.ladder.stop(now, grace) {
+            Step::Nothing => was_suspended.then_some(Act::Proceed),
+            Step::Terminate => Some(Act::Terminate),
+            Step::Kill => self.kill(now),
+        }
+    }
+
+    fn kill(&mut self, now: Instant) -> Option<Act> {
+        match self.phase {
+            Phase::Killing { .. } | Phase::Draining { .. } | Phase::Ended => None,
+            _ => {
+                self.phase = Phase::Killing { give_up: now + GIVE_UP, again: now + ROUND };
+                Some(Act::Kill)
+            }
+        }
+    }
+
+    /// Freezes every deadline of a stop; false if the pod is already suspended or dying.
+    pub(super) fn suspend(&mut self, now: Instant) -> bool {
+        let fine = matches!(self.phase, Phase::Held | Phase::Released { .. } | Phase::Started)
+            && !self.ladder.is_killing()
+            && !self.ladder.is_suspended();
+        if fine {
+            self.ladder.suspend(now);
+        }
+        fine
+    }
+
+    pub(super) fn resume(&mut self, now: Instant) {
+        self.ladder.resume(now);
+    }
+
+    /// The pod may go on until `now + remaining`.
+    pub(super) fn renew(&mut self, now: Instant, remaining: Duration) {
+        if !self.lease_lapsed {
+            self.lease = now.checked_add(remaining);
+        }
+    }
+
+    /// The next thing to do, to be asked again until there is none.
+    pub(super) fn step(&mut self, now: Instant, facts: Facts) -> Option<Act> {
+        if self.lease.is_some_and(|lease| now >= lease) && self.is_running() {
+            self.lease = None;
+            self.lease_lapsed = true;
+            // A frozen pod would not hear the stop signal.
+            let frozen = self.ladder.is_suspended();
+            let grace = if frozen { Duration::ZERO } else { defaults::LOCAL_ORPHAN_GRACE };
+            if let Some(act) = self.stop(now, grace) {
+                return Some(act);
+            }
+        }
+        if self.ladder.is_kill_due(now)
+            && let Some(act) = self.kill(now)
+        {
+            return Some(act);
+        }
+        if let Phase::Released { patience } = &mut self.phase {
+            patience.take_if(|until| now >= *until);
+        }
+        match self.phase {
+            Phase::Held | Phase::Released { .. } | Phase::Started => {
+                if facts.ranks > 0 {
+                    return None;
+                }
+                self.phase = Phase::Lingering { until: now + LINGER };
+                self.step(now, facts)
+            }
+            Phase::Lingering { until } => {
+                if !facts.children {
+                    self.drain(now, facts)
+                } else if now >= until {
+                    self.kill(now)
+                } else {
+                    None
+                }
+            }
+            Phase::Killing { give_up, again } => {
+                if !facts.children || now >= give_up {
+                    self.drain(now, facts)
+                } else if now >= again {
+                    self.phase = Phase::Killing { give_up, again: now + ROUND };
+                    Some(Act::Kill)
+                } else {
+                    None
+                }
+            }
+            Phase::Draining { until } => {
+                if facts.pipes && now < until {
+                    return None;
+                }
+                self.phase = Phase::Ended;
+                Some(Act::Finish)
+            }
+            Phase::Ended => None,
+        }
+    }
+
+    fn drain(&mut self, now: Instant, facts: Facts) -> Option<Act> {
+        self.phase = Phase::Draining { until: now + DRAIN };
+        self.step(now, facts)
+    }
+
+    /// When to ask `step` again if nothing else happens.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let own = match self.phase {
+            Phase::Held | Phase::Started | Phase::Ended => None,
+            Phase::Released { patience } => patience,
+            Phase::Lingering { until } | Phase::Draining { until } => Some(until),
+            Phase::Killing { give_up, again } => Some(again.min(give_up)),
+        };
+        let lease = self.lease.filter(|_| self.is_running());
+        [own, lease, self.ladder.deadline().filter(|_| self.is_running())].into_iter().flatten().min()
+    }
+
+    fn is_running(&self) -> bool {
+        matches!(self.phase, Phase::Held | Phase::Released { .. } | Phase::Started | Phase::Lingering { .. })
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.phase == Phase::Held
+    }
+
+    /// A stop has been ordered, by whomever: what ends from here on is a consequence.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.ladder.is_stopping()
+    }
+
+    pub(super) fn lease_lapsed(&self) -> bool {
+        self.lease_lapsed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn facts(ranks: usize, children: bool, pipes: bool) -> Facts {
+        Facts { ranks, children, pipes }
+    }
+
+    const ALL: Facts = Facts { ranks: 2, children: true, pipes: true };
+    const NONE: Facts = Facts { ranks: 0, children: false, pipes: false };
+
+    fn started(now: Instant) -> Life {
+        let mut life = Life::held(now, None);
+        assert!(life.go(now));
+        life.execs_done();
+        life
+    }
+
+    #[test]
+    fn a_pod_whose_ranks_end_without_leaving_anything_ends_in_one_step() {
+        let now = Instant::now();
+        let mut life = started(now);
+        assert_eq!(life.step(now, ALL), None);
+        assert_eq!(life.deadline(), None, "nothing to wait for but events");
+        assert_eq!(life.step(now, NONE), Some(Act::Finish));
+        assert_eq!(life.step(now, NONE), None);
+        assert_eq!(life.deadline(), None);
+    }
+
+    #[test]
+    fn children_left_behind_get_a_moment_and_then_sigkill() {
+        let now = Instant::now();
+        let mut life = started(now);
+        let left = facts(0, true, true);
+        assert_eq!(life.step(now, left), None);
+        assert_eq!(life.deadline(), Some(now + LINGER));
+        assert_eq!(life.step(now + LINGER, left), Some(Act::Kill));
+        assert_eq!(life.step(now + LINGER, left), None, "one round at a time");
+        assert_eq!(life.step(now + LINGER + ROUND, left), Some(Act::Kill));
+        assert_eq!(life.step(now + LINGER + ROUND, NONE), Some(Act::Finish));
+    }
+
+    #[test]
+    fn what_cannot_be_killed_is_given_up_after_a_bound_and_so_are_its_pipes() {
+        let now = Instant::now();
+        let mut life = started(now);
+        assert_eq!(life.stop(now, Duration::ZERO), Some(Act::Kill));
+        let mut at = now;
+        let mut rounds = 0;
+        while let Some(deadline) = life.deadline() {
+            at = deadline;
+            match life.step(at, ALL) {
+                Some(Act::Kill) => rounds += 1,
+                Some(Act::Finish) => break,
+                other => assert_eq!(other, None),
+            }
+        }
+        assert!(rounds > 100, "{rounds}");
+        assert_eq!(at, now + GIVE_UP + DRAIN);
+    }
+
+    #[test]
+    fn every_way_of_stopping_ends_in_sigkill_whatever_the_order() {
+        let now = Instant::now();
+        let mut life = started(now);
+        assert_eq!(life.stop(now, 3 * SECOND), Some(Act::Terminate));
+        assert!(life.is_stopping());
+        assert!(life.suspend(now + SECOND));
+        assert_eq!(life.step(now + 100 * SECOND, ALL), None, "suspended");
+        let late = now + 100 * SECOND;
+        assert_eq!(life.stop(late, SECOND), Some(Act::Proceed), "a stop lifts the suspension");
+        assert_eq!(life.deadline(), Some(late + SECOND));
+        assert_eq!(life.step(late + SECOND, ALL), Some(Act::Kill));
+        assert!(!life.suspend(late + SECOND), "a dying pod is not suspended");
+    }
+
+    #[test]
+    fn a_lapsed_lease_stops_a_pod_and_kills_one_that_is_suspended() {
+        let now = Instant::now();
+        let mut life = Life::held(now, Some(10 * SECOND));
+        assert!(life.suspend(now));
+        assert_eq!(life.step(now + 10 * SECOND, ALL), Some(Act::Kill));
+        let mut life = Life::held(now, Some(10 * SECOND));
+        assert_eq!(life.deadline(), Some(now + 10 * SECOND));
+        life.renew(now + 5 * SECOND, 10 * SECOND);
+        assert!(life.go(now));
+        assert_eq!(life.step(now + 14 * SECOND, ALL), None);
+        assert_eq!(life.step(now + 15 * SECOND, ALL), Some(Act::Terminate));
+        assert!(life.lease_lapsed());
+        life.renew(now + 15 * SECOND, 100 * SECOND);
+        let kill_at = now + 15 * SECOND + defaults::LOCAL_ORPHAN_GRACE;
+        assert_eq!(life.deadline(), Some(kill_at), "a lapsed lease is not renewed");
+        assert_eq!(life.step(kill_at, ALL), Some(Act::Kill));
+    }
+
+    #[test]
+    fn exits_wait_for_started_but_not_for_ever() {
+        let now = Instant::now();
+        let mut life = Life::held(now, None);
+        assert!(life.may_report_exits(), "a held rank that dies is told at once");
+        life.go(now);
+        assert!(!life.may_report_exits());
+        assert_eq!(life.deadline(), Some(now + EXEC_PATIENCE));
+        life.step(now + EXEC_PATIENCE, ALL);
+        assert!(life.may_report_exits());
+        assert_eq!(life.deadline(), None, "and does not spin");
+    }
+
+    #[test]
+    fn there_is_one_go_and_none_after_a_stop() {
+        let now = Instant::now();
+        let mut life = Life::held(now, None);
+        assert!(life.go(now));
+        assert!(!life.go(now));
+        let mut life = Life::held(now, None);
+        life.stop(now, SECOND);
+        assert!(!life.go(now));
+    }
+}

@@ -1,0 +1,44 @@
+//! The shim: the small process that owns one pod's ranks, their output and their end.
+//!
+//! ```text
+//! worker ── socketpair ── shim (single thread, own session, subreaper)
+//!                          ├─ rank 0 .. n   held on a pipe until Go, each in its own process group
+//!                          └─ guardian      blocks on a pipe; sweeps the pod if the shim is killed
+//! ```
+//!
+//! Reading down: [`maybe_run`] and [`spawn`] are the two ways in; `run` is the event loop, `life`
+//! decides what a generation does next and touches nothing, `prepare` checks and holds, `output`
+//! writes the log files, `tree` and `cgroup` find and end processes, `home` is the pod's directory.
+//! Unsafe code is in `sys` and `fork` alone.
+
+mod cgroup;
+mod command;
+mod environ;
+#[expect(unsafe_code, reason = "fork and what runs between fork and exec")]
+mod fork;
+mod guardian;
+mod home;
+mod ladder;
+mod life;
+mod link;
+mod output;
+mod pod;
+mod pod_events;
+mod ports;
+mod prepare;
+mod refusal;
+mod run;
+pub mod spawn;
+#[expect(unsafe_code, reason = "system calls that no safe wrapper covers")]
+mod sys;
+pub(crate) mod tree;
+
+pub(crate) use cgroup::end as remove_cgroup;
+pub(crate) use home::{CGROUP, LOCK, MARK};
+pub use run::maybe_run;
+pub(crate) use tree::kill_marked as kill_process;
+
+/// First argument of a process that is a shim.
+const MODE: &str = "__shim";
+/// Option of the shim: milliseconds between SIGTERM and SIGKILL once the worker is gone.
+const ORPHAN_GRACE: &str = "--orphan-grace";

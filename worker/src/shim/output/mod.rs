@@ -1,0 +1,9 @@
+//! A rank's output: from its pipes to its log files, with the last bytes kept for its exit report.
+
+mod backlog;
+mod files;
+mod stream;
+mod times;
+
+pub(super) use files::LogPlace;
+pub(super) use stream::{Drained, OutputStream, TURN};

@@ -1,0 +1,339 @@
+//! One generation of a pod: its processes, pipes and reservations.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use nix::sys::signal::Signal;
+use phalanx_common::defaults::LOG_TAIL;
+use phalanx_common::exit::ExitStatus;
+use phalanx_common::id::{Generation, Rank};
+use phalanx_common::report::{PodEnd, RankExit};
+use phalanx_common::spec::StopScope;
+use phalanx_common::time::Timestamp;
+use phalanx_worker_core::shim::{ShimPlan, ShimRank};
+
+use super::cgroup::Cgroup;
+use super::fork::{Failure, Step};
+use super::life::Life;
+use super::output::OutputStream;
+use super::ports::Reserved;
+use super::sys;
+use super::tree::{self, Process, signal, signal_group};
+
+/// After this many rounds of SIGKILL the whole host is searched for the mark.
+const ROUNDS_BEFORE_SCAN: u32 = 5;
+/// Rounds of SIGSTOP: processes may fork while they are being listed.
+const STOP_ROUNDS: u32 = 4;
+
+/// A rank's process as the shim knows it.
+#[derive(Debug)]
+pub(super) struct RankProcess {
+    pub(super) rank: Rank,
+    pub(super) pid: i32,
+    pub(super) streams: [OutputStream; 2],
+    error_file: PathBuf,
+    program: String,
+    ended: Option<Ended>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Ended {
+    status: ExitStatus,
+    at: Timestamp,
+    after_stop: bool,
+}
+
+impl RankProcess {
+    pub(super) fn new(rank: &ShimRank, pid: i32, streams: [OutputStream; 2], program: String) -> RankProcess {
+        let error_file = PathBuf::from(&rank.error_file);
+        RankProcess { rank: rank.rank, pid, streams, error_file, program, ended: None }
+    }
+
+    fn is_alive(&self) -> bool {
+        self.ended.is_none()
+    }
+}
+
+/// What forking the ranks made. Dropped, it aborts those that are still held.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) ranks: Vec<RankProcess>,
+    /// One byte per rank releases them; end-of-file aborts them.
+    pub(super) hold: Option<File>,
+    /// A record per rank whose exec failed; end-of-file once none is left before its exec.
+    pub(super) errors: File,
+    pub(super) cgroup: Option<Cgroup>,
+}
+
+impl Drop for Parts {
+    fn drop(&mut self) {
+        // Released ranks belong to the life of the pod, which ends them by its own rules.
+        if self.hold.take().is_none() {
+            return;
+        }
+        for rank in self.ranks.iter().filter(|rank| rank.is_alive()) {
+            signal(rank.pid, Signal::SIGKILL);
+            sys::wait_for(rank.pid);
+        }
+        if let Some(cgroup) = &self.cgroup {
+            let _ = cgroup.remove();
+        }
+    }
+}
+
+/// One generation, held or later.
+#[derive(Debug)]
+pub(super) struct Pod {
+    pub(super) generation: Generation,
+    pub(super) life: Life,
+    mark: String,
+    stop_scope: StopScope,
+    parts: Parts,
+    errors_open: bool,
+    exec_failed: bool,
+    _ports: Reserved,
+    swept: BTreeSet<i32>,
+    rounds: u32,
+}
+
+impl Pod {
+    pub(super) fn new(plan: &ShimPlan, parts: Parts, ports: Reserved, now: Instant) -> Pod {
+        Pod {
+            generation: plan.generation,
+            life: Life::held(now, plan.lease),
+            mark: plan.mark.clone(),
+            stop_scope: plan.stop_scope,
+            parts,
+            errors_open: true,
+            exec_failed: false,
+            _ports: ports,
+            swept: BTreeSet::new(),
+            rounds: 0,
+        }
+    }
+
+    pub(super) fn ranks(&self) -> &[RankProcess] {
+        &self.parts.ranks
+    }
+
+    pub(super) fn ranks_mut(&mut self) -> &mut [RankProcess] {
+        &mut self.parts.ranks
+    }
+
+    pub(super) fn cgroup(&self) -> Option<&Path> {
+        self.parts.cgroup.as_ref().map(Cgroup::path)
+    }
+
+    pub(super) fn errors(&self) -> BorrowedFd<'_> {
+        self.parts.errors.as_fd()
+    }
+
+    pub(super) fn pids(&self) -> Vec<u32> {
+        self.parts.ranks.iter().map(|rank| rank.pid as u32).collect()
+    }
+
+    pub(super) fn alive(&self) -> usize {
+        self.parts.ranks.iter().filter(|rank| rank.is_alive()).count()
+    }
+
+    pub(super) fn has_open_pipes(&self) -> bool {
+        self.parts.ranks.iter().flat_map(|rank| &rank.streams).any(|stream| stream.pipe().is_some())
+    }
+
+    /// Releases every held rank with one write.
+    pub(super) fn release(&mut self) -> io::Result<()> {
+        let Some(mut hold) = self.parts.hold.take() else { return Ok(()) };
+        match hold.write_all(&vec![1; self.parts.ranks.len()]) {
+            // All of them died while held: their exits tell.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Reads the error pipe. Once every rank is past its exec, says whether all made it.
+    pub(super) fn read_errors(&mut self, now: Instant, at: Timestamp) -> Option<bool> {
+        let mut bytes = [0; Failure::LEN];
+        loop {
+            // Records are written whole, so they are read whole.
+            match self.parts.errors.read(&mut bytes) {
+                Ok(Failure::LEN) => {
+                    self.exec_failed = true;
+                    self.tell_failure(Failure::from_bytes(bytes), now, at);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+                Ok(_) | Err(_) => {
+                    let first = std::mem::replace(&mut self.errors_open, false);
+                    return first.then_some(!self.exec_failed);
+                }
+            }
+        }
+    }
+
+    /// What failed before the program ran stands in the rank's stderr.
+    fn tell_failure(&mut self, failure: Failure, now: Instant, at: Timestamp) {
+        let Some(rank) = self.parts.ranks.get_mut(failure.index as usize) else { return };
+        let why = nix::errno::Errno::from_raw(failure.errno).desc();
+        let text = match (failure.step, failure.errno) {
+            (Step::Chdir, _) => format!("phalanx: cannot enter the working directory: {why}\n"),
+            (Step::Exec, libc::ENOENT) if fs::exists(&rank.program).unwrap_or(false) => {
+                format!("phalanx: cannot execute {}: its dynamic loader does not exist\n", rank.program)
+            }
+            (Step::Exec, libc::ENOEXEC) => {
+                format!("phalanx: cannot execute {}: not a program for this machine\n", rank.program)
+            }
+            (Step::Exec, libc::E2BIG) => format!(
+                "phalanx: cannot execute {}: arguments and environment are too long together\n",
+                rank.program
+            ),
+            (Step::Exec, _) => format!("phalanx: cannot execute {}: {why}\n", rank.program),
+        };
+        rank.streams[1].file(text.as_bytes(), now, at);
+    }
+
+    /// A child was reaped; the index of the rank it was.
+    pub(super) fn on_reaped(&mut self, pid: i32, status: ExitStatus, at: Timestamp) -> Option<usize> {
+        let after_stop = self.life.is_stopping();
+        let index = self.parts.ranks.iter().position(|rank| rank.pid == pid && rank.is_alive())?;
+        self.parts.ranks[index].ended = Some(Ended { status, at, after_stop });
+        Some(index)
+    }
+
+    /// The report of a rank that has ended.
+    pub(super) fn exit_of(&self, index: usize) -> Option<RankExit> {
+        let rank = self.parts.ranks.get(index)?;
+        let Ended { status, at, after_stop } = rank.ended?;
+        let stderr_tail = rank.streams[1].tail();
+        let error_file = read_error_file(&rank.error_file);
+        let port_conflict = !status.success()
+            && [Some(&stderr_tail), error_file.as_ref()].into_iter().flatten().any(|text| says_in_use(text));
+        let stdout_tail = rank.streams[0].tail();
+        Some(RankExit {
+            rank: rank.rank,
+            status,
+            at,
+            after_stop,
+            port_conflict,
+            stderr_tail,
+            stdout_tail,
+            error_file,
+        })
+    }
+
+    /// The stop signal, and SIGCONT so that a stopped process can act on it.
+    pub(super) fn terminate(&mut self, guardian: Option<i32>) {
+        // Held ranks abort at end-of-file.
+        self.parts.hold = None;
+        let below = tree::descendants(std::process::id() as i32, guardian);
+        for rank in &self.parts.ranks {
+            match (self.stop_scope, rank.is_alive()) {
+                (StopScope::Group, true) => signal_group(rank.pid, Signal::SIGTERM),
+                (StopScope::Process, true) => signal(rank.pid, Signal::SIGTERM),
+                (StopScope::Group, false) => {
+                    // Children that outlived their rank, one by one: the id of an empty group may be reused.
+                    let left = below.iter().filter(|process| process.group == rank.pid);
+                    left.for_each(|process| signal(process.pid, Signal::SIGTERM));
+                }
+                (StopScope::Process, false) => {}
+            }
+        }
+        self.proceed(&below);
+    }
+
+    /// SIGKILL to everything of this generation.
+    pub(super) fn kill(&mut self, guardian: Option<i32>) {
+        self.parts.hold = None;
+        self.rounds += 1;
+        let mut pids: BTreeSet<i32> = self.below(guardian).iter().map(|process| process.pid).collect();
+        if self.rounds > ROUNDS_BEFORE_SCAN {
+            pids.extend(tree::marked(&self.mark).iter().map(|process| process.pid));
+        }
+        for rank in self.parts.ranks.iter().filter(|rank| rank.is_alive()) {
+            signal_group(rank.pid, Signal::SIGKILL);
+        }
+        if let Some(cgroup) = &self.parts.cgroup {
+            pids.extend(cgroup.processes());
+            cgroup.kill();
+        }
+        for pid in pids {
+            signal(pid, Signal::SIGKILL);
+            if !self.parts.ranks.iter().any(|rank| rank.pid == pid) {
+                self.swept.insert(pid);
+            }
+        }
+    }
+
+    fn below(&self, guardian: Option<i32>) -> Vec<Process> {
+        tree::descendants(std::process::id() as i32, guardian)
+    }
+
+    /// SIGSTOP to every process of the pod.
+    pub(super) fn suspend(&self, guardian: Option<i32>) {
+        for rank in self.parts.ranks.iter().filter(|rank| rank.is_alive()) {
+            signal_group(rank.pid, Signal::SIGSTOP);
+        }
+        for _ in 0..STOP_ROUNDS {
+            let running = self.below(guardian).into_iter().filter(|process| process.state != 'T');
+            let stopped = running.map(|process| signal(process.pid, Signal::SIGSTOP)).count();
+            if stopped == 0 {
+                return;
+            }
+        }
+    }
+
+    /// SIGCONT to every process of the pod.
+    pub(super) fn resume(&self, guardian: Option<i32>) {
+        self.proceed(&self.below(guardian));
+    }
+
+    fn proceed(&self, below: &[Process]) {
+        for rank in self.parts.ranks.iter().filter(|rank| rank.is_alive()) {
+            signal_group(rank.pid, Signal::SIGCONT);
+        }
+        below.iter().for_each(|process| signal(process.pid, Signal::SIGCONT));
+    }
+
+    /// Nothing more will happen: what is there to say about this generation.
+    pub(super) fn end(&mut self, guardian: Option<i32>) -> PodEnd {
+        let mut survivors: Vec<(u32, String)> = Vec::new();
+        if self.rounds > 0 {
+            survivors.extend(self.below(guardian).into_iter().map(|p| (p.pid as u32, p.name)));
+        }
+        if let Some(cgroup) = self.parts.cgroup.take() {
+            let _ = cgroup.remove();
+        }
+        PodEnd {
+            swept: self.swept.len() as u32,
+            shim_lost: false,
+            lease_lapsed: self.life.lease_lapsed(),
+            survivors,
+        }
+    }
+}
+
+fn read_error_file(path: &Path) -> Option<Vec<u8>> {
+    // The rank's user may have put anything there: neither a link nor a fifo is followed.
+    let file = fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)
+        .ok()?;
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut content = Vec::new();
+    file.take(LOG_TAIL as u64).read_to_end(&mut content).ok()?;
+    Some(content)
+}
+
+fn says_in_use(text: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(text);
+    ["EADDRINUSE", "Address already in use", "address already in use"]
+        .iter()
+        .any(|words| text.contains(words))
+}

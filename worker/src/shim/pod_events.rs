@@ -1,0 +1,430 @@
+//! What the shim does about each event, and what it says to the worker.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::epoll::EpollEvent;
+use nix::sys::signalfd::SignalFd;
+use phalanx_common::id::Generation;
+use phalanx_common::report::{Notice, PodEnd};
+use phalanx_worker_core::shim::{ShimOrder, ShimPlan, ShimReport};
+
+use super::guardian::Guardian;
+use super::home::Home;
+use super::life::{Act, Facts};
+use super::link::{self, Link};
+use super::output::{Drained, TURN};
+use super::pod::Pod;
+use super::prepare::prepare;
+use super::refusal::Refusal;
+use super::run::{Poll, Source, wall_clock};
+use super::sys::{self, Reaped};
+
+/// At least this much time between two reports of how far output has come; the first comes at once.
+const REPORT_EVERY: Duration = Duration::from_millis(5);
+
+/// The shim of one pod.
+pub(super) struct Shim {
+    link: Link,
+    /// The worker is gone: nothing is reported any more.
+    orphaned: bool,
+    poll: Poll,
+    signals: SignalFd,
+    orphan_grace: Duration,
+    home: Option<Home>,
+    pod: Option<Pod>,
+    guardian: Option<Guardian>,
+    /// Exits that wait for Started: indices of ranks.
+    exits: Vec<usize>,
+    children: bool,
+    wants_room: bool,
+    reported_at: Option<Instant>,
+    buffer: Box<[u8]>,
+    /// Set once the job is over: whether it failed.
+    leaving: Option<bool>,
+    done: bool,
+}
+
+impl Shim {
+    pub(super) fn new(link: Link, poll: Poll, signals: SignalFd, orphan_grace: Duration) -> Shim {
+        Shim {
+            link,
+            orphaned: false,
+            poll,
+            signals,
+            orphan_grace,
+            home: None,
+            pod: None,
+            guardian: None,
+            exits: Vec::new(),
+            children: false,
+            wants_room: false,
+            reported_at: None,
+            buffer: vec![0; TURN].into_boxed_slice(),
+            leaving: None,
+            done: false,
+        }
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// Waits for events, no longer than until the next deadline.
+    pub(super) fn wait<'e>(&self, events: &'e mut [EpollEvent]) -> nix::Result<&'e [EpollEvent]> {
+        self.poll.wait(events, self.deadline())
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let pod = self.pod.as_ref()?;
+        let streams = || pod.ranks().iter().flat_map(|rank| &rank.streams);
+        let retry = streams().filter_map(|stream| stream.retry_at()).min();
+        let may_report = !self.orphaned && !self.link.is_behind();
+        let report = (may_report && streams().any(|stream| stream.is_unreported()))
+            .then(|| self.reported_at.map_or_else(Instant::now, |at| at + REPORT_EVERY));
+        [pod.life.deadline(), retry, report].into_iter().flatten().min()
+    }
+
+    pub(super) fn on_event(&mut self, source: Source) {
+        match source {
+            Source::Worker => self.on_worker(),
+            Source::Signals => self.on_signals(),
+            Source::ExecErrors => self.on_exec_errors(),
+            Source::Output(rank, stream) => self.on_output(rank, stream),
+        }
+    }
+
+    /// After every batch of events: what is due, and what there is to say.
+    pub(super) fn turn(&mut self) {
+        let now = Instant::now();
+        self.retry_output(now);
+        while let Some(act) = self.next_act(now) {
+            self.perform(act);
+        }
+        self.report_exits();
+        // First what is waiting: output is only reported to a worker that keeps up.
+        self.flush();
+        self.report_output(now);
+        if self.pod.is_none() && (self.leaving.is_some() || self.orphaned) {
+            self.leave();
+        }
+        self.flush();
+    }
+
+    fn next_act(&mut self, now: Instant) -> Option<Act> {
+        let pod = self.pod.as_mut()?;
+        let facts = Facts { ranks: pod.alive(), children: self.children, pipes: pod.has_open_pipes() };
+        pod.life.step(now, facts)
+    }
+
+    fn perform(&mut self, act: Act) {
+        let guardian = self.guardian.as_ref().map(Guardian::pid);
+        let Some(pod) = &mut self.pod else { return };
+        match act {
+            Act::Terminate => pod.terminate(guardian),
+            Act::Proceed => pod.resume(guardian),
+            Act::Kill => pod.kill(guardian),
+            Act::Finish => self.finish(),
+        }
+    }
+
+    fn on_worker(&mut self) {
+        if self.orphaned {
+            return;
+        }
+        match self.link.orders() {
+            Ok(orders) => orders.into_iter().for_each(|order| self.on_order(order)),
+            Err(error) => self.on_worker_gone(&error),
+        }
+    }
+
+    fn on_worker_gone(&mut self, error: &link::Error) {
+        if !matches!(error, link::Error::Closed) {
+            let _ = std::io::Write::write_all(
+                &mut std::io::stderr(),
+                format!("phalanx shim: {error}; the pod ends\n").as_bytes(),
+            );
+        }
+        self.orphaned = true;
+        self.poll.remove(self.link.as_fd());
+        self.stop(self.orphan_grace);
+    }
+
+    fn on_order(&mut self, order: ShimOrder) {
+        let now = Instant::now();
+        match order {
+            ShimOrder::Prepare(plan) => self.on_prepare(&plan, now),
+            ShimOrder::Go { generation } => self.on_go(generation, now),
+            ShimOrder::Stop { generation, .. } if self.pod.is_none() => {
+                // What was never prepared, or has ended, is at its end.
+                self.report(&ShimReport::Ended { generation, end: PodEnd::default() });
+            }
+            ShimOrder::Stop { generation, grace } => {
+                if self.concerns(generation, "stop") {
+                    self.stop(grace);
+                }
+            }
+            ShimOrder::Suspend => self.on_suspend(now),
+            ShimOrder::Resume => self.on_resume(now),
+            ShimOrder::Lease { remaining } => {
+                if let Some(pod) = &mut self.pod {
+                    pod.life.renew(now, remaining);
+                }
+            }
+            ShimOrder::Exit { failed } => {
+                self.leaving = Some(failed);
+                self.stop(Duration::ZERO);
+            }
+        }
+    }
+
+    fn on_prepare(&mut self, plan: &ShimPlan, now: Instant) {
+        let generation = plan.generation;
+        let prepared = match &self.pod {
+            Some(pod) => Err(Refusal::Busy { alive: pod.generation.0 }),
+            None => prepare(plan, &mut self.home, now),
+        };
+        let prepared = prepared.and_then(|pod| self.watch(&pod).map(|()| pod));
+        let pod = match prepared {
+            Ok(pod) => pod,
+            Err(refusal) => {
+                return self.report(&ShimReport::NotPrepared { generation, reason: refusal.into() });
+            }
+        };
+        self.children = pod.alive() > 0;
+        self.report(&ShimReport::Prepared { generation });
+        self.flush();
+        // User code runs only after Go, so the guardian is early enough here, while the worker works.
+        if let Some(home) = &self.home {
+            self.guardian = Guardian::renew(self.guardian.take(), home, &plan.mark, pod.cgroup()).ok();
+        }
+        self.pod = Some(pod);
+    }
+
+    fn watch(&self, pod: &Pod) -> Result<(), Refusal> {
+        let refuse = |errno: nix::Error| Refusal::Start { rank: 0, what: "epoll", error: errno.into() };
+        self.poll.add(pod.errors(), Source::ExecErrors).map_err(refuse)?;
+        for (index, rank) in pod.ranks().iter().enumerate() {
+            for (at, stream) in rank.streams.iter().enumerate() {
+                if let Some(pipe) = stream.pipe() {
+                    self.poll.add(pipe, Source::Output(index, at)).map_err(refuse)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn on_go(&mut self, generation: Generation, now: Instant) {
+        if !self.concerns(generation, "go") {
+            return;
+        }
+        let Some(pod) = &mut self.pod else { return };
+        if pod.life.go(now)
+            && let Err(error) = pod.release()
+        {
+            // A full pipe or a bad descriptor: neither can be. Held ranks abort.
+            let _ = std::io::Write::write_all(
+                &mut std::io::stderr(),
+                format!("phalanx shim: cannot release generation {generation}: {error}\n").as_bytes(),
+            );
+        }
+    }
+
+    /// Older and unknown generations are refused.
+    fn concerns(&mut self, generation: Generation, what: &str) -> bool {
+        let alive = self.pod.as_ref().map(|pod| pod.generation);
+        if alive == Some(generation) {
+            return true;
+        }
+        let what = match alive {
+            Some(alive) => format!("{what} for generation {generation}: generation {alive} is alive"),
+            None => format!("{what} for generation {generation}: nothing is alive"),
+        };
+        self.report(&ShimReport::Notice { notice: Notice::Refused { what } });
+        false
+    }
+
+    fn stop(&mut self, grace: Duration) {
+        let act = self.pod.as_mut().and_then(|pod| pod.life.stop(Instant::now(), grace));
+        if let Some(act) = act {
+            self.perform(act);
+        }
+    }
+
+    fn on_suspend(&mut self, now: Instant) {
+        let guardian = self.guardian.as_ref().map(Guardian::pid);
+        if let Some(pod) = &mut self.pod
+            && pod.life.suspend(now)
+        {
+            pod.suspend(guardian);
+        }
+    }
+
+    fn on_resume(&mut self, now: Instant) {
+        let guardian = self.guardian.as_ref().map(Guardian::pid);
+        if let Some(pod) = &mut self.pod {
+            pod.life.resume(now);
+            pod.resume(guardian);
+        }
+    }
+
+    fn on_signals(&mut self) {
+        while let Ok(Some(signal)) = self.signals.read_signal() {
+            if signal.ssi_signo == libc::SIGTERM as u32 {
+                // Someone wants this process gone: as if the worker were, but it hears of it.
+                self.leaving.get_or_insert(true);
+                self.stop(self.orphan_grace);
+            }
+        }
+        // What a rank said before it ended is reported before its end.
+        self.on_exec_errors();
+        loop {
+            match sys::reap() {
+                Reaped::Child(pid, status) => {
+                    let (now, at) = (Instant::now(), wall_clock());
+                    let Some(pod) = &mut self.pod else { continue };
+                    let Some(index) = pod.on_reaped(pid, status, at) else { continue };
+                    for stream in &mut pod.ranks_mut()[index].streams {
+                        stream.drain(&mut self.buffer, now, at);
+                    }
+                    self.exits.push(index);
+                }
+                Reaped::NoneYet => return self.children = true,
+                Reaped::NoChildren => return self.children = false,
+            }
+        }
+    }
+
+    fn on_exec_errors(&mut self) {
+        let Some(pod) = &mut self.pod else { return };
+        if pod.life.is_held() {
+            return;
+        }
+        let Some(all_made_it) = pod.read_errors(Instant::now(), wall_clock()) else { return };
+        self.poll.remove(pod.errors());
+        pod.life.execs_done();
+        if all_made_it {
+            let report = ShimReport::Started { generation: pod.generation, pids: pod.pids() };
+            self.report(&report);
+        }
+    }
+
+    fn on_output(&mut self, rank: usize, stream: usize) {
+        let Some(pod) = &mut self.pod else { return };
+        let Some(rank) = pod.ranks_mut().get_mut(rank) else { return };
+        // At its end a pipe closes, and epoll forgets it.
+        let _: Drained = rank.streams[stream].read_turn(&mut self.buffer, Instant::now(), wall_clock());
+    }
+
+    fn retry_output(&mut self, now: Instant) {
+        let Some(pod) = &mut self.pod else { return };
+        pod.ranks_mut().iter_mut().flat_map(|rank| &mut rank.streams).for_each(|stream| stream.retry(now));
+    }
+
+    fn report_exits(&mut self) {
+        if self.pod.as_ref().is_none_or(|pod| !pod.life.may_report_exits()) {
+            return;
+        }
+        for index in std::mem::take(&mut self.exits) {
+            self.report_streams(index);
+            let Some(pod) = &self.pod else { return };
+            if let Some(exit) = pod.exit_of(index) {
+                self.report(&ShimReport::Exited { generation: pod.generation, exit });
+            }
+        }
+    }
+
+    /// How far output has come, if the worker is ready to hear it: one report per stream, whatever
+    /// was written meanwhile.
+    fn report_output(&mut self, now: Instant) {
+        if self.link.is_behind() || self.reported_at.is_some_and(|at| now < at + REPORT_EVERY) {
+            return;
+        }
+        let ranks = self.pod.as_ref().map_or(0, |pod| pod.ranks().len());
+        let mut any = false;
+        for index in 0..ranks {
+            any |= self.report_streams(index);
+        }
+        if any {
+            self.reported_at = Some(now);
+        }
+    }
+
+    fn report_streams(&mut self, index: usize) -> bool {
+        let Some(pod) = &mut self.pod else { return false };
+        let generation = pod.generation;
+        let Some(rank) = pod.ranks_mut().get_mut(index) else { return false };
+        let number = rank.rank;
+        let mut reports = Vec::new();
+        for output in &mut rank.streams {
+            if let Some(written) = output.unreported() {
+                let stream = output.stream;
+                reports.push(ShimReport::Output { generation, rank: number, stream, written });
+            }
+            let notices = output.take_notices();
+            reports.extend(notices.into_iter().map(|notice| ShimReport::Notice { notice }));
+        }
+        reports.iter().for_each(|report| self.report(report));
+        !reports.is_empty()
+    }
+
+    /// Everything of this generation is dead: the last bytes, the last reports, the reservations.
+    fn finish(&mut self) {
+        let Some(pod) = &mut self.pod else { return };
+        let (now, at) = (Instant::now(), wall_clock());
+        for stream in pod.ranks_mut().iter_mut().flat_map(|rank| &mut rank.streams) {
+            stream.drain(&mut self.buffer, now, at);
+            stream.close_pipe();
+            stream.finish(now);
+        }
+        pod.life.execs_done();
+        self.report_exits();
+        let ranks = self.pod.as_ref().map_or(0, |pod| pod.ranks().len());
+        for index in 0..ranks {
+            self.report_streams(index);
+        }
+        let Some(mut pod) = self.pod.take() else { return };
+        let guardian = self.guardian.as_ref().map(Guardian::pid);
+        let (generation, end) = (pod.generation, pod.end(guardian));
+        drop(pod);
+        if let Some(home) = &self.home {
+            home.drop_tmp();
+        }
+        self.exits.clear();
+        self.report(&ShimReport::Ended { generation, end });
+    }
+
+    fn report(&mut self, report: &ShimReport) {
+        if self.orphaned {
+            return;
+        }
+        if let Err(error) = self.link.report(report) {
+            self.on_worker_gone(&error);
+        }
+    }
+
+    fn flush(&mut self) {
+        if self.orphaned {
+            return;
+        }
+        if let Err(error) = self.link.flush() {
+            return self.on_worker_gone(&error);
+        }
+        let behind = self.link.is_behind();
+        if behind != self.wants_room {
+            self.wants_room = behind;
+            self.poll.want_room(self.link.as_fd(), Source::Worker, behind);
+        }
+    }
+
+    /// The job is over: what is not to be kept goes, and so does this process.
+    fn leave(&mut self) {
+        self.flush();
+        if let Some(home) = self.home.take() {
+            home.close(self.leaving.unwrap_or(true));
+        }
+        if let Some(guardian) = self.guardian.take() {
+            guardian.dismiss();
+        }
+        self.done = true;
+    }
+}

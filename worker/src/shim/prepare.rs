@@ -1,0 +1,261 @@
+//! Prepare: every check that can fail early, then the ranks, held. What fails leaves nothing behind.
+
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::{AccessFlags, access, pipe2};
+use phalanx_worker_core::shim::{ShimPlan, ShimRank, Stream};
+
+use super::cgroup::Cgroup;
+use super::command::Lookup;
+use super::environ::{Inherited, Overlay, arguments, c_string, null_terminated};
+use super::fork::{self, Image};
+use super::home::Home;
+use super::output::{LogPlace, OutputStream};
+use super::pod::{Parts, Pod, RankProcess};
+use super::ports;
+use super::refusal::{Refusal, is_missing, shown};
+
+/// Descriptors the shim holds per rank: two pipes, two files, two times files.
+const DESCRIPTORS_PER_RANK: u64 = 6;
+/// And for itself, a margin included.
+const DESCRIPTORS_BESIDE: u64 = 64;
+
+/// A rank that passed every check, with all that its fork needs.
+struct Ready<'a> {
+    rank: &'a ShimRank,
+    overlay: Overlay<'a>,
+    path: CString,
+    streams: [OutputStream; 2],
+}
+
+/// Checks the plan and forks its ranks. `home` is opened by the first generation of a pod.
+pub(super) fn prepare(plan: &ShimPlan, home: &mut Option<Home>, now: Instant) -> Result<Pod, Refusal> {
+    let working_dir = Path::new(plan.working_dir.as_deref().unwrap_or("."));
+    check_working_dir(working_dir)?;
+    let argv = arguments(&plan.command)?;
+    let inherited = Inherited::new(&plan.remove_env);
+    let resolved = resolve(plan, working_dir, &inherited)?;
+    let ports = ports::reserve(&plan.ports)?;
+    let opened = home.is_none();
+    if opened {
+        *home = Some(Home::open(Path::new(&plan.job_dir), &plan.mark, plan.keep)?);
+    }
+    let mut made = Vec::new();
+    let held = home.as_ref().ok_or(Refusal::NoCommand).and_then(|home| {
+        home.fresh_tmp(plan.generation.0)?;
+        let ready = make_logs(plan, resolved, &mut made)?;
+        let working_dir = plan.working_dir.as_deref().map(c_string).transpose()?;
+        hold(plan, home, ready, &argv, &inherited, working_dir)
+    });
+    match held {
+        Ok(parts) => Ok(Pod::new(plan, parts, ports, now)),
+        Err(refusal) => {
+            for dir in made {
+                remove_logs(&dir);
+            }
+            if opened && let Some(home) = home.take() {
+                home.discard();
+            }
+            Err(refusal)
+        }
+    }
+}
+
+fn check_working_dir(path: &Path) -> Result<(), Refusal> {
+    let refuse = |error| Refusal::WorkingDir { path: shown(path), error };
+    if !fs::metadata(path).map_err(refuse)?.is_dir() {
+        return Err(refuse(io::Error::from_raw_os_error(libc::ENOTDIR)));
+    }
+    access(path, AccessFlags::X_OK).map_err(|errno| refuse(errno.into()))
+}
+
+/// The program of every rank; ranks with the same PATH share one search.
+fn resolve<'a>(
+    plan: &'a ShimPlan,
+    working_dir: &Path,
+    inherited: &Inherited,
+) -> Result<Vec<(&'a ShimRank, Overlay<'a>, CString)>, Refusal> {
+    let command = plan.command.first().ok_or(Refusal::NoCommand)?;
+    let mut resolved: Vec<(&ShimRank, Overlay<'_>, CString)> = Vec::with_capacity(plan.ranks.len());
+    for rank in &plan.ranks {
+        let overlay = Overlay::new(rank)?;
+        let path = overlay.value(inherited, "PATH");
+        let found = match resolved.last() {
+            Some((_, before, found)) if before.value(inherited, "PATH") == path => found.clone(),
+            _ => c_string(Lookup { working_dir, path }.resolve(command)?)?,
+        };
+        resolved.push((rank, overlay, found));
+    }
+    Ok(resolved)
+}
+
+/// Makes every log file, so that a full or read-only directory is known before anything starts.
+fn make_logs<'a>(
+    plan: &ShimPlan,
+    resolved: Vec<(&'a ShimRank, Overlay<'a>, CString)>,
+    made: &mut Vec<PathBuf>,
+) -> Result<Vec<Ready<'a>>, Refusal> {
+    let mut ready = Vec::with_capacity(resolved.len());
+    let mut error_dir = None;
+    for (rank, overlay, path) in resolved {
+        let dir = PathBuf::from(&rank.log_dir);
+        let refuse = |error| Refusal::LogDir { path: dir.clone(), error };
+        match fs::create_dir(&dir) {
+            Err(error) if is_missing(&error) => fs::create_dir_all(&dir).map_err(refuse)?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            other => other.map_err(refuse)?,
+        }
+        made.push(dir.clone());
+        if ready.is_empty() {
+            prove_room(&dir).map_err(refuse)?;
+        }
+        let place =
+            LogPlace { dir: dir.clone(), max_file_bytes: plan.max_file_bytes, keep_files: plan.keep_files };
+        let create = |stream| OutputStream::create(rank.rank, stream, place.clone()).map_err(refuse);
+        let streams = [create(Stream::Stdout)?, create(Stream::Stderr)?];
+        make_way_for(Path::new(&rank.error_file), &mut error_dir)?;
+        ready.push(Ready { rank, overlay, path, streams });
+    }
+    Ok(ready)
+}
+
+/// An empty file can be made on a full disk; a byte in it cannot.
+fn prove_room(dir: &Path) -> io::Result<()> {
+    let probe = dir.join(".phalanx-probe");
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(&probe)?;
+    let wrote = file.write_all(b"x");
+    let removed = fs::remove_file(&probe);
+    wrote.and(removed)
+}
+
+/// The directory of an error file exists, and no file of an earlier generation is in its place.
+/// `known` is the last directory that was made: ranks mostly share one.
+fn make_way_for(error_file: &Path, known: &mut Option<(PathBuf, bool)>) -> Result<(), Refusal> {
+    let refuse = |error| Refusal::JobDir { path: error_file.to_path_buf(), error };
+    let Some(dir) = error_file.parent() else { return Ok(()) };
+    let is_new = match known {
+        Some((last, is_new)) if last == dir => *is_new,
+        _ => {
+            let is_new = match fs::create_dir(dir) {
+                Ok(()) => true,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+                Err(_) => fs::create_dir_all(dir).map(|()| false).map_err(refuse)?,
+            };
+            *known = Some((dir.to_path_buf(), is_new));
+            is_new
+        }
+    };
+    if is_new {
+        return Ok(());
+    }
+    match fs::remove_file(error_file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(refuse(error)),
+        _ => Ok(()),
+    }
+}
+
+fn remove_logs(dir: &Path) {
+    for stream in [Stream::Stdout, Stream::Stderr] {
+        let (name, _) = phalanx_worker_core::shim::log_file(stream, 0, 1);
+        let _ = fs::remove_file(dir.join(name));
+    }
+    let _ = fs::remove_dir(dir);
+}
+
+fn hold(
+    plan: &ShimPlan,
+    home: &Home,
+    ready: Vec<Ready<'_>>,
+    argv: &[CString],
+    inherited: &Inherited,
+    working_dir: Option<CString>,
+) -> Result<Parts, Refusal> {
+    let first = plan.ranks.first().map_or(0, |rank| rank.rank.0);
+    let pipe = |what| move |errno: nix::Error| Refusal::Start { rank: first, what, error: errno.into() };
+    let open_files = raise_open_files(ready.len() as u64);
+    let (hold_read, hold_write) = pipe2(OFlag::O_CLOEXEC).map_err(pipe("hold pipe"))?;
+    let (errors_read, errors_write) = pipe2(OFlag::O_CLOEXEC).map_err(pipe("error pipe"))?;
+    fcntl(&errors_read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(pipe("error pipe"))?;
+    let cgroup = Cgroup::create(&format!("phalanx-{}-{}", plan.job, std::process::id()));
+    let argv = null_terminated(argv.iter().map(CString::as_c_str));
+    // Dropping it ends the ranks that were forked: nothing is left behind on any way out.
+    let mut parts = Parts { ranks: Vec::new(), hold: None, errors: File::from(errors_read), cgroup };
+    parts.hold = Some(File::from(hold_write));
+    for (index, rank) in ready.into_iter().enumerate() {
+        let number = rank.rank.rank.0;
+        let Ready { overlay, path, mut streams, rank } = rank;
+        let mut open = |at: usize, what| -> Result<OwnedFd, Refusal> {
+            streams[at].open_pipe().map_err(|errno| Refusal::Start {
+                rank: number,
+                what,
+                error: errno.into(),
+            })
+        };
+        let (stdout, stderr) = (open(0, "pipe for stdout")?, open(1, "pipe for stderr")?);
+        let envp = overlay.envp(inherited);
+        let image = Image {
+            index: index as u32,
+            path: &path,
+            argv: &argv,
+            envp: &envp,
+            working_dir: working_dir.as_deref(),
+            stdout: stdout.as_raw_fd(),
+            stderr: stderr.as_raw_fd(),
+            hold_read: hold_read.as_raw_fd(),
+            hold_write: parts.hold.as_ref().map_or(-1, AsRawFd::as_raw_fd),
+            errors: errors_write.as_raw_fd(),
+            open_files,
+        };
+        let pid = start(&image, &mut parts.cgroup).map_err(|error| Refusal::Start {
+            rank: number,
+            what: "fork",
+            error,
+        })?;
+        let program = path.to_string_lossy().into_owned();
+        parts.ranks.push(RankProcess::new(rank, pid, streams, program));
+    }
+    if let Some(cgroup) = &parts.cgroup {
+        // Only a sweep after a catastrophe reads it.
+        let _ = home.note(super::home::CGROUP, cgroup.path().as_os_str().as_encoded_bytes());
+    }
+    Ok(parts)
+}
+
+/// Forks into the cgroup, or without one where the host does not let us (no delegation, a seccomp
+/// filter, an old kernel).
+fn start(image: &Image<'_>, cgroup: &mut Option<Cgroup>) -> io::Result<i32> {
+    if let Some(group) = cgroup {
+        if let Ok(pid) = fork::rank(image, Some(group.as_fd())) {
+            return Ok(pid);
+        }
+        if image.index == 0 {
+            let _ = group.remove();
+            *cgroup = None;
+        }
+    }
+    fork::rank(image, None)
+}
+
+/// Raises the soft limit of open files if the pod needs it; what ranks have to go back to.
+fn raise_open_files(ranks: u64) -> Option<libc::rlimit> {
+    let needed = ranks * DESCRIPTORS_PER_RANK + DESCRIPTORS_BESIDE;
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    if soft >= needed {
+        return None;
+    }
+    setrlimit(Resource::RLIMIT_NOFILE, needed.min(hard), hard).ok()?;
+    Some(libc::rlimit { rlim_cur: soft, rlim_max: hard })
+}

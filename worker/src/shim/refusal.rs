@@ -1,0 +1,127 @@
+//! Why a pod cannot be prepared, in words for the person who started the job.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use phalanx_common::report::{PrepareFailure, PrepareFailureKind};
+
+/// One reason. The message says what failed, why, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("cannot enter the working directory {}: {}", path.display(), why(error))]
+    WorkingDir { path: PathBuf, error: io::Error },
+    #[error("the job has no command")]
+    NoCommand,
+    #[error("{name}: command not found in PATH ({path}){}", then(.hint))]
+    NotInPath { name: String, path: String, hint: Option<String> },
+    #[error("{}: {}{}", path.display(), why(error), then(.hint))]
+    NoSuchCommand { path: PathBuf, error: io::Error, hint: Option<String> },
+    #[error("{}: is a directory, not a program{}", path.display(), then(.hint))]
+    IsDirectory { path: PathBuf, hint: Option<String> },
+    #[error("{}: cannot be executed: {}{}", path.display(), why(error), then(.hint))]
+    NotExecutable { path: PathBuf, error: io::Error, hint: Option<String> },
+    #[error("{}: neither a binary nor a script that begins with #!{}", path.display(), then(.hint))]
+    NoFormat { path: PathBuf, hint: Option<String> },
+    #[error(
+        "{}: its first line asks for the interpreter {interpreter:?}, and lines of this file end in CR LF; \
+         convert it with `sed -i 's/\\r$//' {}`",
+        script.display(), script.display()
+    )]
+    CarriageReturn { script: PathBuf, interpreter: String },
+    #[error(
+        "{}: its interpreter {interpreter} does not exist; correct the #! line or install the interpreter",
+        script.display()
+    )]
+    NoInterpreter { script: PathBuf, interpreter: String },
+    #[error("{}: its interpreter {interpreter} cannot be executed: {}", script.display(), why(error))]
+    InterpreterNotExecutable { script: PathBuf, interpreter: String, error: io::Error },
+    #[error("port {port} is taken by another process")]
+    PortTaken { port: u16 },
+    #[error("cannot test port {port}: {}", why(error))]
+    Port { port: u16, error: io::Error },
+    #[error("cannot use {} as the job's directory: {}", path.display(), why(error))]
+    JobDir { path: PathBuf, error: io::Error },
+    #[error(
+        "will not use {} as the job's directory: {what}; remove it, or name another place with TMPDIR",
+        path.display()
+    )]
+    UnsafeJobDir { path: PathBuf, what: &'static str },
+    #[error("cannot write logs to {}: {}; choose another directory with --log-dir", path.display(), why(error))]
+    LogDir { path: PathBuf, error: io::Error },
+    #[error("rank {rank}: environment variable {name:?} cannot be set: {what}")]
+    Variable { rank: u32, name: String, what: &'static str },
+    #[error("{what:?} holds a NUL byte")]
+    NulByte { what: String },
+    #[error("cannot start rank {rank}: {what}: {}{}", why(error), advice(error))]
+    Start { rank: u32, what: &'static str, error: io::Error },
+    #[error("generation {alive} is still alive in this pod")]
+    Busy { alive: u32 },
+}
+
+impl Refusal {
+    fn kind(&self) -> PrepareFailureKind {
+        use PrepareFailureKind::{CommandNotExecutable, CommandNotFound, Node, PortTaken};
+        match self {
+            Refusal::WorkingDir { error, .. } | Refusal::NoSuchCommand { error, .. } => {
+                if is_missing(error) {
+                    CommandNotFound
+                } else {
+                    CommandNotExecutable
+                }
+            }
+            Refusal::NoCommand
+            | Refusal::NotInPath { .. }
+            | Refusal::CarriageReturn { .. }
+            | Refusal::NoInterpreter { .. } => CommandNotFound,
+            Refusal::IsDirectory { .. }
+            | Refusal::NotExecutable { .. }
+            | Refusal::NoFormat { .. }
+            | Refusal::InterpreterNotExecutable { .. } => CommandNotExecutable,
+            Refusal::PortTaken { port } => PortTaken(*port),
+            Refusal::Port { .. }
+            | Refusal::JobDir { .. }
+            | Refusal::UnsafeJobDir { .. }
+            | Refusal::LogDir { .. }
+            | Refusal::Variable { .. }
+            | Refusal::NulByte { .. }
+            | Refusal::Start { .. }
+            | Refusal::Busy { .. } => Node,
+        }
+    }
+}
+
+impl From<Refusal> for PrepareFailure {
+    fn from(refusal: Refusal) -> PrepareFailure {
+        PrepareFailure { kind: refusal.kind(), message: refusal.to_string() }
+    }
+}
+
+pub(super) fn is_missing(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR))
+}
+
+/// The system's words for an error, without the number.
+pub(super) fn why(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(number) => Errno::from_raw(number).desc().to_string(),
+        None => error.to_string(),
+    }
+}
+
+fn then(hint: &Option<String>) -> String {
+    hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default()
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::EMFILE) => "; raise the limit of open files (ulimit -n)",
+        Some(libc::EAGAIN) => "; raise the limit of processes (ulimit -u)",
+        _ => "",
+    }
+}
+
+/// A path as a message shows it: absolute where that is known.
+pub(super) fn shown(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
+}

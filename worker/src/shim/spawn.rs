@@ -1,0 +1,82 @@
+//! Starting a shim: the worker's side.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+
+use super::{MODE, ORPHAN_GRACE, sys};
+
+/// How to start a shim.
+#[derive(Clone, Debug)]
+pub struct SpawnOptions {
+    /// The program whose `main` begins with `maybe_run`; `/proc/self/exe` is this one.
+    pub exe: PathBuf,
+    /// Once the worker is gone the pod gets SIGTERM at once and SIGKILL after this.
+    pub orphan_grace: Duration,
+}
+
+impl SpawnOptions {
+    /// This program as the shim.
+    pub fn new(orphan_grace: Duration) -> SpawnOptions {
+        SpawnOptions { exe: PathBuf::from("/proc/self/exe"), orphan_grace }
+    }
+}
+
+/// Why no shim was started.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("no socket pair for a shim")]
+    Socket(#[source] io::Error),
+    #[error("cannot start the shim {}", exe.display())]
+    Start { exe: PathBuf, source: io::Error },
+}
+
+/// A running shim, as its worker holds it. Dropping it closes the socket, and the shim ends its pod.
+#[derive(Debug)]
+pub struct ShimProcess {
+    /// Frames of `phalanx_worker_core::shim`; blocking until set otherwise.
+    pub socket: UnixStream,
+    /// To be waited for once the socket is at its end, or a zombie stays.
+    pub child: Child,
+    pidfd: Option<OwnedFd>,
+}
+
+impl ShimProcess {
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Readable once the shim has ended; `None` before Linux 5.3.
+    pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        self.pidfd.as_ref().map(AsFd::as_fd)
+    }
+}
+
+/// Starts a shim. Costs least early, before the caller has touched much memory or started threads.
+pub fn spawn(options: &SpawnOptions) -> Result<ShimProcess, Error> {
+    let (ours, theirs) = UnixStream::pair().map_err(Error::Socket)?;
+    // Blocked signals stay blocked over exec: a Ctrl-C between here and the shim's setsid does not kill it.
+    let mut before = SigSet::empty();
+    let blocked = sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), Some(&mut before)).is_ok();
+    // No pre_exec and no group: std takes the posix_spawn path, whose cost does not grow with our memory.
+    let started = Command::new(&options.exe)
+        .arg0("phalanx-shim")
+        .arg(MODE)
+        .arg(ORPHAN_GRACE)
+        .arg(options.orphan_grace.as_millis().to_string())
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(Stdio::null())
+        .spawn();
+    if blocked {
+        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None);
+    }
+    let child = started.map_err(|source| Error::Start { exe: options.exe.clone(), source })?;
+    let pidfd = sys::pidfd_open(child.id());
+    Ok(ShimProcess { socket: ours, child, pidfd })
+}

@@ -1,0 +1,136 @@
+//! System calls that no safe wrapper covers, made safe to call.
+
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
+
+use phalanx_common::exit::ExitStatus;
+
+/// What became of the children of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reaped {
+    /// This child has ended and is gone from the process table.
+    Child(i32, ExitStatus),
+    /// There are children, and none has ended.
+    NoneYet,
+    NoChildren,
+}
+
+/// Collects one ended child without waiting. The guardian is never among them: it was cloned without
+/// an exit signal, so this wait does not see it.
+pub(super) fn reap() -> Reaped {
+    loop {
+        let mut status = 0;
+        // SAFETY: waitpid writes one int through the pointer, which is valid for the call.
+        match unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) } {
+            0 => return Reaped::NoneYet,
+            -1 if errno() == libc::EINTR => {}
+            -1 => return Reaped::NoChildren,
+            pid => return Reaped::Child(pid, exit_status(status)),
+        }
+    }
+}
+
+/// Waits for a child that is about to end; `reap` does not see the guardian, this does.
+pub(super) fn wait_for(pid: i32) {
+    let mut status = 0;
+    // SAFETY: waitpid writes one int through the pointer, which is valid for the call.
+    while unsafe { libc::waitpid(pid, &raw mut status, libc::__WALL) } == -1 && errno() == libc::EINTR {}
+}
+
+fn exit_status(status: i32) -> ExitStatus {
+    if libc::WIFSIGNALED(status) {
+        ExitStatus::Signal(libc::WTERMSIG(status) as u8)
+    } else {
+        ExitStatus::Code(libc::WEXITSTATUS(status) as u8)
+    }
+}
+
+pub(super) fn errno() -> i32 {
+    io::Error::last_os_error().raw_os_error().unwrap_or(0)
+}
+
+/// Closes every descriptor from `first` on.
+pub(super) fn close_from(first: u32) {
+    // SAFETY: called before this process owns any descriptor from `first` on (see the callers), so no
+    // owner is left with a closed one.
+    if unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) } == 0 {
+        return;
+    }
+    // Before Linux 5.9.
+    let open: Vec<i32> = std::fs::read_dir("/proc/self/fd")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|fd| u32::try_from(*fd).is_ok_and(|fd| fd >= first))
+        .collect();
+    for fd in open {
+        // SAFETY: as above.
+        unsafe { libc::close(fd) };
+    }
+}
+
+/// Takes descriptor 0 as an owned descriptor above 2 and leaves `/dev/null` in its place.
+pub(super) fn take_stdin() -> io::Result<OwnedFd> {
+    // SAFETY: descriptor 0 is open (std opens /dev/null there if it was not), and a duplicate from
+    // fcntl belongs to nobody else.
+    let socket = unsafe {
+        let fd = libc::fcntl(0, libc::F_DUPFD_CLOEXEC, 3);
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        OwnedFd::from_raw_fd(fd)
+    };
+    let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    // SAFETY: both descriptors are open; dup2 onto 0 replaces the socket, which lives on in `socket`.
+    if unsafe { libc::dup2(std::os::fd::AsRawFd::as_raw_fd(&null), 0) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(socket)
+}
+
+/// In the guardian: everything but the standard three, a pipe and a lock is closed, and stdout and
+/// stderr go nowhere. Whoever owned the other descriptors never runs again in this process.
+pub(super) fn keep_only(pipe: i32, lock: i32) -> io::Result<std::fs::File> {
+    // SAFETY: dup2 takes any numbers. Copies above every open descriptor come first, so that neither
+    // source is overwritten before it is copied; 3 and 4 are then ours alone.
+    unsafe {
+        let (pipe, lock) = (libc::fcntl(pipe, libc::F_DUPFD, 10), libc::fcntl(lock, libc::F_DUPFD, 10));
+        if libc::dup2(0, 1) < 0 || libc::dup2(0, 2) < 0 || libc::dup2(pipe, 3) < 0 || libc::dup2(lock, 4) < 0
+        {
+            return Err(io::Error::last_os_error());
+        }
+        close_from(5);
+        Ok(std::fs::File::from_raw_fd(3))
+    }
+}
+
+/// Ends this process without running anything of its parent's.
+pub(super) fn exit_now() -> ! {
+    // SAFETY: _exit runs no handlers and never returns.
+    unsafe { libc::_exit(0) }
+}
+
+/// Ignores a signal in this process.
+pub(super) fn ignore(signal: i32) {
+    // SAFETY: SIG_IGN installs no code of ours.
+    unsafe { libc::signal(signal, libc::SIG_IGN) };
+}
+
+/// A descriptor that becomes readable when the process ends; `None` before Linux 5.3.
+pub(super) fn pidfd_open(pid: u32) -> Option<OwnedFd> {
+    // SAFETY: takes two integers; a returned descriptor is new, CLOEXEC and ours.
+    unsafe {
+        let fd = libc::syscall(libc::SYS_pidfd_open, pid as libc::pid_t, 0);
+        (fd >= 0).then(|| OwnedFd::from_raw_fd(fd as i32))
+    }
+}
+
+/// Sends a signal through a pidfd, so that it can only reach the process the pidfd was opened for.
+pub(super) fn pidfd_kill(pidfd: &OwnedFd, signal: i32) -> io::Result<()> {
+    let fd = std::os::fd::AsRawFd::as_raw_fd(pidfd);
+    // SAFETY: an open pidfd, a number, a null siginfo and no flags.
+    let rc = unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, std::ptr::null::<libc::siginfo_t>(), 0)
+    };
+    if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

@@ -1,0 +1,173 @@
+//! Finding processes: the shim's descendants, and whatever carries a pod's mark.
+
+use std::fs;
+use std::io::Read;
+
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+
+use super::sys;
+
+/// Variable whose value marks every process of a pod.
+pub(crate) const MARK: &str = "PHALANX_POD";
+/// More of an environment than this is not searched; the kernel's own limit for one exec is 6 MiB.
+const ENVIRON_CAP: u64 = 8 << 20;
+
+/// One line of `/proc/<pid>/stat`, as far as it matters here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Process {
+    pub(crate) pid: i32,
+    pub(crate) parent: i32,
+    pub(crate) group: i32,
+    /// One letter as ps shows it: Z is a zombie.
+    pub(crate) state: char,
+    pub(crate) name: String,
+    /// Clock ticks after boot; with the pid it names a process for good.
+    pub(crate) started: u64,
+}
+
+impl Process {
+    /// Still able to do anything: not a zombie.
+    pub(crate) fn is_alive(&self) -> bool {
+        !matches!(self.state, 'Z' | 'X')
+    }
+}
+
+/// Signals a process that this one will reap, so that its id cannot have gone to another.
+pub(super) fn signal(pid: i32, signal: Signal) {
+    // Fails if it is a zombie or gone, which is what was wanted.
+    let _ = kill(Pid::from_raw(pid), signal);
+}
+
+/// Signals the process group of a rank that is not reaped yet.
+pub(super) fn signal_group(pid: i32, signal: Signal) {
+    let _ = killpg(Pid::from_raw(pid), signal);
+}
+
+/// The process with this id; `None` if it is gone.
+pub(crate) fn process(pid: i32) -> Option<Process> {
+    parse_stat(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+}
+
+fn parse_stat(stat: &[u8]) -> Option<Process> {
+    let stat = String::from_utf8_lossy(stat);
+    // The name may hold spaces and parentheses; the last one ends it.
+    let (pid, rest) = stat.split_once(" (")?;
+    let (name, rest) = rest.rsplit_once(") ")?;
+    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    Some(Process {
+        pid: pid.parse().ok()?,
+        parent: fields.get(1)?.parse().ok()?,
+        group: fields.get(2)?.parse().ok()?,
+        state: fields.first()?.chars().next()?,
+        name: name.to_string(),
+        started: fields.get(19)?.parse().ok()?,
+    })
+}
+
+/// Every live process below `root`, parents before children, without `except` and what is below it.
+pub(crate) fn descendants(root: i32, except: Option<i32>) -> Vec<Process> {
+    let scan = if fs::exists(format!("/proc/{root}/task/{root}/children")).unwrap_or(false) {
+        None
+    } else {
+        Some(all())
+    };
+    let mut found: Vec<Process> = Vec::new();
+    let mut parents = vec![root];
+    while let Some(parent) = parents.pop() {
+        let children = match &scan {
+            Some(all) => all.iter().filter(|p| p.parent == parent).cloned().collect(),
+            None => children(parent),
+        };
+        for child in children {
+            if Some(child.pid) == except || found.iter().any(|known| known.pid == child.pid) {
+                continue;
+            }
+            parents.push(child.pid);
+            if child.is_alive() {
+                found.push(child);
+            }
+        }
+    }
+    found
+}
+
+/// Children of all threads of a process.
+fn children(pid: i32) -> Vec<Process> {
+    let mut list = String::new();
+    for thread in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+        if let Ok(mut file) = fs::File::open(thread.path().join("children")) {
+            let _ = file.read_to_string(&mut list);
+        }
+    }
+    list.split_ascii_whitespace().filter_map(|pid| process(pid.parse().ok()?)).collect()
+}
+
+fn all() -> Vec<Process> {
+    pids().filter_map(process).collect()
+}
+
+fn pids() -> impl Iterator<Item = i32> {
+    fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+/// Every live process whose environment at exec said `PHALANX_POD=<mark>`, but this one.
+pub(crate) fn marked(mark: &str) -> Vec<Process> {
+    let wanted = format!("{MARK}={mark}").into_bytes();
+    let own = std::process::id() as i32;
+    pids()
+        .filter(|pid| *pid != own && environ_has(*pid, &wanted))
+        .filter_map(process)
+        .filter(Process::is_alive)
+        .collect()
+}
+
+/// SIGKILL to a process that is not our child, if it still is the one that carries the mark.
+pub(crate) fn kill_marked(found: &Process, mark: &str) {
+    let Some(pidfd) = sys::pidfd_open(found.pid as u32) else {
+        // Before Linux 5.3: the start time tells a reused id.
+        if process(found.pid).is_some_and(|now| now.started == found.started) {
+            signal(found.pid, Signal::SIGKILL);
+        }
+        return;
+    };
+    if environ_has(found.pid, format!("{MARK}={mark}").as_bytes()) {
+        let _ = sys::pidfd_kill(&pidfd, libc::SIGKILL);
+    }
+}
+
+fn environ_has(pid: i32, wanted: &[u8]) -> bool {
+    let mut environ = Vec::new();
+    // Processes of other users cannot be read, and are not ours.
+    let Ok(file) = fs::File::open(format!("/proc/{pid}/environ")) else { return false };
+    if file.take(ENVIRON_CAP).read_to_end(&mut environ).is_err() {
+        return false;
+    }
+    environ.split(|byte| *byte == 0).any(|entry| entry == wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_spaces_and_parentheses_is_read_whole() {
+        let line = b"42 (a) b (c) S 7 41 41 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 12345 1 2 3\n";
+        let process = parse_stat(line).unwrap();
+        assert_eq!(
+            process,
+            Process { pid: 42, parent: 7, group: 41, state: 'S', name: "a) b (c".into(), started: 12345 }
+        );
+        assert_eq!(parse_stat(b"42 (half"), None);
+    }
+
+    #[test]
+    fn this_process_is_found_in_proc_and_not_by_its_own_scan() {
+        let own = process(std::process::id() as i32).unwrap();
+        assert!(own.is_alive());
+        assert!(marked("a mark that nobody carries").is_empty());
+    }
+}

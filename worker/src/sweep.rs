@@ -1,0 +1,171 @@
+//! Leftovers of pods whose shim was killed: finding them, naming them, ending them.
+//!
+//! Every pod has a directory below one base directory per user. Its shim holds a lock in it for as
+//! long as it lives, and so does its guardian. A directory whose lock is free belongs to nobody; its
+//! `mark` names the value of `PHALANX_POD` that every process of the pod carries in its environment.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use nix::unistd::geteuid;
+use phalanx_common::id::JobId;
+
+use crate::shim::{CGROUP, LOCK, MARK, kill_process, remove_cgroup, tree};
+
+/// How long SIGKILL is repeated before what is left counts as unkillable.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two searches.
+const ROUND: Duration = Duration::from_millis(10);
+/// A directory without a lock file that is younger than this is just being made.
+const NEWBORN: Duration = Duration::from_secs(10);
+
+/// A pod that nobody owns any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stale {
+    pub job: JobId,
+    pub dir: PathBuf,
+    /// `None` if the shim died before it wrote one: then no process was started.
+    pub mark: Option<String>,
+    /// What is alive of it: process id and name.
+    pub processes: Vec<(u32, String)>,
+}
+
+/// Why leftovers could not be looked for or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot list {}", path.display())]
+    List { path: PathBuf, source: io::Error },
+    #[error("{} is in use again", dir.display())]
+    InUse { dir: PathBuf },
+    #[error("cannot lock {}", path.display())]
+    Lock { path: PathBuf, source: io::Error },
+    #[error("cannot remove {}", dir.display())]
+    Remove { dir: PathBuf, source: io::Error },
+    #[error("SIGKILL did not end {}", names(survivors))]
+    Survivors { survivors: Vec<(u32, String)> },
+}
+
+fn names(processes: &[(u32, String)]) -> String {
+    processes.iter().map(|(pid, name)| format!("{name} ({pid})")).collect::<Vec<_>>().join(", ")
+}
+
+/// Pods below `base` that nobody owns. Searches the host's processes only if there is one.
+pub fn find_stale(base: &Path) -> Result<Vec<Stale>, Error> {
+    let list = |source| Error::List { path: base.to_path_buf(), source };
+    let entries = match fs::read_dir(base) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(list)?,
+    };
+    let mut stale = Vec::new();
+    for entry in entries {
+        let dir = entry.map_err(list)?.path();
+        if is_own_directory(&dir) && is_abandoned(&dir) {
+            stale.extend(read(dir));
+        }
+    }
+    stale.sort_by(|a, b| a.dir.cmp(&b.dir));
+    Ok(stale)
+}
+
+fn is_own_directory(dir: &Path) -> bool {
+    fs::symlink_metadata(dir).is_ok_and(|meta| meta.is_dir() && meta.uid() == geteuid().as_raw())
+}
+
+fn is_abandoned(dir: &Path) -> bool {
+    match open_lock(dir) {
+        // Shared, so that two searches do not see each other.
+        Ok(file) => Flock::lock(file, FlockArg::LockSharedNonblock).is_ok(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let born = fs::symlink_metadata(dir).and_then(|meta| meta.modified());
+            // A kept directory has its lock file; one without any note is not a pod's.
+            fs::exists(dir.join(MARK)).unwrap_or(false)
+                && born
+                    .is_ok_and(|born| SystemTime::now().duration_since(born).is_ok_and(|age| age > NEWBORN))
+        }
+        Err(_) => false,
+    }
+}
+
+fn open_lock(dir: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOFOLLOW).open(dir.join(LOCK))
+}
+
+fn read(dir: PathBuf) -> Option<Stale> {
+    let job = JobId::from_existing(dir.file_name()?.to_str()?);
+    let mark = fs::read_to_string(dir.join(MARK)).ok().filter(|mark| !mark.is_empty());
+    let processes = mark.as_deref().map(alive).unwrap_or_default();
+    Some(Stale { job, dir, mark, processes })
+}
+
+fn alive(mark: &str) -> Vec<(u32, String)> {
+    tree::marked(mark).into_iter().map(|process| (process.pid as u32, process.name)).collect()
+}
+
+/// Ends what is left of a pod and removes its directory.
+pub fn end(stale: &Stale) -> Result<(), Error> {
+    let lock = match open_lock(&stale.dir) {
+        Ok(file) => Some(take_lock(file, &stale.dir)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(source) => return Err(Error::Lock { path: stale.dir.join(LOCK), source }),
+    };
+    let cgroup = fs::read_to_string(stale.dir.join(CGROUP)).ok().map(PathBuf::from);
+    let survivors = match &stale.mark {
+        Some(mark) => end_marked(mark, cgroup.as_deref()),
+        None => Vec::new(),
+    };
+    if !survivors.is_empty() {
+        return Err(Error::Survivors { survivors });
+    }
+    let removed = fs::remove_dir_all(&stale.dir);
+    drop(lock);
+    match removed {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(Error::Remove { dir: stale.dir.clone(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn take_lock(file: File, dir: &Path) -> Result<Flock<File>, Error> {
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+        Errno::EWOULDBLOCK => Error::InUse { dir: dir.to_path_buf() },
+        errno => Error::Lock { path: dir.join(LOCK), source: errno.into() },
+    })
+}
+
+/// How many live processes carry the mark.
+pub(crate) fn count_marked(mark: &str) -> u32 {
+    u32::try_from(tree::marked(mark).len()).unwrap_or(u32::MAX)
+}
+
+/// SIGKILL to everything that carries the mark, until a search finds nothing twice. Returns what
+/// would not die.
+pub(crate) fn end_marked(mark: &str, cgroup: Option<&Path>) -> Vec<(u32, String)> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut clean = 0;
+    while clean < 2 {
+        if let Some(cgroup) = cgroup {
+            remove_cgroup(cgroup);
+        }
+        let found = tree::marked(mark);
+        if found.is_empty() {
+            clean += 1;
+            continue;
+        }
+        clean = 0;
+        if Instant::now() >= deadline {
+            return found.into_iter().map(|process| (process.pid as u32, process.name)).collect();
+        }
+        found.iter().for_each(|process| kill_process(process, mark));
+        std::thread::sleep(ROUND);
+    }
+    if let Some(cgroup) = cgroup {
+        remove_cgroup(cgroup);
+    }
+    Vec::new()
+}

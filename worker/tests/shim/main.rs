@@ -1,0 +1,13 @@
+//! The shim with real processes. Every test starts a shim of its own, waits for what it hears with a
+//! bound, and leaves nothing behind.
+
+#![allow(clippy::unwrap_used, reason = "tests, and helpers that run in tests alone")]
+
+mod cost;
+mod ending;
+mod isolation;
+mod output;
+mod refusals;
+mod start;
+mod support;
+mod sweeping;

@@ -145,13 +145,15 @@ impl Coordinator {
         if !self.is_live(&job, generation) || status.phase == PodPhase::Ended {
             return;
         }
-        let suspended = self.durable.jobs.get(&job).is_some_and(|job| job.suspended);
+        let stopping = self.phase(&job) == Some(GangPhase::Stopping);
+        // A stop lifts a suspension, so a stopping pod is not frozen again.
+        let suspended = !stopping && self.durable.jobs.get(&job).is_some_and(|job| job.suspended);
         match (suspended, status.suspended) {
             (true, false) => self.send(node, OrderKind::Suspend { job: job.clone() }),
             (false, true) => self.send(node, OrderKind::Resume { job: job.clone() }),
             _ => {}
         }
-        if self.phase(&job) == Some(GangPhase::Stopping) {
+        if stopping {
             let grace = self.grace(&job);
             self.send(node, OrderKind::Stop { job, generation, grace });
         } else if go_is_due {

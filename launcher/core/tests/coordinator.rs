@@ -269,3 +269,66 @@ fn a_forced_stop_waits_for_no_node_that_is_out_of_reach() {
     desk.stop("j", true);
     assert!(matches!(desk.outcome("j"), Some(Outcome::Stopped { exit_code: 130, .. })));
 }
+
+#[test]
+fn a_pod_that_was_given_up_and_is_back_is_waited_for_again() {
+    let mut desk = Desk::running(&["a", "b"], "j", spec(2, 1));
+    desk.input(Input::NodeDisconnected { node: NodeId::new("b") });
+    desk.exited("a", "j", 1, exit(0, ExitStatus::Code(1), desk.now.0));
+    let (deadline, why) = desk.coordinator.poll_timeout().unwrap();
+    assert_eq!(why, Why::Unreachable { node: NodeId::new("b") });
+    desk.timeout(deadline);
+    desk.take_commands();
+    desk.hello("b", vec![PodStatus { phase: PodPhase::Started, pids: vec![1], ..desk::status("j", 1) }]);
+    assert_eq!(desk.take_orders("Stop").len(), 1);
+    desk.ended("a", "j", 1);
+    assert_eq!(desk.phase("j"), GangPhase::Stopping, "b is alive and within reach");
+    desk.ended("b", "j", 1);
+    assert_eq!(desk.phase("j"), GangPhase::Ended);
+}
+
+#[test]
+fn what_ranks_do_after_their_node_was_lost_is_not_the_cause() {
+    let mut desk = Desk::running(&["a", "b"], "j", spec(2, 1));
+    desk.input(Input::NodeDisconnected { node: NodeId::new("b") });
+    let lost_at = desk.now.0;
+    let (deadline, _) = desk.coordinator.poll_timeout().unwrap();
+    desk.timeout(deadline);
+    desk.exited("a", "j", 1, exit(0, ExitStatus::Signal(6), lost_at + 5));
+    desk.ended("a", "j", 1);
+    let outcome = desk.outcome("j").unwrap();
+    assert!(matches!(&outcome, Outcome::Failed { first_cause: Cause::NodeLost { .. }, .. }), "{outcome:?}");
+}
+
+#[test]
+fn a_backoff_stands_still_while_the_job_is_suspended() {
+    let mut with_restarts = spec(1, 1);
+    with_restarts.max_restarts = 5;
+    let mut desk = Desk::running(&["a"], "j", with_restarts);
+    desk.exited("a", "j", 1, exit(0, ExitStatus::Code(1), desk.now.0));
+    desk.ended("a", "j", 1);
+    desk.prepared("a", "j", 2);
+    desk.exited("a", "j", 2, exit(0, ExitStatus::Code(1), desk.now.0));
+    desk.input(Input::Suspend { job: desk::job("j") });
+    desk.ended("a", "j", 2);
+    assert_eq!(desk.coordinator.poll_timeout(), None);
+    desk.now = desk.now + Duration::from_secs(3600);
+    desk.input(Input::Resume { job: desk::job("j") });
+    let (at, why) = desk.coordinator.poll_timeout().unwrap();
+    assert_eq!((at, why), (desk.now + Duration::from_secs(1), Why::Backoff { job: desk::job("j") }));
+}
+
+#[test]
+fn queued_jobs_get_nodes_in_the_order_of_their_submission() {
+    let mut desk = Desk::new(Config::default(), &[]);
+    desk.submit("z", spec(1, 1));
+    desk.submit("a", spec(1, 1));
+    desk.hello("n", Vec::new());
+    let placed: Vec<String> = desk
+        .events
+        .iter()
+        .filter(|event| matches!(event.kind, EventKind::GangPlaced { .. }))
+        .filter_map(|event| event.job.as_ref().map(ToString::to_string))
+        .collect();
+    assert_eq!(placed, ["z", "a"]);
+}

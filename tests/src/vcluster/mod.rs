@@ -3,7 +3,7 @@
 //! ```text
 //!  Coordinator (real) + stored records              reign.rs
 //!      |  ordered streams, seeded delay and loss    net.rs
-//!  Worker (real), one per machine                   machine.rs
+//!  Worker (real), one per machine                   machine.rs, fleet.rs
 //!      |
 //!  fake shims: processes that run, fail and hang    shim.rs, script.rs
 //! ```
@@ -15,6 +15,7 @@
 //! that they notice.
 
 mod faults;
+mod fleet;
 pub mod invariants;
 mod machine;
 mod net;

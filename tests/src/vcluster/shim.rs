@@ -157,7 +157,7 @@ impl Shim {
             self.lease = None;
             if let Some(pod) = self.pod.as_mut().filter(|pod| pod.state != State::Over) {
                 pod.lapsed = true;
-                // A frozen pod does not hear SIGTERM, and its lease ends all the same.
+                // A frozen pod that nobody may ever resume is killed.
                 let grace = if self.suspended { Duration::ZERO } else { Duration::from_secs(1) };
                 self.stop(grace, around);
             }
@@ -230,10 +230,10 @@ impl Shim {
 
     /// Stop signal, grace, SIGKILL; a shorter grace shortens an earlier one.
     fn stop(&mut self, grace: Duration, around: &mut Around<'_>) {
-        // While suspended, deadlines that stand still are kept as what is left of them.
-        let base = if self.suspended { Timestamp::default() } else { around.now };
+        // Whoever could have resumed it may be gone.
+        self.on_resume(around.now);
         let Some(pod) = self.pod.as_mut() else { return };
-        let deadline = base + grace;
+        let deadline = around.now + grace;
         match pod.state {
             State::Over => {
                 let generation = pod.plan.generation;
@@ -249,7 +249,7 @@ impl Shim {
             for rank in around.processes.live_ranks(&self.job, pod.plan.generation) {
                 let script = around.scripts.rank(&self.job, pod.plan.generation, rank);
                 if let Some(after) = script.heeds_term {
-                    pod.timers.insert(Timer::Term(rank), base + after);
+                    pod.timers.insert(Timer::Term(rank), around.now + after);
                 }
             }
         }

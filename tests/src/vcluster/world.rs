@@ -9,18 +9,17 @@ use phalanx_common::order::Order;
 use phalanx_common::report::Report;
 use phalanx_common::time::Timestamp;
 use phalanx_launcher_core::{Config, Coordinator, Input, Record};
+use phalanx_worker_core::Input as WorkerInput;
 use phalanx_worker_core::shim::ShimOrder;
-use phalanx_worker_core::{Command as WorkerCommand, Input as WorkerInput};
 
 use super::faults::Fault;
 use super::invariants::{self, Invariant, Violation};
 use super::machine::Machine;
 use super::net::Net;
-use super::reign::brief;
 use super::rng::Rng;
 use super::sabotage::Sabotage;
 use super::script::Scripts;
-use super::shim::{Around, Shim};
+use super::shim::Shim;
 use super::trace::Trace;
 use super::witness::Witness;
 
@@ -57,7 +56,7 @@ pub struct World {
     pub(crate) witness: Witness,
     queue: BTreeMap<(Timestamp, u64), Happening>,
     happened: u64,
-    numbered: u64,
+    pub(crate) numbered: u64,
 }
 
 /// Something that happens at its time.
@@ -128,7 +127,7 @@ pub(crate) enum Happening {
 /// Where the world's clock begins.
 const BEGINNING: Timestamp = Timestamp(1_800_000_000_000_000);
 /// Messages between a worker and its shims.
-const LOCAL: Duration = Duration::from_micros(50);
+pub(crate) const LOCAL: Duration = Duration::from_micros(50);
 /// How often I8 is checked, in steps: replaying is the dearest check.
 const REPLAY_EVERY: u64 = 16;
 
@@ -229,17 +228,13 @@ impl World {
     }
 
     pub(crate) fn at(&mut self, at: Timestamp, happening: Happening) {
-        self.happened_order(at, happening);
-    }
-
-    pub(crate) fn after(&mut self, after: Duration, happening: Happening) {
-        self.happened_order(self.now + after, happening);
-    }
-
-    fn happened_order(&mut self, at: Timestamp, happening: Happening) {
         // Two things at the same time happen in the order in which they were decided.
         self.numbered += 1;
         self.queue.insert((at, self.numbered), happening);
+    }
+
+    pub(crate) fn after(&mut self, after: Duration, happening: Happening) {
+        self.at(self.now + after, happening);
     }
 
     /// From one machine to another.
@@ -383,202 +378,6 @@ impl World {
         }
         if self.net.peers.get(&node) == Some(&connection) {
             self.input(Input::Report { node, report });
-        }
-    }
-
-    fn on_worker_notices(&mut self, connection: u64, node: &NodeId) {
-        let Some(machine) = self.machines.get_mut(node).filter(|m| m.connection == Some(connection)) else {
-            return;
-        };
-        machine.connection = None;
-        let life = machine.life;
-        self.drive_worker(node, WorkerInput::LinkDown);
-        let retry = self.rng.millis(100, 1000);
-        self.after(retry, Happening::Connect { node: node.clone(), life });
-    }
-
-    fn on_connect(&mut self, node: &NodeId, life: u64) {
-        let Some(machine) = self.machines.get(node) else { return };
-        if machine.life != life || machine.worker.is_none() || machine.connection.is_some() {
-            return;
-        }
-        if self.reign.is_none() || machine.cut_until > self.now {
-            let retry = self.rng.millis(200, 1000);
-            return self.after(retry, Happening::Connect { node: node.clone(), life });
-        }
-        let connection = self.net.connect(node, self.now);
-        if let Some(machine) = self.machines.get_mut(node) {
-            machine.connection = Some(connection);
-        }
-        self.drive_worker(node, WorkerInput::LinkUp);
-    }
-
-    fn on_start_worker(&mut self, node: NodeId, life: u64) {
-        let now = self.now;
-        let Some(machine) = self.machines.get_mut(&node).filter(|machine| machine.life == life) else {
-            return;
-        };
-        machine.start_worker();
-        machine.last_order = now;
-        let life = machine.life;
-        self.after(LOCAL, Happening::Connect { node, life });
-    }
-
-    pub(crate) fn deliver_stale_order(&mut self, node: &NodeId) {
-        let Some(epoch) =
-            self.machines.get(node).and_then(|m| m.worker.as_ref()).map(|worker| worker.epoch())
-        else {
-            return;
-        };
-        let stale: Vec<Order> = self
-            .old_orders
-            .iter()
-            .filter(|(to, order)| to == node && order.epoch < epoch)
-            .map(|(_, order)| order.clone())
-            .collect();
-        if let Some(order) = self.rng.pick(&stale).cloned() {
-            self.deliver_order(node, order);
-        }
-    }
-
-    fn deliver_order(&mut self, node: &NodeId, order: Order) {
-        let now = self.now;
-        let Some(machine) = self.machines.get_mut(node) else { return };
-        let Some(epoch) = machine.worker.as_ref().map(|worker| worker.epoch()) else { return };
-        let stale = order.epoch < epoch;
-        self.trace.add(now, || format!("{node} <- epoch {} {}", order.epoch, brief(&order)));
-        let mut passed = order.clone();
-        if stale && self.setup.sabotage == Some(Sabotage::AcceptStaleOrders) {
-            passed.epoch = epoch;
-        }
-        if !stale {
-            machine.last_order = now;
-        }
-        let commands = self.ask_worker(node, WorkerInput::Order(passed));
-        if stale && let Some(what) = invariants::stale_order_changes_nothing(&order, &commands) {
-            self.violated(Invariant::I3, what);
-        }
-        self.obey_worker(node, commands);
-    }
-
-    fn drive_worker(&mut self, node: &NodeId, input: WorkerInput) {
-        self.trace.add(self.now, || format!("{node} <- {input:?}"));
-        let commands = self.ask_worker(node, input);
-        self.obey_worker(node, commands);
-    }
-
-    fn ask_worker(&mut self, node: &NodeId, input: WorkerInput) -> Vec<WorkerCommand> {
-        let now = self.now;
-        let Some(worker) = self.machines.get_mut(node).and_then(|machine| machine.worker.as_mut()) else {
-            return Vec::new();
-        };
-        worker.handle(now, input);
-        std::iter::from_fn(|| worker.poll_command()).collect()
-    }
-
-    fn obey_worker(&mut self, node: &NodeId, commands: Vec<WorkerCommand>) {
-        let life = self.life_of(node);
-        for command in commands {
-            let Some(machine) = self.machines.get_mut(node) else { return };
-            match command {
-                WorkerCommand::SpawnShim { job } => {
-                    self.numbered += 1;
-                    machine.shims.insert(self.numbered, Shim::new(job.clone(), node.clone()));
-                    machine.shim_of.insert(job.clone(), self.numbered);
-                    let spawned = self.rng.millis(1, 20);
-                    let input = WorkerInput::ShimUp { job };
-                    self.after(spawned, Happening::WorkerInput { node: node.clone(), life, input });
-                }
-                WorkerCommand::ToShim { job, order } => {
-                    if let Some(shim) = machine.shim_of.get(&job).copied() {
-                        self.note_shim_order(node, life, &job, &order);
-                        self.after(LOCAL, Happening::ToShim { node: node.clone(), life, shim, order });
-                    }
-                }
-                WorkerCommand::CloseShim { job } => {
-                    machine.shim_of.remove(&job);
-                }
-                WorkerCommand::Sweep { job, .. } => {
-                    let time = self.rng.millis(1, 50);
-                    self.after(time, Happening::Sweep { node: node.clone(), life, job });
-                }
-                WorkerCommand::ToCoordinator(report) => self.send_report(node, report),
-            }
-        }
-    }
-
-    /// I3 at the shim: no generation twice, none after a later one.
-    fn note_shim_order(&mut self, node: &NodeId, life: u64, job: &JobId, order: &ShimOrder) {
-        let ShimOrder::Prepare(plan) = order else { return };
-        let key = (node.clone(), life, job.clone());
-        let before = self.witness.shim_generations.insert(key, plan.generation);
-        if before.is_some_and(|before| before >= plan.generation) {
-            let what = format!("the shim of job {job} on node {node} prepares {} again", plan.generation);
-            self.violated(Invariant::I3, what);
-        }
-    }
-
-    fn send_report(&mut self, node: &NodeId, report: Report) {
-        if self.setup.sabotage == Some(Sabotage::SwallowPodEnded) && matches!(report, Report::PodEnded { .. })
-        {
-            return;
-        }
-        let Some(connection) = self.machines.get(node).and_then(|machine| machine.connection) else { return };
-        let at = self.now + self.delay();
-        let at = self.net.arrives_up(connection, at);
-        self.at(at, Happening::ToCoordinator { connection, node: node.clone(), report });
-    }
-
-    /// Lets a shim act, then passes on what it said and when it acts next.
-    fn with_shim(&mut self, node: &NodeId, id: u64, act: impl FnOnce(&mut Shim, &mut Around<'_>)) {
-        let Some(machine) = self.machines.get_mut(node) else { return };
-        let Some(shim) = machine.shims.get_mut(&id) else { return };
-        let job = shim.job.clone();
-        let mut around = Around {
-            now: self.now,
-            scripts: &self.setup.scripts,
-            processes: &mut machine.processes,
-            foreign_ports: &machine.foreign_ports,
-            sabotage: self.setup.sabotage,
-            reports: Vec::new(),
-            prepared: Vec::new(),
-            released: Vec::new(),
-            broken: Vec::new(),
-        };
-        act(shim, &mut around);
-        let (reports, prepared, released) = (around.reports, around.prepared, around.released);
-        let broken = around.broken;
-        if self.setup.sabotage == Some(Sabotage::RenewWithoutOrders) {
-            shim.renew_forever();
-        }
-        let (wake, gone) = (shim.next_wake(), shim.gone);
-        if gone {
-            machine.shims.remove(&id);
-        }
-        for what in broken {
-            self.violated(Invariant::I1, format!("shim of job {job} on node {node}: {what}"));
-        }
-        for (job, generation) in prepared {
-            self.witness.prepared.insert((job.clone(), generation, node.clone()));
-            if self.setup.sabotage == Some(Sabotage::ForgeGo) {
-                let life = self.life_of(node);
-                let order = ShimOrder::Go { generation };
-                self.after(LOCAL, Happening::ToShim { node: node.clone(), life, shim: id, order });
-            }
-        }
-        for (job, generation) in released {
-            if !self.witness.released.contains(&(job.clone(), generation)) {
-                let what = format!("job {job} generation {generation} runs on node {node} without a record");
-                self.violated(Invariant::I2, what);
-            }
-        }
-        for report in reports {
-            self.tell_worker(node, WorkerInput::ShimReport { job: job.clone(), report });
-        }
-        if let Some(at) = wake {
-            // A wake-up that comes too early does nothing.
-            let at = at.max(self.now);
-            self.at(at, Happening::ShimWake { node: node.clone(), shim: id });
         }
     }
 }

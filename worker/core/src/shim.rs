@@ -28,7 +28,7 @@ pub enum ShimOrder {
         generation: Generation,
     },
     /// Stop signal, grace, SIGKILL of the whole tree; answered by Ended. May be repeated with a
-    /// shorter grace.
+    /// shorter grace. Lifts a suspension.
     Stop {
         generation: Generation,
         grace: Duration,
@@ -37,7 +37,7 @@ pub enum ShimOrder {
     Suspend,
     Resume,
     /// The pod may go on for this long without another of these; then it ends as `LOCAL_ORPHAN_GRACE` says.
-    /// A suspended pod ends too: it is killed at once, for it would not hear the stop signal.
+    /// A suspended pod is killed at once: whoever could have resumed it may be gone.
     Lease {
         remaining: Duration,
     },

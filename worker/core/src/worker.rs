@@ -220,6 +220,8 @@ impl Worker {
             (_, ShimState::Absent | ShimState::Spawning) => self.generation_ended(job, PodEnd::default()),
             (_, ShimState::Up) => {
                 pod.phase = PodPhase::Stopping;
+                // The shim lifts a suspension to stop.
+                pod.suspended = false;
                 self.order_shim(job, ShimOrder::Stop { generation, grace });
             }
             (_, ShimState::Sweeping) => pod.phase = PodPhase::Stopping,

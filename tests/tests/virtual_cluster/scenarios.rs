@@ -1,102 +1,17 @@
-//! The virtual cluster: seeds that go well, named scenarios, and proof that the invariants notice.
+//! The paths that matter, each by its name.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use phalanx_common::event::{Cause, EventKind, Outcome};
 use phalanx_common::exit::ExitStatus;
-use phalanx_common::id::{JobId, NodeId};
 use phalanx_common::report::PrepareFailureKind;
+use phalanx_common::spec::JobSpec;
+use phalanx_launcher_core::Config;
 use phalanx_launcher_core::gang::GangPhase;
-use phalanx_launcher_core::{Config, Job, JobState};
-use phalanx_tests::vcluster::seeded::{self, job_spec, phase, run_until, three_nodes};
-use phalanx_tests::vcluster::{Fault, Invariant, PodScript, RankScript, Sabotage, Scripts, Setup, World};
+use phalanx_tests::vcluster::seeded::{job_spec, phase, run_until};
+use phalanx_tests::vcluster::{Fault, PodScript, RankScript, Scripts};
 
-const LONG: Duration = Duration::from_secs(600);
-
-fn secs(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
-
-fn job() -> JobId {
-    JobId::from_existing("digits-1")
-}
-
-fn node(id: &str) -> NodeId {
-    NodeId::new(id)
-}
-
-fn world_with(config: Config, scripts: Scripts, sabotage: Option<Sabotage>) -> World {
-    let setup = Setup { seed: 1, config, nodes: three_nodes(), scripts, sabotage, trace: true };
-    let mut world = World::new(setup);
-    // Every node has said Hello before the first job comes.
-    while world.coordinator().is_none_or(|coordinator| coordinator.nodes().len() < 3) {
-        assert!(world.step());
-    }
-    world
-}
-
-fn world(scripts: Scripts) -> World {
-    world_with(Config { unreachable: secs(20), ..Config::default() }, scripts, None)
-}
-
-/// Ranks of the job that run until they are stopped.
-fn running_on() -> Scripts {
-    let mut scripts = Scripts::default();
-    scripts.set_job(&job(), RankScript::runs_on());
-    scripts
-}
-
-fn until(world: &mut World, within: Duration, what: &str, predicate: impl Fn(&World) -> bool) {
-    if let Err(why) = run_until(world, within, predicate) {
-        panic!("{what}: {why}; {:?}\n{}", world.violations, world.trace_lines().join("\n"));
-    }
-}
-
-fn until_phase(world: &mut World, wanted: GangPhase) {
-    until(world, LONG, &format!("{wanted:?}"), |world| phase(world, &job()) == Some(wanted));
-}
-
-fn job_of(world: &World) -> &Job {
-    let coordinator = world.coordinator().expect("a coordinator reigns");
-    coordinator.durable().jobs.get(&job()).expect("the job was submitted")
-}
-
-fn outcome(world: &World) -> Outcome {
-    match &job_of(world).state {
-        JobState::Ended(outcome) => outcome.clone(),
-        other => panic!("{other:?}"),
-    }
-}
-
-/// Runs to the end of the job, and a little on so that what it left behind is seen.
-fn until_ended(world: &mut World) -> Outcome {
-    until_phase(world, GangPhase::Ended);
-    let end = world.now;
-    let _ = run_until(world, secs(60), |world| world.now > end + secs(30));
-    assert_eq!(world.violations, [], "{}", world.trace_lines().join("\n"));
-    assert_eq!(world.processes().count(), 0, "something lives on");
-    outcome(world)
-}
-
-fn generation(world: &World) -> u32 {
-    job_of(world).generation.as_ref().expect("a generation was placed").number.0
-}
-
-fn count(world: &World, fits: impl Fn(&EventKind) -> bool) -> usize {
-    world.events.iter().filter(|event| fits(&event.kind)).count()
-}
-
-/// Nodes and port of each generation.
-fn placements(world: &World) -> Vec<(Vec<NodeId>, u16)> {
-    let placed = world.events.iter().filter_map(|event| match &event.kind {
-        EventKind::GangPlaced { nodes, master_port, .. } => Some((nodes.clone(), *master_port)),
-        _ => None,
-    });
-    placed.collect()
-}
-
-// ---- scenarios
+use crate::cluster::*;
 
 #[test]
 fn a_gang_of_three_nodes_runs_and_succeeds() {
@@ -113,7 +28,7 @@ fn when_one_rank_fails_the_others_are_stopped_and_the_gang_restarts_with_a_new_p
     let mut scripts = Scripts::default();
     scripts.set_rank(&job(), 1, 1, RankScript::fails_after(secs(2), ExitStatus::Code(7)));
     let mut world = world(scripts);
-    world.submit(&job(), phalanx_common::spec::JobSpec { max_restarts: 1, ..job_spec(2, 2) });
+    world.submit(&job(), JobSpec { max_restarts: 1, ..job_spec(2, 2) });
     assert_eq!(until_ended(&mut world), Outcome::Succeeded);
     assert_eq!(generation(&world), 2);
     let placements = placements(&world);
@@ -135,7 +50,7 @@ fn when_the_budget_is_spent_the_job_fails_with_the_last_first_cause() {
         scripts.set_rank(&job(), generation, 0, RankScript::fails_after(secs(3), ExitStatus::Code(99)));
     }
     let mut world = world(scripts);
-    world.submit(&job(), phalanx_common::spec::JobSpec { max_restarts: 2, ..job_spec(3, 1) });
+    world.submit(&job(), JobSpec { max_restarts: 2, ..job_spec(3, 1) });
     let Outcome::Failed { first_cause: Cause::RankFailed { rank, status, .. }, exit_code } =
         until_ended(&mut world)
     else {
@@ -173,10 +88,7 @@ fn the_first_stop_is_graceful_and_the_second_at_once() {
     let mut scripts = Scripts::default();
     scripts.set_job(&job(), RankScript { heeds_term: None, ..RankScript::runs_on() });
     let mut world = world(scripts);
-    world.submit(
-        &job(),
-        phalanx_common::spec::JobSpec { termination_grace: secs(3600), max_restarts: 3, ..job_spec(2, 1) },
-    );
+    world.submit(&job(), JobSpec { termination_grace: secs(3600), max_restarts: 3, ..job_spec(2, 1) });
     until_phase(&mut world, GangPhase::Running);
     world.stop(&job(), false);
     let asked = world.now;
@@ -194,7 +106,7 @@ fn ranks_that_end_with_0_after_a_stop_are_still_a_stopped_job() {
     let mut scripts = Scripts::default();
     scripts.set_job(&job(), RankScript { heeds_term: None, ..RankScript::succeeds_after(secs(8)) });
     let mut world = world(scripts);
-    world.submit(&job(), phalanx_common::spec::JobSpec { termination_grace: secs(60), ..job_spec(1, 2) });
+    world.submit(&job(), JobSpec { termination_grace: secs(60), ..job_spec(1, 2) });
     until_phase(&mut world, GangPhase::Running);
     world.stop(&job(), false);
     assert!(matches!(until_ended(&mut world), Outcome::Stopped { exit_code: 130, .. }));
@@ -229,7 +141,7 @@ fn ranks_that_end_while_nobody_listens_are_heard_of_after_all() {
 #[test]
 fn a_lost_node_is_replaced_after_the_unreachable_time_and_not_before() {
     let mut world = world(running_on());
-    world.submit(&job(), phalanx_common::spec::JobSpec { max_restarts: 1, ..job_spec(2, 1) });
+    world.submit(&job(), JobSpec { max_restarts: 1, ..job_spec(2, 1) });
     until_phase(&mut world, GangPhase::Running);
     world.schedule(secs(1), Fault::KillNode { node: node("a"), down: LONG });
     let began = world.now;
@@ -248,7 +160,7 @@ fn a_lost_node_is_replaced_after_the_unreachable_time_and_not_before() {
 #[test]
 fn a_node_that_comes_back_with_an_old_generation_stops_it() {
     let mut world = world(running_on());
-    world.submit(&job(), phalanx_common::spec::JobSpec { max_restarts: 1, ..job_spec(2, 1) });
+    world.submit(&job(), JobSpec { max_restarts: 1, ..job_spec(2, 1) });
     until_phase(&mut world, GangPhase::Running);
     world.schedule(secs(1), Fault::LoseConnection { node: node("a"), cut: secs(60) });
     until(&mut world, LONG, "moved", |world| {
@@ -268,7 +180,7 @@ fn a_node_that_comes_back_with_an_old_generation_stops_it() {
 #[test]
 fn a_machine_that_restarts_loses_its_ranks_and_the_gang_restarts_at_once() {
     let mut world = world(running_on());
-    world.submit(&job(), phalanx_common::spec::JobSpec { max_restarts: 1, ..job_spec(3, 1) });
+    world.submit(&job(), JobSpec { max_restarts: 1, ..job_spec(3, 1) });
     until_phase(&mut world, GangPhase::Running);
     world.schedule(secs(1), Fault::KillNode { node: node("b"), down: secs(5) });
     until(&mut world, LONG, "again", |world| {
@@ -320,10 +232,7 @@ fn a_stop_survives_the_coordinator() {
     let mut scripts = Scripts::default();
     scripts.set_job(&job(), RankScript { heeds_term: None, ..RankScript::runs_on() });
     let mut world = world(scripts);
-    world.submit(
-        &job(),
-        phalanx_common::spec::JobSpec { termination_grace: secs(30), max_restarts: 5, ..job_spec(2, 1) },
-    );
+    world.submit(&job(), JobSpec { termination_grace: secs(30), max_restarts: 5, ..job_spec(2, 1) });
     until_phase(&mut world, GangPhase::Running);
     world.stop(&job(), false);
     world.schedule(Duration::ZERO, Fault::CrashCoordinator { down: secs(10) });
@@ -340,7 +249,7 @@ fn a_command_that_is_not_there_ends_the_job_with_127_and_no_restart() {
             scripts.set_pod(&job(), 1, &node(name), PodScript { fails: Some(kind), ..PodScript::default() });
         }
         let mut world = world(scripts);
-        world.submit(&job(), phalanx_common::spec::JobSpec { max_restarts: 5, ..job_spec(2, 1) });
+        world.submit(&job(), JobSpec { max_restarts: 5, ..job_spec(2, 1) });
         let outcome = until_ended(&mut world);
         assert_eq!((outcome.exit_code(), generation(&world)), (code, 1), "{outcome:?}");
     }
@@ -415,7 +324,7 @@ fn a_dead_shim_takes_its_ranks_with_it_and_the_gang_restarts() {
     let mut scripts = running_on();
     scripts.set_job(&job(), RankScript { grandchildren: 2, ..RankScript::runs_on() });
     let mut world = world(scripts);
-    world.submit(&job(), phalanx_common::spec::JobSpec { max_restarts: 1, ..job_spec(2, 1) });
+    world.submit(&job(), JobSpec { max_restarts: 1, ..job_spec(2, 1) });
     until_phase(&mut world, GangPhase::Running);
     world.schedule(secs(1), Fault::KillShim { node: node("a") });
     until(&mut world, LONG, "again", |world| {
@@ -455,102 +364,4 @@ fn a_job_waits_for_nodes_and_says_why() {
         ) == 1
     });
     assert_eq!(until_ended(&mut world), Outcome::Succeeded);
-}
-
-// ---- the invariants notice
-
-/// Runs a job that restarts once, with a coordinator restart on the way, under this sabotage.
-fn sabotaged(sabotage: Sabotage) -> Vec<Invariant> {
-    let mut scripts = Scripts::default();
-    scripts.set_job(&job(), RankScript { grandchildren: 1, ..RankScript::runs_on() });
-    scripts.set_rank(&job(), 1, 0, RankScript::fails_after(secs(5), ExitStatus::Code(1)));
-    scripts.set_rank(
-        &job(),
-        2,
-        0,
-        RankScript { port_conflict: true, ..RankScript::fails_after(secs(30), ExitStatus::Code(1)) },
-    );
-    scripts.set_pod(&job(), 1, &node("b"), PodScript { prepare: secs(1), ..PodScript::default() });
-    let config = Config { lease: Some(secs(15)), unreachable: secs(60), ..Config::default() };
-    let mut world = world_with(config, scripts, Some(sabotage));
-    let other = JobId::from_existing("other-1");
-    world.submit(&job(), phalanx_common::spec::JobSpec { max_restarts: 1, ..job_spec(3, 1) });
-    world.submit(&other, job_spec(3, 1));
-    world.schedule(secs(10), Fault::CrashCoordinator { down: secs(2) });
-    for after in 20..30 {
-        for name in ["a", "b", "c"] {
-            world.schedule(secs(after), Fault::StaleOrder { node: node(name) });
-        }
-    }
-    world.schedule(secs(60), Fault::LoseConnection { node: node("c"), cut: secs(40) });
-    world.schedule(secs(200), Fault::Stop { job: job(), force: false });
-    seeded::settle(&mut world);
-    world.violations.iter().map(|violation| violation.invariant).collect()
-}
-
-#[test]
-fn without_sabotage_the_same_run_breaks_nothing() {
-    let mut scripts = running_on();
-    scripts.set_rank(&job(), 1, 0, RankScript::fails_after(secs(5), ExitStatus::Code(1)));
-    let mut world = world(scripts);
-    world.submit(&job(), phalanx_common::spec::JobSpec { max_restarts: 1, ..job_spec(3, 1) });
-    world.schedule(secs(200), Fault::Stop { job: job(), force: false });
-    seeded::settle(&mut world);
-    assert_eq!(world.violations, [], "{}", world.trace_lines().join("\n"));
-}
-
-macro_rules! noticed {
-    ($($name:ident: $sabotage:ident breaks $invariant:ident;)*) => {
-        $(
-            #[test]
-            fn $name() {
-                let broken = sabotaged(Sabotage::$sabotage);
-                assert!(broken.contains(&Invariant::$invariant), "noticed instead: {broken:?}");
-            }
-        )*
-    };
-}
-
-noticed! {
-    a_rank_that_is_started_twice_is_noticed: StartTwice breaks I1;
-    a_pod_that_outlives_its_lease_is_noticed: RenewWithoutOrders breaks I1;
-    a_go_before_all_are_prepared_is_noticed: ForgeGo breaks I2;
-    a_stale_order_that_is_obeyed_is_noticed: AcceptStaleOrders breaks I3;
-    a_port_that_is_given_twice_is_noticed: SamePort breaks I5;
-    a_budget_that_is_overspent_is_noticed: OverspendBudget breaks I6;
-    a_process_left_alive_is_noticed: LeaveAlive breaks I7;
-    a_lost_record_is_noticed: LoseRecords breaks I8;
-    an_order_before_its_record_is_noticed: SendBeforePersist breaks I8;
-    a_change_without_an_event_is_noticed: DropEvents breaks I9;
-    a_job_that_never_settles_is_noticed: SwallowPodEnded breaks I10;
-}
-
-// ---- seeds
-
-#[test]
-fn seeds_break_nothing() {
-    let seeds: u64 =
-        std::env::var("PHALANX_TEST_SEEDS").ok().and_then(|count| count.parse().ok()).unwrap_or(300);
-    let mut outcomes: BTreeMap<&str, u64> = BTreeMap::new();
-    let (mut steps, mut restarts) = (0, 0);
-    for seed in 0..seeds {
-        let run = seeded::run(seed, None, false);
-        if let Some(violation) = run.violations.first() {
-            let trace = seeded::run(seed, None, true).trace.join("\n");
-            panic!(
-                "seed {seed} broke {violation:?}\n{trace}\nagain: cargo run -p phalanx-tests --bin vcluster -- --seed {seed} --trace"
-            );
-        }
-        steps += run.steps;
-        restarts += u64::from(run.restarts);
-        run.outcomes.iter().for_each(|outcome| *outcomes.entry(outcome).or_default() += 1);
-    }
-    println!("{seeds} seeds: {steps} steps, {restarts} restarts, jobs {outcomes:?}");
-}
-
-#[test]
-fn the_same_seed_runs_the_same_way() {
-    for seed in [3, 17, 42] {
-        assert_eq!(seeded::run(seed, None, true).trace, seeded::run(seed, None, true).trace);
-    }
 }

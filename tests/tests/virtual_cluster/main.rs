@@ -1,0 +1,6 @@
+//! The virtual cluster: seeds that go well, named scenarios, and proof that the invariants notice.
+
+mod cluster;
+mod noticed;
+mod scenarios;
+mod seeds;

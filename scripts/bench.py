@@ -8,6 +8,7 @@ killed, counted and left out of the median.
 import argparse
 import os
 import platform
+import select
 import shutil
 import signal
 import statistics
@@ -38,15 +39,17 @@ class Launcher:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        try:
-            status = process.wait(LIMIT_SECONDS)
-        except subprocess.TimeoutExpired:
+        # Popen.wait with a timeout polls at growing intervals, which would round every sample up.
+        pidfd = os.pidfd_open(process.pid)
+        ended, _, _ = select.select([pidfd], [], [], LIMIT_SECONDS)
+        elapsed = (time.perf_counter() - began) * 1000
+        os.close(pidfd)
+        if not ended:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             self.hung += keep
             return
-        elapsed = (time.perf_counter() - began) * 1000
-        if status != 0:
+        if process.wait() != 0:
             self.failed += keep
         elif keep:
             self.samples.append(elapsed)

@@ -8,7 +8,7 @@ cd "$ROOT"
 
 deny_version=0.20.2
 machete_version=0.9.2
-skipped=()
+skip() { say "SKIPPED $1"; }
 
 # Prints the directory with TOOL of VERSION; compiles it on first use.
 cargo_tool() {
@@ -26,8 +26,8 @@ cargo_tool() {
 need_rust
 need_packages ca-certificates gcc libc6-dev
 take_lock tools
-deny=$(cargo_tool cargo-deny "$deny_version" "60 MB of sources, two to four minutes") || skipped+=("cargo-deny: not installed")
-machete=$(cargo_tool cargo-machete "$machete_version" "10 MB of sources, one minute") || skipped+=("cargo-machete: not installed")
+deny=$(cargo_tool cargo-deny "$deny_version" "60 MB of sources, two to four minutes") || skip "cargo-deny: not installed"
+machete=$(cargo_tool cargo-machete "$machete_version" "10 MB of sources, one minute") || skip "cargo-machete: not installed"
 exec 9>&-
 [ "${1:-}" != --install-only ] || exit 0
 
@@ -38,7 +38,7 @@ if [ -n "$deny" ]; then
   if timeout 120 "$deny/cargo-deny" fetch db >/dev/null 2>&1; then
     "$deny/cargo-deny" --all-features check --disable-fetch advisories
   else
-    skipped+=("advisories: the database could not be fetched")
+    skip "advisories: the database could not be fetched"
   fi
 fi
 if [ -n "$machete" ]; then
@@ -50,6 +50,5 @@ if (need_packages shellcheck); then
   shellcheck -x scripts/*.sh .ci/run
   say "the scripts are clean"
 else
-  skipped+=("shellcheck: not installed")
+  skip "shellcheck: not installed"
 fi
-for reason in ${skipped[@]+"${skipped[@]}"}; do say "SKIPPED $reason"; done

@@ -144,7 +144,7 @@ fn log_frames() -> Vec<LogFrame> {
 
 fn frame<T: Serialize>(message: &T) -> String {
     let mut bytes = Vec::new();
-    codec::encode(message, &mut bytes).unwrap();
+    codec::encode(message, &mut bytes).expect("a message of the protocol encodes");
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -191,8 +191,8 @@ fn survives<T: DeserializeOwned + Serialize + PartialEq + std::fmt::Debug>(bytes
     let mut buffer = bytes.to_vec();
     if let Ok(Some(message)) = codec::take::<T>(&mut buffer) {
         let mut again = Vec::new();
-        codec::encode(&message, &mut again).unwrap();
-        assert_eq!(codec::take::<T>(&mut again).unwrap(), Some(message));
+        codec::encode(&message, &mut again).expect("what was decoded encodes");
+        assert_eq!(codec::take::<T>(&mut again).expect("and decodes"), Some(message));
     }
 }
 

@@ -16,7 +16,7 @@ fn bad_flags_end_with_125_and_name_the_flag() {
         (&["run", "-n", "many", "--", "true"], "--ranks"),
         (&["run", "-n", "100000", "--", "true"], "--ranks"),
         (&["run", "--nodes", "2", "--", "true"], "--nodes"),
-        (&["run", "-n", "3", "--ranks-per-node", "2", "--", "true"], "--ranks-per-node"),
+        (&["run", "-n", "3", "--ranks-per-node", "2", "--", "true"], "ranksPerNode"),
         (&["run", "--grace", "soon", "--", "true"], "--grace"),
         (&["run", "--start-timeout", "0", "--", "true"], "--start-timeout"),
         (&["run", "--max-restarts", "-1", "--", "true"], "--max-restarts"),

@@ -170,8 +170,10 @@ fn nothing_is_left_after_the_shim_is_killed() {
 /// Starts ranks with grandchildren in sessions of their own, and kills launcher, shim and `also` at once.
 fn kill_launcher_and_shim(sandbox: &Sandbox, also: impl Fn(u32) -> Vec<u32>) {
     let running = sandbox.start_shell(2, &["--grace", "1000"], GRANDCHILDREN);
-    let ranks: Vec<u32> =
-        ["rank-0", "rank-1"].iter().map(|name| sandbox.wait_for_file(name).trim().parse().unwrap()).collect();
+    let ranks: Vec<u32> = ["rank-0", "rank-1"]
+        .iter()
+        .map(|name| sandbox.wait_for_file(name).trim().parse().expect("a pid"))
+        .collect();
     for name in ["grandchild-0", "grandchild-1"] {
         sandbox.wait_for_file(name);
     }
@@ -190,7 +192,8 @@ fn kill_launcher_and_shim(sandbox: &Sandbox, also: impl Fn(u32) -> Vec<u32>) {
 fn assert_no_pod_directory_is_left(sandbox: &Sandbox) {
     let base = sandbox.dir.join("tmp").join(format!("phalanx-{}", nix::unistd::geteuid()));
     wait_for("the pod's directory to go", || {
-        let mut left = std::fs::read_dir(&base).unwrap().flatten().map(|entry| entry.file_name());
+        let mut left =
+            std::fs::read_dir(&base).expect("the base directory").flatten().map(|entry| entry.file_name());
         left.all(|name| name == "logs").then_some(())
     });
 }

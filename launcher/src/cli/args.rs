@@ -1,10 +1,14 @@
 //! What can be typed.
 
+#[cfg(feature = "local")]
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+#[cfg(feature = "local")]
+use clap::Args;
+use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
+#[cfg(feature = "local")]
 use crate::output::ColorChoice;
 
 /// Launches distributed training on bare metal.
@@ -16,6 +20,7 @@ use crate::output::ColorChoice;
 #[command(name = "phalanx", version, max_term_width = 100, after_help = EXAMPLES, subcommand_required = true, arg_required_else_help = true)]
 pub(crate) struct Cli {
     /// When to use colours.
+    #[cfg(feature = "local")]
     #[arg(long, global = true, value_enum, default_value_t, env = "PHALANX_COLOR", value_name = "WHEN")]
     pub(crate) color: ColorChoice,
     #[command(subcommand)]
@@ -36,12 +41,15 @@ that cannot be executed or found.";
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a job on this machine, in the foreground.
+    #[cfg(feature = "local")]
     Run(Box<RunArgs>),
     /// Read a job file and flags, and print the job they mean; runs nothing.
+    #[cfg(feature = "local")]
     Check(Box<JobArgs>),
     /// Print the JSON Schema of the job file, for editors.
     Schema,
     /// Find processes that a killed launcher left behind, and end them.
+    #[cfg(feature = "local")]
     Sweep(SweepArgs),
     /// Print a completion script for a shell.
     Completions {
@@ -50,6 +58,7 @@ pub(crate) enum Command {
     },
 }
 
+#[cfg(feature = "local")]
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     #[command(flatten)]
@@ -70,6 +79,7 @@ pub(crate) struct RunArgs {
 }
 
 /// A job, by file and flags.
+#[cfg(feature = "local")]
 #[derive(Debug, Args)]
 pub(crate) struct JobArgs {
     /// Job file (YAML). `-` reads it from standard input.
@@ -125,6 +135,7 @@ pub(crate) struct JobArgs {
     pub(crate) command: Vec<String>,
 }
 
+#[cfg(feature = "local")]
 #[derive(Debug, Args)]
 pub(crate) struct SweepArgs {
     /// Only name them.

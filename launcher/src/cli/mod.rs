@@ -1,6 +1,7 @@
 //! The command line: what was typed, what it means, what to do.
 
 mod args;
+#[cfg(feature = "local")]
 mod job;
 #[cfg(feature = "local")]
 mod run;

@@ -76,7 +76,6 @@ async fn accept(endpoint: Endpoint, epoch: Epoch, inbox: mpsc::Sender<Message>, 
 
 /// Transport settings that both ends of a local connection use: nothing times out, because
 /// Ctrl-Z or a debugger may hold either end for as long as the user likes.
-#[cfg(feature = "local")]
 pub(crate) fn local_transport() -> Arc<TransportConfig> {
     let mut transport = TransportConfig::default();
     transport
@@ -91,9 +90,7 @@ pub(crate) fn local_transport() -> Arc<TransportConfig> {
 }
 
 /// Streams a worker may have open: control, and one log stream for each job somebody follows.
-#[cfg(feature = "local")]
 const STREAMS_PER_WORKER: u32 = 16;
 
 /// Loopback takes 64 KiB, but a packet has to fit the initial congestion window of 14,720 bytes.
-#[cfg(feature = "local")]
 const LOOPBACK_MTU: u16 = 8_192;

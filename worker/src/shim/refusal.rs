@@ -40,7 +40,7 @@ pub(super) enum Refusal {
     PortTaken { port: u16 },
     #[error("cannot test port {port}: {}", why(error))]
     Port { port: u16, error: io::Error },
-    #[error("cannot use {} as the job's directory: {}", path.display(), why(error))]
+    #[error("cannot use {} as the job's directory: {}; make room, or name another place with TMPDIR", path.display(), why(error))]
     JobDir { path: PathBuf, error: io::Error },
     #[error(
         "will not use {} as the job's directory: {what}; remove it, or name another place with TMPDIR",

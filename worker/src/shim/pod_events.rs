@@ -75,7 +75,10 @@ impl Shim {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let pod = self.pod.as_ref()?;
+        let Some(pod) = &self.pod else {
+            // The worker may turn out to be gone while something is sent to it, after the last look.
+            return self.is_leaving().then(Instant::now);
+        };
         let streams = || pod.ranks().iter().flat_map(|rank| &rank.streams);
         let retry = streams().filter_map(|stream| stream.retry_at()).min();
         let may_report = !self.orphaned && !self.link.is_behind();
@@ -104,10 +107,15 @@ impl Shim {
         // First what is waiting: output is only reported to a worker that keeps up.
         self.flush();
         self.report_output(now);
-        if self.pod.is_none() && (self.leaving.is_some() || self.orphaned) {
+        if self.is_leaving() {
             self.leave();
         }
         self.flush();
+    }
+
+    /// Nothing is left to do here.
+    fn is_leaving(&self) -> bool {
+        self.pod.is_none() && (self.leaving.is_some() || self.orphaned)
     }
 
     fn next_act(&mut self, now: Instant) -> Option<Act> {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::spec::{Keep, StopScope};
+use phalanx_worker::shim::spawn::{ShimProcess, SpawnOptions, spawn};
 use phalanx_worker_core::shim::{ShimOrder, ShimReport, Stream};
 
 use crate::support::{
@@ -191,10 +192,9 @@ fn when_the_shim_is_killed_held_ranks_end_without_having_run() {
     let scratch = Scratch::new();
     let plan = plan(&scratch, 2, "echo ran > $0");
     let mut shim = Shim::prepared(&plan);
-    let held = eventually("two ranks are held", || {
-        let held = children_called(shim.process.pid(), "phalanx-shim");
-        (held.len() == 2).then_some(held)
-    });
+    guardian_of(&shim);
+    let held = children_called(shim.process.pid(), "phalanx-shim");
+    assert_eq!(held.len(), 2);
     kill(shim.process.pid(), "KILL");
     shim.wait();
     eventually("held ranks end", || held.iter().all(|pid| !is_alive(*pid)).then_some(()));
@@ -227,6 +227,18 @@ fn a_shim_without_a_pod_leaves_with_its_worker() {
     let mut shim = Shim::start();
     shim.process.socket.shutdown(std::net::Shutdown::Both).unwrap();
     assert!(shim.wait().success());
+}
+
+#[test]
+fn a_shim_that_learns_of_its_workers_end_by_writing_leaves_too() {
+    for _ in 0..20 {
+        let exe = env!("CARGO_BIN_EXE_phalanx-worker").into();
+        let options = SpawnOptions { exe, orphan_grace: Duration::from_secs(1) };
+        // Dead before the shim says hello, or while it does.
+        let ShimProcess { socket, mut child, .. } = spawn(&options).unwrap();
+        drop(socket);
+        eventually("the shim leaves", || child.try_wait().unwrap());
+    }
 }
 
 #[test]
@@ -384,6 +396,7 @@ fn a_rank_that_dies_while_it_is_held_is_told() {
     let scratch = Scratch::new();
     let plan = shell(&scratch, 2, "true");
     let mut shim = Shim::prepared(&plan);
+    guardian_of(&shim);
     let held = children_called(shim.process.pid(), "phalanx-shim");
     kill(held[0], "KILL");
     let exit = shim.until("Exited", |report| match report {

@@ -29,6 +29,27 @@ fn bytes_are_kept_as_they_are() {
 }
 
 #[test]
+fn the_last_bytes_before_an_exit_are_in_its_report_although_the_shim_was_late() {
+    let scratch = Scratch::new();
+    let script = "while ! test -e \"$0\"; do sleep 0.01; done; \
+                  dd if=/dev/zero bs=200000 count=1 status=none; printf 'last words'";
+    let mut plan = shell(&scratch, 1, script);
+    plan.command.push(scratch.path("go on"));
+    let mut shim = Shim::started(&plan);
+    let (pid, own) = (shim.pids()[0], shim.process.pid());
+    crate::support::kill(own, "STOP");
+    fs::write(scratch.path("go on"), "").unwrap();
+    eventually("the rank has ended", || (!crate::support::is_alive(pid)).then_some(()));
+    crate::support::kill(own, "CONT");
+    let tail = shim.exit_of(0).stdout_tail;
+    assert!(tail.ends_with(b"last words"));
+    assert_eq!(tail.len(), 64 << 10);
+    assert_eq!(shim.written(0, Stream::Stdout), 200_010, "the files are ahead of the report");
+    shim.ended();
+    shim.exit(false);
+}
+
+#[test]
 fn a_burst_of_one_rank_does_not_stall_another() {
     const BURST: usize = 100 << 20;
     let scratch = Scratch::new();

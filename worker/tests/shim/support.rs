@@ -290,7 +290,7 @@ impl Shim {
         }
     }
 
-    /// More bytes from the shim; false at its end or at the deadline.
+    /// More bytes from the shim; false at the deadline.
     fn fill(&mut self, deadline: Instant) -> bool {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -299,7 +299,9 @@ impl Shim {
         self.process.socket.set_read_timeout(Some(left)).unwrap();
         let mut chunk = [0; 65536];
         match self.process.socket.read(&mut chunk) {
-            Ok(0) | Err(_) => false,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => true,
+            Err(error) => panic!("reading from the shim: {error}; it said {:#?}", self.heard),
+            Ok(0) => panic!("the shim left ({:?}); it said {:#?}", self.process.child.wait(), self.heard),
             Ok(got) => {
                 self.input.extend_from_slice(&chunk[..got]);
                 true

@@ -22,7 +22,7 @@ fn config() -> Config {
         node: NodeId::new("a"),
         incarnation: Incarnation(1),
         base_dir: "/run/phalanx".into(),
-        remove_env: vec!["SECRET".into()],
+        inherited: [].into(),
     }
 }
 
@@ -231,7 +231,7 @@ fn forget_ends_the_shim_and_what_lives_is_stopped_first() {
 fn a_dead_shim_is_swept_before_its_pod_counts_as_ended() {
     let mut bench = Bench::started();
     let commands = bench.input(Input::ShimLost { job: job(), why: "killed".into() });
-    assert_eq!(commands, [Command::Sweep { job: job(), mark: "digits-1@a".into() }]);
+    assert_eq!(commands, [Command::Sweep { job: job(), mark: "digits-1@a/1".into() }]);
     let commands = bench.input(Input::Swept { job: job(), killed: 3, survivors: Vec::new() });
     let end = PodEnd { swept: 3, shim_lost: true, ..PodEnd::default() };
     let ended = Report::PodEnded { job: job(), generation: Generation(1), end };
@@ -294,12 +294,11 @@ fn only_the_coordinators_word_renews_a_lease() {
 #[test]
 fn the_shims_plan_has_a_port_only_on_the_first_node_and_paths_of_its_own_for_each_rank() {
     let first = shim_plan(&config(), &facts(), &plan(2, None));
-    let ShimPlan { ports, ranks, job_dir, mark, remove_env, .. } = &first;
+    let ShimPlan { ports, ranks, job_dir, mark, .. } = &first;
     assert_eq!(
         (&ports[..], job_dir.as_str(), mark.as_str()),
-        (&[20_003][..], "/run/phalanx/digits-1", "digits-1@a")
+        (&[20_003][..], "/run/phalanx/digits-1", "digits-1@a/1")
     );
-    assert_eq!(remove_env, &["SECRET"]);
     let logs: Vec<&str> = ranks.iter().map(|rank| rank.log_dir.as_str()).collect();
     assert_eq!(logs, ["/logs/digits-1/2/0", "/logs/digits-1/2/1"]);
     assert_ne!(ranks[0].error_file, ranks[1].error_file);

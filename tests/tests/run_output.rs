@@ -139,9 +139,10 @@ fn json_events_are_one_object_a_line_and_tell_the_whole_story() {
         );
     }
     assert_eq!(events.last().unwrap()["outcome"]["outcome"], "succeeded");
-    let text: String =
-        events.iter().filter(|e| e["event"] == "output").map(|e| e["text"].as_str().unwrap()).collect();
-    assert_eq!(text.matches("hi").count(), 4);
+    // The first generation's other rank may be stopped before it says anything.
+    let second = events.iter().filter(|event| event["event"] == "output" && event["generation"] == 2);
+    let text: String = second.map(|event| event["text"].as_str().unwrap()).collect();
+    assert_eq!(text, "hi\nhi\n");
 }
 
 #[test]

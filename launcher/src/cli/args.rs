@@ -131,7 +131,7 @@ pub(crate) struct JobArgs {
     #[arg(long, value_name = "N")]
     pub(crate) keep_files: Option<String>,
     /// The program that every rank runs, with its arguments.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    #[arg(trailing_var_arg = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,
 }
 

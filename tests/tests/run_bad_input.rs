@@ -68,6 +68,9 @@ fn flags_win_over_the_file_and_check_shows_the_result() {
     for part in ["digits", "5", "flag", "file", "hello"] {
         assert!(done.out().contains(part), "no {part} in {}", done.out());
     }
+    // What it prints is a job file that means the same.
+    let again = sandbox.file("again.yaml", &done.out());
+    assert_eq!(sandbox.run(&["check", "-f", again.to_str().unwrap()]).out(), done.out());
 }
 
 #[test]

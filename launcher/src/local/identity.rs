@@ -154,3 +154,30 @@ impl ClientCertVerifier for Pinned {
         self.algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    /// A server of one identity, and what a client of another (or the same) sees of it.
+    async fn connects(same: bool) -> bool {
+        let (server, client) = make().unwrap();
+        let client = if same { client } else { make().unwrap().1 };
+        let config = quinn::ServerConfig::with_crypto(Arc::new(server));
+        let endpoint = quinn::Endpoint::server(config, (Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let address = endpoint.local_addr().unwrap();
+        let accepted = tokio::spawn(async move { endpoint.accept().await.unwrap().await.is_ok() });
+        let ours = quinn::Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let config = quinn::ClientConfig::new(Arc::new(client));
+        let connected = ours.connect_with(config, address, SERVER_NAME).unwrap().await;
+        accepted.await.unwrap() && connected.is_ok()
+    }
+
+    #[tokio::test]
+    async fn only_this_launch_can_talk_to_itself() {
+        assert!(connects(true).await);
+        assert!(!connects(false).await, "a stranger's certificate was accepted");
+    }
+}

@@ -7,6 +7,7 @@ mod identity;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use phalanx_common::event::Outcome;
 use phalanx_common::id::{Epoch, Incarnation, JobId, NodeId};
@@ -40,6 +41,10 @@ pub(crate) enum Error {
     Address(#[source] std::io::Error),
     #[error("the worker cannot reach the coordinator inside this process")]
     Link(#[from] link::Error),
+    #[error(
+        "UDP on 127.0.0.1 does not get through; a firewall that drops it on the loopback interface has to let it pass"
+    )]
+    NoLoopback,
     #[error("the worker inside this process ended")]
     Agent(#[from] agent::Error),
     #[error("the worker inside this process ended before the job did")]
@@ -49,6 +54,9 @@ pub(crate) enum Error {
     #[error("a record could not be kept")]
     Store(#[from] store::Error),
 }
+
+/// Milliseconds are enough; longer, and packets are being dropped.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
 /// The one address of a local launch.
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -79,8 +87,6 @@ pub(crate) fn launch(launch: Launch) -> Result<Outcome, Error> {
 }
 
 async fn run(launch: Launch) -> Result<Outcome, Error> {
-    // Signals first: from here on Ctrl-C ends the job and not just this process.
-    let signals = Signals::new().map_err(Error::Signals)?;
     let (server_tls, client_tls) = identity::make()?;
     let (inbox, messages) = mpsc::channel(INBOX);
     let (events_in, events) = mpsc::unbounded_channel();
@@ -100,7 +106,10 @@ async fn run(launch: Launch) -> Result<Outcome, Error> {
 
     let mut client_config = quinn::ClientConfig::new(Arc::new(client_tls));
     client_config.transport_config(transport);
-    let link = QuicLink::connect(address, identity::SERVER_NAME, client_config).await?;
+    let connecting = QuicLink::connect(address, identity::SERVER_NAME, client_config);
+    let link = tokio::time::timeout(CONNECT_WITHIN, connecting).await.map_err(|_| Error::NoLoopback)??;
+    // From here on Ctrl-C ends the job; before, it ends this process, and there is no job yet.
+    let signals = Signals::new().map_err(Error::Signals)?;
     let shimming = Shimming { options: launch.shim_options, spare: Some(launch.shim) };
     let (config, facts) = worker(&launch.facts, &launch.base_dir, launch.view.began);
     let agent = tokio::spawn(Agent::new(config, facts, link, shimming).run());

@@ -53,7 +53,9 @@ pub(crate) struct Style {
 pub(crate) struct Shown {
     /// The last generation of which everything was shown.
     pub(crate) generation: u32,
-    /// Pieces of output shown so far. Only the first is notified; the number is for who asks.
+    /// The last generation of which something was shown.
+    pub(crate) begun: u32,
+    /// Pieces of output shown so far; not notified, for who asks.
     pub(crate) pieces: u64,
 }
 

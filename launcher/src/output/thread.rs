@@ -79,7 +79,7 @@ impl Thread<'_> {
                 self.on_output(generation, rank, stream, &bytes.0);
                 self.shown.send_if_modified(|shown| {
                     shown.pieces += 1;
-                    shown.pieces == 1
+                    std::mem::replace(&mut shown.begun, generation) != generation
                 });
             }
             LogFrame::Skipped { rank, bytes, .. } => {

@@ -89,7 +89,7 @@ impl Foreground {
     }
 
     fn on_shown(&mut self, alive: bool) {
-        if alive && self.shown.borrow_and_update().pieces > 0 {
+        if alive && self.shown.borrow_and_update().begun == self.view.generation() {
             self.view.on_first_output();
         }
     }

@@ -155,6 +155,7 @@ impl View {
                 self.nodes = u32::try_from(nodes.len()).unwrap_or(u32::MAX);
                 (self.prepared, self.phase, self.failed) = (0, Phase::Forming, 0);
                 self.exits.clear();
+                self.output_seen = false;
             }
             EventKind::JobQueued { why } => self.say(&format!("waiting: {why}")),
             EventKind::PodPrepared { .. } => self.prepared += 1,
@@ -170,7 +171,6 @@ impl View {
                 let budget =
                     if *free { "at no cost".to_owned() } else { format!("{restart} of {max_restarts}") };
                 self.say(&format!("{cause}; restarting the gang {when} (restart {budget})"));
-                self.timings = Timings::begin(event.at);
             }
             EventKind::PodEnded { end, .. } if !end.survivors.is_empty() => {
                 let names: Vec<String> =
@@ -223,7 +223,7 @@ impl View {
     fn on_end(&mut self, event: &Event, outcome: &Outcome) {
         self.printer.status(None);
         if self.options.timings && !self.options.json {
-            self.printer.line(self.timings.table());
+            self.printer.line(self.timings.tables());
         }
         let Some(job) = &event.job else { return };
         let culprit = match outcome {

@@ -130,6 +130,7 @@ fn reports() -> Vec<Report> {
         notice(Notice::OutputDropped { rank: Rank(1), bytes: 70_000, why: "full".to_owned() }),
         notice(Notice::OutputRotatedOut { rank: Rank(1), bytes: 7 }),
         notice(Notice::Refused { what: "old".to_owned() }),
+        notice(Notice::EnvironmentOverridden { job: vec!["RANK".to_owned()], inherited: Vec::new() }),
     ]
 }
 
@@ -217,7 +218,7 @@ proptest! {
     }
 
     #[test]
-    fn no_flipped_byte_breaks_a_decoder(which in 0..19usize, at in any::<prop::sample::Index>(), value in any::<u8>()) {
+    fn no_flipped_byte_breaks_a_decoder(which in 0..20usize, at in any::<prop::sample::Index>(), value in any::<u8>()) {
         let mut bytes = Vec::new();
         let messages: Vec<FromWorker> = reports().iter().map(FromWorker::from).collect();
         match messages.get(which) {

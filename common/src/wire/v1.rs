@@ -164,6 +164,7 @@ pub enum Notice {
     OutputDropped { rank: u32, bytes: u64, why: String },
     OutputRotatedOut { rank: u32, bytes: u64 },
     Refused { what: String },
+    EnvironmentOverridden { job: Vec<String>, inherited: Vec<String> },
 }
 
 /// Worker to coordinator, on a log stream.

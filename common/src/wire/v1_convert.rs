@@ -340,6 +340,9 @@ impl From<Notice> for v1::Notice {
                 v1::Notice::OutputDropped { rank: rank.0, bytes, why }
             }
             Notice::OutputRotatedOut { rank, bytes } => v1::Notice::OutputRotatedOut { rank: rank.0, bytes },
+            Notice::EnvironmentOverridden { job, inherited } => {
+                v1::Notice::EnvironmentOverridden { job, inherited }
+            }
             Notice::Refused { what } => v1::Notice::Refused { what },
         }
     }
@@ -353,6 +356,9 @@ impl From<v1::Notice> for Notice {
             }
             v1::Notice::OutputRotatedOut { rank, bytes } => {
                 Notice::OutputRotatedOut { rank: Rank(rank), bytes }
+            }
+            v1::Notice::EnvironmentOverridden { job, inherited } => {
+                Notice::EnvironmentOverridden { job, inherited }
             }
             v1::Notice::Refused { what } => Notice::Refused { what },
         }

@@ -21,6 +21,10 @@ const LIVE_EVERY: Duration = Duration::from_millis(100);
 /// Failing exits remembered for the summary; the first cause is among the earliest.
 const EXITS_KEPT: usize = 16;
 
+/// Variables whose value decides whether ranks meet at all; other overrides are only in the events.
+const DECISIVE: [&str; 6] =
+    ["LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE"];
+
 /// What to show.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ViewOptions {
@@ -215,6 +219,15 @@ impl View {
             )),
             Notice::OutputRotatedOut { rank, bytes } => {
                 self.warn(&format!("the oldest {bytes} bytes of rank {rank}'s log were removed by rotation; raise output.keepFiles to keep more"));
+            }
+            Notice::EnvironmentOverridden { job, inherited } => {
+                for (names, whose) in [(job, "the job"), (inherited, "the environment of this launch")] {
+                    let decisive: Vec<&str> =
+                        names.iter().map(String::as_str).filter(|name| DECISIVE.contains(name)).collect();
+                    if !decisive.is_empty() {
+                        self.warn(&format!("{} as {whose} sets it, not as Phalanx would", decisive.join(", ")));
+                    }
+                }
             }
             Notice::Refused { what } => self.warn(&format!("refused: {what}")),
         }

@@ -2,14 +2,31 @@
 
 use phalanx_common::id::JobId;
 use phalanx_common::plan::PodPlan;
+use phalanx_common::report::Notice;
 
-use crate::env::{EnvFacts, rank_env, removed};
+use crate::env::{EnvFacts, OverriddenBy, rank_env, removed};
 use crate::input::{Config, Facts};
 use crate::shim::{ShimPlan, ShimRank};
 
 /// Value of `PHALANX_POD` in every process of this job's pod on this node.
 pub(crate) fn mark(config: &Config, job: &JobId) -> String {
     format!("{job}@{}/{}", config.node, config.incarnation)
+}
+
+/// What Phalanx would say in the environment of ranks and somebody else says otherwise; `None` if nothing.
+pub(crate) fn overridden(config: &Config, facts: &Facts, plan: &PodPlan) -> Option<Notice> {
+    let env_facts = EnvFacts {
+        inherited: &config.inherited,
+        cores: facts.cores,
+        job_dir: "",
+        tmp_dir: "",
+        error_file: "",
+        mark: "",
+    };
+    let found = rank_env(plan, 0, &env_facts).overridden;
+    let names = |by| found.iter().filter(|it| it.by == by).map(|it| it.name.clone()).collect::<Vec<_>>();
+    let (job, inherited) = (names(OverriddenBy::Job), names(OverriddenBy::Inherited));
+    (!found.is_empty()).then_some(Notice::EnvironmentOverridden { job, inherited })
 }
 
 /// The shim's plan for `plan` on this node.

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::epoll::EpollEvent;
 use nix::sys::signalfd::SignalFd;
+use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::Generation;
 use phalanx_common::report::{Notice, PodEnd};
 use phalanx_worker_core::shim::{ShimOrder, ShimPlan, ShimReport};
@@ -189,7 +190,7 @@ impl Shim {
         let generation = plan.generation;
         let prepared = match &self.pod {
             Some(pod) => Err(Refusal::Busy { alive: pod.generation.0 }),
-            None => prepare(plan, &mut self.home, now),
+            None => prepare(plan, &mut self.home, &mut self.guardian, now),
         };
         let prepared = prepared.and_then(|pod| self.watch(&pod).map(|()| pod));
         let pod = match prepared {
@@ -199,18 +200,15 @@ impl Shim {
             }
         };
         self.children = pod.alive() > 0;
-        self.report(&ShimReport::Prepared { generation });
-        self.flush();
-        // User code runs only after Go, so the guardian is early enough here, while the worker works.
-        if let Some(home) = &self.home {
-            self.guardian = Guardian::renew(self.guardian.take(), home, &plan.mark, pod.cgroup()).ok();
-        }
         self.pod = Some(pod);
+        self.report(&ShimReport::Prepared { generation });
     }
 
     fn watch(&self, pod: &Pod) -> Result<(), Refusal> {
         let refuse = |errno: nix::Error| Refusal::Start { rank: 0, what: "epoll", error: errno.into() };
-        self.poll.add(pod.errors(), Source::ExecErrors).map_err(refuse)?;
+        if let Some(errors) = pod.errors() {
+            self.poll.add(errors, Source::ExecErrors).map_err(refuse)?;
+        }
         for (index, rank) in pod.ranks().iter().enumerate() {
             for (at, stream) in rank.streams.iter().enumerate() {
                 if let Some(pipe) = stream.pipe() {
@@ -288,18 +286,28 @@ impl Shim {
         loop {
             match sys::reap() {
                 Reaped::Child(pid, status) => {
-                    let (now, at) = (Instant::now(), wall_clock());
-                    let Some(pod) = &mut self.pod else { continue };
-                    let Some(index) = pod.on_reaped(pid, status, at) else { continue };
-                    for stream in &mut pod.ranks_mut()[index].streams {
-                        stream.drain(&mut self.buffer, now, at);
-                    }
-                    self.exits.push(index);
+                    self.on_reaped(pid, status);
+                    continue;
                 }
-                Reaped::NoneYet => return self.children = true,
-                Reaped::NoChildren => return self.children = false,
+                Reaped::NoneYet => self.children = true,
+                Reaped::NoChildren => self.children = false,
             }
+            break;
         }
+        // Ranks that executed and ended while the others were being reaped.
+        self.on_exec_errors();
+    }
+
+    fn on_reaped(&mut self, pid: i32, status: ExitStatus) {
+        let (now, at) = (Instant::now(), wall_clock());
+        let Some(pod) = &mut self.pod else { return };
+        // What a rank left behind and this process adopted needs no more than reaping.
+        let Some(index) = pod.on_reaped(pid, status, at) else { return };
+        for stream in &mut pod.ranks_mut()[index].streams {
+            stream.drain(&mut self.buffer, now, at);
+        }
+        self.close_ended_pipes(index);
+        self.exits.push(index);
     }
 
     fn on_exec_errors(&mut self) {
@@ -308,7 +316,6 @@ impl Shim {
             return;
         }
         let Some(all_made_it) = pod.read_errors(Instant::now(), wall_clock()) else { return };
-        self.poll.remove(pod.errors());
         pod.life.execs_done();
         if all_made_it {
             let report = ShimReport::Started { generation: pod.generation, pids: pod.pids() };
@@ -318,9 +325,23 @@ impl Shim {
 
     fn on_output(&mut self, rank: usize, stream: usize) {
         let Some(pod) = &mut self.pod else { return };
-        let Some(rank) = pod.ranks_mut().get_mut(rank) else { return };
-        // At its end a pipe closes, and epoll forgets it.
-        let _: Drained = rank.streams[stream].read_turn(&mut self.buffer, Instant::now(), wall_clock());
+        let Some(process) = pod.ranks_mut().get_mut(rank) else { return };
+        let read = process.streams[stream].read_turn(&mut self.buffer, Instant::now(), wall_clock());
+        if read == Drained::End {
+            self.close_ended_pipes(rank);
+        }
+    }
+
+    /// Held ranks may have copies of a pipe, so epoll does not forget it when it is closed here.
+    fn close_ended_pipes(&mut self, rank: usize) {
+        let Some(pod) = &mut self.pod else { return };
+        let Some(process) = pod.ranks_mut().get_mut(rank) else { return };
+        for stream in process.streams.iter_mut().filter(|stream| stream.is_at_end()) {
+            if let Some(pipe) = stream.pipe() {
+                self.poll.remove(pipe);
+            }
+            stream.close_pipe();
+        }
     }
 
     fn retry_output(&mut self, now: Instant) {

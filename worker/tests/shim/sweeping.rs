@@ -30,6 +30,11 @@ fn what_survives_the_death_of_all_its_owners_is_found_by_name_and_ended() {
         let rest = marked(&plan);
         (rest.len() == 1).then_some(rest)
     });
+    eventually("it has its name", || {
+        fs::read_to_string(format!("/proc/{}/comm", rest[0]))
+            .is_ok_and(|name| name == "sleep\n")
+            .then_some(())
+    });
     let stale = sweep::find_stale(base).unwrap();
     assert_eq!(stale.len(), 1);
     assert_eq!(stale[0].job, JobId::from_existing("test-job"));

@@ -149,11 +149,9 @@ pub(crate) fn end_marked(mark: &str, cgroup: Option<&Path>) -> Vec<(u32, String)
     let deadline = Instant::now() + PATIENCE;
     let mut clean = 0;
     while clean < 2 {
-        if let Some(cgroup) = cgroup {
-            remove_cgroup(cgroup);
-        }
+        let emptied = cgroup.is_none_or(remove_cgroup);
         let found = tree::marked(mark);
-        if found.is_empty() {
+        if found.is_empty() && emptied {
             clean += 1;
             continue;
         }
@@ -163,9 +161,6 @@ pub(crate) fn end_marked(mark: &str, cgroup: Option<&Path>) -> Vec<(u32, String)
         }
         found.iter().for_each(|process| kill_process(process, mark));
         std::thread::sleep(ROUND);
-    }
-    if let Some(cgroup) = cgroup {
-        remove_cgroup(cgroup);
     }
     Vec::new()
 }

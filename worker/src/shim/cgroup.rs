@@ -64,12 +64,13 @@ fn kill(path: &Path) {
     }
 }
 
-/// Kills what is in the cgroup at `path` and removes it if that is possible already.
-pub(crate) fn end(path: &Path) {
-    if fs::exists(path.join("cgroup.procs")).unwrap_or(false) {
-        kill(path);
-        let _ = remove(path);
+/// Kills what is in the cgroup at `path` and removes it; false while something in it is still dying.
+pub(crate) fn end(path: &Path) -> bool {
+    if !fs::exists(path.join("cgroup.procs")).unwrap_or(false) {
+        return true;
     }
+    kill(path);
+    remove(path).is_ok()
 }
 
 fn remove(path: &Path) -> io::Result<()> {

@@ -6,8 +6,9 @@
 //!                          └─ guardian      blocks on a pipe; sweeps the pod if the shim is killed
 //! ```
 //!
-//! Reading down: [`maybe_run`] and [`spawn`] are the two ways in; `run` is the event loop, `life`
-//! decides what a generation does next and touches nothing, `prepare` checks and holds, `output`
+//! Reading down: [`maybe_run`] and [`spawn`] are the two ways in; `run` is the event loop, `pod_events`
+//! what it does about each event, `reports` what it says; `life` decides what a generation does next and
+//! touches nothing, `prepare` checks and holds, `output`
 //! writes the log files, `tree` and `cgroup` find and end processes, `home` is the pod's directory.
 //! Unsafe code is in `sys` and `fork` alone.
 
@@ -27,6 +28,7 @@ mod pod_events;
 mod ports;
 mod prepare;
 mod refusal;
+mod reports;
 mod run;
 pub mod spawn;
 #[expect(unsafe_code, reason = "system calls that no safe wrapper covers")]

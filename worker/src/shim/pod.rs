@@ -66,19 +66,18 @@ pub(super) struct Parts {
     /// One byte per rank releases them; end-of-file aborts them.
     pub(super) hold: Option<File>,
     /// A record per rank whose exec failed; end-of-file once none is left before its exec.
-    pub(super) errors: File,
+    pub(super) errors: Option<File>,
     pub(super) cgroup: Option<Cgroup>,
 }
 
 impl Drop for Parts {
     fn drop(&mut self) {
         // Released ranks belong to the life of the pod, which ends them by its own rules.
-        if self.hold.take().is_none() {
-            return;
-        }
-        for rank in self.ranks.iter().filter(|rank| rank.is_alive()) {
-            signal(rank.pid, Signal::SIGKILL);
-            sys::wait_for(rank.pid);
+        if self.hold.take().is_some() {
+            for rank in self.ranks.iter().filter(|rank| rank.is_alive()) {
+                signal(rank.pid, Signal::SIGKILL);
+                sys::wait_for(rank.pid);
+            }
         }
         if let Some(cgroup) = &self.cgroup {
             let _ = cgroup.remove();
@@ -94,7 +93,6 @@ pub(super) struct Pod {
     mark: String,
     stop_scope: StopScope,
     parts: Parts,
-    errors_open: bool,
     exec_failed: bool,
     _ports: Reserved,
     swept: BTreeSet<i32>,
@@ -109,7 +107,6 @@ impl Pod {
             mark: plan.mark.clone(),
             stop_scope: plan.stop_scope,
             parts,
-            errors_open: true,
             exec_failed: false,
             _ports: ports,
             swept: BTreeSet::new(),
@@ -125,12 +122,9 @@ impl Pod {
         &mut self.parts.ranks
     }
 
-    pub(super) fn cgroup(&self) -> Option<&Path> {
-        self.parts.cgroup.as_ref().map(Cgroup::path)
-    }
-
-    pub(super) fn errors(&self) -> BorrowedFd<'_> {
-        self.parts.errors.as_fd()
+    /// The error pipe, until it has come to its end.
+    pub(super) fn errors(&self) -> Option<BorrowedFd<'_>> {
+        self.parts.errors.as_ref().map(AsFd::as_fd)
     }
 
     pub(super) fn pids(&self) -> Vec<u32> {
@@ -160,7 +154,7 @@ impl Pod {
         let mut bytes = [0; Failure::LEN];
         loop {
             // Records are written whole, so they are read whole.
-            match self.parts.errors.read(&mut bytes) {
+            match self.parts.errors.as_mut()?.read(&mut bytes) {
                 Ok(Failure::LEN) => {
                     self.exec_failed = true;
                     self.tell_failure(Failure::from_bytes(bytes), now, at);
@@ -168,8 +162,9 @@ impl Pod {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
                 Ok(_) | Err(_) => {
-                    let first = std::mem::replace(&mut self.errors_open, false);
-                    return first.then_some(!self.exec_failed);
+                    // Closed, it leaves the epoll by itself.
+                    self.parts.errors = None;
+                    return Some(!self.exec_failed);
                 }
             }
         }

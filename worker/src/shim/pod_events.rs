@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::epoll::EpollEvent;
 use nix::sys::signalfd::SignalFd;
+use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::Generation;
 use phalanx_common::report::{Notice, PodEnd};
 use phalanx_worker_core::shim::{ShimOrder, ShimPlan, ShimReport};
@@ -16,32 +17,30 @@ use super::output::{Drained, TURN};
 use super::pod::Pod;
 use super::prepare::prepare;
 use super::refusal::Refusal;
+use super::reports::REPORT_EVERY;
 use super::run::{Poll, Source, wall_clock};
 use super::sys::{self, Reaped};
 
-/// At least this much time between two reports of how far output has come; the first comes at once.
-const REPORT_EVERY: Duration = Duration::from_millis(5);
-
 /// The shim of one pod.
 pub(super) struct Shim {
-    link: Link,
+    pub(super) link: Link,
     /// The worker is gone: nothing is reported any more.
-    orphaned: bool,
-    poll: Poll,
-    signals: SignalFd,
-    orphan_grace: Duration,
-    home: Option<Home>,
-    pod: Option<Pod>,
-    guardian: Option<Guardian>,
+    pub(super) orphaned: bool,
+    pub(super) poll: Poll,
+    pub(super) signals: SignalFd,
+    pub(super) orphan_grace: Duration,
+    pub(super) home: Option<Home>,
+    pub(super) pod: Option<Pod>,
+    pub(super) guardian: Option<Guardian>,
     /// Exits that wait for Started: indices of ranks.
-    exits: Vec<usize>,
-    children: bool,
-    wants_room: bool,
-    reported_at: Option<Instant>,
-    buffer: Box<[u8]>,
+    pub(super) exits: Vec<usize>,
+    pub(super) children: bool,
+    pub(super) wants_room: bool,
+    pub(super) reported_at: Option<Instant>,
+    pub(super) buffer: Box<[u8]>,
     /// Set once the job is over: whether it failed.
-    leaving: Option<bool>,
-    done: bool,
+    pub(super) leaving: Option<bool>,
+    pub(super) done: bool,
 }
 
 impl Shim {
@@ -124,7 +123,7 @@ impl Shim {
         pod.life.step(now, facts)
     }
 
-    fn perform(&mut self, act: Act) {
+    pub(super) fn perform(&mut self, act: Act) {
         let guardian = self.guardian.as_ref().map(Guardian::pid);
         let Some(pod) = &mut self.pod else { return };
         match act {
@@ -145,7 +144,7 @@ impl Shim {
         }
     }
 
-    fn on_worker_gone(&mut self, error: &link::Error) {
+    pub(super) fn on_worker_gone(&mut self, error: &link::Error) {
         if !matches!(error, link::Error::Closed) {
             let _ = std::io::Write::write_all(
                 &mut std::io::stderr(),
@@ -189,7 +188,7 @@ impl Shim {
         let generation = plan.generation;
         let prepared = match &self.pod {
             Some(pod) => Err(Refusal::Busy { alive: pod.generation.0 }),
-            None => prepare(plan, &mut self.home, now),
+            None => prepare(plan, &mut self.home, &mut self.guardian, now),
         };
         let prepared = prepared.and_then(|pod| self.watch(&pod).map(|()| pod));
         let pod = match prepared {
@@ -199,18 +198,15 @@ impl Shim {
             }
         };
         self.children = pod.alive() > 0;
-        self.report(&ShimReport::Prepared { generation });
-        self.flush();
-        // User code runs only after Go, so the guardian is early enough here, while the worker works.
-        if let Some(home) = &self.home {
-            self.guardian = Guardian::renew(self.guardian.take(), home, &plan.mark, pod.cgroup()).ok();
-        }
         self.pod = Some(pod);
+        self.report(&ShimReport::Prepared { generation });
     }
 
     fn watch(&self, pod: &Pod) -> Result<(), Refusal> {
         let refuse = |errno: nix::Error| Refusal::Start { rank: 0, what: "epoll", error: errno.into() };
-        self.poll.add(pod.errors(), Source::ExecErrors).map_err(refuse)?;
+        if let Some(errors) = pod.errors() {
+            self.poll.add(errors, Source::ExecErrors).map_err(refuse)?;
+        }
         for (index, rank) in pod.ranks().iter().enumerate() {
             for (at, stream) in rank.streams.iter().enumerate() {
                 if let Some(pipe) = stream.pipe() {
@@ -288,18 +284,28 @@ impl Shim {
         loop {
             match sys::reap() {
                 Reaped::Child(pid, status) => {
-                    let (now, at) = (Instant::now(), wall_clock());
-                    let Some(pod) = &mut self.pod else { continue };
-                    let Some(index) = pod.on_reaped(pid, status, at) else { continue };
-                    for stream in &mut pod.ranks_mut()[index].streams {
-                        stream.drain(&mut self.buffer, now, at);
-                    }
-                    self.exits.push(index);
+                    self.on_reaped(pid, status);
+                    continue;
                 }
-                Reaped::NoneYet => return self.children = true,
-                Reaped::NoChildren => return self.children = false,
+                Reaped::NoneYet => self.children = true,
+                Reaped::NoChildren => self.children = false,
             }
+            break;
         }
+        // Ranks that executed and ended while the others were being reaped.
+        self.on_exec_errors();
+    }
+
+    fn on_reaped(&mut self, pid: i32, status: ExitStatus) {
+        let (now, at) = (Instant::now(), wall_clock());
+        let Some(pod) = &mut self.pod else { return };
+        // What a rank left behind and this process adopted needs no more than reaping.
+        let Some(index) = pod.on_reaped(pid, status, at) else { return };
+        for stream in &mut pod.ranks_mut()[index].streams {
+            stream.drain(&mut self.buffer, now, at);
+        }
+        self.close_ended_pipes(index);
+        self.exits.push(index);
     }
 
     fn on_exec_errors(&mut self) {
@@ -308,7 +314,6 @@ impl Shim {
             return;
         }
         let Some(all_made_it) = pod.read_errors(Instant::now(), wall_clock()) else { return };
-        self.poll.remove(pod.errors());
         pod.life.execs_done();
         if all_made_it {
             let report = ShimReport::Started { generation: pod.generation, pids: pod.pids() };
@@ -318,110 +323,28 @@ impl Shim {
 
     fn on_output(&mut self, rank: usize, stream: usize) {
         let Some(pod) = &mut self.pod else { return };
-        let Some(rank) = pod.ranks_mut().get_mut(rank) else { return };
-        // At its end a pipe closes, and epoll forgets it.
-        let _: Drained = rank.streams[stream].read_turn(&mut self.buffer, Instant::now(), wall_clock());
+        let Some(process) = pod.ranks_mut().get_mut(rank) else { return };
+        let read = process.streams[stream].read_turn(&mut self.buffer, Instant::now(), wall_clock());
+        if read == Drained::End {
+            self.close_ended_pipes(rank);
+        }
+    }
+
+    /// Held ranks may have copies of a pipe, so epoll does not forget it when it is closed here.
+    fn close_ended_pipes(&mut self, rank: usize) {
+        let Some(pod) = &mut self.pod else { return };
+        let Some(process) = pod.ranks_mut().get_mut(rank) else { return };
+        for stream in process.streams.iter_mut().filter(|stream| stream.is_at_end()) {
+            if let Some(pipe) = stream.pipe() {
+                self.poll.remove(pipe);
+            }
+            stream.close_pipe();
+        }
     }
 
     fn retry_output(&mut self, now: Instant) {
         let Some(pod) = &mut self.pod else { return };
         pod.ranks_mut().iter_mut().flat_map(|rank| &mut rank.streams).for_each(|stream| stream.retry(now));
-    }
-
-    fn report_exits(&mut self) {
-        if self.pod.as_ref().is_none_or(|pod| !pod.life.may_report_exits()) {
-            return;
-        }
-        for index in std::mem::take(&mut self.exits) {
-            self.report_streams(index);
-            let Some(pod) = &self.pod else { return };
-            if let Some(exit) = pod.exit_of(index) {
-                self.report(&ShimReport::Exited { generation: pod.generation, exit });
-            }
-        }
-    }
-
-    /// How far output has come, if the worker is ready to hear it: one report per stream, whatever
-    /// was written meanwhile.
-    fn report_output(&mut self, now: Instant) {
-        if self.link.is_behind() || self.reported_at.is_some_and(|at| now < at + REPORT_EVERY) {
-            return;
-        }
-        let ranks = self.pod.as_ref().map_or(0, |pod| pod.ranks().len());
-        let mut any = false;
-        for index in 0..ranks {
-            any |= self.report_streams(index);
-        }
-        if any {
-            self.reported_at = Some(now);
-        }
-    }
-
-    fn report_streams(&mut self, index: usize) -> bool {
-        let Some(pod) = &mut self.pod else { return false };
-        let generation = pod.generation;
-        let Some(rank) = pod.ranks_mut().get_mut(index) else { return false };
-        let number = rank.rank;
-        let mut reports = Vec::new();
-        for output in &mut rank.streams {
-            if let Some(written) = output.unreported() {
-                let stream = output.stream;
-                reports.push(ShimReport::Output { generation, rank: number, stream, written });
-            }
-            let notices = output.take_notices();
-            reports.extend(notices.into_iter().map(|notice| ShimReport::Notice { notice }));
-        }
-        reports.iter().for_each(|report| self.report(report));
-        !reports.is_empty()
-    }
-
-    /// Everything of this generation is dead: the last bytes, the last reports, the reservations.
-    fn finish(&mut self) {
-        let Some(pod) = &mut self.pod else { return };
-        let (now, at) = (Instant::now(), wall_clock());
-        for stream in pod.ranks_mut().iter_mut().flat_map(|rank| &mut rank.streams) {
-            stream.drain(&mut self.buffer, now, at);
-            stream.close_pipe();
-            stream.finish(now);
-        }
-        pod.life.execs_done();
-        self.report_exits();
-        let ranks = self.pod.as_ref().map_or(0, |pod| pod.ranks().len());
-        for index in 0..ranks {
-            self.report_streams(index);
-        }
-        let Some(mut pod) = self.pod.take() else { return };
-        let guardian = self.guardian.as_ref().map(Guardian::pid);
-        let (generation, end) = (pod.generation, pod.end(guardian));
-        drop(pod);
-        if let Some(home) = &self.home {
-            home.drop_tmp();
-        }
-        self.exits.clear();
-        self.report(&ShimReport::Ended { generation, end });
-    }
-
-    fn report(&mut self, report: &ShimReport) {
-        if self.orphaned {
-            return;
-        }
-        if let Err(error) = self.link.report(report) {
-            self.on_worker_gone(&error);
-        }
-    }
-
-    fn flush(&mut self) {
-        if self.orphaned {
-            return;
-        }
-        if let Err(error) = self.link.flush() {
-            return self.on_worker_gone(&error);
-        }
-        let behind = self.link.is_behind();
-        if behind != self.wants_room {
-            self.wants_room = behind;
-            self.poll.want_room(self.link.as_fd(), Source::Worker, behind);
-        }
     }
 
     /// The job is over: what is not to be kept goes, and so does this process.

@@ -17,6 +17,7 @@ use super::cgroup::Cgroup;
 use super::command::Lookup;
 use super::environ::{Inherited, Overlay, arguments, c_string, null_terminated};
 use super::fork::{self, Image};
+use super::guardian::Guardian;
 use super::home::Home;
 use super::output::{LogPlace, OutputStream};
 use super::pod::{Parts, Pod, RankProcess};
@@ -36,37 +37,59 @@ struct Ready<'a> {
     streams: [OutputStream; 2],
 }
 
-/// Checks the plan and forks its ranks. `home` is opened by the first generation of a pod.
-pub(super) fn prepare(plan: &ShimPlan, home: &mut Option<Home>, now: Instant) -> Result<Pod, Refusal> {
+/// Checks the plan and forks its ranks. The first generation of a pod opens `home` and starts the
+/// guardian; both stay for the next ones.
+pub(super) fn prepare(
+    plan: &ShimPlan,
+    home: &mut Option<Home>,
+    guardian: &mut Option<Guardian>,
+    now: Instant,
+) -> Result<Pod, Refusal> {
     let working_dir = Path::new(plan.working_dir.as_deref().unwrap_or("."));
     check_working_dir(working_dir)?;
     let argv = arguments(&plan.command)?;
     let inherited = Inherited::new(&plan.remove_env);
     let resolved = resolve(plan, working_dir, &inherited)?;
-    let ports = ports::reserve(&plan.ports)?;
     let opened = home.is_none();
-    if opened {
-        *home = Some(Home::open(Path::new(&plan.job_dir), &plan.mark, plan.keep)?);
-    }
+    let open = match home {
+        Some(home) => home,
+        None => home.insert(Home::open(Path::new(&plan.job_dir), &plan.mark, plan.keep)?),
+    };
     let mut made = Vec::new();
-    let held = home.as_ref().ok_or(Refusal::NoCommand).and_then(|home| {
-        home.fresh_tmp(plan.generation.0)?;
+    let hold_all = || {
+        let cgroup = make_cgroup(plan, open);
+        // A copy of this process, so before there are ports and pipes of which it would hold copies.
+        *guardian =
+            Guardian::renew(guardian.take(), open, &plan.mark, cgroup.as_ref().map(Cgroup::path)).ok();
+        let mut parts = Parts { ranks: Vec::new(), hold: None, errors: None, cgroup };
+        let ports = ports::reserve(&plan.ports)?;
+        open.fresh_tmp(plan.generation.0)?;
         let ready = make_logs(plan, resolved, &mut made)?;
-        let working_dir = plan.working_dir.as_deref().map(c_string).transpose()?;
-        hold(plan, home, ready, &argv, &inherited, working_dir)
-    });
-    match held {
-        Ok(parts) => Ok(Pod::new(plan, parts, ports, now)),
-        Err(refusal) => {
-            for dir in made {
-                remove_logs(&dir);
-            }
-            if opened && let Some(home) = home.take() {
+        hold(plan, ready, &argv, &inherited, &mut parts)?;
+        Ok(Pod::new(plan, parts, ports, now))
+    };
+    let held = hold_all();
+    if held.is_err() {
+        for dir in made {
+            remove_logs(&dir);
+        }
+        if opened {
+            if let Some(home) = home.take() {
                 home.discard();
             }
-            Err(refusal)
+            if let Some(guardian) = guardian.take() {
+                guardian.dismiss();
+            }
         }
     }
+    held
+}
+
+fn make_cgroup(plan: &ShimPlan, home: &Home) -> Option<Cgroup> {
+    let cgroup = Cgroup::create(&format!("phalanx-{}-{}", plan.job, std::process::id()))?;
+    // Only a sweep after a catastrophe reads it.
+    let _ = home.note(super::home::CGROUP, cgroup.path().as_os_str().as_encoded_bytes());
+    Some(cgroup)
 }
 
 fn check_working_dir(path: &Path) -> Result<(), Refusal> {
@@ -177,23 +200,21 @@ fn remove_logs(dir: &Path) {
 
 fn hold(
     plan: &ShimPlan,
-    home: &Home,
     ready: Vec<Ready<'_>>,
     argv: &[CString],
     inherited: &Inherited,
-    working_dir: Option<CString>,
-) -> Result<Parts, Refusal> {
+    parts: &mut Parts,
+) -> Result<(), Refusal> {
     let first = plan.ranks.first().map_or(0, |rank| rank.rank.0);
     let pipe = |what| move |errno: nix::Error| Refusal::Start { rank: first, what, error: errno.into() };
+    let working_dir = plan.working_dir.as_deref().map(c_string).transpose()?;
     let open_files = raise_open_files(ready.len() as u64);
     let (hold_read, hold_write) = pipe2(OFlag::O_CLOEXEC).map_err(pipe("hold pipe"))?;
     let (errors_read, errors_write) = pipe2(OFlag::O_CLOEXEC).map_err(pipe("error pipe"))?;
     fcntl(&errors_read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(pipe("error pipe"))?;
-    let cgroup = Cgroup::create(&format!("phalanx-{}-{}", plan.job, std::process::id()));
     let argv = null_terminated(argv.iter().map(CString::as_c_str));
-    // Dropping it ends the ranks that were forked: nothing is left behind on any way out.
-    let mut parts = Parts { ranks: Vec::new(), hold: None, errors: File::from(errors_read), cgroup };
     parts.hold = Some(File::from(hold_write));
+    parts.errors = Some(File::from(errors_read));
     for (index, rank) in ready.into_iter().enumerate() {
         let number = rank.rank.rank.0;
         let Ready { overlay, path, mut streams, rank } = rank;
@@ -227,11 +248,7 @@ fn hold(
         let program = path.to_string_lossy().into_owned();
         parts.ranks.push(RankProcess::new(rank, pid, streams, program));
     }
-    if let Some(cgroup) = &parts.cgroup {
-        // Only a sweep after a catastrophe reads it.
-        let _ = home.note(super::home::CGROUP, cgroup.path().as_os_str().as_encoded_bytes());
-    }
-    Ok(parts)
+    Ok(())
 }
 
 /// Forks into the cgroup, or without one where the host does not let us (no delegation, a seccomp

@@ -8,8 +8,8 @@ use phalanx_worker::shim::spawn::{ShimProcess, SpawnOptions, spawn};
 use phalanx_worker_core::shim::{ShimOrder, ShimReport, Stream};
 
 use crate::support::{
-    Scratch, Shim, children_called, code, eventually, guardian_of, is_alive, is_stopped, kill, line_in,
-    marked, nothing_left, output, shell, state, text,
+    Scratch, Shim, children_called, code, cpu_ticks, eventually, guardian_of, is_alive, is_stopped, kill,
+    line_in, marked, nothing_left, output, shell, state, text,
 };
 
 /// Ends only by SIGKILL, and says when it is ready for the rest of the test.
@@ -130,8 +130,9 @@ fn a_child_that_ends_by_itself_soon_after_its_rank_is_left_alone() {
 #[test]
 fn with_the_scope_process_only_the_rank_itself_gets_the_stop_signal() {
     let scratch = Scratch::new();
-    let script = "sh -c 'trap \"echo child got it\" TERM; echo up; while :; do sleep 0.05; done' & \
-                  trap 'echo rank got it; exit 0' TERM; while :; do sleep 0.05; done";
+    let script = "trap 'echo rank got it; exit 0' TERM; \
+                  sh -c 'trap \"echo child got it\" TERM; echo up; while :; do sleep 0.05; done' & \
+                  while :; do sleep 0.05; done";
     for (scope, told) in [(StopScope::Process, false), (StopScope::Group, true)] {
         let mut plan = shell(&scratch, 1, script);
         plan.stop_scope = scope;
@@ -405,6 +406,9 @@ fn a_rank_that_dies_while_it_is_held_is_told() {
     });
     assert_eq!(exit.status, ExitStatus::Signal(9));
     assert!(!exit.after_stop);
+    let before = cpu_ticks(shim.process.pid());
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(cpu_ticks(shim.process.pid()) < before + 10, "the shim spins on the dead rank's pipes");
     shim.run_to_end();
     assert_eq!(output(&plan, 0, Stream::Stdout), b"");
     shim.exit(true);

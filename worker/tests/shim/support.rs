@@ -55,9 +55,16 @@ impl Drop for Scratch {
     }
 }
 
-/// Ports of this test process that no other test uses at the same time.
+/// A port below the ephemeral range that nobody listens on; no other test of this process gets it.
 pub(crate) fn free_port() -> u16 {
-    std::net::TcpListener::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let step = std::process::id() * 37 + NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 12_000 + (step % 20_000) as u16;
+        if std::net::TcpListener::bind(("0.0.0.0", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// A plan for `ranks` ranks that run `sh -c <script>`.
@@ -355,6 +362,13 @@ pub(crate) fn text(plan: &ShimPlan, rank: usize) -> String {
 pub(crate) fn state(pid: u32) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(") ")?.1.chars().next()
+}
+
+/// Processor time a process has used, in clock ticks.
+pub(crate) fn cpu_ticks(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
 
 /// Stopped, or waiting in vfork for a child that is.

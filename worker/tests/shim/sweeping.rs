@@ -26,9 +26,11 @@ fn what_survives_the_death_of_all_its_owners_is_found_by_name_and_ended() {
     eventually("the guardian is dead", || (!is_alive(guardian)).then_some(()));
     kill(shim.process.pid(), "KILL");
     shim.wait();
-    let rest = eventually("the rank died with the shim", || {
+    let rest = eventually("the rank died with the shim and its child has become sleep", || {
         let rest = marked(&plan);
-        (rest.len() == 1).then_some(rest)
+        let is_sleep =
+            |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "sleep\n");
+        (rest.len() == 1 && is_sleep(&rest[0])).then_some(rest)
     });
     let stale = sweep::find_stale(base).unwrap();
     assert_eq!(stale.len(), 1);

@@ -41,6 +41,7 @@ pub(in crate::shim) struct OutputStream {
     rank: Rank,
     pub(in crate::shim) stream: Stream,
     pipe: Option<File>,
+    at_end: bool,
     files: Files,
     backlog: Backlog,
     retry_at: Option<Instant>,
@@ -59,6 +60,7 @@ impl OutputStream {
             rank,
             stream,
             pipe: None,
+            at_end: false,
             files,
             backlog: Backlog::default(),
             retry_at: None,
@@ -84,12 +86,17 @@ impl OutputStream {
         self.pipe.as_ref().map(AsFd::as_fd)
     }
 
+    /// The pipe is at its end and may be closed.
+    pub(in crate::shim) fn is_at_end(&self) -> bool {
+        self.at_end && self.pipe.is_some()
+    }
+
     /// Reads at most one buffer of output and files it.
     pub(in crate::shim) fn read_turn(&mut self, buffer: &mut [u8], now: Instant, at: Timestamp) -> Drained {
         let Some(pipe) = &mut self.pipe else { return Drained::End };
         match pipe.read(buffer) {
             Ok(0) => {
-                self.pipe = None;
+                self.at_end = true;
                 Drained::End
             }
             Ok(got) => {
@@ -99,7 +106,7 @@ impl OutputStream {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Drained::Empty,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Drained::Bytes(0),
             Err(_) => {
-                self.pipe = None;
+                self.at_end = true;
                 Drained::End
             }
         }

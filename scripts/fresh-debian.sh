@@ -19,7 +19,8 @@ need_rust
 sysroot=$(rustc --print sysroot)
 
 mounted=()
-trap 'for target in "${mounted[@]}"; do umount -R "$target" || umount -R --lazy "$target"; done' EXIT
+# Last mounted, first unmounted.
+trap 'for ((i = ${#mounted[@]} - 1; i >= 0; i--)); do umount -R "${mounted[i]}" 2>/dev/null || umount -R --lazy "${mounted[i]}"; done' EXIT
 mount_in() {
   local target=$chroot$1
   shift
@@ -47,6 +48,8 @@ for path in /etc/apt/sources.list /etc/apt/sources.list.d /etc/apt/apt.conf.d /e
   cp -aLT "$path" "$chroot$path" 2>/dev/null || cp -a "$path" "$chroot$(dirname "$path")/"
 done
 
+# A root that is a mount point, as on a real machine: mount namespaces made inside need one.
+mount_in / --bind "$chroot"
 mount_in /proc -t proc proc
 mount_in /sys -t sysfs -o ro sysfs
 mount_in /dev --rbind /dev

@@ -39,4 +39,4 @@ pub const LOG_FILE_CAP: u64 = 1 << 30;
 /// Rotated files kept beside the current one, per stream.
 pub const LOG_FILES_KEPT: u32 = 3;
 /// Most ranks a job may have on one node; a guard against a slipped zero.
-pub const MAX_RANKS_PER_NODE: u32 = 4096;
+pub const MAX_RANKS_PER_NODE: u32 = 1024;

@@ -206,9 +206,9 @@ pub enum Notice {
     OutputDropped { rank: Rank, bytes: u64, why: String },
     /// The log was rotated and its oldest part removed.
     OutputRotatedOut { rank: Rank, bytes: u64 },
+    /// A lower epoch or generation was refused.
+    Refused { what: String },
     /// Variables that Phalanx would set, and that the job's `env` or the launcher's environment set
     /// otherwise: what the user set wins.
     EnvironmentOverridden { job: Vec<String>, inherited: Vec<String> },
-    /// A lower epoch or generation was refused.
-    Refused { what: String },
 }

@@ -178,3 +178,17 @@ fn the_schema_is_json_and_knows_the_keys() {
     }
     assert!(schema["properties"]["placement"].is_null(), "keys of later versions are not in the schema");
 }
+
+#[test]
+fn a_large_environment_reaches_many_ranks_and_one_that_is_too_large_is_named() {
+    let sandbox = Sandbox::new();
+    let large = format!("LARGE={}", "x".repeat(100_000));
+    let done = sandbox.shell(64, &["-q", "--output", "rank0", "-e", &large], "echo ${#LARGE}");
+    done.assert_code(0);
+    assert_eq!(done.out(), "100000\n");
+    let pieces: Vec<String> = (0..6).map(|i| format!("L{i}={}", "x".repeat(100_000))).collect();
+    let mut args = vec!["run"];
+    args.extend(pieces.iter().flat_map(|piece| ["-e", piece.as_str()]));
+    args.extend(["--", "true"]);
+    sandbox.run(&args).assert_code(125).assert_says("travel with a job");
+}

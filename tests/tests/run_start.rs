@@ -173,3 +173,25 @@ fn a_launch_inside_a_rank_is_a_job_of_its_own() {
     assert_eq!(port(&lines[0]), port(&lines[1]));
     assert_ne!(port(&lines[0]), port(&lines[2]), "the inner job met the outer one's rendezvous");
 }
+
+#[test]
+fn an_override_that_decides_where_ranks_meet_is_told() {
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.phalanx(&[
+        "run",
+        "-e",
+        "RANK=9",
+        "--output",
+        "raw",
+        "--",
+        "/bin/sh",
+        "-c",
+        "echo $RANK $MASTER_PORT",
+    ]);
+    command.env("MASTER_PORT", "23456");
+    let done = Running::start(command).finish();
+    done.assert_code(0)
+        .assert_says("RANK as the job sets it")
+        .assert_says("MASTER_PORT as the environment of this launch");
+    assert_eq!(done.out(), "9 23456\n");
+}

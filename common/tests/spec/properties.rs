@@ -99,7 +99,7 @@ fn job() -> impl Strategy<Value = JobSpec> {
     let path = "(/[a-z.][a-zé \"':#]{1,6}){1,3}";
     let head = (
         "[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?",
-        1..=4096u32,
+        1..=1024u32,
         "[^\\x00]{1,20}",
         prop::collection::vec(text, 0..5),
     );

@@ -115,7 +115,7 @@ fn ranks_may_be_counted_by_the_machine() {
     assert_eq!(ranks("ranks: gpu").unwrap().world_size(), 2);
     assert_eq!(ranks("ranks: \"cpu\"").unwrap().world_size(), 8);
     assert_eq!(ranks("ranks: gpu\nranksPerNode: 2").unwrap().world_size(), 2);
-    assert_eq!(ranks("ranks: 4096\nnodes: 1").unwrap().world_size(), 4096);
+    assert_eq!(ranks("ranks: 1024\nnodes: 1").unwrap().world_size(), 1024);
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn a_machine_that_cannot_give_the_ranks_is_named() {
     );
     assert_eq!(
         gpus(&|| Ok(0), "cpu"),
-        "--ranks cpu: one rank per core would be 5000 ranks; at most 4096 can run on a node"
+        "--ranks cpu: one rank per core would be 5000 ranks; at most 1024 can run on a node"
     );
 }
 

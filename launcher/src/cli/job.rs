@@ -6,6 +6,7 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use phalanx_common::defaults;
 use phalanx_common::spec::{
     CountError, Flags, JobFile, JobSpec, Keep, MAX_FILE_BYTES, OutputMode, StopScope, Surroundings,
 };
@@ -16,6 +17,9 @@ use serde::Serialize;
 use super::args::JobArgs;
 use super::{Exit, pretty, print};
 use crate::local::base_dir;
+
+/// Bytes of command and env that fit a frame with all that goes beside them.
+const LARGEST_COMMAND: usize = defaults::FRAME_CAP / 2;
 
 /// Prints the job that a file and flags mean.
 pub(super) fn check(args: &JobArgs) -> anyhow::Result<Exit> {
@@ -93,7 +97,16 @@ pub(super) fn resolve(args: &JobArgs, facts: &Facts, base_dir: &Path) -> anyhow:
         Some(path) => JobFile::parse(&path.to_string_lossy(), &read(path)?)?,
         None => JobFile::default(),
     };
-    Ok(file.overlay(&flags(args), &around)?.resolve(&around)?)
+    let spec = file.overlay(&flags(args), &around)?.resolve(&around)?;
+    let size = spec.command.iter().map(String::len).sum::<usize>()
+        + spec.env.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+    if size > LARGEST_COMMAND {
+        bail!(
+            "the command and env of the job are {size} bytes together, at most {LARGEST_COMMAND} travel with a job; \
+             put what is long into a file"
+        );
+    }
+    Ok(spec)
 }
 
 fn utf8<'a>(text: &'a OsStr, what: &str) -> anyhow::Result<&'a str> {

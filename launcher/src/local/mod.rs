@@ -58,6 +58,9 @@ pub(crate) enum Error {
 /// Milliseconds are enough; longer, and packets are being dropped.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
+/// How long the end of a launch waits for its shim to have tidied up.
+const SHIM_LEAVES_WITHIN: Duration = Duration::from_secs(10);
+
 /// The one address of a local launch.
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -112,7 +115,9 @@ async fn run(launch: Launch) -> Result<Outcome, Error> {
     let signals = Signals::new().map_err(Error::Signals)?;
     let shimming = Shimming { options: launch.shim_options, spare: Some(launch.shim) };
     let (config, facts) = worker(&launch.facts, &launch.base_dir, launch.view.began);
-    let agent = tokio::spawn(Agent::new(config, facts, link, shimming).run());
+    let agent = Agent::new(config, facts, link, shimming);
+    let mut shims = agent.shims_alive();
+    let agent = tokio::spawn(agent.run());
 
     let view = View::new(launch.printer.clone(), launch.view);
     let foreground = Foreground {
@@ -127,7 +132,11 @@ async fn run(launch: Launch) -> Result<Outcome, Error> {
         interrupted: false,
     };
     tokio::select! {
-        outcome = foreground.run(launch.spec) => Ok(outcome?),
+        outcome = foreground.run(launch.spec) => {
+            // The shim removes the pod's directory; a slow disk is no reason to hang.
+            let _ = tokio::time::timeout(SHIM_LEAVES_WITHIN, shims.wait_for(|alive| *alive == 0)).await;
+            Ok(outcome?)
+        }
         ended = agent => match ended {
             Ok(ended) => Err(ended.map_or_else(Error::Agent, |()| Error::AgentGone)),
             Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),

@@ -7,8 +7,12 @@ use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::str::FromStr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 
 /// How long any condition may take on a loaded machine; reached only by a failing test.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -152,7 +156,7 @@ impl Drop for Sandbox {
             assert!(left.is_empty(), "a test left processes behind: {left:?}");
         }
         for (pid, _) in self.processes() {
-            let _ = Command::new("kill").arg("-9").arg(pid.to_string()).status();
+            let _ = nix::sys::signal::kill(Pid::from_raw(pid as i32), Signal::SIGKILL);
         }
         let _ = fs::remove_dir_all(&self.dir);
     }
@@ -180,10 +184,10 @@ pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) 
     }
 }
 
-/// Sends a signal.
+/// Sends a signal, by its name without SIG.
 pub(crate) fn kill(pid: u32, signal: &str) {
-    let status = Command::new("kill").arg(format!("-{signal}")).arg(pid.to_string()).status().expect("kill");
-    assert!(status.success(), "kill -{signal} {pid}");
+    let signal = Signal::from_str(&format!("SIG{signal}")).expect("a signal's name");
+    nix::sys::signal::kill(Pid::from_raw(pid as i32), signal).expect("the process is there");
 }
 
 /// State letter of a process, `None` if it is gone.

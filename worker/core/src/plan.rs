@@ -1,5 +1,7 @@
 //! From what the coordinator decided to what a shim needs.
 
+use std::collections::BTreeSet;
+
 use phalanx_common::id::JobId;
 use phalanx_common::plan::PodPlan;
 use phalanx_common::report::Notice;
@@ -34,7 +36,7 @@ pub fn shim_plan(config: &Config, facts: &Facts, plan: &PodPlan) -> ShimPlan {
     let job_dir = format!("{}/{}", config.base_dir, plan.job);
     let tmp_dir = format!("{job_dir}/tmp");
     let mark = mark(config, &plan.job);
-    let ranks = plan
+    let mut ranks: Vec<ShimRank> = plan
         .ranks()
         .zip(0u32..)
         .map(|(rank, local_rank)| {
@@ -52,6 +54,7 @@ pub fn shim_plan(config: &Config, facts: &Facts, plan: &PodPlan) -> ShimPlan {
             ShimRank { rank, env, log_dir, error_file }
         })
         .collect();
+    let env = take_common(&mut ranks);
     ShimPlan {
         job: plan.job.clone(),
         generation: plan.generation,
@@ -59,6 +62,7 @@ pub fn shim_plan(config: &Config, facts: &Facts, plan: &PodPlan) -> ShimPlan {
         command: plan.body.command.clone(),
         working_dir: plan.body.working_dir.clone(),
         remove_env: removed(&config.inherited),
+        env,
         ranks,
         job_dir,
         keep: plan.body.keep,
@@ -69,4 +73,21 @@ pub fn shim_plan(config: &Config, facts: &Facts, plan: &PodPlan) -> ShimPlan {
         keep_files: plan.body.keep_files,
         lease: plan.body.lease,
     }
+}
+
+/// Takes what all ranks have in common out of their environments: a plan for hundreds of ranks has to
+/// fit one frame.
+fn take_common(ranks: &mut [ShimRank]) -> Vec<(String, String)> {
+    let mut common: BTreeSet<(String, String)> = match ranks.first() {
+        Some(first) => first.env.iter().cloned().collect(),
+        None => return Vec::new(),
+    };
+    for rank in ranks.iter() {
+        let own: BTreeSet<&(String, String)> = rank.env.iter().collect();
+        common.retain(|variable| own.contains(variable));
+    }
+    for rank in ranks.iter_mut() {
+        rank.env.retain(|variable| !common.contains(variable));
+    }
+    common.into_iter().collect()
 }

@@ -102,6 +102,8 @@ pub struct ShimPlan {
     pub working_dir: Option<String>,
     /// Variables of the shim's environment that ranks do not get.
     pub remove_env: Vec<String>,
+    /// Set for every rank over the shim's own environment.
+    pub env: Vec<(String, String)>,
     pub ranks: Vec<ShimRank>,
     /// The pod's directory, made by the shim, mode 0700; removed at Exit unless kept.
     pub job_dir: String,
@@ -119,7 +121,7 @@ pub struct ShimPlan {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShimRank {
     pub rank: Rank,
-    /// Set over the shim's own environment, in this order.
+    /// Set over `ShimPlan::env`: what differs between ranks.
     pub env: Vec<(String, String)>,
     /// Directory of this rank's log files in this generation.
     pub log_dir: String,

@@ -12,7 +12,7 @@ use phalanx_common::report::{
 use phalanx_common::time::Timestamp;
 
 use crate::input::{Command, Config, Facts, Input};
-use crate::plan::{mark, shim_plan};
+use crate::plan::{mark, overridden, shim_plan};
 use crate::pod::{Next, Pod, ShimState};
 use crate::shim::{ShimOrder, ShimReport};
 
@@ -161,6 +161,11 @@ impl Worker {
             }
             ShimState::Up => {
                 let plan = shim_plan(&self.config, &self.facts, &pod.plan);
+                let first = pod.generation() == Generation(1);
+                let told = overridden(&self.config, &self.facts, &pod.plan).filter(|_| first);
+                if let Some(notice) = told {
+                    self.tell(Report::Notice { job: Some(job.clone()), notice });
+                }
                 self.order_shim(job, ShimOrder::Prepare(Box::new(plan)));
                 self.renew_lease(job);
             }

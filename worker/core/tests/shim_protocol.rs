@@ -36,6 +36,7 @@ fn plan() -> ShimPlan {
         command: vec!["python".into(), "t.py".into()],
         working_dir: Some("/w".into()),
         remove_env: vec!["X".into()],
+        env: vec![("C".into(), "2".into())],
         ranks: vec![ShimRank {
             rank: Rank(300),
             env: vec![("A".into(), "1".into()), ("B".into(), String::new())],
@@ -62,7 +63,7 @@ fn the_version_is_one() {
 fn orders_keep_their_bytes() {
     golden(
         ShimOrder::Prepare(Box::new(plan())),
-        "4400000000036a2d3103016d0206707974686f6e04742e707901022f7701015801fb2c010201410131014200022f6c022f65022f640101fb3c7301fc00000040030101fc0065cd1d",
+        "4900000000036a2d3103016d0206707974686f6e04742e707901022f77010158010143013201fb2c010201410131014200022f6c022f65022f640101fb3c7301fc00000040030101fc0065cd1d",
     );
     golden(ShimOrder::Go { generation: GENERATION }, "020000000103");
     golden(

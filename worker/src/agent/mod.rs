@@ -72,6 +72,11 @@ impl<L: Link> Agent<L> {
         }
     }
 
+    /// How many shims are alive, as it changes: a launcher that ends has to leave none behind.
+    pub fn shims_alive(&self) -> watch::Receiver<usize> {
+        self.shims.alive()
+    }
+
     /// Works until the link is lost. What it holds of its shims is dropped then, and each ends its pod.
     pub async fn run(mut self) -> Result<(), Error> {
         self.worker.handle(now(), Input::LinkUp);

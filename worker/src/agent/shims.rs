@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::shim::spawn::ShimProcess;
@@ -51,12 +51,20 @@ pub(super) struct Shims {
     orders: BTreeMap<JobId, mpsc::Sender<ShimOrder>>,
     tasks: JoinSet<()>,
     said: mpsc::Sender<(JobId, FromShim)>,
+    /// Shims whose process has not been reaped.
+    alive: watch::Sender<usize>,
 }
 
 impl Shims {
     /// What shims say goes to `said`.
     pub(super) fn new(said: mpsc::Sender<(JobId, FromShim)>) -> Shims {
-        Shims { orders: BTreeMap::new(), tasks: JoinSet::new(), said }
+        let (alive, _) = watch::channel(0);
+        Shims { orders: BTreeMap::new(), tasks: JoinSet::new(), said, alive }
+    }
+
+    /// How many shims are alive, as it changes.
+    pub(super) fn alive(&self) -> watch::Receiver<usize> {
+        self.alive.subscribe()
     }
 
     /// Takes over the socket of a shim that was just spawned.
@@ -65,7 +73,9 @@ impl Shims {
         let (read, write) = UnixStream::from_std(shim.socket)?.into_split();
         let (orders, queue) = mpsc::channel(ORDERS_QUEUED);
         self.tasks.spawn(write_orders(write, queue));
-        self.tasks.spawn(read_reports(job.clone(), read, shim.child, self.said.clone()));
+        self.alive.send_modify(|alive| *alive += 1);
+        let alive = self.alive.clone();
+        self.tasks.spawn(read_reports(job.clone(), read, (shim.child, alive), self.said.clone()));
         self.orders.insert(job, orders);
         Ok(())
     }
@@ -106,12 +116,16 @@ async fn write_orders(mut socket: OwnedWriteHalf, mut orders: mpsc::Receiver<Shi
 async fn read_reports(
     job: JobId,
     mut socket: OwnedReadHalf,
-    mut child: Child,
+    (mut child, alive): (Child, watch::Sender<usize>),
     said: mpsc::Sender<(JobId, FromShim)>,
 ) {
     let ended = forward(&job, &mut socket, &said).await;
     drop(socket);
-    let waiting = tokio::task::spawn_blocking(move || child.wait());
+    let waiting = tokio::task::spawn_blocking(move || {
+        let status = child.wait();
+        alive.send_modify(|alive| *alive -= 1);
+        status
+    });
     let why = match ended {
         // Our half of the socket is closed on this news, and the shim ends its pod then.
         Err(error) => error.to_string(),

@@ -1,6 +1,7 @@
 //! The environment and arguments of a rank as execve takes them. Bytes are kept as they are: an
 //! inherited variable need not be UTF-8.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, CString, OsStr, OsString, c_char};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
@@ -34,41 +35,43 @@ impl Inherited {
 
 /// One rank's own variables over the inherited ones.
 pub(super) struct Overlay<'a> {
-    rank: &'a ShimRank,
+    /// Names and values; the last one of a name wins.
+    own: Vec<(&'a str, &'a str)>,
     entries: Vec<CString>,
 }
 
 impl<'a> Overlay<'a> {
-    pub(super) fn new(rank: &'a ShimRank) -> Result<Overlay<'a>, Refusal> {
+    /// `common` is what all ranks of the pod get, `rank` what this one gets over it.
+    pub(super) fn new(common: &'a [(String, String)], rank: &'a ShimRank) -> Result<Overlay<'a>, Refusal> {
         let refuse = |name: &str, what| Refusal::Variable { rank: rank.rank.0, name: name.to_string(), what };
-        let mut entries = Vec::with_capacity(rank.env.len());
-        for (at, (name, value)) in rank.env.iter().enumerate() {
+        let all = common.iter().chain(&rank.env);
+        let own: Vec<(&str, &str)> = all.map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let last: BTreeMap<&str, usize> = own.iter().enumerate().map(|(at, (name, _))| (*name, at)).collect();
+        let mut entries = Vec::with_capacity(last.len());
+        for (at, (name, value)) in own.iter().enumerate() {
             if name.is_empty() || name.contains('=') {
                 return Err(refuse(name, "a name is not empty and has no `=`"));
             }
-            // The last one of a name wins.
-            if rank.env[at + 1..].iter().any(|(later, _)| later == name) {
-                continue;
+            if last.get(name) == Some(&at) {
+                entries.push(
+                    CString::new(format!("{name}={value}"))
+                        .map_err(|_| refuse(name, "it holds a NUL byte"))?,
+                );
             }
-            entries.push(
-                CString::new(format!("{name}={value}")).map_err(|_| refuse(name, "it holds a NUL byte"))?,
-            );
         }
-        Ok(Overlay { rank, entries })
+        Ok(Overlay { own, entries })
     }
 
     /// The value this rank will see.
     pub(super) fn value<'b>(&'b self, inherited: &'b Inherited, name: &str) -> Option<&'b OsStr> {
-        let own = self.rank.env.iter().rev().find(|(known, _)| known == name);
-        own.map(|(_, value)| OsStr::new(value)).or_else(|| inherited.value(name))
+        let own = self.own.iter().rev().find(|(known, _)| *known == name);
+        own.map(|(_, value)| OsStr::new(*value)).or_else(|| inherited.value(name))
     }
 
     /// The null-terminated vector; valid while both owners live.
     pub(super) fn envp(&self, inherited: &Inherited) -> Vec<*const c_char> {
-        let kept = inherited
-            .variables
-            .iter()
-            .filter(|(name, _)| !self.rank.env.iter().any(|(own, _)| OsStr::new(own) == name));
+        let own: BTreeSet<&OsStr> = self.own.iter().map(|(name, _)| OsStr::new(*name)).collect();
+        let kept = inherited.variables.iter().filter(|(name, _)| !own.contains(name.as_os_str()));
         null_terminated(
             kept.map(|(_, entry)| entry.as_c_str()).chain(self.entries.iter().map(CString::as_c_str)),
         )

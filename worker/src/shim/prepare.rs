@@ -109,7 +109,7 @@ fn resolve<'a>(
     let command = plan.command.first().ok_or(Refusal::NoCommand)?;
     let mut resolved: Vec<(&ShimRank, Overlay<'_>, CString)> = Vec::with_capacity(plan.ranks.len());
     for rank in &plan.ranks {
-        let overlay = Overlay::new(rank)?;
+        let overlay = Overlay::new(&plan.env, rank)?;
         let path = overlay.value(inherited, "PATH");
         let found = match resolved.last() {
             Some((_, before, found)) if before.value(inherited, "PATH") == path => found.clone(),

@@ -78,7 +78,7 @@ pub(crate) fn command(scratch: &Scratch, ranks: u32, command: &[&str]) -> ShimPl
     let ranks = (0..ranks)
         .map(|rank| ShimRank {
             rank: Rank(rank),
-            env: vec![("PHALANX_POD".into(), mark.clone()), ("RANK".into(), rank.to_string())],
+            env: vec![("RANK".into(), rank.to_string())],
             log_dir: scratch.path(&format!("logs/1/{rank}")),
             error_file: scratch.path(&format!("base/test-job/errors/{rank}.json")),
         })
@@ -90,6 +90,7 @@ pub(crate) fn command(scratch: &Scratch, ranks: u32, command: &[&str]) -> ShimPl
         command: command.iter().map(ToString::to_string).collect(),
         working_dir: None,
         remove_env: Vec::new(),
+        env: vec![("PHALANX_POD".into(), mark)],
         ranks,
         job_dir: scratch.path("base/test-job"),
         keep: Keep::Never,
@@ -423,8 +424,8 @@ pub(crate) fn children_called(parent: u32, name: &str) -> Vec<u32> {
 }
 
 pub(crate) fn kill(pid: u32, signal: &str) {
-    let status = std::process::Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status();
-    assert!(status.unwrap().success(), "kill -{signal} {pid}");
+    let number: nix::sys::signal::Signal = format!("SIG{signal}").parse().expect("a signal's name");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), number).expect("the process is there");
 }
 
 /// The file's content once it is there and complete (ends with a newline).

@@ -94,7 +94,7 @@ job.yaml:1:3: expected a key, found a list
     (
         "ranks: 0\nkeep: no\nfoo: 1\nranks: 1\noutput: {mode: x, mode: y}\nnodes: 2\ncommand: []",
         "\
-job.yaml:1:8: ranks: expected a whole number from 1 to 4096, `gpu` or `cpu`, found 0
+job.yaml:1:8: ranks: expected a whole number from 1 to 1024, `gpu` or `cpu`, found 0
   1 | ranks: 0
     |        ^
 job.yaml:2:7: keep: expected one of never, onFailure, always, found the string \"no\"

@@ -5,7 +5,6 @@ use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::str::FromStr;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, anyhow, bail};
 use phalanx_common::defaults;
@@ -20,6 +19,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use super::args::RunArgs;
 use super::{Exit, job, sweep};
+use crate::driver::wall;
 use crate::local::{self, Launch, base_dir};
 use crate::output::{ColorChoice, Printer, Screen, Style};
 use crate::run::ViewOptions;
@@ -29,7 +29,7 @@ const ID_TRIES: u32 = 1024;
 
 /// Runs a job in the foreground.
 pub(super) fn run(args: RunArgs, color: ColorChoice) -> anyhow::Result<Exit> {
-    let began = now();
+    let began = wall();
     // The shim first, while this process is small and has one thread.
     let options = SpawnOptions::new(defaults::LOCAL_ORPHAN_GRACE);
     let facts = Facts::read()?;
@@ -105,9 +105,4 @@ fn log_to_stderr(filter: &str) -> anyhow::Result<()> {
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
     tracing_subscriber::registry().with(targets).with(layer).init();
     Ok(())
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
 }

@@ -38,7 +38,8 @@ impl Clock {
     }
 }
 
-fn wall() -> Timestamp {
+/// The wall clock as it is, for what people see.
+pub(crate) fn wall() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     Timestamp(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
 }

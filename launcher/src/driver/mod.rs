@@ -19,7 +19,7 @@ use phalanx_launcher_core::{Command, Coordinator, Input};
 use tokio::sync::mpsc;
 
 use crate::store::{self, Store};
-pub(crate) use clock::Clock;
+pub(crate) use clock::{Clock, wall};
 
 /// Messages that may wait for the driver; a sender beyond that waits, which slows workers, not users.
 pub(crate) const INBOX: usize = 1024;

@@ -1,7 +1,7 @@
 //! What a person (or a program, with `--json`) sees of a job.
 
 use std::future::pending;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use phalanx_common::event::{Event, EventKind, Outcome};
 use phalanx_common::id::Generation;
@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::summary::{self, Ending};
 use super::timings::Timings;
+use crate::driver::wall;
 use crate::output::{JSON_VERSION, Printer};
 
 /// A start shorter than this shows no live line: it would only flicker.
@@ -111,7 +112,7 @@ impl View {
 
     pub(super) fn on_first_output(&mut self) {
         self.output_seen = true;
-        self.timings.on_first_output(now());
+        self.timings.on_first_output(wall());
     }
 
     pub(super) fn on_interrupt(&self, force: bool) {
@@ -134,7 +135,7 @@ impl View {
 
     pub(super) fn on_tick(&mut self) {
         self.ticked = true;
-        let seconds = now().since(self.options.began).as_secs_f64();
+        let seconds = wall().since(self.options.began).as_secs_f64();
         let text = if self.nodes == 0 {
             format!("phalanx: placing {} ranks… {seconds:.1} s", self.ranks)
         } else {
@@ -266,9 +267,4 @@ impl View {
             self.printer.line(format!("phalanx: warning: {text}"));
         }
     }
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
 }

@@ -6,10 +6,8 @@ mod shims;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use phalanx_common::id::JobId;
-use phalanx_common::time::Timestamp;
 use phalanx_common::wire::v1::ToWorker;
 use phalanx_worker_core::shim::{ShimOrder, ShimReport, Stream};
 use phalanx_worker_core::{Command, Input, Worker};
@@ -19,6 +17,7 @@ use tokio::task::JoinSet;
 
 use crate::link::{self, Link};
 use crate::shim::spawn::{self, ShimProcess, SpawnOptions, spawn};
+use crate::shim::wall_clock;
 use crate::sweep;
 use logs::{Source, Written};
 use shims::{FromShim, Shims};
@@ -79,7 +78,7 @@ impl<L: Link> Agent<L> {
 
     /// Works until the link is lost. What it holds of its shims is dropped then, and each ends its pod.
     pub async fn run(mut self) -> Result<(), Error> {
-        self.worker.handle(now(), Input::LinkUp);
+        self.worker.handle(wall_clock(), Input::LinkUp);
         loop {
             self.carry_out().await?;
             tokio::select! {
@@ -94,7 +93,7 @@ impl<L: Link> Agent<L> {
     fn on_message(&mut self, message: ToWorker) {
         match message {
             ToWorker::Order { epoch, order } => {
-                self.worker.handle(now(), Input::Order(order.into_domain(epoch)));
+                self.worker.handle(wall_clock(), Input::Order(order.into_domain(epoch)));
             }
             ToWorker::Follow { job } => self.on_follow(JobId::from_existing(job)),
         }
@@ -128,12 +127,12 @@ impl<L: Link> Agent<L> {
                 Input::ShimReport { job, report }
             }
         };
-        self.worker.handle(now(), input);
+        self.worker.handle(wall_clock(), input);
     }
 
     fn on_swept(&mut self, swept: Result<Input, tokio::task::JoinError>) {
         match swept {
-            Ok(input) => self.worker.handle(now(), input),
+            Ok(input) => self.worker.handle(wall_clock(), input),
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(_) => {}
         }
@@ -161,7 +160,7 @@ impl<L: Link> Agent<L> {
             self.shims.adopt(job.clone(), shim).map_err(|error| format!("its socket does not work: {error}"))
         });
         if let Err(why) = adopted {
-            self.worker.handle(now(), Input::ShimLost { job, why });
+            self.worker.handle(wall_clock(), Input::ShimLost { job, why });
         }
     }
 
@@ -208,9 +207,4 @@ fn spawn_failed(error: &spawn::Error) -> String {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
     }
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
 }

@@ -38,6 +38,7 @@ pub(crate) mod tree;
 pub(crate) use cgroup::end as remove_cgroup;
 pub(crate) use home::{CGROUP, LOCK, MARK};
 pub use run::maybe_run;
+pub(crate) use run::wall_clock;
 pub(crate) use tree::kill_marked as kill_process;
 
 /// First argument of a process that is a shim.

@@ -119,13 +119,13 @@ fn a_second_ctrl_c_ends_at_once() {
     let running = sandbox.start_shell(
         2,
         &["--grace", "1000"],
-        "trap '' TERM; echo up > up-$RANK; while :; do sleep 0.05; done",
+        "trap 'echo x > told-$RANK' TERM; echo up > up-$RANK; while :; do sleep 0.05; done",
     );
     sandbox.wait_for_file("up-0");
     sandbox.wait_for_file("up-1");
     kill(running.pid(), "INT");
-    // Only once the first has been taken is another one a second.
-    std::thread::sleep(Duration::from_millis(200));
+    // Only once the first has been taken is another one a second: the ranks are told then.
+    sandbox.wait_for_file("told-0");
     kill(running.pid(), "INT");
     running.finish().assert_code(130);
     sandbox.assert_empty_within(Duration::ZERO);
@@ -276,4 +276,44 @@ fn a_launch_has_one_shim_and_its_ranks_below_it() {
     assert!(children(running.shim()).len() >= 3);
     kill(running.pid(), "INT");
     running.finish().assert_code(130);
+}
+
+#[test]
+fn what_is_kept_outlives_later_launches_and_sweeps() {
+    let sandbox = Sandbox::new();
+    let kept =
+        sandbox.shell(1, &["--keep", "always", "--output", "raw"], "echo mine > $TMPDIR/file; echo $TMPDIR");
+    kept.assert_code(0);
+    let file = std::path::Path::new(kept.out().trim()).join("file");
+    sandbox.run(&["run", "--", "true"]).assert_code(0);
+    sandbox.run(&["sweep"]).assert_code(0);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine\n");
+}
+
+#[test]
+fn a_reader_that_does_not_read_does_not_keep_an_interrupted_launch() {
+    let sandbox = Sandbox::new();
+    let script = "echo up > up; yes";
+    let mut command =
+        sandbox.phalanx(&["run", "--output", "raw", "--grace", "1", "--", "/bin/sh", "-c", script]);
+    let mut child = command.spawn().unwrap();
+    // Held and never read: the pipe fills, and the launcher's output with it.
+    let unread = child.stdout.take();
+    sandbox.wait_for_file("up");
+    std::thread::sleep(Duration::from_millis(300));
+    kill(child.id(), "INT");
+    let status = wait_for("the launcher to end", || child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(130));
+    drop(unread);
+    sandbox.assert_empty_within(Duration::ZERO);
+}
+
+#[test]
+fn only_the_jobs_own_port_taken_by_others_is_a_restart_at_no_cost() {
+    let sandbox = Sandbox::new();
+    let script = "echo run >> runs; echo 'tensorboard: port 6006: Address already in use' >&2; exit 4";
+    sandbox.shell(1, &[], script).assert_code(4);
+    assert_eq!(std::fs::read_to_string(sandbox.dir.join("runs")).unwrap(), "run\n");
+    let script = "[ $PHALANX_GENERATION = 2 ] && exit 0; echo \"port $MASTER_PORT: EADDRINUSE\" >&2; exit 4";
+    sandbox.shell(1, &[], script).assert_code(0).assert_says("at no cost");
 }

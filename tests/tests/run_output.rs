@@ -164,6 +164,7 @@ fn a_full_disk_drops_counts_and_says_so_and_the_job_goes_on() {
         .arg(&mount)
         .status();
     if !mounted.is_ok_and(|status| status.success()) {
+        assert!(!nix::unistd::geteuid().is_root(), "root may mount a tmpfs");
         eprintln!("SKIPPED: a full disk needs the right to mount a tmpfs");
         return;
     }
@@ -197,4 +198,14 @@ fn real_ranks_meet_over_gloo() {
     let done = sandbox.run(&["run", "-n", "3", "-q", "--", python.to_str().unwrap(), file.to_str().unwrap()]);
     done.assert_code(0);
     assert_eq!(done.sorted(), ["[0] sum 6", "[1] sum 6", "[2] sum 6"]);
+}
+
+#[test]
+fn a_standard_output_that_takes_nothing_is_said_to() {
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.phalanx(&["run", "-q", "--", "echo", "x"]);
+    command.stdout(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+    let done = Running::start(command).finish();
+    done.assert_code(0).assert_says("standard output takes no more");
+    assert_eq!(sandbox.log(1, 0, "stdout"), b"x\n");
 }

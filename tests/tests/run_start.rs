@@ -195,3 +195,32 @@ fn an_override_that_decides_where_ranks_meet_is_told() {
         .assert_says("MASTER_PORT as the environment of this launch");
     assert_eq!(done.out(), "9 23456\n");
 }
+
+#[test]
+fn a_relative_tmpdir_holds_wherever_ranks_start() {
+    let sandbox = Sandbox::new();
+    let script = "test -d $TMPDIR && echo $TMPDIR";
+    let mut command = sandbox.phalanx(&["run", "-C", "/", "--output", "raw", "--", "/bin/sh", "-c", script]);
+    command.env("TMPDIR", "tmp");
+    let done = Running::start(command).finish();
+    done.assert_code(0);
+    assert!(done.out().starts_with('/'), "{}", done.out());
+}
+
+#[test]
+fn many_ranks_start_under_a_low_limit_of_open_files_and_have_that_limit() {
+    let sandbox = Sandbox::new();
+    let reference = sandbox.phalanx(&[]);
+    let mut command = Command::new("/bin/sh");
+    let script = "ulimit -Sn 100; exec \"$0\" run -q -n 60 --max-restarts 1 --output rank0 -- \
+                  /bin/sh -c 'ulimit -Sn; exit $((1 - TORCHELASTIC_RESTART_COUNT))'";
+    command.args(["-c", script]).arg(binary());
+    command
+        .envs(reference.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .current_dir(&sandbox.dir)
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
+    let done = Running::start(command).finish();
+    done.assert_code(0);
+    assert!(done.out().ends_with("100\n") && done.out().lines().all(|line| line == "100"), "{}", done.out());
+}

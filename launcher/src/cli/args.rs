@@ -4,7 +4,9 @@
 use std::path::PathBuf;
 
 #[cfg(feature = "local")]
-use clap::Args;
+use clap::builder::FalseyValueParser;
+#[cfg(feature = "local")]
+use clap::{ArgAction, Args};
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
@@ -67,7 +69,7 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) json: bool,
     /// Say nothing but warnings and failures.
-    #[arg(short, long, env = "PHALANX_QUIET")]
+    #[arg(short, long, env = "PHALANX_QUIET", value_parser = FalseyValueParser::new(), action = ArgAction::SetTrue)]
     pub(crate) quiet: bool,
     /// Say at the end where start time went.
     #[arg(long)]
@@ -85,7 +87,7 @@ pub(crate) struct JobArgs {
     /// Job file (YAML). `-` reads it from standard input.
     #[arg(short = 'f', long, value_name = "FILE", env = "PHALANX_FILE")]
     pub(crate) file: Option<PathBuf>,
-    /// Ranks to start: a number, `gpu` for one per visible GPU, `cpu` for one per allowed core.
+    /// Ranks to start, 1 by default: a number, `gpu` for one per visible GPU, `cpu` for one per allowed core.
     #[arg(short = 'n', long, value_name = "N|gpu|cpu", allow_hyphen_values = true)]
     pub(crate) ranks: Option<String>,
     /// Nodes to span; this version has one.
@@ -103,25 +105,26 @@ pub(crate) struct JobArgs {
     /// Set a variable for the ranks; without a value, pass this one on as it is. Repeatable.
     #[arg(short = 'e', long = "env", value_name = "NAME[=VALUE]")]
     pub(crate) env: Vec<String>,
-    /// Fail if not every rank is ready this many seconds after the start.
+    /// Fail if not every rank is ready this many seconds after the start; 600 by default.
     #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
     pub(crate) start_timeout: Option<String>,
-    /// Seconds between SIGTERM and SIGKILL when ranks are stopped.
+    /// Seconds between SIGTERM and SIGKILL when ranks are stopped; 30 by default.
     #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
     pub(crate) grace: Option<String>,
-    /// Restart the gang up to this many times when a rank fails.
+    /// Restart the gang up to this many times when a rank fails; 0 by default.
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) max_restarts: Option<String>,
-    /// Who gets the stop signal: a rank's process group, or its process alone.
+    /// Who gets the stop signal: a rank's process group (the default), or its process alone.
     #[arg(long, value_name = "group|process")]
     pub(crate) stop_scope: Option<String>,
-    /// When to keep the job's directory (TMPDIR of its ranks).
+    /// When to keep the job's directory (TMPDIR of its ranks); `never` by default.
     #[arg(long, value_name = "never|onFailure|always")]
     pub(crate) keep: Option<String>,
-    /// What to show of the ranks' output; all of it is in the log files in any case.
+    /// What to show of the ranks' output, `label` by default; all of it is in the log files in any case.
     #[arg(short, long, value_name = "label|raw|rank0|files", env = "PHALANX_OUTPUT")]
     pub(crate) output: Option<String>,
-    /// Directory of the log files: DIR/<job>/<generation>/<rank>/{stdout,stderr}.log.
+    /// Directory of the log files: DIR/<job>/<generation>/<rank>/{stdout,stderr}.log. By default
+    /// phalanx-<uid>/logs in TMPDIR; nothing removes them.
     #[arg(long, value_name = "DIR", env = "PHALANX_LOG_DIR")]
     pub(crate) log_dir: Option<String>,
     /// Rotate a log file at this size, for example 256Mi.

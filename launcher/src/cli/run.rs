@@ -58,6 +58,7 @@ pub(super) fn run(args: RunArgs, color: ColorChoice) -> anyhow::Result<Exit> {
     }
     let view = ViewOptions { json: args.json, quiet: args.quiet, timings: args.timings, live, began };
     let last_words = printer.clone();
+    let logs = Path::new(&spec.output.log_dir).join(job.as_str());
     let outcome = local::launch(Launch {
         job,
         spec,
@@ -69,7 +70,11 @@ pub(super) fn run(args: RunArgs, color: ColorChoice) -> anyhow::Result<Exit> {
         shim,
         shim_options: options,
     });
-    last_words.flush();
+    if outcome.is_err() {
+        let _ = last_words.flushed().blocking_recv();
+    }
+    // A job that never ran has left no logs.
+    let _ = std::fs::remove_dir(logs);
     match outcome?.exit_code() {
         0 => Ok(Exit::Success),
         code => Ok(Exit::Job(code)),

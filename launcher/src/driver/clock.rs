@@ -6,40 +6,70 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use phalanx_common::defaults::CLOCK_JUMP;
 use phalanx_common::time::Timestamp;
 
-/// Non-decreasing wall time.
+/// Time that passes steadily and follows the wall clock when that is set forward by much. When it is
+/// set back, this time goes on: nobody's deadline moves.
 #[derive(Debug)]
 pub(crate) struct Clock {
-    last: Timestamp,
-    wall: Timestamp,
-    steady: Instant,
+    started: Instant,
+    /// What `started` was, plus the jumps followed since.
+    origin: Timestamp,
 }
 
 impl Clock {
     pub(crate) fn new() -> Clock {
-        let wall = wall();
-        Clock { last: wall, wall, steady: Instant::now() }
+        Clock { started: Instant::now(), origin: wall() }
     }
 
-    /// The time, and by how many microseconds the wall clock was set since the last call if that
-    /// is more than `defaults::CLOCK_JUMP`.
+    /// The time, and by how many microseconds it jumped ahead since the last call, if it did.
     pub(crate) fn now(&mut self) -> (Timestamp, Option<i64>) {
-        let (wall, steady) = (wall(), Instant::now());
-        let passed = i128::try_from(steady.duration_since(self.steady).as_micros()).unwrap_or(i128::MAX);
-        let by = i128::from(wall.0) - i128::from(self.wall.0) - passed;
-        (self.wall, self.steady) = (wall, steady);
-        self.last = self.last.max(wall);
-        let jumped = by.unsigned_abs() > CLOCK_JUMP.as_micros();
-        (self.last, jumped.then(|| i64::try_from(by).unwrap_or(i64::MAX)))
+        let (now, jump) = follow(self.steady(), wall());
+        if let Some(by) = jump {
+            self.origin = self.origin + Duration::from_micros(by.unsigned_abs());
+        }
+        (now, jump)
     }
 
     /// How long to wait for `deadline`.
     pub(crate) fn until(&self, deadline: Timestamp) -> Duration {
-        deadline.since(self.last.max(wall()))
+        deadline.since(self.steady())
     }
+
+    fn steady(&self) -> Timestamp {
+        self.origin + self.started.elapsed()
+    }
+}
+
+/// The time where `steady` is what passed and `wall` what the wall clock says.
+fn follow(steady: Timestamp, wall: Timestamp) -> (Timestamp, Option<i64>) {
+    let ahead = wall.since(steady);
+    if ahead > CLOCK_JUMP { (wall, i64::try_from(ahead.as_micros()).ok()) } else { (steady, None) }
 }
 
 /// The wall clock as it is, for what people see.
 pub(crate) fn wall() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     Timestamp(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_jump_ahead_is_followed_and_told_one_back_is_neither() {
+        let (at, hour) = (Timestamp(1_000_000_000_000), Duration::from_secs(3600));
+        assert_eq!(follow(at, at + Duration::from_secs(4)), (at, None), "drift is not a jump");
+        assert_eq!(follow(at, at + hour), (at + hour, Some(3_600_000_000)));
+        assert_eq!(follow(at + hour, at), (at + hour, None));
+    }
+
+    #[test]
+    fn time_goes_on_from_now_to_now() {
+        let mut clock = Clock::new();
+        let (first, jump) = clock.now();
+        assert_eq!(jump, None);
+        assert!(
+            clock.now().0 >= first && clock.until(first + Duration::from_secs(60)) <= Duration::from_secs(60)
+        );
+    }
 }

@@ -144,7 +144,11 @@ impl<S: Store> Driver<S> {
     }
 
     fn on_timeout(&mut self, deadline: Option<Timestamp>) {
-        let now = self.now();
+        let (now, jump) = self.clock.now();
+        if let Some(by) = jump {
+            self.clock_jumped(now, by);
+            return self.coordinator.handle_timeout(now);
+        }
         // Waking long after the deadline means that this process did not run (stopped, suspended):
         // the deadline says nothing about the ranks then.
         let late = deadline.map_or(Duration::ZERO, |deadline| now.since(deadline));

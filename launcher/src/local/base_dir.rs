@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 /// The directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("cannot make the directory {path}: {source}; set TMPDIR to a directory you may write", path = path.display())]
-    Make { path: PathBuf, source: io::Error },
+    #[error("cannot make the directory {path}: {error}; set TMPDIR to a directory you may write", path = path.display())]
+    Make { path: PathBuf, error: io::Error },
     #[error("{path} belongs to somebody else or is no directory; remove it or set TMPDIR to another directory", path = path.display())]
     Foreign { path: PathBuf },
     #[error("{path} is open to other users (mode {mode:o}); run: chmod 700 {path}", path = path.display())]
@@ -18,7 +18,9 @@ pub(crate) enum Error {
 
 /// Where it is, whether or not it is there yet.
 pub(crate) fn path() -> PathBuf {
-    std::env::temp_dir().join(format!("phalanx-{}", nix::unistd::geteuid()))
+    let path = std::env::temp_dir().join(format!("phalanx-{}", nix::unistd::geteuid()));
+    // Ranks may start elsewhere: what they are told has to hold there too.
+    std::path::absolute(&path).unwrap_or(path)
 }
 
 /// Makes it if it is missing, and trusts it only if nobody else can have put something there:
@@ -27,9 +29,9 @@ pub(crate) fn prepare(path: &Path) -> Result<(), Error> {
     match DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => return Ok(()),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-        Err(source) => return Err(Error::Make { path: path.to_owned(), source }),
+        Err(error) => return Err(Error::Make { path: path.to_owned(), error }),
     }
-    let meta = fs::symlink_metadata(path).map_err(|source| Error::Make { path: path.to_owned(), source })?;
+    let meta = fs::symlink_metadata(path).map_err(|error| Error::Make { path: path.to_owned(), error })?;
     if !meta.is_dir() || meta.uid() != nix::unistd::geteuid().as_raw() {
         return Err(Error::Foreign { path: path.to_owned() });
     }

@@ -60,6 +60,14 @@ fn line(generation: u32, rank: u32, stream: Stream, text: &[u8]) -> Vec<u8> {
     line
 }
 
+/// The event for output that was gone from the files before it could be shown.
+pub(super) fn skipped_event(generation: u32, rank: u32, bytes: u64) -> Vec<u8> {
+    format!(
+        "{{\"v\":{JSON_VERSION},\"event\":\"output_skipped\",\"generation\":{generation},\"rank\":{rank},\"bytes\":{bytes}}}\n"
+    )
+    .into_bytes()
+}
+
 /// How many bytes at the end begin a UTF-8 character without ending it, 0 to 3.
 fn unfinished(text: &[u8]) -> usize {
     for back in 1..=text.len().min(3) {

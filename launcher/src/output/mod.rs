@@ -11,7 +11,7 @@ use std::sync::mpsc;
 
 use phalanx_common::spec::OutputMode;
 use phalanx_common::wire::v1::LogFrame;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 pub(crate) use json::JSON_VERSION;
 pub(crate) use screen::{ColorChoice, Screen};
@@ -35,7 +35,7 @@ enum Item {
     /// The live line at the bottom of the terminal; `None` removes it.
     Status(Option<String>),
     /// Everything before this has been shown once the receiver hears of it.
-    Flush(mpsc::Sender<()>),
+    Flush(oneshot::Sender<()>),
 }
 
 /// How ranks' output is shown.
@@ -102,12 +102,12 @@ impl Printer {
         LogSink(self.clone())
     }
 
-    /// Waits until everything given so far has been shown.
-    pub(crate) fn flush(&self) {
-        let (done, wait) = mpsc::channel();
-        if self.items.send(Item::Flush(done)).is_ok() {
-            let _ = wait.recv();
-        }
+    /// Completes once everything given so far has been shown.
+    pub(crate) fn flushed(&self) -> oneshot::Receiver<()> {
+        let (done, wait) = oneshot::channel();
+        // A printer that has ended drops `done`, which completes the wait.
+        let _ = self.items.send(Item::Flush(done));
+        wait
     }
 }
 

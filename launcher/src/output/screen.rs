@@ -1,6 +1,10 @@
 //! Standard output and standard error, with the live line kept at the bottom of a terminal.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::time::Duration;
+
+/// Wait before a full non-blocking descriptor is tried again.
+const FULL: Duration = Duration::from_millis(5);
 
 /// When to colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -65,10 +69,18 @@ impl Screen {
             self.erase();
         }
         let written = match target {
-            Target::Out => self.out.write_all(bytes).and_then(|()| self.out.flush()),
-            Target::Err => self.err.write_all(bytes),
+            Target::Out => write_all(&mut self.out, bytes).and_then(|()| self.out.flush()),
+            Target::Err => write_all(&mut self.err, bytes),
         };
-        self.open[target as usize] = written.is_ok();
+        let Err(error) = written else { return };
+        self.open[target as usize] = false;
+        // A reader that left wants no more; anything else is worth a word.
+        if error.kind() != ErrorKind::BrokenPipe && target == Target::Out {
+            let text = format!(
+                "phalanx: warning: standard output takes no more: {error}; the log files have it all\n"
+            );
+            self.write(Target::Err, text.as_bytes());
+        }
     }
 
     /// Sets the live line; nothing without a terminal.
@@ -94,4 +106,19 @@ impl Screen {
             self.drawn = false;
         }
     }
+}
+
+/// As `Write::write_all`, and also for a descriptor that somebody made non-blocking: a terminal is
+/// shared with whoever else has it open.
+fn write_all(to: &mut impl Write, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match to.write(bytes) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(FULL),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }

@@ -1,5 +1,6 @@
 //! The printer's thread.
 
+use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use phalanx_common::spec::OutputMode;
 use phalanx_common::wire::v1::{LogFrame, Stream};
 use tokio::sync::watch;
 
-use super::json::OutputEvents;
+use super::json::{OutputEvents, skipped_event};
 use super::label::Labels;
 use super::screen::{Screen, Target};
 use super::{Item, Shown, Style};
@@ -17,10 +18,17 @@ const PARTIAL_LINE: Duration = Duration::from_millis(300);
 
 /// Prints until every sender is gone.
 pub(super) fn run(screen: Screen, style: Style, items: &Receiver<Item>, shown: &watch::Sender<Shown>) {
-    let mut printer =
-        Thread { screen, style, labels: Labels::new(style.rank_width), json: OutputEvents::default(), shown };
+    let mut printer = Thread {
+        screen,
+        style,
+        labels: Labels::new(style.rank_width),
+        json: OutputEvents::default(),
+        skipped: BTreeMap::new(),
+        shown,
+    };
     loop {
-        let item = if printer.labels.pending() {
+        // On a terminal a prompt or a progress bar is wanted now; a file or a pipe gets whole lines.
+        let item = if printer.screen.live() && printer.labels.pending() {
             match items.recv_timeout(PARTIAL_LINE) {
                 Ok(item) => item,
                 Err(RecvTimeoutError::Timeout) => {
@@ -46,6 +54,8 @@ struct Thread<'a> {
     style: Style,
     labels: Labels,
     json: OutputEvents,
+    /// Bytes not shown, by rank.
+    skipped: BTreeMap<u32, u64>,
     shown: &'a watch::Sender<Shown>,
 }
 
@@ -67,9 +77,7 @@ impl Thread<'_> {
         self.screen.draw();
     }
 
-    /// A line of ours ends what ranks left unfinished, so that it stands alone.
     fn message(&mut self, line: &str) {
-        self.flush_lines();
         self.screen.write(Target::Err, format!("{line}\n").as_bytes());
     }
 
@@ -82,16 +90,29 @@ impl Thread<'_> {
                     std::mem::replace(&mut shown.begun, generation) != generation
                 });
             }
-            LogFrame::Skipped { rank, bytes, .. } => {
-                self.message(&format!("phalanx: {bytes} bytes of rank {rank}'s output are not shown: their log file was rotated away first"));
-            }
+            LogFrame::Skipped { rank, bytes, .. } => *self.skipped.entry(rank).or_default() += bytes,
             LogFrame::End { generation } => {
                 self.flush_lines();
                 let line = self.json.flush(generation);
                 self.screen.write(Target::Out, &line);
+                self.tell_skipped(generation);
                 self.shown.send_modify(|shown| shown.generation = generation);
             }
             LogFrame::Open { .. } => {}
+        }
+    }
+
+    /// Output that was gone from the files before it could be shown.
+    fn tell_skipped(&mut self, generation: u32) {
+        for (rank, bytes) in std::mem::take(&mut self.skipped) {
+            if self.style.json {
+                let line = skipped_event(generation, rank, bytes);
+                self.screen.write(Target::Out, &line);
+            } else if self.style.mode != OutputMode::Files {
+                self.message(&format!(
+                    "phalanx: warning: {bytes} bytes of rank {rank}'s output are not shown: their log file was rotated away first"
+                ));
+            }
         }
     }
 

@@ -22,6 +22,11 @@ pub(crate) use view::{View, ViewOptions};
 /// without any is a link that broke, and the log files have it all.
 const OUTPUT_STALLED: Duration = Duration::from_secs(10);
 
+/// A user who interrupts does not wait for a terminal or pipe that takes no more than this long.
+const INTERRUPTED_STALLED: Duration = Duration::from_secs(1);
+/// What is on its way to the screen when Ctrl-Z is pressed gets this long.
+const SUSPEND_FLUSH: Duration = Duration::from_millis(200);
+
 /// The foreground of one job.
 pub(crate) struct Foreground {
     pub(crate) job: JobId,
@@ -59,7 +64,17 @@ impl Foreground {
                 () = self.view.tick() => self.view.on_tick(),
             }
         };
+        self.last_words().await;
         Ok(outcome)
+    }
+
+    /// Waits until the end of the job is on the screen. Ctrl-C ends the wait for a pipe that nobody reads.
+    async fn last_words(&mut self) {
+        tokio::select! {
+            _ = self.printer.flushed() => {}
+            _ = self.signals.next() => {}
+            () = tokio::time::sleep(INTERRUPTED_STALLED), if self.interrupted => {}
+        }
     }
 
     /// A job submitted before any worker has said Hello would only wait, and say so.
@@ -109,8 +124,8 @@ impl Foreground {
             tokio::select! {
                 changed = self.shown.changed() => if changed.is_err() { return },
                 _ = self.signals.next() => return,
-                () = tokio::time::sleep(OUTPUT_STALLED) => {
-                    if *self.shown.borrow() == seen && !self.printer.busy() {
+                () = tokio::time::sleep(if self.interrupted { INTERRUPTED_STALLED } else { OUTPUT_STALLED }) => {
+                    if *self.shown.borrow() == seen && (self.interrupted || !self.printer.busy()) {
                         return;
                     }
                 }
@@ -134,7 +149,7 @@ impl Foreground {
     async fn suspend(&mut self) -> Result<(), DriverGone> {
         self.tell(Message::Suspend { job: self.job.clone() }).await?;
         signals::wait_until_stopped(&self.pids).await;
-        self.printer.flush();
+        let _ = tokio::time::timeout(SUSPEND_FLUSH, self.printer.flushed()).await;
         signals::stop_this_process();
         self.tell(Message::Resume { job: self.job.clone() }).await
     }

@@ -23,22 +23,23 @@ pub(crate) enum Signalled {
 
 /// The signals this process takes.
 pub(crate) struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    quit: Signal,
-    suspend: Signal,
-    /// `None` under `nohup`: a hang-up that was ignored before us stays ignored.
+    // `None`: what was ignored before this process began stays ignored, as under `nohup` and for
+    // background jobs of a shell without job control.
+    interrupt: Option<Signal>,
+    quit: Option<Signal>,
     hangup: Option<Signal>,
+    terminate: Signal,
+    suspend: Signal,
 }
 
 impl Signals {
     pub(crate) fn new() -> io::Result<Signals> {
         Ok(Signals {
-            interrupt: signal(SignalKind::interrupt())?,
+            interrupt: unless_ignored(Number::SIGINT)?,
+            quit: unless_ignored(Number::SIGQUIT)?,
+            hangup: unless_ignored(Number::SIGHUP)?,
             terminate: signal(SignalKind::terminate())?,
-            quit: signal(SignalKind::quit())?,
             suspend: signal(SignalKind::from_raw(Number::SIGTSTP as i32))?,
-            hangup: if ignored(Number::SIGHUP)? { None } else { Some(signal(SignalKind::hangup())?) },
         })
     }
 
@@ -49,20 +50,25 @@ impl Signals {
             status: ExitStatus::Signal(number as u8),
             at_once,
         };
-        let hangup = async {
-            match &mut self.hangup {
-                Some(hangup) => hangup.recv().await,
-                None => pending().await,
-            }
-        };
         tokio::select! {
-            _ = self.interrupt.recv() => stop("Ctrl-C", Number::SIGINT, false),
+            _ = received(&mut self.interrupt) => stop("SIGINT (Ctrl-C)", Number::SIGINT, false),
             _ = self.terminate.recv() => stop("SIGTERM", Number::SIGTERM, false),
-            _ = self.quit.recv() => stop("SIGQUIT", Number::SIGQUIT, true),
-            _ = hangup => stop("SIGHUP", Number::SIGHUP, false),
+            _ = received(&mut self.quit) => stop("SIGQUIT", Number::SIGQUIT, true),
+            _ = received(&mut self.hangup) => stop("SIGHUP", Number::SIGHUP, false),
             _ = self.suspend.recv() => Signalled::Suspend,
         }
     }
+}
+
+async fn received(signal: &mut Option<Signal>) -> Option<()> {
+    match signal {
+        Some(signal) => signal.recv().await,
+        None => pending().await,
+    }
+}
+
+fn unless_ignored(number: Number) -> io::Result<Option<Signal>> {
+    if ignored(number)? { Ok(None) } else { signal(SignalKind::from_raw(number as i32)).map(Some) }
 }
 
 /// The signal was ignored when this process began.

@@ -42,14 +42,6 @@ pub(super) struct Source {
     pub(super) written: u64,
 }
 
-/// A stream as far as it was sent.
-#[derive(Debug, Default)]
-struct Cursor {
-    offset: u64,
-    /// The open file and the index of its part; kept open, so a rotated-out file is still read.
-    open: Option<(u64, File)>,
-}
-
 /// Sends output until the job is forgotten or the link is gone.
 pub(super) async fn serve<L: LogLink>(
     mut link: L,
@@ -57,7 +49,7 @@ pub(super) async fn serve<L: LogLink>(
     mut written: watch::Receiver<Written>,
 ) -> Result<(), Error> {
     link.send(LogFrame::Open { job: job.as_str().to_owned() }).await?;
-    let mut cursors: BTreeMap<Key, Cursor> = BTreeMap::new();
+    let mut cursors: BTreeMap<Key, u64> = BTreeMap::new();
     let mut credit = LOG_WINDOW;
     let mut announced = None;
     loop {
@@ -67,7 +59,7 @@ pub(super) async fn serve<L: LogLink>(
                 .streams
                 .iter()
                 .filter(|(key, _)| Some(key.0) > announced)
-                .filter(|(key, source)| cursors.get(key).map_or(0, |cursor| cursor.offset) < source.written)
+                .filter(|(key, source)| cursors.get(key).copied().unwrap_or(0) < source.written)
                 .map(|(key, source)| (*key, source.clone()))
                 .collect();
             (due, state.ended, state.closed)
@@ -97,39 +89,39 @@ pub(super) async fn serve<L: LogLink>(
     }
 }
 
-/// The next piece of a stream, or what is missing of it.
-fn next_frame(key: Key, source: &Source, cursor: &mut Cursor) -> LogFrame {
+/// The next piece of a stream from `offset` on, which it moves; or what is missing of it.
+fn next_frame(key: Key, source: &Source, offset: &mut u64) -> LogFrame {
     let (generation, rank, stream) = key;
-    let (generation, rank) = (generation.0, rank.0);
     let wire_stream = match stream {
         Stream::Stdout => v1::Stream::Stdout,
         Stream::Stderr => v1::Stream::Stderr,
     };
+    let (generation, rank) = (generation.0, rank.0);
     let cap = source.max_file_bytes.max(1);
-    let left_in_part = cap - cursor.offset % cap;
-    let wanted = CHUNK.min(source.written - cursor.offset).min(left_in_part);
-    match read_piece(source, stream, cursor, wanted) {
+    let left_in_part = cap - *offset % cap;
+    let wanted = CHUNK.min(source.written - *offset).min(left_in_part);
+    match read_piece(source, stream, *offset, wanted) {
         Ok(bytes) if !bytes.is_empty() => {
-            cursor.offset += bytes.len() as u64;
+            *offset += bytes.len() as u64;
             LogFrame::Chunk { generation, rank, stream: wire_stream, bytes: Bytes(bytes) }
         }
-        // The part was rotated away (or taken by somebody): go on behind it, and say so.
-        _ => {
-            let bytes = left_in_part.min(source.written - cursor.offset);
-            cursor.offset += bytes;
-            cursor.open = None;
+        // The part was rotated away, or somebody took it: go on behind it, and say so.
+        failed => {
+            if let Err(error) = failed {
+                tracing::warn!(rank, %error, "a part of a log cannot be read");
+            }
+            let bytes = left_in_part.min(source.written - *offset);
+            *offset += bytes;
             LogFrame::Skipped { generation, rank, stream: wire_stream, bytes }
         }
     }
 }
 
-fn read_piece(source: &Source, stream: Stream, cursor: &mut Cursor, wanted: u64) -> io::Result<Vec<u8>> {
-    let part = cursor.offset / source.max_file_bytes.max(1);
-    let (name, position) = log_file(stream, cursor.offset, source.max_file_bytes);
-    if cursor.open.as_ref().is_none_or(|(open, _)| *open != part) {
-        cursor.open = Some((part, File::open(source.dir.join(name))?));
-    }
-    let Some((_, file)) = &cursor.open else { return Err(ErrorKind::NotFound.into()) };
+/// Reads up to `wanted` bytes. The file is not kept open: hundreds of ranks have more streams than a
+/// process may have files.
+fn read_piece(source: &Source, stream: Stream, offset: u64, wanted: u64) -> io::Result<Vec<u8>> {
+    let (name, position) = log_file(stream, offset, source.max_file_bytes);
+    let file = File::open(source.dir.join(name))?;
     let mut bytes = vec![0; wanted as usize];
     let mut filled = 0;
     while filled < bytes.len() {

@@ -17,9 +17,9 @@ pub enum Error {
     )]
     NoDriver,
     #[error(
-        "the NVIDIA management library {library} does not work: {source}; check `nvidia-smi`, or give the number of ranks"
+        "the NVIDIA management library {library} does not work: {error}; check `nvidia-smi`, or give the number of ranks"
     )]
-    Nvml { library: String, source: NvmlError },
+    Nvml { library: String, error: NvmlError },
     #[error("CUDA_VISIBLE_DEVICES=\"{visible}\" leaves no GPU of the {present} on this machine")]
     NoneVisible { visible: String, present: usize },
     #[error("the NVIDIA driver knows no GPU on this machine; give the number of ranks instead of `gpu`")]
@@ -47,7 +47,7 @@ pub fn visible_gpus(visible: Option<&str>, library: Option<OsString>) -> Result<
 /// UUIDs of all GPUs in the order of their PCI addresses.
 fn uuids(library: Option<OsString>) -> Result<Vec<String>, Error> {
     let library = library.unwrap_or_else(|| "libnvidia-ml.so.1".into());
-    let failed = |source| Error::Nvml { library: library.to_string_lossy().into_owned(), source };
+    let failed = |error| Error::Nvml { library: library.to_string_lossy().into_owned(), error };
     let nvml = Nvml::builder().lib_path(&library).init().map_err(failed)?;
     let count = nvml.device_count().map_err(failed)?;
     (0..count).map(|index| nvml.device_by_index(index)?.uuid()).collect::<Result<_, _>>().map_err(failed)

@@ -58,8 +58,8 @@ impl Cgroup {
 fn kill(path: &Path) {
     // cgroup.kill came with Linux 5.14.
     if fs::write(path.join("cgroup.kill"), "1").is_err() {
-        for pid in processes(path) {
-            super::tree::signal(pid, nix::sys::signal::Signal::SIGKILL);
+        for found in processes(path).into_iter().filter_map(super::tree::process) {
+            super::tree::signal_found(&found, nix::sys::signal::Signal::SIGKILL);
         }
     }
 }

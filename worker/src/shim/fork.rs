@@ -52,8 +52,8 @@ pub(super) struct Image<'a> {
     pub(super) hold_read: RawFd,
     pub(super) hold_write: RawFd,
     pub(super) errors: RawFd,
-    /// Soft limit of open files to go back to, where the shim raised its own.
-    pub(super) open_files: Option<libc::rlimit>,
+    /// Limit of open files to go back to: the shim may have raised its own.
+    pub(super) open_files: libc::rlimit,
 }
 
 /// Forks one held rank, inside `cgroup` if there is one.
@@ -129,9 +129,7 @@ unsafe fn hold_then_exec(image: &Image<'_>, parent: libc::pid_t) -> ! {
         libc::dup2(image.stderr, 2);
         // Or the end-of-file that aborts never comes.
         libc::close(image.hold_write);
-        if let Some(limit) = &image.open_files {
-            libc::setrlimit(libc::RLIMIT_NOFILE, limit);
-        }
+        libc::setrlimit(libc::RLIMIT_NOFILE, &raw const image.open_files);
         if let Some(dir) = image.working_dir
             && libc::chdir(dir.as_ptr()) != 0
         {

@@ -84,9 +84,7 @@ fn stand_by(pipe: i32, home: &Home, charge: &Charge) -> ! {
     };
     if died {
         sweep::end_marked(&charge.mark, charge.cgroup.as_deref());
-        if !home::keeps(home.keep(), true) {
-            let _ = std::fs::remove_dir_all(home.path());
-        }
+        home::tidy(home.path(), home::keeps(home.keep(), true));
     }
     sys::exit_now()
 }

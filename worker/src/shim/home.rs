@@ -118,9 +118,18 @@ impl Home {
 
     /// The end of the job.
     pub(super) fn close(self, failed: bool) {
-        if !keeps(self.keep, failed) {
-            let _ = fs::remove_dir_all(&self.path);
-        }
+        tidy(&self.path, keeps(self.keep, failed));
+    }
+}
+
+/// Removes the directory, or what would have a kept one taken for a leftover.
+pub(super) fn tidy(path: &Path, keep: bool) {
+    if !keep {
+        let _ = fs::remove_dir_all(path);
+        return;
+    }
+    for note in [MARK, CGROUP, LOCK] {
+        let _ = fs::remove_file(path.join(note));
     }
 }
 

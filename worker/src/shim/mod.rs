@@ -21,6 +21,7 @@ mod guardian;
 mod home;
 mod ladder;
 mod life;
+mod limits;
 mod link;
 mod output;
 mod pod;

@@ -1,6 +1,6 @@
 //! One generation of a pod: its processes, pipes and reservations.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -23,7 +23,7 @@ use super::life::Life;
 use super::output::OutputStream;
 use super::ports::Reserved;
 use super::sys;
-use super::tree::{self, Process, signal, signal_group};
+use super::tree::{self, Process, signal, signal_found, signal_group};
 
 /// After this many rounds of SIGKILL the whole host is searched for the mark.
 const ROUNDS_BEFORE_SCAN: u32 = 5;
@@ -94,7 +94,9 @@ pub(super) struct Pod {
     stop_scope: StopScope,
     parts: Parts,
     exec_failed: bool,
-    _ports: Reserved,
+    /// Numbers of what `reserved` holds.
+    ports: Vec<u16>,
+    _reserved: Reserved,
     swept: BTreeSet<i32>,
     rounds: u32,
 }
@@ -108,7 +110,8 @@ impl Pod {
             stop_scope: plan.stop_scope,
             parts,
             exec_failed: false,
-            _ports: ports,
+            ports: plan.ports.clone(),
+            _reserved: ports,
             swept: BTreeSet::new(),
             rounds: 0,
         }
@@ -206,7 +209,10 @@ impl Pod {
         let stderr_tail = rank.streams[1].tail();
         let error_file = read_error_file(&rank.error_file);
         let port_conflict = !status.success()
-            && [Some(&stderr_tail), error_file.as_ref()].into_iter().flatten().any(|text| says_in_use(text));
+            && [Some(&stderr_tail), error_file.as_ref()]
+                .into_iter()
+                .flatten()
+                .any(|text| says_in_use(text, &self.ports));
         let stdout_tail = rank.streams[0].tail();
         Some(RankExit {
             rank: rank.rank,
@@ -232,7 +238,7 @@ impl Pod {
                 (StopScope::Group, false) => {
                     // Children that outlived their rank, one by one: the id of an empty group may be reused.
                     let left = below.iter().filter(|process| process.group == rank.pid);
-                    left.for_each(|process| signal(process.pid, Signal::SIGTERM));
+                    left.for_each(|process| signal_found(process, Signal::SIGTERM));
                 }
                 (StopScope::Process, false) => {}
             }
@@ -244,19 +250,21 @@ impl Pod {
     pub(super) fn kill(&mut self, guardian: Option<i32>) {
         self.parts.hold = None;
         self.rounds += 1;
-        let mut pids: BTreeSet<i32> = self.below(guardian).iter().map(|process| process.pid).collect();
+        let mut found: BTreeMap<i32, Process> =
+            self.below(guardian).into_iter().map(|process| (process.pid, process)).collect();
         if self.rounds > ROUNDS_BEFORE_SCAN {
-            pids.extend(tree::marked(&self.mark).iter().map(|process| process.pid));
+            found.extend(tree::marked(&self.mark).into_iter().map(|process| (process.pid, process)));
         }
         for rank in self.parts.ranks.iter().filter(|rank| rank.is_alive()) {
             signal_group(rank.pid, Signal::SIGKILL);
         }
         if let Some(cgroup) = &self.parts.cgroup {
-            pids.extend(cgroup.processes());
+            let inside = cgroup.processes().into_iter().filter_map(tree::process);
+            found.extend(inside.map(|process| (process.pid, process)));
             cgroup.kill();
         }
-        for pid in pids {
-            signal(pid, Signal::SIGKILL);
+        for (pid, process) in found {
+            signal_found(&process, Signal::SIGKILL);
             if !self.parts.ranks.iter().any(|rank| rank.pid == pid) {
                 self.swept.insert(pid);
             }
@@ -274,7 +282,7 @@ impl Pod {
         }
         for _ in 0..STOP_ROUNDS {
             let running = self.below(guardian).into_iter().filter(|process| process.state != 'T');
-            let stopped = running.map(|process| signal(process.pid, Signal::SIGSTOP)).count();
+            let stopped = running.map(|process| signal_found(&process, Signal::SIGSTOP)).count();
             if stopped == 0 {
                 return;
             }
@@ -290,7 +298,7 @@ impl Pod {
         for rank in self.parts.ranks.iter().filter(|rank| rank.is_alive()) {
             signal_group(rank.pid, Signal::SIGCONT);
         }
-        below.iter().for_each(|process| signal(process.pid, Signal::SIGCONT));
+        below.iter().for_each(|process| signal_found(process, Signal::SIGCONT));
     }
 
     /// Nothing more will happen: what is there to say about this generation.
@@ -326,9 +334,17 @@ fn read_error_file(path: &Path) -> Option<Vec<u8>> {
     Some(content)
 }
 
-fn says_in_use(text: &[u8]) -> bool {
+/// Somebody else had one of the pod's own ports: a line says that an address was in use and names
+/// the port. Other servers of a rank are its own affair.
+fn says_in_use(text: &[u8], ports: &[u16]) -> bool {
     let text = String::from_utf8_lossy(text);
-    ["EADDRINUSE", "Address already in use", "address already in use"]
-        .iter()
-        .any(|words| text.contains(words))
+    let in_use = |line: &&str| {
+        ["EADDRINUSE", "Address already in use", "address already in use"]
+            .iter()
+            .any(|words| line.contains(words))
+    };
+    text.lines().filter(in_use).any(|line| {
+        let mut numbers = line.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok());
+        numbers.any(|number: u16| ports.contains(&number))
+    })
 }

@@ -12,6 +12,7 @@ use phalanx_worker_core::shim::{ShimOrder, ShimPlan, ShimReport};
 use super::guardian::Guardian;
 use super::home::Home;
 use super::life::{Act, Facts};
+use super::limits::OpenFiles;
 use super::link::{self, Link};
 use super::output::{Drained, TURN};
 use super::pod::Pod;
@@ -29,6 +30,7 @@ pub(super) struct Shim {
     pub(super) poll: Poll,
     pub(super) signals: SignalFd,
     pub(super) orphan_grace: Duration,
+    files: OpenFiles,
     pub(super) home: Option<Home>,
     pub(super) pod: Option<Pod>,
     pub(super) guardian: Option<Guardian>,
@@ -51,6 +53,7 @@ impl Shim {
             poll,
             signals,
             orphan_grace,
+            files: OpenFiles::inherited(),
             home: None,
             pod: None,
             guardian: None,
@@ -188,7 +191,7 @@ impl Shim {
         let generation = plan.generation;
         let prepared = match &self.pod {
             Some(pod) => Err(Refusal::Busy { alive: pod.generation.0 }),
-            None => prepare(plan, &mut self.home, &mut self.guardian, now),
+            None => prepare(plan, &mut self.home, &mut self.guardian, &self.files, now),
         };
         let prepared = prepared.and_then(|pod| self.watch(&pod).map(|()| pod));
         let pod = match prepared {

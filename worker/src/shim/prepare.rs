@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{AccessFlags, access, pipe2};
 use phalanx_worker_core::shim::{ShimPlan, ShimRank, Stream};
 
@@ -19,15 +18,11 @@ use super::environ::{Inherited, Overlay, arguments, c_string, null_terminated};
 use super::fork::{self, Image};
 use super::guardian::Guardian;
 use super::home::Home;
+use super::limits::OpenFiles;
 use super::output::{LogPlace, OutputStream};
 use super::pod::{Parts, Pod, RankProcess};
 use super::ports;
 use super::refusal::{Refusal, is_missing, shown};
-
-/// Descriptors the shim holds per rank: two pipes, two files, two times files.
-const DESCRIPTORS_PER_RANK: u64 = 6;
-/// And for itself, a margin included.
-const DESCRIPTORS_BESIDE: u64 = 64;
 
 /// A rank that passed every check, with all that its fork needs.
 struct Ready<'a> {
@@ -43,6 +38,7 @@ pub(super) fn prepare(
     plan: &ShimPlan,
     home: &mut Option<Home>,
     guardian: &mut Option<Guardian>,
+    files: &OpenFiles,
     now: Instant,
 ) -> Result<Pod, Refusal> {
     let working_dir = Path::new(plan.working_dir.as_deref().unwrap_or("."));
@@ -64,8 +60,9 @@ pub(super) fn prepare(
         let mut parts = Parts { ranks: Vec::new(), hold: None, errors: None, cgroup };
         let ports = ports::reserve(&plan.ports)?;
         open.fresh_tmp(plan.generation.0)?;
+        files.make_room(plan.ranks.len());
         let ready = make_logs(plan, resolved, &mut made)?;
-        hold(plan, ready, &argv, &inherited, &mut parts)?;
+        hold(plan, ready, &argv, &inherited, files, &mut parts)?;
         Ok(Pod::new(plan, parts, ports, now))
     };
     let held = hold_all();
@@ -203,12 +200,12 @@ fn hold(
     ready: Vec<Ready<'_>>,
     argv: &[CString],
     inherited: &Inherited,
+    files: &OpenFiles,
     parts: &mut Parts,
 ) -> Result<(), Refusal> {
     let first = plan.ranks.first().map_or(0, |rank| rank.rank.0);
     let pipe = |what| move |errno: nix::Error| Refusal::Start { rank: first, what, error: errno.into() };
     let working_dir = plan.working_dir.as_deref().map(c_string).transpose()?;
-    let open_files = raise_open_files(ready.len() as u64);
     let (hold_read, hold_write) = pipe2(OFlag::O_CLOEXEC).map_err(pipe("hold pipe"))?;
     let (errors_read, errors_write) = pipe2(OFlag::O_CLOEXEC).map_err(pipe("error pipe"))?;
     fcntl(&errors_read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(pipe("error pipe"))?;
@@ -238,7 +235,7 @@ fn hold(
             hold_read: hold_read.as_raw_fd(),
             hold_write: parts.hold.as_ref().map_or(-1, AsRawFd::as_raw_fd),
             errors: errors_write.as_raw_fd(),
-            open_files,
+            open_files: files.of_ranks(),
         };
         let pid = start(&image, &mut parts.cgroup).map_err(|error| Refusal::Start {
             rank: number,
@@ -264,15 +261,4 @@ fn start(image: &Image<'_>, cgroup: &mut Option<Cgroup>) -> io::Result<i32> {
         }
     }
     fork::rank(image, None)
-}
-
-/// Raises the soft limit of open files if the pod needs it; what ranks have to go back to.
-fn raise_open_files(ranks: u64) -> Option<libc::rlimit> {
-    let needed = ranks * DESCRIPTORS_PER_RANK + DESCRIPTORS_BESIDE;
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
-    if soft >= needed {
-        return None;
-    }
-    setrlimit(Resource::RLIMIT_NOFILE, needed.min(hard), hard).ok()?;
-    Some(libc::rlimit { rlim_cur: soft, rlim_max: hard })
 }

@@ -39,6 +39,20 @@ pub(super) fn signal(pid: i32, signal: Signal) {
     let _ = kill(Pid::from_raw(pid), signal);
 }
 
+/// Signals a process that somebody else may reap at any moment: only the very one that was found.
+pub(super) fn signal_found(found: &Process, with: Signal) {
+    let same = || process(found.pid).is_some_and(|now| now.started == found.started);
+    match sys::pidfd_open(found.pid as u32) {
+        // The pidfd holds the process; the start time says that it is the one.
+        Some(pidfd) if same() => {
+            let _ = sys::pidfd_kill(&pidfd, with as i32);
+        }
+        // Before Linux 5.3.
+        None if same() => signal(found.pid, with),
+        _ => {}
+    }
+}
+
 /// Signals the process group of a rank that is not reaped yet.
 pub(super) fn signal_group(pid: i32, signal: Signal) {
     let _ = killpg(Pid::from_raw(pid), signal);

@@ -363,9 +363,13 @@ fn a_directory_is_kept_as_the_plan_says() {
 #[test]
 fn an_exit_tells_the_last_output_the_error_file_and_a_port_conflict() {
     let scratch = Scratch::new();
-    let script = "echo out; echo 'OSError: [Errno 98] Address already in use' >&2; \
-                  echo '{\"message\":\"boom\"}' > \"$0\"; exit 3";
-    let mut plan = shell(&scratch, 1, script);
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let script = format!(
+        "echo out; echo 'OSError: port {port}: Address already in use' >&2; \
+         echo '{{\"message\":\"boom\"}}' > \"$0\"; exit 3"
+    );
+    let mut plan = shell(&scratch, 1, &script);
+    plan.ports = vec![port];
     plan.command.push(plan.ranks[0].error_file.clone());
     let mut shim = Shim::prepared(&plan);
     let (exits, _) = shim.run_to_end();

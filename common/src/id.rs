@@ -6,24 +6,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::time::Timestamp;
 
-/// A job: the name its user gave it and a short suffix that rises with time, `digits-0c7f3km`.
+/// A job: the name its user gave it and a short suffix that rises with time, `digits-1s0jstf0`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct JobId(String);
 
 /// Crockford's base 32, lower case: no i, l, o, u, so an id survives being read aloud.
 const BASE32: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-/// 2025-01-01T00:00:00Z in microseconds; seven base-32 digits of ticks from here last until 2059.
+/// 2025-01-01T00:00:00Z in microseconds; eight base-32 digits of ticks from here last until 2059.
 const SUFFIX_EPOCH: u64 = 1_735_689_600_000_000;
-/// One step of the suffix: 1/32 s, in microseconds.
-const TICK: u64 = 31_250;
+/// One step of the suffix, in microseconds: launches in a loop seldom meet in one.
+const TICK: u64 = 1_000;
 
 impl JobId {
     /// The id of a job named `name` submitted at `now`. `bump` moves on to the next suffix
     /// where the caller found the last one taken.
     pub fn new(name: &str, now: Timestamp, bump: u32) -> JobId {
         let mut rest = now.0.saturating_sub(SUFFIX_EPOCH) / TICK + u64::from(bump);
-        let mut suffix = [0u8; 7];
+        let mut suffix = [0u8; 8];
         for digit in suffix.iter_mut().rev() {
             *digit = BASE32[(rest % 32) as usize];
             rest /= 32;
@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn ids_of_a_name_sort_by_time() {
         let at = |micros| JobId::new("digits", Timestamp(SUFFIX_EPOCH + micros), 0);
-        assert_eq!(at(0).as_str(), "digits-0000000");
+        assert_eq!(at(0).as_str(), "digits-00000000");
         assert!(at(TICK) > at(0) && at(60_000_000) > at(59_000_000));
         assert_eq!(JobId::new("digits", Timestamp(SUFFIX_EPOCH), 1), at(TICK));
     }

@@ -24,7 +24,7 @@ use crate::local::{self, Launch, base_dir};
 use crate::output::{ColorChoice, Printer, Screen, Style};
 use crate::run::ViewOptions;
 
-/// Job ids tried before giving up, each one step of the suffix (1/32 s) after the last.
+/// Job ids tried before giving up, each one step of the suffix (1 ms) after the last.
 const ID_TRIES: u32 = 1024;
 
 /// Runs a job in the foreground.

@@ -68,8 +68,12 @@ impl Sandbox {
 
     /// `phalanx` with `args`, its files kept inside the sandbox.
     pub(crate) fn phalanx(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(binary());
+        // The launcher leaves alone what was ignored before it began, as a shell's background jobs have it:
+        // these tests may be one.
+        let mut command = Command::new("env");
         command
+            .arg("--default-signal=INT,QUIT,HUP,TSTP")
+            .arg(binary())
             .args(args)
             .current_dir(&self.dir)
             .env("TMPDIR", self.dir.join("tmp"))

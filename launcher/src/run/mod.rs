@@ -110,7 +110,7 @@ impl Foreground {
     }
 
     /// Waits until all output of the last generation is on the screen, so that what is said about
-    /// the job's end stands below it. A second Ctrl-C ends the wait.
+    /// the job's end stands below it. Ctrl-C ends the wait.
     async fn drain_output(&mut self) {
         let generation = self.view.generation();
         if !self.view.started() {
@@ -123,7 +123,11 @@ impl Foreground {
             }
             tokio::select! {
                 changed = self.shown.changed() => if changed.is_err() { return },
-                _ = self.signals.next() => return,
+                signal = self.signals.next() => match signal {
+                    Signalled::Stop { .. } => return,
+                    // No rank is left to stop: only this process.
+                    Signalled::Suspend => signals::stop_this_process(),
+                },
                 () = tokio::time::sleep(if self.interrupted { INTERRUPTED_STALLED } else { OUTPUT_STALLED }) => {
                     if *self.shown.borrow() == seen && (self.interrupted || !self.printer.busy()) {
                         return;

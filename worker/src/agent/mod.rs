@@ -110,6 +110,8 @@ impl<L: Link> Agent<L> {
             FromShim::Up => Input::ShimUp { job },
             FromShim::Lost { why } => {
                 self.shims.close(&job);
+                // Nothing more will be written: what was told of is all there is to send.
+                self.note(&job, |state| state.ended = state.streams.keys().map(|key| key.0).max());
                 Input::ShimLost { job, why }
             }
             FromShim::Report(ShimReport::Output { generation, rank, stream, written }) => {

@@ -6,6 +6,7 @@ pub mod defaults;
 pub mod event;
 pub mod exit;
 pub mod id;
+pub mod identity;
 pub mod order;
 pub mod plan;
 pub mod report;

@@ -1,0 +1,1 @@
+//! QUIC and TLS as coordinator, workers and clients use them.

@@ -32,7 +32,8 @@ impl Coordinator {
         self.queue_moved = true;
     }
 
-    /// Gives nodes to the queued jobs that fit, in the order of their submission.
+    /// Gives nodes to the queued jobs in the order of their submission. The first that does not fit, or whose
+    /// backoff has not passed, holds up all behind it: a large gang is not starved by small ones.
     pub(crate) fn run_queue(&mut self) {
         if !std::mem::take(&mut self.queue_moved) {
             return;
@@ -41,28 +42,36 @@ impl Coordinator {
             .durable
             .jobs
             .iter()
-            .filter(|(id, job)| {
-                matches!(job.state, JobState::Queued { .. })
-                    && !job.suspended
-                    && !self.timers.is_set(&Why::Backoff { job: (*id).clone() })
-            })
+            .filter(|(_, job)| matches!(job.state, JobState::Queued { .. }) && !job.suspended)
             .map(|(id, job)| (job.order, id.clone()))
             .collect();
         queued.sort();
+        let mut head: Option<JobId> = None;
         for (_, id) in queued {
-            match self.try_place(&id) {
-                Some(Ok(placement)) => {
-                    self.queued_why.remove(&id);
-                    self.plan_generation(&id, &placement);
-                }
-                Some(Err(no_fit)) => {
-                    let why = no_fit.to_string();
-                    if self.queued_why.insert(id.clone(), why.clone()).as_ref() != Some(&why) {
-                        self.emit(Some(&id), None, EventKind::JobQueued { why });
+            if let Some(head) = &head {
+                self.queued_for(&id, format!("waits behind job {head}, which was submitted before it"));
+            } else if self.timers.is_set(&Why::Backoff { job: id.clone() }) {
+                head = Some(id);
+            } else {
+                match self.try_place(&id) {
+                    Some(Ok(placement)) => {
+                        self.queued_why.remove(&id);
+                        self.plan_generation(&id, &placement);
                     }
+                    Some(Err(no_fit)) => {
+                        self.queued_for(&id, no_fit.to_string());
+                        head = Some(id);
+                    }
+                    None => {}
                 }
-                None => {}
             }
+        }
+    }
+
+    /// Says why a job waits, once for each reason.
+    fn queued_for(&mut self, id: &JobId, why: String) {
+        if self.queued_why.insert(id.clone(), why.clone()).as_ref() != Some(&why) {
+            self.emit(Some(id), None, EventKind::JobQueued { why });
         }
     }
 

@@ -332,3 +332,39 @@ fn queued_jobs_get_nodes_in_the_order_of_their_submission() {
         .collect();
     assert_eq!(placed, ["z", "a"]);
 }
+
+#[test]
+fn nothing_starts_before_the_head_of_the_queue() {
+    let mut desk = Desk::new(Config::default(), &["a"]);
+    desk.submit("large", spec(2, 1));
+    desk.submit("small", spec(1, 1));
+    assert_eq!((desk.phase("large"), desk.phase("small")), (GangPhase::Queued, GangPhase::Queued));
+    let told = desk.events.iter().any(
+        |event| matches!(&event.kind, EventKind::JobQueued { why } if why.contains("waits behind job large")),
+    );
+    assert!(told, "{:?}", desk.events);
+    desk.hello("b", Vec::new());
+    assert_eq!((desk.phase("large"), desk.phase("small")), (GangPhase::Preparing, GangPhase::Preparing));
+}
+
+#[test]
+fn a_job_between_two_attempts_keeps_its_place_in_the_queue() {
+    let mut restarting = spec(1, 1);
+    restarting.max_restarts = 5;
+    let mut desk = Desk::running(&["a"], "first", restarting);
+    for generation in [1, 2] {
+        if generation == 2 {
+            desk.prepared("a", "first", 2);
+            desk.started("a", "first", 2);
+        }
+        desk.exited("a", "first", generation, exit(0, ExitStatus::Code(1), desk.now.0));
+        desk.ended("a", "first", generation);
+    }
+    // The first restart comes at once, the second after a backoff.
+    assert_eq!(desk.phase("first"), GangPhase::Queued);
+    desk.submit("second", spec(1, 1));
+    assert_eq!(desk.phase("second"), GangPhase::Queued);
+    let (due, _) = desk.coordinator.poll_timeout().unwrap();
+    desk.timeout(due);
+    assert_eq!((desk.phase("first"), desk.phase("second")), (GangPhase::Preparing, GangPhase::Preparing));
+}

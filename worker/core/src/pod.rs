@@ -7,9 +7,34 @@
 //!
 //! A newer generation never begins before nothing is left of the older one.
 
+use phalanx_common::defaults;
 use phalanx_common::id::Generation;
 use phalanx_common::plan::PodPlan;
 use phalanx_common::report::{PodEnd, PodPhase, PodStatus, PrepareFailure, RankExit};
+
+/// Bytes of output that a Hello repeats for all exits together: half a frame, the rest is for what else it tells.
+const HELLO_TAILS: usize = defaults::FRAME_CAP / 2;
+/// Standard error, standard output and the error file.
+const TAILS_PER_EXIT: usize = 3;
+
+/// How the pods of a node stand. Their exits are told again with as much of their tails as fits one frame
+/// together.
+pub(crate) fn told<'a>(pods: impl Iterator<Item = &'a Pod>) -> Vec<PodStatus> {
+    let mut told: Vec<PodStatus> = pods.map(Pod::status).collect();
+    let exits = told.iter().map(|pod| pod.exits.len()).sum::<usize>();
+    let share = HELLO_TAILS / exits.max(1) / TAILS_PER_EXIT;
+    for exit in told.iter_mut().flat_map(|pod| &mut pod.exits) {
+        keep_last(&mut exit.stderr_tail, share);
+        keep_last(&mut exit.stdout_tail, share);
+        // Half a JSON document says nothing.
+        exit.error_file = exit.error_file.take().filter(|file| file.len() <= share);
+    }
+    told
+}
+
+fn keep_last(bytes: &mut Vec<u8>, most: usize) {
+    bytes.drain(..bytes.len().saturating_sub(most));
+}
 
 /// A pod, remembered until Forget.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use phalanx_common::time::Timestamp;
 
 use crate::input::{Command, Config, Facts, Input};
 use crate::plan::{mark, overridden, shim_plan};
-use crate::pod::{Next, Pod, ShimState};
+use crate::pod::{Next, Pod, ShimState, told};
 use crate::shim::{ShimOrder, ShimReport};
 
 /// The deciding half of a worker.
@@ -75,7 +75,7 @@ impl Worker {
             ports: self.facts.ports,
             address: self.facts.address,
             interface: self.facts.interface.clone(),
-            pods: self.pods.values().map(Pod::status).collect(),
+            pods: told(self.pods.values()),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use phalanx_common::defaults;
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::{Epoch, Generation, Incarnation, JobId, NodeId, Rank};
 use phalanx_common::order::{Order, OrderKind};
@@ -10,6 +11,8 @@ use phalanx_common::plan::{PlanBody, PodPlan};
 use phalanx_common::report::{Notice, PodEnd, PodPhase, PrepareFailureKind, RankExit, Report};
 use phalanx_common::spec::{Keep, StopScope};
 use phalanx_common::time::Timestamp;
+use phalanx_common::wire::codec;
+use phalanx_common::wire::v1::FromWorker;
 use phalanx_worker_core::shim::{ShimOrder, ShimPlan, ShimReport};
 use phalanx_worker_core::{Command, Config, Facts, Input, Worker, shim_plan};
 
@@ -274,6 +277,32 @@ fn hello_tells_what_happened_while_nobody_listened() {
         (status.phase, &status.exits[..], &status.pids[..]),
         (PodPhase::Started, &[exit][..], &[7, 8][..])
     );
+}
+
+#[test]
+fn a_hello_fits_one_frame_however_much_the_ranks_said_before_they_ended() {
+    let mut bench = Bench::started();
+    for rank in 0..defaults::MAX_RANKS_PER_NODE {
+        let mut stderr_tail = vec![b'.'; defaults::LOG_TAIL];
+        stderr_tail.extend_from_slice(b"the end");
+        let exit = RankExit {
+            rank: Rank(rank),
+            status: ExitStatus::Code(3),
+            at: Timestamp(5),
+            after_stop: false,
+            port_conflict: false,
+            stderr_tail,
+            stdout_tail: vec![b'.'; defaults::LOG_TAIL],
+            error_file: Some(vec![b'.'; defaults::LOG_TAIL]),
+        };
+        bench.shim(ShimReport::Exited { generation: Generation(1), exit });
+    }
+    bench.input(Input::LinkDown);
+    let commands = bench.input(Input::LinkUp);
+    let [Command::ToCoordinator(report @ Report::Hello(hello))] = &commands[..] else { panic!() };
+    assert!(hello.pods[0].exits.iter().all(|exit| exit.stderr_tail.ends_with(b"the end")));
+    let frame: FromWorker = report.into();
+    codec::encode(&frame, &mut Vec::new()).expect("the Hello fits a frame");
 }
 
 #[test]

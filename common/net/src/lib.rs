@@ -1,1 +1,3 @@
 //! QUIC and TLS as coordinator, workers and clients use them.
+
+pub mod frames;

@@ -4,11 +4,11 @@ use phalanx_common::id::{Epoch, NodeId};
 use phalanx_common::report::Report;
 use phalanx_common::wire::v1::{FromWorker, ToWorker};
 use phalanx_common::wire::{CONTROL_PRIORITY, ClientHello, ServerHello, StreamKind, VERSIONS, agree};
-use quinn::{Connection, Incoming, RecvStream, SendStream};
+use phalanx_net::frames::{self, Receiving, Sending, accept};
+use quinn::{Connection, ConnectionError, Incoming, RecvStream, SendStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::frames::{Error, Frames, write};
 use super::logs;
 use crate::driver::Message;
 use crate::output::LogSink;
@@ -16,6 +16,19 @@ use crate::output::LogSink;
 /// Orders that may wait for one worker. A worker that takes none of these many is not reading:
 /// its connection is dropped, and the orders still due are sent again after its next Hello.
 pub(crate) const ORDERS_QUEUED: usize = 1024;
+
+/// Why a connection or one of its streams ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error(transparent)]
+    Stream(#[from] frames::Error),
+    #[error("the connection was lost")]
+    Lost(#[from] ConnectionError),
+    #[error("the coordinator ends")]
+    Ending,
+    #[error("{0}")]
+    Protocol(&'static str),
+}
 
 /// Serves one connection to its end and tells the driver.
 pub(super) async fn serve(incoming: Incoming, epoch: Epoch, inbox: mpsc::Sender<Message>, logs: LogSink) {
@@ -49,8 +62,7 @@ struct Session {
 
 impl Session {
     async fn run(&mut self) -> Result<(), Error> {
-        let (send, recv) = self.connection.accept_bi().await?;
-        let (header, frames) = Frames::accept(recv).await?;
+        let (header, send, frames) = accept(self.connection.accept_bi().await?).await?;
         if header.kind != StreamKind::Control {
             return Err(Error::Protocol("the first stream of a worker is its control stream"));
         }
@@ -64,30 +76,30 @@ impl Session {
     /// Agrees on a version; `None` if there is none.
     async fn hello(
         &self,
-        mut send: SendStream,
-        mut frames: Frames,
-    ) -> Result<Option<(SendStream, Frames)>, Error> {
-        let _ = send.set_priority(CONTROL_PRIORITY);
-        let hello: ClientHello = frames.next().await?;
+        mut send: Sending,
+        mut frames: Receiving,
+    ) -> Result<Option<(Sending, Receiving)>, Error> {
+        send.set_priority(CONTROL_PRIORITY);
+        let hello: ClientHello = frames.read().await?;
         let Some(version) = agree(&hello) else {
             let refusal =
                 ServerHello::NoCommonVersion { lowest: *VERSIONS.start(), highest: *VERSIONS.end() };
-            write(&mut send, &refusal).await?;
+            send.write(&refusal).await?;
             return Ok(None);
         };
-        write(&mut send, &ServerHello::Welcome { version, epoch: self.epoch.0 }).await?;
+        send.write(&ServerHello::Welcome { version, epoch: self.epoch.0 }).await?;
         Ok(Some((send, frames)))
     }
 
     async fn read_reports(
         &mut self,
-        mut frames: Frames,
+        mut frames: Receiving,
         orders: mpsc::Sender<ToWorker>,
         tasks: &mut JoinSet<()>,
     ) -> Result<(), Error> {
         loop {
             tokio::select! {
-                report = frames.next::<FromWorker>() => self.on_report(report?.into(), &orders).await?,
+                report = frames.read::<FromWorker>() => self.on_report(report?.into(), &orders).await?,
                 stream = self.connection.accept_bi() => self.on_stream(stream?, tasks),
             }
         }
@@ -108,18 +120,18 @@ impl Session {
     }
 
     async fn deliver(&self, message: Message) -> Result<(), Error> {
-        self.inbox.send(message).await.map_err(|_| Error::Closed)
+        self.inbox.send(message).await.map_err(|_| Error::Ending)
     }
 
-    fn on_stream(&self, (send, recv): (SendStream, RecvStream), tasks: &mut JoinSet<()>) {
-        tasks.spawn(logs::receive(send, recv, self.logs.clone()));
+    fn on_stream(&self, stream: (SendStream, RecvStream), tasks: &mut JoinSet<()>) {
+        tasks.spawn(logs::receive(stream, self.logs.clone()));
         while tasks.try_join_next().is_some() {}
     }
 }
 
-async fn write_orders(mut send: SendStream, mut orders: mpsc::Receiver<ToWorker>) {
+async fn write_orders(mut send: Sending, mut orders: mpsc::Receiver<ToWorker>) {
     while let Some(order) = orders.recv().await {
-        if let Err(error) = write(&mut send, &order).await {
+        if let Err(error) = send.write(&order).await {
             tracing::debug!(error = &error as &dyn std::error::Error, "an order could not be written");
             return;
         }

@@ -7,7 +7,6 @@
 //! ```
 
 mod connection;
-mod frames;
 mod logs;
 
 use std::net::SocketAddr;

@@ -6,8 +6,9 @@ mod quic;
 use std::future::Future;
 
 use phalanx_common::id::Epoch;
-use phalanx_common::wire::codec;
 use phalanx_common::wire::v1::{FromWorker, LogCredit, LogFrame, ToWorker};
+
+use phalanx_net::frames;
 
 pub use quic::{QuicLink, QuicLog};
 
@@ -28,10 +29,8 @@ pub enum Error {
     },
     #[error("the connection to the coordinator was lost")]
     Lost(#[from] quinn::ConnectionError),
-    #[error("the control stream was closed")]
-    Closed,
-    #[error("a frame on the control stream is broken")]
-    Frame(#[from] codec::Error),
+    #[error(transparent)]
+    Stream(#[from] frames::Error),
     #[error(
         "the coordinator speaks versions {lowest} to {highest} of the control protocol, this worker does not; upgrade the older of the two"
     )]

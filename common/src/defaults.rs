@@ -12,6 +12,10 @@ pub const MAX_RESTARTS: u32 = 0;
 pub const UNREACHABLE: Duration = Duration::from_secs(120);
 /// How long a pod may run without hearing from a coordinator.
 pub const LEASE: Duration = Duration::from_secs(600);
+/// A pod that does not answer its peers' probes for this long is not heard on the data plane.
+pub const PROBE_WITHIN: Duration = Duration::from_secs(3);
+/// A job whose client is gone, and that was not detached, is stopped after this.
+pub const CLIENT_LOST: Duration = Duration::from_secs(60);
 /// The first gang restart comes at once, the next after this, doubled each time.
 pub const BACKOFF_INITIAL: Duration = Duration::from_secs(1);
 /// The longest wait before a gang restart.
@@ -38,5 +42,7 @@ pub const LOG_TAIL: usize = 64 << 10;
 pub const LOG_FILE_CAP: u64 = 1 << 30;
 /// Rotated files kept beside the current one, per stream.
 pub const LOG_FILES_KEPT: u32 = 3;
+/// Most nodes of a job; a guard against a slipped zero.
+pub const MAX_NODES: u32 = 16_384;
 /// Most ranks a job may have on one node; a guard against a slipped zero.
 pub const MAX_RANKS_PER_NODE: u32 = 1024;

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::exit::ExitStatus;
 use crate::id::{Generation, JobId, NodeId, Rank};
@@ -12,7 +12,7 @@ use crate::report::{Notice, PodEnd, PrepareFailure, PrepareFailureKind, RankExit
 use crate::time::Timestamp;
 
 /// One event.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     pub at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -24,7 +24,7 @@ pub struct Event {
 }
 
 /// What happened. Each kind carries its cause.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum EventKind {
     NodeJoined {
@@ -53,7 +53,8 @@ pub enum EventKind {
     },
     GangPlaced {
         nodes: Vec<NodeId>,
-        ranks_per_node: u32,
+        /// Ranks on each of them.
+        ranks: Vec<u32>,
         master_port: u16,
     },
     PodPrepared {
@@ -121,7 +122,7 @@ pub enum EventKind {
 }
 
 /// Why a gang stops, restarts or fails.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "cause", rename_all = "snake_case")]
 pub enum Cause {
     RankFailed {
@@ -172,7 +173,7 @@ impl Cause {
             Cause::NotPrepared { reason, .. } => match reason.kind {
                 PrepareFailureKind::CommandNotFound => 127,
                 PrepareFailureKind::CommandNotExecutable => 126,
-                PrepareFailureKind::PortTaken(_) | PrepareFailureKind::Node => 125,
+                PrepareFailureKind::PortTaken(_) | PrepareFailureKind::Node | PrepareFailureKind::Job => 125,
             },
             Cause::StartTimeout { .. }
             | Cause::NodeLost { .. }
@@ -207,7 +208,7 @@ impl fmt::Display for Cause {
 }
 
 /// How a job ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
     /// Every rank ended with 0.

@@ -158,6 +158,15 @@ impl fmt::Display for Principal {
     }
 }
 
+/// Whose a job is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// The user's name in the cluster; in local mode the user id of who runs the launcher.
+    pub name: String,
+    /// The Unix user its ranks run as; `None` in local mode, where they are the launcher's.
+    pub unix_user: Option<String>,
+}
+
 /// Whether `name` can name a user or a node: letters, digits, `.`, `_` and `-`, no leading `.` or `-`.
 /// A Unix user outside of this cannot submit jobs.
 pub fn valid_name(name: &str) -> bool {

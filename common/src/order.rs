@@ -1,9 +1,10 @@
 //! What a coordinator tells a worker. Each order carries the epoch of the coordinator that gave it
 //! and the generation it is about; a worker refuses lower ones (invariant I3).
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::id::{Epoch, Generation, JobId};
+use crate::id::{Epoch, Generation, JobId, NodeId};
 use crate::plan::PodPlan;
 
 /// One order.
@@ -31,4 +32,7 @@ pub enum OrderKind {
     Suspend { job: JobId },
     /// Let them go on.
     Resume { job: JobId },
+    /// Ask the pod of the same generation on another node whether it lives, at its probe address on the
+    /// data plane; answered by Probed.
+    Probe { job: JobId, generation: Generation, target: NodeId, address: SocketAddr },
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Generation, JobId, Rank};
-use crate::spec::{Keep, StopScope};
+use crate::spec::{Keep, Ship, StopScope, VirtualEnv};
 
 /// The ranks of one job on one node, ready to be prepared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +24,8 @@ pub struct PodPlan {
     pub first_rank: Rank,
     /// Ranks on this node.
     pub local_ranks: u32,
+    /// Port on which the pod answers the probes of its peers; `None` in local mode.
+    pub probe_port: Option<u16>,
 }
 
 impl PodPlan {
@@ -39,12 +41,18 @@ impl PodPlan {
 pub struct PlanBody {
     /// The name the user gave the job.
     pub name: String,
+    /// The Unix user whose processes the ranks are; `None`: the worker's own, in local mode.
+    pub user: Option<String>,
     pub world_size: u32,
     pub nodes: u32,
     pub command: Vec<String>,
     pub working_dir: Option<String>,
     /// What the user set for this job.
     pub env: BTreeMap<String, String>,
+    /// Variables whose values come apart from the plan.
+    pub secrets: Vec<String>,
+    pub virtual_env: Option<VirtualEnv>,
+    pub ship: Option<Ship>,
     /// Where rank 0's rendezvous listens.
     pub master_addr: IpAddr,
     pub master_port: u16,
@@ -56,7 +64,8 @@ pub struct PlanBody {
     pub termination_grace: Duration,
     pub stop_scope: StopScope,
     pub keep: Keep,
-    pub log_dir: String,
+    /// `None`: the worker's own directory for the job's user.
+    pub log_dir: Option<String>,
     pub max_file_bytes: u64,
     pub keep_files: u32,
     /// How long the pod may run without hearing from a coordinator; `None` in local mode,

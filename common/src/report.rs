@@ -15,6 +15,8 @@ pub enum Report {
     Prepared {
         job: JobId,
         generation: Generation,
+        /// What runs the command, with its version where that is known: `/usr/bin/python3.11`.
+        interpreter: Option<String>,
     },
     NotPrepared {
         job: JobId,
@@ -38,6 +40,13 @@ pub enum Report {
         generation: Generation,
         end: PodEnd,
     },
+    /// Whether the pod on `target` answered a probe within `defaults::PROBE_WITHIN`.
+    Probed {
+        job: JobId,
+        generation: Generation,
+        target: NodeId,
+        heard: bool,
+    },
     /// Something people should know that decides nothing (a dropped log, a swept orphan).
     Notice {
         job: Option<JobId>,
@@ -53,12 +62,44 @@ pub struct NodeReport {
     pub host_name: String,
     /// Cores this worker may use (affinity mask and cgroup quota applied).
     pub cores: u32,
+    /// Ranks this node takes at a time.
+    pub slots: u32,
+    /// The one Unix user whose jobs this worker runs; `None`: a privileged worker, everybody's.
+    pub user: Option<String>,
+    /// The node's clock when it said this.
+    pub clock: Timestamp,
+    /// Version of the worker's program.
+    pub version: String,
     /// Ports handed out to jobs, first and last, outside the ephemeral range.
     pub ports: (u16, u16),
     /// Address and interface of the data plane.
     pub address: std::net::IpAddr,
     pub interface: Option<String>,
+    /// Every network the node has an address in, loopback left out.
+    pub networks: Vec<Network>,
     pub pods: Vec<PodStatus>,
+}
+
+/// One address of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    pub address: std::net::IpAddr,
+    /// Length of the network's prefix, bits.
+    pub prefix: u8,
+    pub interface: String,
+}
+
+impl Network {
+    /// Whether `other` is an address in the same network.
+    pub fn contains(&self, other: std::net::IpAddr) -> bool {
+        let bits = |address: std::net::IpAddr| match address {
+            std::net::IpAddr::V4(v4) => (u128::from(u32::from(v4)) << 96, 32),
+            std::net::IpAddr::V6(v6) => (u128::from(v6), 128),
+        };
+        let ((mine, width), (theirs, other_width)) = (bits(self.address), bits(other));
+        let shift = 128 - u32::from(self.prefix.min(width));
+        width == other_width && (shift == 128 || mine >> shift == theirs >> shift)
+    }
 }
 
 /// How one pod stands.
@@ -116,6 +157,9 @@ pub enum PrepareFailureKind {
     PortTaken(u16),
     /// Anything else on the node: directories, logs, limits (exit code 125).
     Node,
+    /// The job asks for what no node can give it, another attempt neither: secrets that are not there any more
+    /// (exit code 125).
+    Job,
 }
 
 /// One rank's end.

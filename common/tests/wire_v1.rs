@@ -10,12 +10,16 @@ use phalanx_common::id::{Epoch, Generation, Incarnation, JobId, NodeId, Rank};
 use phalanx_common::order::{Order, OrderKind};
 use phalanx_common::plan::{PlanBody, PodPlan};
 use phalanx_common::report::{
-    NodeReport, Notice, PodEnd, PodPhase, PodStatus, PrepareFailure, PrepareFailureKind, RankExit, Report,
+    Network, NodeReport, Notice, PodEnd, PodPhase, PodStatus, PrepareFailure, PrepareFailureKind, RankExit,
+    Report,
 };
-use phalanx_common::spec::{Keep, StopScope};
+use phalanx_common::spec::{Keep, Ship, StopScope, VirtualEnv};
 use phalanx_common::time::Timestamp;
 use phalanx_common::wire::bytes::Bytes;
-use phalanx_common::wire::v1::{FromWorker, LogCredit, LogFrame, Stream, ToWorker};
+use phalanx_common::wire::v1::{
+    Confidential, FileFrame, FileRequest, FromWorker, LogCredit, LogFrame, LogRequest, Stream, TailFrame,
+    ToWorker,
+};
 use phalanx_common::wire::{ClientHello, ServerHello, codec};
 use proptest::prelude::*;
 use serde::Serialize;
@@ -34,13 +38,18 @@ fn plan() -> PodPlan {
         node_rank: 1,
         first_rank: Rank(4),
         local_ranks: 4,
+        probe_port: Some(20_002),
         body: PlanBody {
             name: "digits".to_owned(),
+            user: Some("ann".to_owned()),
             world_size: 8,
             nodes: 2,
             command: vec!["python".to_owned(), "train.py".to_owned()],
             working_dir: Some("/data".to_owned()),
             env: BTreeMap::from([("A".to_owned(), "1".to_owned())]),
+            secrets: vec!["KEY".to_owned()],
+            virtual_env: Some(VirtualEnv { prefix: "/venv".to_owned(), version: Some("3.11.2".to_owned()) }),
+            ship: Some(Ship { digest: "ab".to_owned(), bytes: 7 }),
             master_addr: [10, 0, 0, 1].into(),
             master_port: 20_001,
             interface: Some("eth0".to_owned()),
@@ -49,7 +58,7 @@ fn plan() -> PodPlan {
             termination_grace: Duration::from_millis(30_000),
             stop_scope: StopScope::Process,
             keep: Keep::OnFailure,
-            log_dir: "/logs".to_owned(),
+            log_dir: Some("/logs".to_owned()),
             max_file_bytes: 1 << 30,
             keep_files: 3,
             lease: Some(Duration::from_millis(600_000)),
@@ -66,7 +75,13 @@ fn orders() -> Vec<Order> {
         OrderKind::Forget { job: job.clone(), failed: true },
         OrderKind::Renew,
         OrderKind::Suspend { job: job.clone() },
-        OrderKind::Resume { job },
+        OrderKind::Resume { job: job.clone() },
+        OrderKind::Probe {
+            job,
+            generation,
+            target: NodeId::new("n2"),
+            address: ([10, 0, 0, 2], 20_002).into(),
+        },
     ]
     .map(|kind| Order { epoch: Epoch(7), kind })
     .to_vec()
@@ -110,16 +125,21 @@ fn reports() -> Vec<Report> {
         incarnation: Incarnation(3),
         host_name: "host".to_owned(),
         cores: 16,
+        slots: 8,
+        user: Some("ann".to_owned()),
+        clock: Timestamp(1_700_000_000_000_002),
+        version: "0.1.0".to_owned(),
         ports: (10_000, 32_767),
         address: [10, 0, 0, 1].into(),
         interface: None,
+        networks: vec![Network { address: [10, 0, 0, 1].into(), prefix: 24, interface: "eth0".to_owned() }],
         pods: vec![pod],
     };
     let failed = |kind| Report::NotPrepared { job: job.clone(), generation, reason: not_prepared(kind) };
     let notice = |notice| Report::Notice { job: Some(job.clone()), notice };
     vec![
         Report::Hello(Box::new(node)),
-        Report::Prepared { job: job.clone(), generation },
+        Report::Prepared { job: job.clone(), generation, interpreter: Some("3.11.2".to_owned()) },
         failed(PrepareFailureKind::CommandNotFound),
         failed(PrepareFailureKind::CommandNotExecutable),
         failed(PrepareFailureKind::PortTaken(1)),
@@ -131,15 +151,58 @@ fn reports() -> Vec<Report> {
         notice(Notice::OutputRotatedOut { rank: Rank(1), bytes: 7 }),
         notice(Notice::Refused { what: "old".to_owned() }),
         notice(Notice::EnvironmentOverridden { job: vec!["RANK".to_owned()], inherited: Vec::new() }),
+        failed(PrepareFailureKind::Job),
+        Report::Probed { job: job.clone(), generation, target: NodeId::new("n2"), heard: true },
     ]
 }
 
 fn log_frames() -> Vec<LogFrame> {
     vec![
-        LogFrame::Open { job: "digits-0c7f3km".to_owned() },
+        LogFrame::Open { id: 4 },
         LogFrame::Chunk { generation: 2, rank: 5, stream: Stream::Stdout, bytes: Bytes(b"hi\n".to_vec()) },
         LogFrame::Skipped { generation: 2, rank: 5, stream: Stream::Stderr, bytes: 9 },
         LogFrame::End { generation: 2 },
+        LogFrame::Refused { why: "why".to_owned() },
+    ]
+}
+
+fn confidential() -> Confidential {
+    Confidential {
+        job: "digits-0c7f3km".to_owned(),
+        generation: 2,
+        secrets: vec![("KEY".to_owned(), "hush".to_owned())],
+        probe_key: [9; 32],
+    }
+}
+
+fn log_request() -> LogRequest {
+    LogRequest {
+        job: "digits-0c7f3km".to_owned(),
+        user: Some("ann".to_owned()),
+        log_dir: None,
+        max_file_bytes: 1 << 30,
+        generation: None,
+        rank: Some(3),
+        follow: true,
+    }
+}
+
+fn tail() -> TailFrame {
+    TailFrame {
+        job: "digits-0c7f3km".to_owned(),
+        generation: 2,
+        rank: 5,
+        stream: Stream::Stderr,
+        written: 70_000,
+        bytes: Bytes(b"bye".to_vec()),
+    }
+}
+
+fn file_frames() -> Vec<FileFrame> {
+    vec![
+        FileFrame::Found { bytes: 300 },
+        FileFrame::Piece(Bytes(b"tar".to_vec())),
+        FileFrame::Refused { why: "why".to_owned() },
     ]
 }
 
@@ -155,7 +218,11 @@ fn lines() -> Vec<String> {
         format!("ClientHello {}", frame(&ClientHello { lowest: 1, highest: 300 })),
         format!("Welcome {}", frame(&ServerHello::Welcome { version: 1, epoch: 7 })),
         format!("NoCommonVersion {}", frame(&ServerHello::NoCommonVersion { lowest: 1, highest: 2 })),
-        format!("Follow {}", frame(&ToWorker::Follow { job: "digits-0c7f3km".to_owned() })),
+        format!("Confidential {}", frame(&ToWorker::Confidential(confidential()))),
+        format!("Logs {}", frame(&ToWorker::Logs { id: 4, request: log_request() })),
+        format!("EndLogs {}", frame(&ToWorker::EndLogs { id: 4 })),
+        format!("Tail {}", frame(&tail())),
+        format!("FileRequest {}", frame(&FileRequest { job: "digits-0c7f3km".to_owned() })),
         format!("LogCredit {}", frame(&LogCredit { bytes: 65_536 })),
     ];
     let numbered = |name: &str, frames: Vec<String>| {
@@ -167,6 +234,7 @@ fn lines() -> Vec<String> {
         reports().iter().map(|report| frame(&FromWorker::from(report))).collect(),
     ));
     lines.extend(numbered("Log", log_frames().iter().map(frame).collect()));
+    lines.extend(numbered("File", file_frames().iter().map(frame).collect()));
     lines
 }
 
@@ -204,6 +272,9 @@ fn survives_as_anything(bytes: &[u8]) {
     survives::<FromWorker>(bytes);
     survives::<LogFrame>(bytes);
     survives::<LogCredit>(bytes);
+    survives::<TailFrame>(bytes);
+    survives::<FileRequest>(bytes);
+    survives::<FileFrame>(bytes);
 }
 
 proptest! {
@@ -229,4 +300,10 @@ proptest! {
         bytes[at] = value;
         survives_as_anything(&bytes);
     }
+}
+
+#[test]
+fn secrets_are_not_in_what_a_log_would_show() {
+    let shown = format!("{:?}", ToWorker::Confidential(confidential()));
+    assert!(shown.contains("KEY") && !shown.contains("hush") && !shown.contains("probe_key"), "{shown}");
 }

@@ -1,6 +1,6 @@
 //! `JobSpec`: a job as the coordinator takes it, every value resolved and within its limits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -11,22 +11,30 @@ use serde::{Deserialize, Serialize};
 pub struct JobSpec {
     /// Lower-case letters, digits and `-`, at most 40 characters.
     pub name: String,
-    /// Nodes the gang spans.
-    pub nodes: u32,
-    /// Ranks on each node.
-    pub ranks_per_node: u32,
+    pub shape: Shape,
     /// Program and arguments; never empty.
     pub command: Vec<String>,
-    /// Absolute path the ranks start in; `None` is the launcher's own directory.
+    /// Absolute path the ranks start in; `None` is the directory of the launcher or the worker.
     pub working_dir: Option<String>,
+    /// A directory that travels with the job; ranks then start in its copy.
+    pub ship: Option<Ship>,
+    /// The Python environment that was active where the job was submitted.
+    pub virtual_env: Option<VirtualEnv>,
     /// Variables the user set for this job; they win over everything Phalanx sets.
     pub env: BTreeMap<String, String>,
+    /// Variables whose values are secret: they travel apart and are never stored or shown.
+    pub secrets: BTreeSet<String>,
     /// Prepare to Running.
     pub start_timeout: Duration,
     /// Stop signal to SIGKILL.
     pub termination_grace: Duration,
     /// Gang restarts the job may use.
     pub max_restarts: u32,
+    /// A pod on a node that was unreachable for this long is given up.
+    pub unreachable: Duration,
+    /// How long a pod may run without hearing from a coordinator.
+    pub lease: Duration,
+    pub fencing: Fencing,
     pub stop_scope: StopScope,
     pub keep: Keep,
     pub output: OutputSpec,
@@ -35,8 +43,61 @@ pub struct JobSpec {
 impl JobSpec {
     /// Ranks of the whole gang.
     pub fn world_size(&self) -> u32 {
-        self.nodes * self.ranks_per_node
+        self.shape.ranks()
     }
+}
+
+/// How many ranks, and on how many nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Shape {
+    /// The same number of ranks on each of so many nodes.
+    Nodes { nodes: u32, ranks_per_node: u32 },
+    /// So many ranks, on as few nodes as take them.
+    Ranks(u32),
+}
+
+impl Shape {
+    /// Ranks of the whole gang; the largest number if they are too many to count.
+    pub fn ranks(self) -> u32 {
+        match self {
+            Shape::Nodes { nodes, ranks_per_node } => nodes.saturating_mul(ranks_per_node),
+            Shape::Ranks(ranks) => ranks,
+        }
+    }
+}
+
+/// A directory packed into a tar archive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ship {
+    /// SHA-256 of the archive, in lower-case hexadecimal.
+    pub digest: String,
+    /// Size of the archive.
+    pub bytes: u64,
+}
+
+/// A virtual environment or conda prefix: the same path on every node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VirtualEnv {
+    /// Absolute path; the interpreter is `bin/python` in it.
+    pub prefix: String,
+    /// Python's version where the job was submitted, `3.11.2`, if it could be read there.
+    pub version: Option<String>,
+}
+
+/// What must be known before a gang starts anew without a node that cannot be reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Fencing {
+    /// Peers do not hear the node either, or it was unreachable for long enough.
+    #[default]
+    Lenient,
+    /// The lease of its pod has lapsed: nothing of the job runs there.
+    Strict,
+}
+
+impl Choice for Fencing {
+    const CHOICES: &'static [(&'static str, Fencing)] =
+        &[("lenient", Fencing::Lenient), ("strict", Fencing::Strict)];
 }
 
 /// A value that is one of a few words, as job files and flags write them.
@@ -107,8 +168,9 @@ impl Choice for OutputMode {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutputSpec {
     pub mode: OutputMode,
-    /// Absolute path; files are `<log_dir>/<job>/<generation>/<rank>/{stdout,stderr}.log`.
-    pub log_dir: String,
+    /// Absolute path; files are `<log_dir>/<job>/<generation>/<rank>/{stdout,stderr}.log`. `None`: each
+    /// worker's own directory for the job's user.
+    pub log_dir: Option<String>,
     /// A log file is rotated at this size, bytes.
     pub max_file_bytes: u64,
     /// Rotated files kept beside the current one.

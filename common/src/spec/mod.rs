@@ -18,7 +18,7 @@
 //! let around = Surroundings {
 //!     cwd: "/home/ada",
 //!     file_dir: Some("jobs"),
-//!     log_dir: "phalanx-logs",
+//!     log_dir: Some("phalanx-logs"),
 //!     cpus: 8,
 //!     gpus: &|| Ok(0),
 //!     env: &|_| None,
@@ -27,7 +27,7 @@
 //! let job = JobFile::parse("jobs/train.yaml", text)?.overlay(&flags, &around)?.resolve(&around)?;
 //! assert_eq!((job.name.as_str(), job.world_size(), job.max_restarts), ("train", 4, 1));
 //! assert_eq!(job.working_dir.as_deref(), Some("/home/ada/jobs/src"));
-//! assert_eq!(job.output.log_dir, "/home/ada/phalanx-logs");
+//! assert_eq!(job.output.log_dir.as_deref(), Some("/home/ada/phalanx-logs"));
 //!
 //! let error = JobFile::parse("job.yaml", b"ranks: 2\ncomand: [python]\n").unwrap_err();
 //! assert_eq!(
@@ -39,6 +39,7 @@
 //! ```
 
 mod decode;
+mod document;
 mod error;
 mod file;
 mod flags;
@@ -52,10 +53,11 @@ mod resolve;
 mod schema;
 mod yaml;
 
+pub use document::Document;
 pub use error::{Error, Excerpt, Place, Problem};
 pub use file::{JobFile, MAX_SECONDS, MIN_LOG_FILE_BYTES, Output, Positive, Ranks, Seconds, Size, Text};
 pub use flags::Flags;
-pub use job::{Choice, JobSpec, Keep, OutputMode, OutputSpec, StopScope};
+pub use job::{Choice, Fencing, JobSpec, Keep, OutputMode, OutputSpec, Shape, Ship, StopScope, VirtualEnv};
 pub use name::MAX_NAME;
 pub use place::{Given, Origin, Span};
 pub use problem::{Expected, Found, ProblemKind, YamlFeature};

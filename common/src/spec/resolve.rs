@@ -1,10 +1,11 @@
 //! From what was asked to a `JobSpec` in which nothing is missing.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::error::{Error, Place, Problem};
 use super::file::{JobFile, Ranks};
-use super::job::{JobSpec, OutputSpec};
+use super::job::{Fencing, JobSpec, OutputSpec, Shape};
 use super::name;
 use super::place::{Given, Origin};
 use super::problem::ProblemKind;
@@ -17,8 +18,8 @@ pub struct Surroundings<'a> {
     pub cwd: &'a str,
     /// Directory of the job file, absolute or relative to `cwd`; `cwd` if `None`.
     pub file_dir: Option<&'a str>,
-    /// Directory for logs if none is asked for, absolute or relative to `cwd`.
-    pub log_dir: &'a str,
+    /// Directory for logs if none is asked for, absolute or relative to `cwd`; `None` leaves it to the workers.
+    pub log_dir: Option<&'a str>,
     /// Cores the launcher may use: what `ranks: cpu` means.
     pub cpus: u32,
     /// Counts the GPUs the launcher may use: what `ranks: gpu` means.
@@ -60,10 +61,15 @@ impl JobFile {
         let positive = self.start_timeout_seconds.as_ref().map(|given| given.value.0);
         Ok(JobSpec {
             name: value(&self.name).unwrap_or_else(|| name::from_command(&command)),
-            nodes: value(&self.nodes).unwrap_or(1),
-            ranks_per_node,
+            shape: Shape::Nodes { nodes: value(&self.nodes).unwrap_or(1), ranks_per_node },
             command,
             working_dir: self.working_dir.as_ref().map(|dir| place(dir, around)),
+            ship: None,
+            virtual_env: None,
+            secrets: BTreeSet::new(),
+            unreachable: defaults::UNREACHABLE,
+            lease: defaults::LEASE,
+            fencing: Fencing::default(),
             env: self.env.iter().map(|(name, given)| (name.clone(), given.value.0.clone())).collect(),
             start_timeout: positive.unwrap_or(defaults::START_TIMEOUT),
             termination_grace: seconds(&self.termination_grace_period_seconds)
@@ -73,7 +79,7 @@ impl JobFile {
             keep: value(&self.keep).unwrap_or_default(),
             output: OutputSpec {
                 mode: value(&output.mode).unwrap_or_default(),
-                log_dir: log_dir.unwrap_or_else(|| absolute(around.cwd, around.log_dir)),
+                log_dir: log_dir.or_else(|| around.log_dir.map(|dir| absolute(around.cwd, dir))),
                 max_file_bytes: value(&output.max_file_size).map_or(defaults::LOG_FILE_CAP, |size| size.0),
                 keep_files: value(&output.keep_files).unwrap_or(defaults::LOG_FILES_KEPT),
             },

@@ -20,6 +20,9 @@ pub const ALPN_CONTROL: &[u8] = b"phalanx-ctl/1";
 /// Priority of the control stream; log streams keep quinn's 0.
 pub const CONTROL_PRIORITY: i32 = 10;
 
+/// Priority of tail streams: below everything.
+pub const TAIL_PRIORITY: i32 = -10;
+
 /// Bytes of log output a worker may have unconfirmed on one connection: half of the send window,
 /// which all streams of a connection share, so that control always finds room.
 pub const LOG_WINDOW: u64 = SEND_WINDOW / 2;
@@ -34,6 +37,12 @@ pub enum StreamKind {
     Control,
     /// Output of one job's ranks on one node, opened by the worker.
     Log,
+    /// A directory that travels with a job, asked for by the worker.
+    File,
+    /// The newest output of every rank, opened by the worker, at the lowest priority.
+    Tail,
+    /// One request of a client and its answer.
+    Request,
 }
 
 /// The first [`StreamHeader::LEN`] bytes of every stream.
@@ -59,6 +68,9 @@ impl StreamHeader {
         let kind = match self.kind {
             StreamKind::Control => 1,
             StreamKind::Log => 2,
+            StreamKind::File => 3,
+            StreamKind::Tail => 4,
+            StreamKind::Request => 5,
         };
         let [low, high] = self.version.to_le_bytes();
         [kind, low, high]
@@ -68,6 +80,9 @@ impl StreamHeader {
         let kind = match bytes[0] {
             1 => StreamKind::Control,
             2 => StreamKind::Log,
+            3 => StreamKind::File,
+            4 => StreamKind::Tail,
+            5 => StreamKind::Request,
             other => return Err(HeaderError::UnknownKind(other)),
         };
         let version = u16::from_le_bytes([bytes[1], bytes[2]]);

@@ -3,7 +3,8 @@
 //! at the edge, in `v1_convert`.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -16,10 +17,56 @@ pub enum ToWorker {
         epoch: u64,
         order: Order,
     },
-    /// Open a log stream for this job and send what its ranks write.
-    Follow {
-        job: String,
+    /// What no record and no log may hold; sent just before the Prepare of this generation.
+    Confidential(Confidential),
+    /// Open a log stream with this number and send this output.
+    Logs {
+        id: u64,
+        request: LogRequest,
     },
+    /// Nobody reads that stream any more.
+    EndLogs {
+        id: u64,
+    },
+}
+
+/// Values that go from the coordinator to worker and shim, and are kept in memory alone.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confidential {
+    pub job: String,
+    pub generation: u32,
+    /// Name and value.
+    pub secrets: Vec<(String, String)>,
+    /// Authenticates the probes between the pods of this generation (HMAC-SHA256).
+    pub probe_key: [u8; 32],
+}
+
+impl fmt::Debug for Confidential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.secrets.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("Confidential")
+            .field("job", &self.job)
+            .field("generation", &self.generation)
+            .field("names", &names)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Which output of a job is wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogRequest {
+    pub job: String,
+    /// Whose files these are; `None` in local mode.
+    pub user: Option<String>,
+    /// Where they are; `None`: the worker's own directory for that user.
+    pub log_dir: Option<String>,
+    pub max_file_bytes: u64,
+    /// `None`: all that there are.
+    pub generation: Option<u32>,
+    /// `None`: every rank on this node.
+    pub rank: Option<u32>,
+    /// Go on as more is written, until the job is forgotten here.
+    pub follow: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +78,7 @@ pub enum Order {
     Renew,
     Suspend { job: String },
     Resume { job: String },
+    Probe { job: String, generation: u32, target: String, address: SocketAddr },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,12 +88,17 @@ pub struct PodPlan {
     pub node_rank: u32,
     pub first_rank: u32,
     pub local_ranks: u32,
+    pub probe_port: Option<u16>,
     pub name: String,
+    pub user: Option<String>,
     pub world_size: u32,
     pub nodes: u32,
     pub command: Vec<String>,
     pub working_dir: Option<String>,
     pub env: BTreeMap<String, String>,
+    pub secrets: Vec<String>,
+    pub virtual_env: Option<VirtualEnv>,
+    pub ship: Option<Ship>,
     pub master_addr: IpAddr,
     pub master_port: u16,
     pub interface: Option<String>,
@@ -54,10 +107,22 @@ pub struct PodPlan {
     pub termination_grace_ms: u64,
     pub stop_scope: StopScope,
     pub keep: Keep,
-    pub log_dir: String,
+    pub log_dir: Option<String>,
     pub max_file_bytes: u64,
     pub keep_files: u32,
     pub lease_ms: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VirtualEnv {
+    pub prefix: String,
+    pub version: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ship {
+    pub digest: String,
+    pub bytes: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,12 +142,13 @@ pub enum Keep {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromWorker {
     Hello(Box<NodeReport>),
-    Prepared { job: String, generation: u32 },
+    Prepared { job: String, generation: u32, interpreter: Option<String> },
     NotPrepared { job: String, generation: u32, reason: PrepareFailure },
     Started { job: String, generation: u32, pids: Vec<u32> },
     Exited { job: String, generation: u32, exit: RankExit },
     PodEnded { job: String, generation: u32, end: PodEnd },
     Notice { job: Option<String>, notice: Notice },
+    Probed { job: String, generation: u32, target: String, heard: bool },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,10 +157,22 @@ pub struct NodeReport {
     pub incarnation: u64,
     pub host_name: String,
     pub cores: u32,
+    pub slots: u32,
+    pub user: Option<String>,
+    pub clock_micros: u64,
+    pub version: String,
     pub ports: (u16, u16),
     pub address: IpAddr,
     pub interface: Option<String>,
+    pub networks: Vec<Network>,
     pub pods: Vec<PodStatus>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    pub address: IpAddr,
+    pub prefix: u8,
+    pub interface: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,6 +209,7 @@ pub enum PrepareFailureKind {
     CommandNotExecutable,
     PortTaken(u16),
     Node,
+    Job,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -170,9 +249,9 @@ pub enum Notice {
 /// Worker to coordinator, on a log stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LogFrame {
-    /// First frame: whose output this is.
+    /// First frame: which request this answers.
     Open {
-        job: String,
+        id: u64,
     },
     Chunk {
         generation: u32,
@@ -191,6 +270,10 @@ pub enum LogFrame {
     End {
         generation: u32,
     },
+    /// There is no such output on this node, or it cannot be read.
+    Refused {
+        why: String,
+    },
 }
 
 /// Coordinator to worker, on a log stream: this many more bytes may be sent.
@@ -203,4 +286,30 @@ pub struct LogCredit {
 pub enum Stream {
     Stdout,
     Stderr,
+}
+
+/// Worker to coordinator, on the tail stream: the newest output of a rank, for the day its node is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TailFrame {
+    pub job: String,
+    pub generation: u32,
+    pub rank: u32,
+    pub stream: Stream,
+    /// Bytes of this stream that end with these.
+    pub written: u64,
+    pub bytes: Bytes,
+}
+
+/// Worker to coordinator, first on a file stream: the directory that travels with this job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRequest {
+    pub job: String,
+}
+
+/// The coordinator's answer: `Found`, then `Piece` until all bytes are there; or `Refused`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FileFrame {
+    Found { bytes: u64 },
+    Piece(Bytes),
+    Refused { why: String },
 }

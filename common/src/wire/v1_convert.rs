@@ -9,9 +9,10 @@ use crate::id::{Epoch, Generation, Incarnation, JobId, NodeId, Rank};
 use crate::order::{Order, OrderKind};
 use crate::plan::{PlanBody, PodPlan};
 use crate::report::{
-    NodeReport, Notice, PodEnd, PodPhase, PodStatus, PrepareFailure, PrepareFailureKind, RankExit, Report,
+    Network, NodeReport, Notice, PodEnd, PodPhase, PodStatus, PrepareFailure, PrepareFailureKind, RankExit,
+    Report,
 };
-use crate::spec::{Keep, StopScope};
+use crate::spec::{Keep, Ship, StopScope, VirtualEnv};
 use crate::time::Timestamp;
 
 fn millis(duration: Duration) -> u64 {
@@ -52,7 +53,8 @@ same_variants!(
     CommandNotFound,
     CommandNotExecutable,
     PortTaken(port),
-    Node
+    Node,
+    Job
 );
 
 impl From<&Order> for v1::ToWorker {
@@ -67,6 +69,12 @@ impl From<&Order> for v1::ToWorker {
             OrderKind::Renew => v1::Order::Renew,
             OrderKind::Suspend { job: id } => v1::Order::Suspend { job: job(id) },
             OrderKind::Resume { job: id } => v1::Order::Resume { job: job(id) },
+            OrderKind::Probe { job: id, generation, target, address } => v1::Order::Probe {
+                job: job(id),
+                generation: generation.0,
+                target: target.as_str().to_owned(),
+                address: *address,
+            },
         };
         v1::ToWorker::Order { epoch: order.epoch.0, order: wire }
     }
@@ -89,6 +97,12 @@ impl v1::Order {
             v1::Order::Renew => OrderKind::Renew,
             v1::Order::Suspend { job } => OrderKind::Suspend { job: JobId::from_existing(job) },
             v1::Order::Resume { job } => OrderKind::Resume { job: JobId::from_existing(job) },
+            v1::Order::Probe { job, generation, target, address } => OrderKind::Probe {
+                job: JobId::from_existing(job),
+                generation: Generation(generation),
+                target: NodeId::new(target),
+                address,
+            },
         };
         Order { epoch: Epoch(epoch), kind }
     }
@@ -103,12 +117,17 @@ impl From<&PodPlan> for v1::PodPlan {
             node_rank: plan.node_rank,
             first_rank: plan.first_rank.0,
             local_ranks: plan.local_ranks,
+            probe_port: plan.probe_port,
             name: body.name,
+            user: body.user,
             world_size: body.world_size,
             nodes: body.nodes,
             command: body.command,
             working_dir: body.working_dir,
             env: body.env,
+            secrets: body.secrets,
+            virtual_env: body.virtual_env.map(|it| v1::VirtualEnv { prefix: it.prefix, version: it.version }),
+            ship: body.ship.map(|it| v1::Ship { digest: it.digest, bytes: it.bytes }),
             master_addr: body.master_addr,
             master_port: body.master_port,
             interface: body.interface,
@@ -133,13 +152,18 @@ impl From<v1::PodPlan> for PodPlan {
             node_rank: plan.node_rank,
             first_rank: Rank(plan.first_rank),
             local_ranks: plan.local_ranks,
+            probe_port: plan.probe_port,
             body: PlanBody {
                 name: plan.name,
+                user: plan.user,
                 world_size: plan.world_size,
                 nodes: plan.nodes,
                 command: plan.command,
                 working_dir: plan.working_dir,
                 env: plan.env,
+                secrets: plan.secrets,
+                virtual_env: plan.virtual_env.map(|it| VirtualEnv { prefix: it.prefix, version: it.version }),
+                ship: plan.ship.map(|it| Ship { digest: it.digest, bytes: it.bytes }),
                 master_addr: plan.master_addr,
                 master_port: plan.master_port,
                 interface: plan.interface,
@@ -161,9 +185,17 @@ impl From<&Report> for v1::FromWorker {
     fn from(report: &Report) -> v1::FromWorker {
         match report {
             Report::Hello(node) => v1::FromWorker::Hello(Box::new(node.as_ref().into())),
-            Report::Prepared { job: id, generation } => {
-                v1::FromWorker::Prepared { job: job(id), generation: generation.0 }
-            }
+            Report::Prepared { job: id, generation, interpreter } => v1::FromWorker::Prepared {
+                job: job(id),
+                generation: generation.0,
+                interpreter: interpreter.clone(),
+            },
+            Report::Probed { job: id, generation, target, heard } => v1::FromWorker::Probed {
+                job: job(id),
+                generation: generation.0,
+                target: target.as_str().to_owned(),
+                heard: *heard,
+            },
             Report::NotPrepared { job: id, generation, reason } => v1::FromWorker::NotPrepared {
                 job: job(id),
                 generation: generation.0,
@@ -189,9 +221,17 @@ impl From<v1::FromWorker> for Report {
     fn from(report: v1::FromWorker) -> Report {
         match report {
             v1::FromWorker::Hello(node) => Report::Hello(Box::new((*node).into())),
-            v1::FromWorker::Prepared { job, generation } => {
-                Report::Prepared { job: JobId::from_existing(job), generation: Generation(generation) }
-            }
+            v1::FromWorker::Prepared { job, generation, interpreter } => Report::Prepared {
+                job: JobId::from_existing(job),
+                generation: Generation(generation),
+                interpreter,
+            },
+            v1::FromWorker::Probed { job, generation, target, heard } => Report::Probed {
+                job: JobId::from_existing(job),
+                generation: Generation(generation),
+                target: NodeId::new(target),
+                heard,
+            },
             v1::FromWorker::NotPrepared { job, generation, reason } => Report::NotPrepared {
                 job: JobId::from_existing(job),
                 generation: Generation(generation),
@@ -224,9 +264,14 @@ impl From<&NodeReport> for v1::NodeReport {
             incarnation: node.incarnation.0,
             host_name: node.host_name.clone(),
             cores: node.cores,
+            slots: node.slots,
+            user: node.user.clone(),
+            clock_micros: node.clock.0,
+            version: node.version.clone(),
             ports: node.ports,
             address: node.address,
             interface: node.interface.clone(),
+            networks: node.networks.iter().cloned().map(Into::into).collect(),
             pods: node.pods.iter().cloned().map(Into::into).collect(),
         }
     }
@@ -239,11 +284,30 @@ impl From<v1::NodeReport> for NodeReport {
             incarnation: Incarnation(node.incarnation),
             host_name: node.host_name,
             cores: node.cores,
+            slots: node.slots,
+            user: node.user,
+            clock: Timestamp(node.clock_micros),
+            version: node.version,
             ports: node.ports,
             address: node.address,
             interface: node.interface,
+            networks: node.networks.into_iter().map(Into::into).collect(),
             pods: node.pods.into_iter().map(Into::into).collect(),
         }
+    }
+}
+
+impl From<Network> for v1::Network {
+    fn from(network: Network) -> v1::Network {
+        let Network { address, prefix, interface } = network;
+        v1::Network { address, prefix, interface }
+    }
+}
+
+impl From<v1::Network> for Network {
+    fn from(network: v1::Network) -> Network {
+        let v1::Network { address, prefix, interface } = network;
+        Network { address, prefix, interface }
     }
 }
 

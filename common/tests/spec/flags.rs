@@ -1,4 +1,4 @@
-use phalanx_common::spec::{Flags, JobFile, Ranks, StopScope};
+use phalanx_common::spec::{Flags, JobFile, Ranks, Shape, StopScope};
 
 use crate::{around, run, some};
 
@@ -37,7 +37,7 @@ fn each_flag_wins_over_its_key() {
         command: vec!["echo".into(), "hello".into()],
     };
     let job = run(FILE, &flags).unwrap();
-    assert_eq!((job.name.as_str(), job.nodes, job.ranks_per_node), ("flag", 1, 8));
+    assert_eq!((job.name.as_str(), job.shape), ("flag", Shape::Nodes { nodes: 1, ranks_per_node: 8 }));
     assert_eq!(job.command, ["echo", "hello"]);
     assert_eq!(job.working_dir.as_deref(), Some("/home/ada/here"), "relative to the launcher");
     let env: Vec<_> = job.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -45,7 +45,7 @@ fn each_flag_wins_over_its_key() {
     assert_eq!((job.start_timeout.as_millis(), job.termination_grace.as_millis()), (1500, 0));
     assert_eq!((job.max_restarts, job.stop_scope), (7, StopScope::Process));
     assert_eq!(format!("{:?} {:?}", job.keep, job.output.mode), "Always Rank0");
-    assert_eq!(job.output.log_dir, "/var/logs");
+    assert_eq!(job.output.log_dir, some("/var/logs"));
     assert_eq!((job.output.max_file_bytes, job.output.keep_files), (2 << 20, 9));
 }
 

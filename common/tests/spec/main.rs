@@ -15,7 +15,7 @@ fn around() -> Surroundings<'static> {
     Surroundings {
         cwd: "/home/ada",
         file_dir: Some("/home/ada/jobs"),
-        log_dir: "phalanx-logs",
+        log_dir: Some("phalanx-logs"),
         cpus: 8,
         gpus: &|| Ok(2),
         env: &|name| (name == "TOKEN").then(|| "from the shell".to_string()),

@@ -1,6 +1,9 @@
 use std::time::Duration;
 
-use phalanx_common::spec::{Flags, JobFile, JobSpec, Keep, OutputMode, OutputSpec, StopScope};
+use phalanx_common::defaults;
+use phalanx_common::spec::{
+    Fencing, Flags, JobFile, JobSpec, Keep, OutputMode, OutputSpec, Shape, StopScope,
+};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -115,24 +118,34 @@ fn job() -> impl Strategy<Value = JobSpec> {
     let sizes = (4096..=i64::MAX as u64, any::<u32>());
     (head, places, times, words, sizes).prop_map(|(head, places, times, words, sizes)| JobSpec {
         name: head.0,
-        nodes: 1,
-        ranks_per_node: head.1,
+        shape: Shape::Nodes { nodes: 1, ranks_per_node: head.1 },
         command: std::iter::once(head.2).chain(head.3).collect(),
         working_dir: places.0,
+        ship: None,
+        virtual_env: None,
+        secrets: Default::default(),
+        unreachable: defaults::UNREACHABLE,
+        lease: defaults::LEASE,
+        fencing: Fencing::Lenient,
         env: places.2,
         start_timeout: Duration::from_nanos(times.0),
         termination_grace: Duration::from_nanos(times.1),
         max_restarts: times.2,
         stop_scope: words.0,
         keep: words.1,
-        output: OutputSpec { mode: words.2, log_dir: places.1, max_file_bytes: sizes.0, keep_files: sizes.1 },
+        output: OutputSpec {
+            mode: words.2,
+            log_dir: Some(places.1),
+            max_file_bytes: sizes.0,
+            keep_files: sizes.1,
+        },
     })
 }
 
 /// A job as a file. Times are written by hand: no float holds their nanoseconds.
 fn print(job: &JobSpec) -> String {
     let mut document = json!({
-        "name": job.name, "ranks": job.ranks_per_node, "command": job.command, "env": job.env,
+        "name": job.name, "ranks": job.world_size(), "command": job.command, "env": job.env,
         "maxRestarts": job.max_restarts, "stopScope": job.stop_scope, "keep": job.keep,
         "output": {
             "mode": job.output.mode, "logDir": job.output.log_dir, "maxFileSize": job.output.max_file_bytes,

@@ -1,7 +1,9 @@
 use std::time::Duration;
 
 use phalanx_common::defaults;
-use phalanx_common::spec::{Flags, JobFile, JobSpec, Keep, OutputMode, OutputSpec, StopScope, Surroundings};
+use phalanx_common::spec::{
+    Fencing, Flags, JobFile, JobSpec, Keep, OutputMode, OutputSpec, Shape, StopScope, Surroundings,
+};
 
 use crate::{around, run, some};
 
@@ -14,19 +16,24 @@ fn a_command_alone_makes_a_job() {
         job,
         JobSpec {
             name: "train".into(),
-            nodes: 1,
-            ranks_per_node: 1,
+            shape: Shape::Nodes { nodes: 1, ranks_per_node: 1 },
             command: vec!["python".into(), "train.py".into()],
             working_dir: None,
+            ship: None,
+            virtual_env: None,
             env: Default::default(),
+            secrets: Default::default(),
             start_timeout: defaults::START_TIMEOUT,
             termination_grace: defaults::TERMINATION_GRACE,
             max_restarts: defaults::MAX_RESTARTS,
+            unreachable: defaults::UNREACHABLE,
+            lease: defaults::LEASE,
+            fencing: Fencing::Lenient,
             stop_scope: StopScope::Group,
             keep: Keep::Never,
             output: OutputSpec {
                 mode: OutputMode::Label,
-                log_dir: "/home/ada/phalanx-logs".into(),
+                log_dir: some("/home/ada/phalanx-logs"),
                 max_file_bytes: defaults::LOG_FILE_CAP,
                 keep_files: defaults::LOG_FILES_KEPT,
             },
@@ -94,7 +101,7 @@ output:
         job.output,
         OutputSpec {
             mode: OutputMode::Files,
-            log_dir: "/home/ada/jobs/logs".into(),
+            log_dir: some("/home/ada/jobs/logs"),
             max_file_bytes: 64 << 20,
             keep_files: 0,
         }

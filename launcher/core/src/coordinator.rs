@@ -81,7 +81,9 @@ impl Coordinator {
             self.recover();
         }
         match input {
-            Input::Submit { job, spec } => self.on_submit(job, &spec),
+            Input::Submit { job, spec, owner, attached } => self.on_submit(job, &spec, owner, attached),
+            Input::ClientLost { job } => self.on_client_lost(&job),
+            Input::ClientBack { job } => self.on_client_back(&job),
             Input::Report { node, report } => self.on_report(&node, report),
             Input::NodeDisconnected { node } => self.on_disconnected(&node),
             Input::Stop { job, by, status, force } => self.on_stop(&job, by, status, force),
@@ -100,6 +102,7 @@ impl Coordinator {
                 Why::Recover => self.recover(),
                 Why::Start { job } => self.on_start_deadline(&job),
                 Why::Backoff { .. } => self.queue_moved = true,
+                Why::Client { job } => self.on_client_gone(&job),
                 Why::Unreachable { node } => self.on_unreachable(&node),
                 Why::RenewLeases => self.on_renew_leases(),
             }

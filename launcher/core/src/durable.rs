@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use phalanx_common::event::{Cause, Outcome};
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::{Epoch, Generation, JobId, NodeId, Rank};
+use phalanx_common::identity::Owner;
 use phalanx_common::spec::JobSpec;
 use phalanx_common::time::Timestamp;
 
@@ -26,6 +27,9 @@ pub struct Durable {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
     pub spec: JobSpec,
+    pub owner: Owner,
+    /// A client has to wait for it: see [`Input::Submit`](crate::Input::Submit).
+    pub attached: bool,
     pub submitted_at: Timestamp,
     /// Place in the order of submission, from 0.
     pub order: u64,
@@ -83,6 +87,7 @@ pub struct PodPlace {
     pub first_rank: Rank,
     pub ranks: u32,
     pub interface: Option<String>,
+    pub probe_port: Option<u16>,
 }
 
 impl PodPlace {
@@ -149,11 +154,13 @@ impl Durable {
     pub fn apply(&mut self, record: &Record) {
         match record {
             Record::EpochStarted { epoch } => self.epoch = *epoch,
-            Record::JobSubmitted { job, at, spec } => {
+            Record::JobSubmitted { job, at, spec, owner, unix_user, attached } => {
                 let order = self.jobs.len() as u64;
                 let state = JobState::Queued { not_before: *at };
                 let new = Job {
                     spec: spec.as_ref().into(),
+                    owner: Owner { name: owner.clone(), unix_user: unix_user.clone() },
+                    attached: *attached,
                     submitted_at: *at,
                     order,
                     used: Accounting::default(),
@@ -228,10 +235,14 @@ impl Durable {
                 first_rank: pod.first_rank,
                 ranks: pod.ranks,
                 interface: pod.interface.clone(),
+                probe_port: pod.probe_port,
             })
             .collect();
         for pod in &pods {
             self.ledger.add_ranks(&pod.node, pod.ranks);
+            if let Some(port) = pod.probe_port {
+                self.ledger.give_port(&pod.node, port, &record.job, record.generation);
+            }
         }
         if let Some(first) = pods.first() {
             self.ledger.give_port(&first.node, record.master_port, &record.job, record.generation);
@@ -275,6 +286,9 @@ impl Durable {
         let Some(active) = self.jobs.get(job).and_then(Job::active) else { return };
         for pod in &active.pods {
             self.ledger.remove_ranks(&pod.node, pod.ranks);
+            if let Some(port) = pod.probe_port {
+                self.ledger.take_back_port(&pod.node, port);
+            }
         }
         if let Some(first) = active.pods.first() {
             self.ledger.take_back_port(&first.node, active.master_port);

@@ -210,6 +210,7 @@ impl Coordinator {
         let nodes: Vec<NodeId> = pods.iter().map(|place| place.node.clone()).collect();
         self.drop_generation(job);
         self.queued_why.remove(job);
+        self.timers.cancel(&Why::Client { job: job.clone() });
         self.persist(Record::JobEnded { job: job.clone(), at: self.now, outcome: (&outcome).into() });
         self.emit_for(job, EventKind::JobEnded { outcome });
         for node in nodes {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use phalanx_common::defaults;
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::{JobId, NodeId};
+use phalanx_common::identity::Owner;
 use phalanx_common::order::Order;
 use phalanx_common::report::Report;
 use phalanx_common::spec::JobSpec;
@@ -38,6 +39,17 @@ pub enum Input {
     Submit {
         job: JobId,
         spec: Box<JobSpec>,
+        owner: Owner,
+        /// A client waits for it: the job is stopped if that stays away for `defaults::CLIENT_LOST`.
+        attached: bool,
+    },
+    /// No client waits for the job any more.
+    ClientLost {
+        job: JobId,
+    },
+    /// A client waits for it (again).
+    ClientBack {
+        job: JobId,
     },
     /// From the worker on this node. A Hello opens a connection: what the shell hands in after it
     /// must come from the same connection, in order, until NodeDisconnected or the next Hello.
@@ -92,6 +104,8 @@ pub enum Why {
     Backoff { job: JobId },
     /// The node to be heard again before its pods are given up.
     Unreachable { node: NodeId },
+    /// A client to wait for the job again.
+    Client { job: JobId },
     /// The next Renew to every reachable node.
     RenewLeases,
 }

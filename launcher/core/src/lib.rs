@@ -14,6 +14,7 @@
 //! from the nodes (connections, phases of pods, deadlines) is in [`Gang`](gang::Gang) and
 //! [`Nodes`](nodes::Nodes), and is rebuilt from the Hello of every worker.
 
+mod clients;
 mod coordinator;
 mod durable;
 mod ending;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use phalanx_common::defaults;
 use phalanx_common::id::{Incarnation, NodeId};
-use phalanx_common::report::NodeReport;
+use phalanx_common::report::{Network, NodeReport};
 use phalanx_common::time::Timestamp;
 
 use crate::timers::shifted;
@@ -36,9 +36,15 @@ pub struct NodeFacts {
     pub incarnation: Incarnation,
     pub host_name: String,
     pub cores: u32,
+    /// Ranks it takes at a time.
+    pub slots: u32,
+    /// The one Unix user whose jobs it runs; `None`: everybody's.
+    pub user: Option<String>,
+    pub version: String,
     pub ports: (u16, u16),
     pub address: IpAddr,
     pub interface: Option<String>,
+    pub networks: Vec<Network>,
 }
 
 impl NodeFacts {
@@ -47,9 +53,13 @@ impl NodeFacts {
             incarnation: report.incarnation,
             host_name: report.host_name.clone(),
             cores: report.cores,
+            slots: report.slots,
+            user: report.user.clone(),
+            version: report.version.clone(),
             ports: report.ports,
             address: report.address,
             interface: report.interface.clone(),
+            networks: report.networks.clone(),
         }
     }
 }

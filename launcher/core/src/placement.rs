@@ -1,19 +1,24 @@
 //! Where a gang goes. Reads and changes nothing: same input, same answer.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt;
 
 use phalanx_common::id::NodeId;
+use phalanx_common::spec::Shape;
 use phalanx_common::time::Timestamp;
 
 use crate::ledger::Ledger;
-use crate::nodes::{LinkState, Nodes};
+use crate::nodes::{Node, Nodes};
 
 /// What a gang needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GangRequest {
-    pub nodes: u32,
-    pub ranks_per_node: u32,
+    pub shape: Shape,
+    /// The Unix user it runs as; `None` in local mode.
+    pub user: Option<String>,
+    /// Every pod gets a port for the probes of its peers.
+    pub probes: bool,
     /// Nodes of the last generation: the gang restarts in place where it can.
     pub prefer: Vec<NodeId>,
     /// Taken only if nothing else is left: its last pod could not be prepared there.
@@ -27,78 +32,185 @@ pub struct GangRequest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placement {
     /// In NODE_RANK order, which is the order of their ids.
-    pub nodes: Vec<NodeId>,
+    pub pods: Vec<PlacedPod>,
     /// Port of the rendezvous, on the first node.
     pub master_port: u16,
+}
+
+/// A node's share of a gang.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlacedPod {
+    pub node: NodeId,
+    pub ranks: u32,
+    pub probe_port: Option<u16>,
 }
 
 /// Why a gang does not fit, node by node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoFit {
-    pub needed: u32,
+    pub needed: Shape,
+    /// Nodes that can take a share of it, or ranks that fit, as `needed` counts.
     pub fitting: u32,
     pub refused: BTreeMap<NodeId, Refusal>,
 }
 
-/// Why a node takes no rank.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a node takes no rank, or not as many as it should.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     Unreachable,
     /// Every port of its range is held or was taken by somebody else.
     NoPort,
+    /// Its worker is not privileged, and runs jobs of this user only.
+    RunsOnly {
+        user: String,
+    },
+    /// So many of its slots are free.
+    Slots {
+        free: u32,
+        of: u32,
+    },
 }
 
 impl fmt::Display for NoFit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "needs {} nodes, {} can take it", self.needed, self.fitting)?;
+        match self.needed {
+            Shape::Nodes { nodes, ranks_per_node } => write!(
+                f,
+                "needs {nodes} node{} with {ranks_per_node} free slot{} each, {} can take it",
+                plural(nodes),
+                plural(ranks_per_node),
+                self.fitting
+            )?,
+            Shape::Ranks(ranks) => {
+                write!(f, "needs {ranks} free slot{}, there are {}", plural(ranks), self.fitting)?;
+            }
+        }
         for (node, refusal) in &self.refused {
             match refusal {
                 Refusal::Unreachable => write!(f, "; node {node} is unreachable")?,
                 Refusal::NoPort => write!(f, "; node {node} has no free port")?,
+                Refusal::RunsOnly { user } => write!(f, "; node {node} runs jobs of {user} only")?,
+                Refusal::Slots { free, of } => write!(f, "; node {node} has {free} of {of} slots free")?,
             }
         }
         Ok(())
     }
 }
 
-/// The reachable nodes with the fewest ranks on them, those of the last generation first, ties by node id.
+fn plural(count: u32) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
+/// A node that can take ranks.
+struct Candidate<'a> {
+    id: &'a NodeId,
+    ports: Vec<u16>,
+    free: u32,
+    /// Nodes of the last generation before others, a shunned one last.
+    rank: (bool, bool),
+}
+
+/// The fewest nodes that have room, those of the last generation first, then in the order of their ids.
 pub fn place(nodes: &Nodes, ledger: &Ledger, request: &GangRequest) -> Result<Placement, NoFit> {
     let mut refused = BTreeMap::new();
     let mut candidates = Vec::new();
     for (id, node) in nodes {
-        let port = node.facts.as_ref().map(|facts| {
-            ledger
-                .next_port(id, facts.ports, request.port_salt, |port| node.port_is_skipped(port, request.now))
-        });
-        match (node.link, port) {
-            (LinkState::Unreachable { .. }, _) | (_, None) => {
-                refused.insert(id.clone(), Refusal::Unreachable);
+        match candidate(id, node, ledger, request) {
+            Ok(candidate) => candidates.push(candidate),
+            Err(refusal) => {
+                refused.insert(id.clone(), refusal);
             }
-            (LinkState::Reachable, Some(None)) => {
-                refused.insert(id.clone(), Refusal::NoPort);
-            }
-            (LinkState::Reachable, Some(Some(port))) => candidates.push((id, port)),
         }
     }
-    let no_fit = |fitting: usize, refused| NoFit {
-        needed: request.nodes,
-        fitting: u32::try_from(fitting).unwrap_or(u32::MAX),
-        refused,
+    let chosen = match request.shape {
+        Shape::Nodes { nodes, ranks_per_node } => whole_nodes(candidates, nodes, ranks_per_node),
+        Shape::Ranks(ranks) => fewest_nodes(candidates, ranks),
     };
-    if candidates.len() < request.nodes as usize {
-        return Err(no_fit(candidates.len(), refused));
-    }
-    candidates.sort_by_key(|(id, _)| {
-        let shunned = request.shun.as_ref() == Some(id);
-        (shunned, !request.prefer.contains(id), ledger.ranks_on(id), *id)
+    let mut chosen =
+        chosen.map_err(|fitting| NoFit { needed: request.shape, fitting, refused: refused.clone() })?;
+    chosen.sort_by_key(|(candidate, _)| candidate.id);
+    let Some(master_port) = chosen.first().and_then(|(first, _)| first.ports.first().copied()) else {
+        return Err(NoFit { needed: request.shape, fitting: 0, refused });
+    };
+    let pods = chosen.into_iter().zip(0u32..).map(|((candidate, ranks), node_rank)| {
+        // The first node gives its first port to the rendezvous.
+        let probe_port = candidate.ports.get(usize::from(node_rank == 0)).copied();
+        PlacedPod { node: candidate.id.clone(), ranks, probe_port: probe_port.filter(|_| request.probes) }
     });
-    candidates.truncate(request.nodes as usize);
-    candidates.sort();
-    match candidates.first() {
-        Some((_, master_port)) => Ok(Placement {
-            master_port: *master_port,
-            nodes: candidates.iter().map(|(id, _)| (*id).clone()).collect(),
-        }),
-        None => Err(no_fit(0, refused)),
+    Ok(Placement { pods: pods.collect(), master_port })
+}
+
+fn candidate<'a>(
+    id: &'a NodeId,
+    node: &Node,
+    ledger: &Ledger,
+    request: &GangRequest,
+) -> Result<Candidate<'a>, Refusal> {
+    let facts = node.facts.as_ref().filter(|_| node.reachable()).ok_or(Refusal::Unreachable)?;
+    if let (Some(only), Some(user)) = (&facts.user, &request.user)
+        && only != user
+    {
+        return Err(Refusal::RunsOnly { user: only.clone() });
     }
+    let free = facts.slots.saturating_sub(ledger.ranks_on(id));
+    let wanted = match request.shape {
+        Shape::Nodes { ranks_per_node, .. } => ranks_per_node,
+        Shape::Ranks(_) => 1,
+    };
+    if free < wanted {
+        return Err(Refusal::Slots { free, of: facts.slots });
+    }
+    let mut ports: Vec<u16> = Vec::new();
+    for _ in 0..1 + usize::from(request.probes) {
+        let skip = |port| node.port_is_skipped(port, request.now) || ports.contains(&port);
+        let port = ledger.next_port(id, facts.ports, request.port_salt, skip).ok_or(Refusal::NoPort)?;
+        ports.push(port);
+    }
+    let rank = (request.shun.as_ref() == Some(id), !request.prefer.contains(id));
+    Ok(Candidate { id, ports, free, rank })
+}
+
+/// So many nodes with the same share each; else how many there are.
+fn whole_nodes(
+    mut candidates: Vec<Candidate<'_>>,
+    nodes: u32,
+    share: u32,
+) -> Result<Vec<(Candidate<'_>, u32)>, u32> {
+    if candidates.len() < nodes as usize {
+        return Err(count(candidates.len()));
+    }
+    candidates.sort_by_key(|candidate| (candidate.rank, candidate.id));
+    candidates.truncate(nodes as usize);
+    Ok(candidates.into_iter().map(|candidate| (candidate, share)).collect())
+}
+
+/// As few nodes as hold `ranks`, with shares as even as their room allows; else how many ranks fit.
+fn fewest_nodes(mut candidates: Vec<Candidate<'_>>, ranks: u32) -> Result<Vec<(Candidate<'_>, u32)>, u32> {
+    candidates.sort_by_key(|candidate| (candidate.rank, Reverse(candidate.free), candidate.id));
+    let mut room = 0u64;
+    let enough = candidates.iter().position(|candidate| {
+        room += u64::from(candidate.free);
+        room >= u64::from(ranks)
+    });
+    let Some(last) = enough else { return Err(u32::try_from(room).unwrap_or(u32::MAX)) };
+    candidates.truncate(last + 1);
+    candidates.sort_by_key(|candidate| candidate.id);
+    let mut chosen: Vec<(Candidate<'_>, u32)> =
+        candidates.into_iter().map(|candidate| (candidate, 0)).collect();
+    let mut left = ranks;
+    while left > 0 {
+        let open = count(chosen.iter().filter(|(candidate, share)| share < &candidate.free).count());
+        let each = left.div_ceil(open.max(1));
+        for (candidate, share) in &mut chosen {
+            let more = each.min(candidate.free - *share).min(left);
+            *share += more;
+            left -= more;
+        }
+    }
+    chosen.retain(|(_, share)| *share > 0);
+    Ok(chosen)
+}
+
+fn count(items: usize) -> u32 {
+    u32::try_from(items).unwrap_or(u32::MAX)
 }

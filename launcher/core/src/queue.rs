@@ -5,6 +5,7 @@ use std::time::Duration;
 use phalanx_common::defaults;
 use phalanx_common::event::EventKind;
 use phalanx_common::id::{Generation, JobId, NodeId, Rank};
+use phalanx_common::identity::Owner;
 use phalanx_common::order::OrderKind;
 use phalanx_common::plan::{PlanBody, PodPlan};
 use phalanx_common::spec::JobSpec;
@@ -17,17 +18,25 @@ use crate::placement::{GangRequest, NoFit, Placement, place};
 use crate::records::{GenerationRecord, PodRecord, Record};
 
 impl Coordinator {
-    pub(crate) fn on_submit(&mut self, job: JobId, spec: &JobSpec) {
+    pub(crate) fn on_submit(&mut self, job: JobId, spec: &JobSpec, owner: Owner, attached: bool) {
         if self.durable.jobs.contains_key(&job) {
             return self.ignore(Some(&job), format!("job {job} was submitted before"));
         }
-        let Some(ranks) = spec.nodes.checked_mul(spec.ranks_per_node).filter(|ranks| *ranks > 0) else {
+        let ranks = spec.world_size();
+        if ranks == 0 || ranks == u32::MAX {
             return self.ignore(Some(&job), format!("job {job} has no ranks, or too many to count"));
-        };
+        }
         if spec.command.is_empty() {
             return self.ignore(Some(&job), format!("job {job} has no command"));
         }
-        self.persist(Record::JobSubmitted { job: job.clone(), at: self.now, spec: Box::new(spec.into()) });
+        self.persist(Record::JobSubmitted {
+            job: job.clone(),
+            at: self.now,
+            spec: Box::new(spec.into()),
+            owner: owner.name,
+            unix_user: owner.unix_user,
+            attached,
+        });
         self.emit(Some(&job), None, EventKind::JobSubmitted { ranks });
         self.queue_moved = true;
     }
@@ -79,8 +88,9 @@ impl Coordinator {
         let job = self.durable.jobs.get(id)?;
         let prefer = last_nodes(job);
         let request = GangRequest {
-            nodes: job.spec.nodes,
-            ranks_per_node: job.spec.ranks_per_node,
+            shape: job.spec.shape,
+            user: job.owner.unix_user.clone(),
+            probes: self.config.lease.is_some(),
             prefer,
             shun: job.shun.clone(),
             now: self.now,
@@ -91,27 +101,31 @@ impl Coordinator {
 
     fn plan_generation(&mut self, id: &JobId, placement: &Placement) {
         let Some(job) = self.durable.jobs.get(id) else { return };
-        let Some(first) = placement.nodes.first().and_then(|node| self.nodes.get(node)) else { return };
+        let Some(first) = placement.pods.first().and_then(|pod| self.nodes.get(&pod.node)) else { return };
         let Some(master_addr) = first.facts.as_ref().map(|facts| facts.address) else { return };
         let generation = job.generation.as_ref().map_or(Generation(1), |last| last.number.next());
-        let ranks = job.spec.ranks_per_node;
+        let mut first_rank = 0;
         let pods: Vec<PodRecord> = placement
-            .nodes
+            .pods
             .iter()
-            .zip(0u32..)
-            .map(|(node, node_rank)| PodRecord {
-                node: node.clone(),
-                first_rank: Rank(node_rank * ranks),
-                ranks,
-                interface: self
-                    .nodes
-                    .get(node)
-                    .and_then(|node| node.facts.as_ref())
-                    .and_then(|facts| facts.interface.clone()),
+            .map(|pod| {
+                let record = PodRecord {
+                    node: pod.node.clone(),
+                    first_rank: Rank(first_rank),
+                    ranks: pod.ranks,
+                    interface: self
+                        .nodes
+                        .get(&pod.node)
+                        .and_then(|node| node.facts.as_ref())
+                        .and_then(|facts| facts.interface.clone()),
+                    probe_port: pod.probe_port,
+                };
+                first_rank += pod.ranks;
+                record
             })
             .collect();
-        let left: Vec<NodeId> =
-            last_nodes(job).into_iter().filter(|node| !placement.nodes.contains(node)).collect();
+        let nodes: Vec<NodeId> = placement.pods.iter().map(|pod| pod.node.clone()).collect();
+        let left: Vec<NodeId> = last_nodes(job).into_iter().filter(|node| !nodes.contains(node)).collect();
         let timeout = job.spec.start_timeout;
         self.persist(Record::GenerationPlanned(Box::new(GenerationRecord {
             job: id.clone(),
@@ -124,8 +138,8 @@ impl Coordinator {
         self.emit_for(
             id,
             EventKind::GangPlaced {
-                nodes: placement.nodes.clone(),
-                ranks_per_node: ranks,
+                nodes: nodes.clone(),
+                ranks: placement.pods.iter().map(|pod| pod.ranks).collect(),
                 master_port: placement.master_port,
             },
         );
@@ -133,7 +147,7 @@ impl Coordinator {
             self.gangs.insert(id.clone(), Gang::new(state));
         }
         self.timers.set(Why::Start { job: id.clone() }, self.now + timeout);
-        for node in &placement.nodes {
+        for node in &nodes {
             self.send_prepare(id, node);
         }
         for node in left {
@@ -182,11 +196,15 @@ fn pod_plan(
         generation: state.number,
         body: PlanBody {
             name: spec.name.clone(),
+            user: job.owner.unix_user.clone(),
             world_size: spec.world_size(),
-            nodes: spec.nodes,
+            nodes: u32::try_from(state.pods.len()).unwrap_or(u32::MAX),
             command: spec.command.clone(),
             working_dir: spec.working_dir.clone(),
             env: spec.env.clone(),
+            secrets: spec.secrets.iter().cloned().collect(),
+            virtual_env: spec.virtual_env.clone(),
+            ship: spec.ship.clone(),
             master_addr: state.master_addr,
             master_port: state.master_port,
             interface: place.interface.clone(),
@@ -203,5 +221,6 @@ fn pod_plan(
         node_rank,
         first_rank: place.first_rank,
         local_ranks: place.ranks,
+        probe_port: place.probe_port,
     })
 }

@@ -37,6 +37,7 @@ impl Coordinator {
             .map(|(id, job)| (id.clone(), job.clone()))
             .collect();
         for (id, job) in jobs {
+            self.on_client_lost(&id);
             if let JobState::Queued { not_before } = job.state {
                 self.wait_backoff(&id, not_before.since(self.now));
             }

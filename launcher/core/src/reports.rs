@@ -25,7 +25,9 @@ impl Coordinator {
         }
         match report {
             Report::Hello(_) => {}
-            Report::Prepared { job, generation } => self.on_prepared(node, &job, generation),
+            // What the interpreters are is compared by the issue's own rule, in `on_prepared`.
+            Report::Prepared { job, generation, interpreter: _ } => self.on_prepared(node, &job, generation),
+            Report::Probed { .. } => {}
             Report::NotPrepared { job, generation, reason } => {
                 self.on_not_prepared(node, &job, generation, reason);
             }

@@ -57,8 +57,10 @@ pub fn decide(max_restarts: u32, used: &Accounting, cause: &Cause, conflict: boo
     match cause {
         Cause::Requested { .. } => return Verdict::Fail,
         Cause::NotPrepared { reason, .. } => match reason.kind {
-            // The next generation would meet the same command.
-            PrepareFailureKind::CommandNotFound | PrepareFailureKind::CommandNotExecutable => {
+            // The next generation would meet the same.
+            PrepareFailureKind::CommandNotFound
+            | PrepareFailureKind::CommandNotExecutable
+            | PrepareFailureKind::Job => {
                 return Verdict::Fail;
             }
             PrepareFailureKind::PortTaken(_) if used.port_retries < defaults::PORT_RETRIES => {

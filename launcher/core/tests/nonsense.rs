@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::{Epoch, Generation, Incarnation, JobId, NodeId, Rank};
+use phalanx_common::identity::Owner;
 use phalanx_common::order::OrderKind;
 use phalanx_common::report::{
     NodeReport, PodEnd, PodPhase, PodStatus, PrepareFailure, PrepareFailureKind, RankExit, Report,
 };
-use phalanx_common::spec::{JobSpec, Keep, OutputMode, OutputSpec, StopScope};
+use phalanx_common::spec::{Fencing, JobSpec, Keep, OutputMode, OutputSpec, Shape, StopScope};
 use phalanx_common::time::Timestamp;
 use phalanx_launcher_core::{Command, Config, Coordinator, Durable, Input, Record};
 use proptest::prelude::*;
@@ -98,16 +99,21 @@ fn report() -> impl Strategy<Value = (NodeId, Report)> {
             incarnation: Incarnation(incarnation),
             host_name: "host".into(),
             cores: 1,
+            slots: 4,
+            user: None,
+            clock: Timestamp(0),
+            version: "1".into(),
             ports: (100, 100 + ports),
             address: IpAddr::from([127, 0, 0, 1]),
             interface: None,
+            networks: Vec::new(),
             pods,
         };
         (node, Report::Hello(Box::new(report)))
     });
     let about = || (job(), generation());
     let told = prop_oneof![
-        about().prop_map(|(job, generation)| Report::Prepared { job, generation }),
+        about().prop_map(|(job, generation)| Report::Prepared { job, generation, interpreter: None }),
         (about(), failure()).prop_map(|((job, generation), reason)| Report::NotPrepared {
             job,
             generation,
@@ -124,11 +130,17 @@ fn spec() -> impl Strategy<Value = Box<JobSpec>> {
     (0..3u32, 0..3u32, 0..3u32).prop_map(|(nodes, ranks_per_node, max_restarts)| {
         Box::new(JobSpec {
             name: "j".into(),
-            nodes,
-            ranks_per_node,
+            shape: Shape::Nodes { nodes, ranks_per_node },
             command: vec!["true".into()],
             working_dir: None,
             env: [].into(),
+            ship: None,
+            virtual_env: None,
+            secrets: [].into(),
+            unreachable: Duration::from_secs(120),
+            lease: Duration::from_secs(600),
+            fencing: Fencing::Lenient,
+
             start_timeout: Duration::from_secs(10),
             termination_grace: Duration::from_secs(1),
             max_restarts,
@@ -136,7 +148,7 @@ fn spec() -> impl Strategy<Value = Box<JobSpec>> {
             keep: Keep::Never,
             output: OutputSpec {
                 mode: OutputMode::Files,
-                log_dir: "/logs".into(),
+                log_dir: Some("/logs".into()),
                 max_file_bytes: 1,
                 keep_files: 0,
             },
@@ -147,7 +159,11 @@ fn spec() -> impl Strategy<Value = Box<JobSpec>> {
 /// An input, or the passing of time until deadlines are due.
 fn step() -> impl Strategy<Value = Option<Input>> {
     prop_oneof![
-        2 => (job(), spec()).prop_map(|(job, spec)| Some(Input::Submit { job, spec })),
+        2 => (job(), spec()).prop_map(|(job, spec)| Some(Input::Submit {
+            job,
+            spec,
+            owner: Owner { name: "ann".into(), unix_user: None }, attached: false
+        })),
         12 => report().prop_map(|(node, report)| Some(Input::Report { node, report })),
         2 => node().prop_map(|node| Some(Input::NodeDisconnected { node })),
         1 => (job(), status(), any::<bool>())

@@ -1,18 +1,14 @@
 //! A job from its file, flags and surroundings.
 
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, bail};
 use phalanx_common::defaults;
-use phalanx_common::spec::{
-    CountError, Flags, JobFile, JobSpec, Keep, MAX_FILE_BYTES, OutputMode, StopScope, Surroundings,
-};
+use phalanx_common::spec::{CountError, Document, Flags, JobFile, JobSpec, MAX_FILE_BYTES, Surroundings};
 use phalanx_worker::discovery::nvidia;
 use phalanx_worker::facts::Facts;
-use serde::Serialize;
 
 use super::args::JobArgs;
 use super::{Exit, pretty, print};
@@ -24,59 +20,7 @@ const LARGEST_COMMAND: usize = defaults::FRAME_CAP / 2;
 /// Prints the job that a file and flags mean.
 pub(super) fn check(args: &JobArgs) -> anyhow::Result<Exit> {
     let facts = Facts::read()?;
-    print(&pretty(&Resolved::from(&resolve(args, &facts, &base_dir::path())?)))
-}
-
-/// A job with nothing left to default, as a job file: YAML takes JSON.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Resolved<'a> {
-    name: &'a str,
-    nodes: u32,
-    ranks_per_node: u32,
-    command: &'a [String],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    working_dir: Option<&'a str>,
-    env: &'a BTreeMap<String, String>,
-    start_timeout_seconds: f64,
-    termination_grace_period_seconds: f64,
-    max_restarts: u32,
-    stop_scope: StopScope,
-    keep: Keep,
-    output: ResolvedOutput<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ResolvedOutput<'a> {
-    mode: OutputMode,
-    log_dir: &'a str,
-    max_file_size: u64,
-    keep_files: u32,
-}
-
-impl<'a> From<&'a JobSpec> for Resolved<'a> {
-    fn from(spec: &'a JobSpec) -> Resolved<'a> {
-        Resolved {
-            name: &spec.name,
-            nodes: spec.nodes,
-            ranks_per_node: spec.ranks_per_node,
-            command: &spec.command,
-            working_dir: spec.working_dir.as_deref(),
-            env: &spec.env,
-            start_timeout_seconds: spec.start_timeout.as_secs_f64(),
-            termination_grace_period_seconds: spec.termination_grace.as_secs_f64(),
-            max_restarts: spec.max_restarts,
-            stop_scope: spec.stop_scope,
-            keep: spec.keep,
-            output: ResolvedOutput {
-                mode: spec.output.mode,
-                log_dir: &spec.output.log_dir,
-                max_file_size: spec.output.max_file_bytes,
-                keep_files: spec.output.keep_files,
-            },
-        }
-    }
+    print(&pretty(&Document::from(&resolve(args, &facts, &base_dir::path())?)))
 }
 
 /// The job that a file and flags mean on this machine.
@@ -88,7 +32,7 @@ pub(super) fn resolve(args: &JobArgs, facts: &Facts, base_dir: &Path) -> anyhow:
     let around = Surroundings {
         cwd,
         file_dir: file_dir.map(|dir| utf8(dir.as_os_str(), "the job file's directory")).transpose()?,
-        log_dir: utf8(log_dir.as_os_str(), "TMPDIR")?,
+        log_dir: Some(utf8(log_dir.as_os_str(), "TMPDIR")?),
         cpus: facts.cores,
         gpus: &gpus,
         env: &|name| std::env::var(name).ok(),

@@ -9,6 +9,7 @@ use std::str::FromStr;
 use anyhow::{Context, anyhow, bail};
 use phalanx_common::defaults;
 use phalanx_common::id::JobId;
+use phalanx_common::identity::Owner;
 use phalanx_common::spec::JobSpec;
 use phalanx_common::time::Timestamp;
 use phalanx_worker::facts::Facts;
@@ -48,19 +49,20 @@ pub(super) fn run(args: RunArgs, color: ColorChoice) -> anyhow::Result<Exit> {
     let style = Style { mode: spec.output.mode, json: args.json, rank_width };
     let (printer, shown) = Printer::start(screen, style).context("cannot start the printer's thread")?;
     sweep::sweep_before_run(&base, &printer);
-    if spec.ranks_per_node > facts.cores && !args.json {
+    if spec.world_size() > facts.cores && !args.json {
         printer.line(format!(
             "phalanx: warning: {} ranks share {} core{}",
-            spec.ranks_per_node,
+            spec.world_size(),
             facts.cores,
             if facts.cores == 1 { "" } else { "s" }
         ));
     }
     let view = ViewOptions { json: args.json, quiet: args.quiet, timings: args.timings, live, began };
     let last_words = printer.clone();
-    let logs = Path::new(&spec.output.log_dir).join(job.as_str());
+    let logs = log_dir(&spec).join(job.as_str());
     let outcome = local::launch(Launch {
         job,
+        owner: Owner { name: nix::unistd::getuid().to_string(), unix_user: None },
         spec,
         facts,
         base_dir: base,
@@ -81,9 +83,14 @@ pub(super) fn run(args: RunArgs, color: ColorChoice) -> anyhow::Result<Exit> {
     }
 }
 
+/// Where the logs of a local launch go: `resolve` was told a place for those that name none.
+fn log_dir(spec: &JobSpec) -> &Path {
+    Path::new(spec.output.log_dir.as_deref().unwrap_or("."))
+}
+
 /// An id that nobody else has: whoever makes the directory of its logs takes it.
 fn new_id(spec: &JobSpec, now: Timestamp) -> anyhow::Result<JobId> {
-    let log_dir = Path::new(&spec.output.log_dir);
+    let log_dir = log_dir(spec);
     let failed = |path: &Path, error| {
         format!("cannot make the log directory {}: {error}; choose another with --log-dir", path.display())
     };

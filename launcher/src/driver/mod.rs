@@ -10,11 +10,12 @@ use std::time::Duration;
 use phalanx_common::event::Event;
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::{JobId, NodeId};
+use phalanx_common::identity::Owner;
 use phalanx_common::order::Order;
 use phalanx_common::report::Report;
 use phalanx_common::spec::JobSpec;
 use phalanx_common::time::Timestamp;
-use phalanx_common::wire::v1::ToWorker;
+use phalanx_common::wire::v1::{LogRequest, ToWorker};
 use phalanx_launcher_core::{Command, Coordinator, Input};
 use tokio::sync::mpsc;
 
@@ -45,6 +46,7 @@ pub(crate) enum Message {
     Submit {
         job: JobId,
         spec: Box<JobSpec>,
+        owner: Owner,
     },
     Stop {
         job: JobId,
@@ -77,7 +79,7 @@ pub(crate) struct Driver<S> {
     events: mpsc::UnboundedSender<Event>,
     peers: BTreeMap<NodeId, Peer>,
     /// Jobs whose output is wanted.
-    followed: Vec<JobId>,
+    followed: Vec<(u64, LogRequest)>,
 }
 
 impl<S: Store> Driver<S> {
@@ -110,8 +112,8 @@ impl<S: Store> Driver<S> {
         let now = self.now();
         let input = match message {
             Message::Connected { node, connection, orders } => {
-                for job in &self.followed {
-                    let _ = orders.try_send(ToWorker::Follow { job: job.as_str().to_owned() });
+                for (id, request) in &self.followed {
+                    let _ = orders.try_send(ToWorker::Logs { id: *id, request: request.clone() });
                 }
                 self.peers.insert(node, Peer { connection, orders });
                 return;
@@ -125,9 +127,9 @@ impl<S: Store> Driver<S> {
                 Input::NodeDisconnected { node }
             }
             Message::Report { node, report } => Input::Report { node, report },
-            Message::Submit { job, spec } => {
-                self.follow(&job);
-                Input::Submit { job, spec }
+            Message::Submit { job, spec, owner } => {
+                self.follow(&job, &spec);
+                Input::Submit { job, spec, owner, attached: false }
             }
             Message::Stop { job, by, status, force } => Input::Stop { job, by, status, force },
             Message::Suspend { job } => Input::Suspend { job },
@@ -136,11 +138,21 @@ impl<S: Store> Driver<S> {
         self.coordinator.handle(now, input);
     }
 
-    fn follow(&mut self, job: &JobId) {
-        self.followed.push(job.clone());
+    fn follow(&mut self, job: &JobId, spec: &JobSpec) {
+        let request = LogRequest {
+            job: job.as_str().to_owned(),
+            user: None,
+            log_dir: spec.output.log_dir.clone(),
+            max_file_bytes: spec.output.max_file_bytes,
+            generation: None,
+            rank: None,
+            follow: true,
+        };
+        let id = self.followed.len() as u64;
         for peer in self.peers.values() {
-            let _ = peer.orders.try_send(ToWorker::Follow { job: job.as_str().to_owned() });
+            let _ = peer.orders.try_send(ToWorker::Logs { id, request: request.clone() });
         }
+        self.followed.push((id, request));
     }
 
     fn on_timeout(&mut self, deadline: Option<Timestamp>) {

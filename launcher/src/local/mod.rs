@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use phalanx_common::event::Outcome;
 use phalanx_common::id::{Epoch, Incarnation, JobId, NodeId};
+use phalanx_common::identity::Owner;
 use phalanx_common::spec::JobSpec;
 use phalanx_common::time::Timestamp;
 use phalanx_launcher_core::{Config, Coordinator};
@@ -67,6 +68,7 @@ const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// All of a local launch.
 pub(crate) struct Launch {
     pub(crate) job: JobId,
+    pub(crate) owner: Owner,
     pub(crate) spec: JobSpec,
     pub(crate) facts: Facts,
     /// Directory of pods' directories.
@@ -122,6 +124,7 @@ async fn run(launch: Launch) -> Result<Outcome, Error> {
     let view = View::new(launch.printer.clone(), launch.view);
     let foreground = Foreground {
         job: launch.job,
+        owner: launch.owner,
         driver: inbox,
         events,
         shown: launch.shown,
@@ -154,6 +157,7 @@ fn worker(facts: &Facts, base_dir: &Path, began: Timestamp) -> (WorkerConfig, Wo
         node: NodeId::new(facts.host_name.clone()),
         incarnation: Incarnation(began.0),
         base_dir: base_dir.to_string_lossy().into_owned(),
+        log_dir: base_dir.join("logs").to_string_lossy().into_owned(),
         // A name or value that is no UTF-8 is inherited like any other, and decides nothing.
         inherited: std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -162,9 +166,14 @@ fn worker(facts: &Facts, base_dir: &Path, began: Timestamp) -> (WorkerConfig, Wo
     let facts = WorkerFacts {
         host_name: facts.host_name.clone(),
         cores: facts.cores,
+        // One's own machine takes what its user gives it.
+        slots: u32::MAX,
+        user: None,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
         ports: (*facts.ports.start(), *facts.ports.end()),
         address: LOOPBACK,
         interface: Some("lo".to_owned()),
+        networks: Vec::new(),
     };
     (config, facts)
 }

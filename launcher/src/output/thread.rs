@@ -98,6 +98,7 @@ impl Thread<'_> {
                 self.tell_skipped(generation);
                 self.shown.send_modify(|shown| shown.generation = generation);
             }
+            LogFrame::Refused { why } => self.message(&format!("phalanx: warning: output is missing: {why}")),
             LogFrame::Open { .. } => {}
         }
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use phalanx_common::event::{Event, EventKind, Outcome};
 use phalanx_common::id::JobId;
+use phalanx_common::identity::Owner;
 use phalanx_common::spec::JobSpec;
 use tokio::sync::{mpsc, watch};
 
@@ -30,6 +31,7 @@ const SUSPEND_FLUSH: Duration = Duration::from_millis(200);
 /// The foreground of one job.
 pub(crate) struct Foreground {
     pub(crate) job: JobId,
+    pub(crate) owner: Owner,
     pub(crate) driver: mpsc::Sender<Message>,
     pub(crate) events: mpsc::UnboundedReceiver<Event>,
     pub(crate) shown: watch::Receiver<Shown>,
@@ -51,7 +53,8 @@ impl Foreground {
     pub(crate) async fn run(mut self, spec: JobSpec) -> Result<Outcome, DriverGone> {
         self.view.on_submit(&spec);
         self.wait_for_worker().await?;
-        self.tell(Message::Submit { job: self.job.clone(), spec: Box::new(spec) }).await?;
+        self.tell(Message::Submit { job: self.job.clone(), spec: Box::new(spec), owner: self.owner.clone() })
+            .await?;
         let outcome = loop {
             tokio::select! {
                 event = self.events.recv() => {

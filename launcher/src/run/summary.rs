@@ -16,7 +16,8 @@ const TRACEBACK_LINES: usize = 24;
 pub(super) struct Ending<'a> {
     pub(super) job: &'a JobId,
     pub(super) generation: Generation,
-    pub(super) log_dir: &'a str,
+    /// Where its log files are; `None`: its nodes know.
+    pub(super) log_dir: Option<&'a str>,
     /// The exit of the rank named in the outcome, if it is one.
     pub(super) culprit: Option<&'a RankExit>,
     /// How many ranks failed by themselves.
@@ -49,7 +50,10 @@ pub(super) fn lines(outcome: &Outcome, ending: &Ending<'_>) -> String {
         None => {}
     }
     let Ending { job, generation, log_dir, .. } = ending;
-    let _ = write!(text, "\nphalanx: its output: {log_dir}/{job}/{generation}/{}/", exit.rank);
+    let _ = match log_dir {
+        Some(dir) => write!(text, "\nphalanx: its output: {dir}/{job}/{generation}/{}/", exit.rank),
+        None => write!(text, "\nphalanx: its output: phalanx logs {job} --rank {}", exit.rank),
+    };
     text
 }
 

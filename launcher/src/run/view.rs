@@ -47,7 +47,7 @@ pub(crate) struct View {
     ranks: u32,
     prepared: u32,
     nodes: u32,
-    log_dir: String,
+    log_dir: Option<String>,
     mode: OutputMode,
     phase: Phase,
     exits: Vec<RankExit>,
@@ -81,7 +81,7 @@ impl View {
             ranks: 0,
             prepared: 0,
             nodes: 0,
-            log_dir: String::new(),
+            log_dir: None,
             mode: OutputMode::default(),
             phase: Phase::Forming,
             exits: Vec::new(),
@@ -195,7 +195,11 @@ impl View {
         let ranks = if self.ranks == 1 { "1 rank".to_owned() } else { format!("{} ranks", self.ranks) };
         let again =
             if self.generation.0 > 1 { format!(", generation {}", self.generation) } else { String::new() };
-        self.say(&format!("{job}: {ranks} running after {ms:.0} ms{again}; logs in {}/{job}", self.log_dir));
+        let logs = match &self.log_dir {
+            Some(dir) => format!("logs in {dir}/{job}"),
+            None => format!("logs: phalanx logs {job}"),
+        };
+        self.say(&format!("{job}: {ranks} running after {ms:.0} ms{again}; {logs}"));
     }
 
     fn on_exit(&mut self, exit: &RankExit) {
@@ -246,8 +250,13 @@ impl View {
             } => self.exits.iter().find(|exit| exit.rank == *rank),
             _ => None,
         };
-        let ending =
-            Ending { job, generation: self.generation, log_dir: &self.log_dir, culprit, failed: self.failed };
+        let ending = Ending {
+            job,
+            generation: self.generation,
+            log_dir: self.log_dir.as_deref(),
+            culprit,
+            failed: self.failed,
+        };
         let text = summary::lines(outcome, &ending);
         if !text.is_empty() && !self.options.json {
             self.printer.line(text);

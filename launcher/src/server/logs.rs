@@ -21,10 +21,10 @@ async fn run(stream: (SendStream, RecvStream), sink: LogSink) -> Result<(), Erro
     if header.kind != StreamKind::Log {
         return Err(Error::Protocol("a connection has one control stream"));
     }
-    let LogFrame::Open { job } = frames.read().await? else {
+    let LogFrame::Open { id } = frames.read().await? else {
         return Err(Error::Protocol("a log stream begins with Open"));
     };
-    tracing::debug!(job, "log stream opened");
+    tracing::debug!(id, "log stream opened");
     loop {
         let frame: LogFrame = frames.read().await?;
         let taken = match &frame {

@@ -368,7 +368,7 @@ pub(crate) fn check_settled(world: &World) -> Vec<String> {
             broken.push(format!("no worker on node {node}"));
             continue;
         };
-        let remembered = worker.report().pods.into_iter().filter(|status| over(&status.job));
+        let remembered = worker.report(world.now).pods.into_iter().filter(|status| over(&status.job));
         broken
             .extend(remembered.map(|status| format!("node {node} remembers job {}: {status:?}", status.job)));
         let shims = machine.shims.values().filter(|shim| over(&shim.job));

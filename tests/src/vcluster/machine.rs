@@ -79,11 +79,16 @@ impl Machine {
             node: self.id.clone(),
             incarnation: Incarnation(self.life),
             base_dir: "/run/phalanx".to_owned(),
+            log_dir: "/logs".into(),
             inherited: Default::default(),
         };
         let facts = Facts {
             host_name: format!("host-{}", self.id),
             cores: 8,
+            slots: u32::MAX,
+            user: None,
+            version: "1".to_owned(),
+            networks: Vec::new(),
             ports: PORTS,
             address: IpAddr::from([10, 0, 0, 1]),
             interface: Some("eth0".to_owned()),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::{JobId, NodeId};
+use phalanx_common::identity::Owner;
 use phalanx_common::order::{Order, OrderKind};
 use phalanx_common::spec::JobSpec;
 use phalanx_common::time::Timestamp;
@@ -26,7 +27,12 @@ impl World {
     }
 
     pub fn submit(&mut self, job: &JobId, spec: JobSpec) {
-        self.input(Input::Submit { job: job.clone(), spec: Box::new(spec) });
+        self.input(Input::Submit {
+            job: job.clone(),
+            spec: Box::new(spec),
+            owner: Owner { name: "ann".into(), unix_user: None },
+            attached: false,
+        });
     }
 
     pub fn stop(&mut self, job: &JobId, force: bool) {

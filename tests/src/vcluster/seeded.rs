@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use phalanx_common::id::{JobId, NodeId};
-use phalanx_common::spec::{JobSpec, Keep, OutputMode, OutputSpec, StopScope};
+use phalanx_common::spec::{Fencing, JobSpec, Keep, OutputMode, OutputSpec, Shape, StopScope};
 use phalanx_launcher_core::Config;
 use phalanx_launcher_core::gang::GangPhase;
 
@@ -40,11 +40,17 @@ pub struct Run {
 pub fn job_spec(nodes: u32, ranks: u32) -> JobSpec {
     JobSpec {
         name: "job".into(),
-        nodes,
-        ranks_per_node: ranks,
+        shape: Shape::Nodes { nodes, ranks_per_node: ranks },
         command: vec!["train".into()],
         working_dir: None,
         env: [].into(),
+        ship: None,
+        virtual_env: None,
+        secrets: [].into(),
+        unreachable: Duration::from_secs(120),
+        lease: Duration::from_secs(600),
+        fencing: Fencing::Lenient,
+
         start_timeout: Duration::from_secs(60),
         termination_grace: Duration::from_secs(5),
         max_restarts: 0,
@@ -52,7 +58,7 @@ pub fn job_spec(nodes: u32, ranks: u32) -> JobSpec {
         keep: Keep::Never,
         output: OutputSpec {
             mode: OutputMode::Files,
-            log_dir: "/logs".into(),
+            log_dir: Some("/logs".into()),
             max_file_bytes: 1 << 20,
             keep_files: 1,
         },

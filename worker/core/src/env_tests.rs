@@ -158,11 +158,16 @@ fn plan() -> PodPlan {
         node_rank: 1,
         first_rank: Rank(4),
         local_ranks: 4,
+        probe_port: None,
     }
 }
 
 fn body() -> PlanBody {
     PlanBody {
+        user: None,
+        secrets: Vec::new(),
+        virtual_env: None,
+        ship: None,
         name: "digits".into(),
         world_size: 8,
         nodes: 2,
@@ -177,7 +182,7 @@ fn body() -> PlanBody {
         termination_grace: Duration::from_secs(30),
         stop_scope: Default::default(),
         keep: Default::default(),
-        log_dir: "/logs".into(),
+        log_dir: Some("/logs".into()),
         max_file_bytes: defaults::LOG_FILE_CAP,
         keep_files: defaults::LOG_FILES_KEPT,
         lease: None,

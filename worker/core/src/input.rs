@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use phalanx_common::id::{Incarnation, JobId, NodeId};
 use phalanx_common::order::Order;
-use phalanx_common::report::Report;
+use phalanx_common::report::{Network, Report};
 
 use crate::shim::{ShimOrder, ShimReport};
 
@@ -17,6 +17,8 @@ pub struct Config {
     pub incarnation: Incarnation,
     /// Absolute path; the directory of a pod is `<base_dir>/<job>`.
     pub base_dir: String,
+    /// Absolute path: where the log files of jobs go that ask for no other place.
+    pub log_dir: String,
     /// The environment that shims, and so ranks, inherit from the worker.
     pub inherited: BTreeMap<String, String>,
 }
@@ -27,11 +29,19 @@ pub struct Facts {
     pub host_name: String,
     /// Cores this worker may use (affinity mask and cgroup quota applied).
     pub cores: u32,
+    /// Ranks this node takes at a time.
+    pub slots: u32,
+    /// The one Unix user whose jobs this worker runs; `None`: everybody's.
+    pub user: Option<String>,
+    /// Version of the worker's program.
+    pub version: String,
     /// Ports handed out to jobs, first and last, outside the ephemeral range.
     pub ports: (u16, u16),
     /// Address and interface of the data plane.
     pub address: IpAddr,
     pub interface: Option<String>,
+    /// Every network the node has an address in, loopback left out.
+    pub networks: Vec<Network>,
 }
 
 /// Something that happened.

@@ -36,6 +36,7 @@ pub fn shim_plan(config: &Config, facts: &Facts, plan: &PodPlan) -> ShimPlan {
     let job_dir = format!("{}/{}", config.base_dir, plan.job);
     let tmp_dir = format!("{job_dir}/tmp");
     let mark = mark(config, &plan.job);
+    let logs = plan.body.log_dir.as_ref().unwrap_or(&config.log_dir);
     let mut ranks: Vec<ShimRank> = plan
         .ranks()
         .zip(0u32..)
@@ -50,7 +51,7 @@ pub fn shim_plan(config: &Config, facts: &Facts, plan: &PodPlan) -> ShimPlan {
                 mark: &mark,
             };
             let env = rank_env(plan, local_rank, &env_facts).set;
-            let log_dir = format!("{}/{}/{}/{rank}", plan.body.log_dir, plan.job, plan.generation);
+            let log_dir = format!("{logs}/{}/{}/{rank}", plan.job, plan.generation);
             ShimRank { rank, env, log_dir, error_file }
         })
         .collect();

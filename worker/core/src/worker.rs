@@ -42,10 +42,10 @@ impl Worker {
     }
 
     /// Takes an input. Never fails: what makes no sense is refused, and said so.
-    pub fn handle(&mut self, _now: Timestamp, input: Input) {
+    pub fn handle(&mut self, now: Timestamp, input: Input) {
         match input {
             Input::Order(order) => self.on_order(order),
-            Input::LinkUp => self.on_link_up(),
+            Input::LinkUp => self.on_link_up(now),
             Input::LinkDown => self.link = false,
             Input::Facts(facts) => self.facts = facts,
             Input::ShimUp { job } => self.on_shim_up(&job),
@@ -66,22 +66,27 @@ impl Worker {
     }
 
     /// The whole truth of this node, as Hello tells it.
-    pub fn report(&self) -> NodeReport {
+    pub fn report(&self, now: Timestamp) -> NodeReport {
         NodeReport {
             node: self.config.node.clone(),
             incarnation: self.config.incarnation,
             host_name: self.facts.host_name.clone(),
             cores: self.facts.cores,
+            slots: self.facts.slots,
+            user: self.facts.user.clone(),
+            clock: now,
+            version: self.facts.version.clone(),
             ports: self.facts.ports,
             address: self.facts.address,
             interface: self.facts.interface.clone(),
+            networks: self.facts.networks.clone(),
             pods: told(self.pods.values()),
         }
     }
 
-    fn on_link_up(&mut self) {
+    fn on_link_up(&mut self, now: Timestamp) {
         self.link = true;
-        let report = self.report();
+        let report = self.report(now);
         self.tell(Report::Hello(Box::new(report)));
     }
 
@@ -104,6 +109,7 @@ impl Worker {
             }
             OrderKind::Suspend { job } => self.on_suspend(&job, true),
             OrderKind::Resume { job } => self.on_suspend(&job, false),
+            OrderKind::Probe { .. } => {}
         }
     }
 
@@ -144,7 +150,7 @@ impl Worker {
                 Report::PodEnded { job, generation, end: pod.end.clone().unwrap_or_default() }
             }
             (_, Some(reason)) => Report::NotPrepared { job, generation, reason: reason.clone() },
-            (PodPhase::Prepared, None) => Report::Prepared { job, generation },
+            (PodPhase::Prepared, None) => Report::Prepared { job, generation, interpreter: None },
             (PodPhase::Started, None) => Report::Started { job, generation, pids: pod.pids.clone() },
             (PodPhase::Preparing | PodPhase::Releasing | PodPhase::Stopping, None) => return,
         };
@@ -308,7 +314,7 @@ impl Worker {
         match report {
             ShimReport::Prepared { .. } if pod.phase == PodPhase::Preparing => {
                 pod.phase = PodPhase::Prepared;
-                self.tell(Report::Prepared { job: job_id, generation });
+                self.tell(Report::Prepared { job: job_id, generation, interpreter: None });
             }
             ShimReport::NotPrepared { reason, .. } if pod.phase == PodPhase::Preparing => {
                 pod.not_prepared = Some(reason.clone());

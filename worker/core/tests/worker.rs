@@ -25,6 +25,7 @@ fn config() -> Config {
         node: NodeId::new("a"),
         incarnation: Incarnation(1),
         base_dir: "/run/phalanx".into(),
+        log_dir: "/logs".into(),
         inherited: [].into(),
     }
 }
@@ -33,6 +34,10 @@ fn facts() -> Facts {
     Facts {
         host_name: "host-a".into(),
         cores: 4,
+        slots: 8,
+        user: None,
+        version: "1".into(),
+        networks: Vec::new(),
         ports: (20_000, 20_009),
         address: IpAddr::from([127, 0, 0, 1]),
         interface: Some("lo".into()),
@@ -44,6 +49,10 @@ fn plan(generation: u32, lease: Option<Duration>) -> PodPlan {
         job: job(),
         generation: Generation(generation),
         body: PlanBody {
+            user: None,
+            secrets: Vec::new(),
+            virtual_env: None,
+            ship: None,
             name: "digits".into(),
             world_size: 4,
             nodes: 2,
@@ -58,7 +67,7 @@ fn plan(generation: u32, lease: Option<Duration>) -> PodPlan {
             termination_grace: Duration::from_secs(30),
             stop_scope: StopScope::Group,
             keep: Keep::Never,
-            log_dir: "/logs".into(),
+            log_dir: Some("/logs".into()),
             max_file_bytes: 1 << 20,
             keep_files: 1,
             lease,
@@ -66,6 +75,7 @@ fn plan(generation: u32, lease: Option<Duration>) -> PodPlan {
         node_rank: 0,
         first_rank: Rank(0),
         local_ranks: 2,
+        probe_port: None,
     }
 }
 
@@ -116,7 +126,7 @@ impl Bench {
         let commands = bench.input(Input::ShimUp { job: job() });
         assert_eq!(prepares(&commands), [1]);
         let commands = bench.shim(ShimReport::Prepared { generation: Generation(1) });
-        let prepared = Report::Prepared { job: job(), generation: Generation(1) };
+        let prepared = Report::Prepared { job: job(), generation: Generation(1), interpreter: None };
         assert_eq!(commands, [Command::ToCoordinator(prepared)]);
         bench
     }
@@ -178,7 +188,11 @@ fn a_repeated_prepare_is_answered_and_not_done_again() {
     let commands = bench.prepare(1);
     assert_eq!(
         commands,
-        [Command::ToCoordinator(Report::Prepared { job: job(), generation: Generation(1) })]
+        [Command::ToCoordinator(Report::Prepared {
+            job: job(),
+            generation: Generation(1),
+            interpreter: None
+        })]
     );
 }
 
@@ -227,7 +241,7 @@ fn forget_ends_the_shim_and_what_lives_is_stopped_first() {
     let commands = bench.ended(1);
     let exit = Command::ToShim { job: job(), order: ShimOrder::Exit { failed: true } };
     assert_eq!(commands[1..], [exit, Command::CloseShim { job: job() }]);
-    assert!(bench.0.report().pods.is_empty());
+    assert!(bench.0.report(Timestamp(1)).pods.is_empty());
 }
 
 #[test]

@@ -7,10 +7,10 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use phalanx_common::id::{Generation, JobId, Rank};
+use phalanx_common::id::{Generation, Rank};
 use phalanx_common::wire::LOG_WINDOW;
 use phalanx_common::wire::bytes::Bytes;
-use phalanx_common::wire::v1::{self, LogFrame};
+use phalanx_common::wire::v1::{self, LogFrame, LogRequest};
 use phalanx_worker_core::shim::{Stream, log_file};
 use tokio::sync::watch;
 
@@ -45,10 +45,11 @@ pub(super) struct Source {
 /// Sends output until the job is forgotten or the link is gone.
 pub(super) async fn serve<L: LogLink>(
     mut link: L,
-    job: JobId,
+    id: u64,
+    request: LogRequest,
     mut written: watch::Receiver<Written>,
 ) -> Result<(), Error> {
-    link.send(LogFrame::Open { job: job.as_str().to_owned() }).await?;
+    link.send(LogFrame::Open { id }).await?;
     let mut cursors: BTreeMap<Key, u64> = BTreeMap::new();
     let mut credit = LOG_WINDOW;
     let mut announced = None;
@@ -58,7 +59,7 @@ pub(super) async fn serve<L: LogLink>(
             let due: Vec<(Key, Source)> = state
                 .streams
                 .iter()
-                .filter(|(key, _)| Some(key.0) > announced)
+                .filter(|(key, _)| Some(key.0) > announced && wanted(&request, key))
                 .filter(|(key, source)| cursors.get(key).copied().unwrap_or(0) < source.written)
                 .map(|(key, source)| (*key, source.clone()))
                 .collect();
@@ -71,7 +72,7 @@ pub(super) async fn serve<L: LogLink>(
                 cursors.retain(|key, _| key.0 > generation);
                 continue;
             }
-            if closed || written.changed().await.is_err() {
+            if closed || !request.follow || written.changed().await.is_err() {
                 return Ok(());
             }
             continue;
@@ -87,6 +88,11 @@ pub(super) async fn serve<L: LogLink>(
             link.send(frame).await?;
         }
     }
+}
+
+fn wanted(request: &LogRequest, (generation, rank, _): &Key) -> bool {
+    request.generation.is_none_or(|wanted| wanted == generation.0)
+        && request.rank.is_none_or(|wanted| wanted == rank.0)
 }
 
 /// The next piece of a stream from `offset` on, which it moves; or what is missing of it.

@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use phalanx_common::id::JobId;
-use phalanx_common::wire::v1::ToWorker;
+use phalanx_common::wire::v1::{LogRequest, ToWorker};
 use phalanx_worker_core::shim::{ShimOrder, ShimReport, Stream};
 use phalanx_worker_core::{Command, Input, Worker};
 pub use phalanx_worker_core::{Config, Facts};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::link::{self, Link};
 use crate::shim::spawn::{self, ShimProcess, SpawnOptions, spawn};
@@ -52,6 +52,8 @@ pub struct Agent<L: Link> {
     /// How far each job's output is written.
     written: BTreeMap<JobId, watch::Sender<Written>>,
     serving: JoinSet<Result<(), link::Error>>,
+    /// The log requests that are answered, by number.
+    readers: BTreeMap<u64, AbortHandle>,
     swept: JoinSet<Input>,
 }
 
@@ -67,6 +69,7 @@ impl<L: Link> Agent<L> {
             said,
             written: BTreeMap::new(),
             serving: JoinSet::new(),
+            readers: BTreeMap::new(),
             swept: JoinSet::new(),
         }
     }
@@ -85,7 +88,7 @@ impl<L: Link> Agent<L> {
                 message = self.link.recv() => self.on_message(message?),
                 Some((job, said)) = self.said.recv() => self.on_shim(job, said),
                 Some(swept) = self.swept.join_next() => self.on_swept(swept),
-                Some(_) = self.serving.join_next() => {}
+                Some(_) = self.serving.join_next() => self.readers.retain(|_, serving| !serving.is_finished()),
             }
         }
     }
@@ -95,14 +98,25 @@ impl<L: Link> Agent<L> {
             ToWorker::Order { epoch, order } => {
                 self.worker.handle(wall_clock(), Input::Order(order.into_domain(epoch)));
             }
-            ToWorker::Follow { job } => self.on_follow(JobId::from_existing(job)),
+            ToWorker::Logs { id, request } => self.on_logs(id, request),
+            ToWorker::EndLogs { id } => self.on_end_logs(id),
+            ToWorker::Confidential(_) => {}
         }
     }
 
-    fn on_follow(&mut self, job: JobId) {
-        let written = self.written.entry(job.clone()).or_default().subscribe();
+    fn on_logs(&mut self, id: u64, request: LogRequest) {
+        let job = JobId::from_existing(request.job.clone());
+        let written = self.written.entry(job).or_default().subscribe();
         let stream = self.link.open_log();
-        self.serving.spawn(async move { logs::serve(stream.await?, job, written).await });
+        let serving =
+            self.serving.spawn(async move { logs::serve(stream.await?, id, request, written).await });
+        self.readers.insert(id, serving);
+    }
+
+    fn on_end_logs(&mut self, id: u64) {
+        if let Some(serving) = self.readers.remove(&id) {
+            serving.abort();
+        }
     }
 
     fn on_shim(&mut self, job: JobId, said: FromShim) {

@@ -2,7 +2,7 @@
 //!
 //! These are stored, so they are types of their own: a shape never changes, a new one becomes a variant at
 //! the end (golden bytes below guard it). The small enums of `phalanx_common` that appear in them
-//! (`ExitStatus`, `PrepareFailure`, `StopScope`, `Keep`, `OutputMode`) are only ever appended to.
+//! (`ExitStatus`, `PrepareFailure`, `StopScope`, `Keep`, `OutputMode`, `Shape`, `Ship`, `VirtualEnv`, `Fencing`) are only ever appended to.
 
 mod cause;
 mod spec;
@@ -32,6 +32,11 @@ pub enum Record {
         job: JobId,
         at: Timestamp,
         spec: Box<SpecRecord>,
+        /// Name of the user, and the Unix user its ranks run as.
+        owner: String,
+        unix_user: Option<String>,
+        /// A client waits for it.
+        attached: bool,
     },
     /// A generation got its nodes and ports; Prepare may be sent.
     GenerationPlanned(Box<GenerationRecord>),
@@ -92,6 +97,8 @@ pub struct PodRecord {
     pub first_rank: Rank,
     pub ranks: u32,
     pub interface: Option<String>,
+    /// Where the pod answers probes; `None` in local mode.
+    pub probe_port: Option<u16>,
 }
 
 /// Why a generation stops.
@@ -123,6 +130,7 @@ pub struct EndedRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use phalanx_common::spec::{Fencing, Shape, Ship, VirtualEnv};
     use phalanx_common::wire::codec;
 
     fn bytes(record: &Record) -> String {
@@ -134,18 +142,23 @@ mod tests {
     fn spec() -> SpecRecord {
         SpecRecord {
             name: "j".into(),
-            nodes: 1,
-            ranks_per_node: 4,
+            shape: Shape::Nodes { nodes: 1, ranks_per_node: 4 },
             command: vec!["true".into()],
             working_dir: Some("/".into()),
+            ship: Some(Ship { digest: "ab".into(), bytes: 3 }),
+            virtual_env: Some(VirtualEnv { prefix: "/v".into(), version: None }),
             env: [("A".to_owned(), "b".to_owned())].into(),
+            secrets: ["S".to_owned()].into(),
             start_timeout: Duration::from_secs(600),
             termination_grace: Duration::from_secs(30),
             max_restarts: 1,
+            unreachable: Duration::from_secs(120),
+            lease: Duration::from_secs(600),
+            fencing: Fencing::Strict,
             stop_scope: phalanx_common::spec::StopScope::Process,
             keep: phalanx_common::spec::Keep::OnFailure,
             output_mode: phalanx_common::spec::OutputMode::Files,
-            log_dir: "/l".into(),
+            log_dir: Some("/l".into()),
             max_file_bytes: 1 << 30,
             keep_files: 3,
         }
@@ -159,8 +172,15 @@ mod tests {
         let golden: Vec<(Record, &str)> = vec![
             (Record::EpochStarted { epoch: Epoch(7) }, "020000000007"),
             (
-                Record::JobSubmitted { job: job(), at, spec: Box::new(spec()) },
-                "2d00000001036a2d31fbe803016a010401047472756501012f0101410162fb5802001e0001010103022f6cfc0000004003",
+                Record::JobSubmitted {
+                    job: job(),
+                    at,
+                    spec: Box::new(spec()),
+                    owner: "ann".into(),
+                    unix_user: Some("ann".into()),
+                    attached: true,
+                },
+                "4d00000001036a2d31fbe803016a00010401047472756501012f010261620301022f76000101410162010153fb5802001e00017800fb5802000101010301022f6cfc000000400303616e6e0103616e6e01",
             ),
             (
                 Record::GenerationPlanned(Box::new(GenerationRecord {
@@ -172,11 +192,12 @@ mod tests {
                         first_rank: Rank(0),
                         ranks: 4,
                         interface: Some("lo".into()),
+                        probe_port: Some(10_000),
                     }],
                     master_addr: IpAddr::from([127, 0, 0, 1]),
                     master_port: 29500,
                 })),
-                "1a00000002036a2d3102fbe803010161000401026c6f007f000001fb3c73",
+                "1e00000002036a2d3102fbe803010161000401026c6f01fb1027007f000001fb3c73",
             ),
             (Record::Released { job: job(), generation, at }, "0900000003036a2d3102fbe803"),
             (Record::Running { job: job(), generation, at }, "0900000004036a2d3102fbe803"),

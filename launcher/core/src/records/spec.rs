@@ -1,27 +1,34 @@
 //! A job as it is stored.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use phalanx_common::spec::{JobSpec, Keep, OutputMode, OutputSpec, StopScope};
+use phalanx_common::spec::{
+    Fencing, JobSpec, Keep, OutputMode, OutputSpec, Shape, Ship, StopScope, VirtualEnv,
+};
 use serde::{Deserialize, Serialize};
 
 /// A job, as stored; see [`JobSpec`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpecRecord {
     pub name: String,
-    pub nodes: u32,
-    pub ranks_per_node: u32,
+    pub shape: Shape,
     pub command: Vec<String>,
     pub working_dir: Option<String>,
+    pub ship: Option<Ship>,
+    pub virtual_env: Option<VirtualEnv>,
     pub env: BTreeMap<String, String>,
+    pub secrets: BTreeSet<String>,
     pub start_timeout: Duration,
     pub termination_grace: Duration,
     pub max_restarts: u32,
+    pub unreachable: Duration,
+    pub lease: Duration,
+    pub fencing: Fencing,
     pub stop_scope: StopScope,
     pub keep: Keep,
     pub output_mode: OutputMode,
-    pub log_dir: String,
+    pub log_dir: Option<String>,
     pub max_file_bytes: u64,
     pub keep_files: u32,
 }
@@ -30,14 +37,19 @@ impl From<&JobSpec> for SpecRecord {
     fn from(spec: &JobSpec) -> SpecRecord {
         SpecRecord {
             name: spec.name.clone(),
-            nodes: spec.nodes,
-            ranks_per_node: spec.ranks_per_node,
+            shape: spec.shape,
             command: spec.command.clone(),
             working_dir: spec.working_dir.clone(),
+            ship: spec.ship.clone(),
+            virtual_env: spec.virtual_env.clone(),
             env: spec.env.clone(),
+            secrets: spec.secrets.clone(),
             start_timeout: spec.start_timeout,
             termination_grace: spec.termination_grace,
             max_restarts: spec.max_restarts,
+            unreachable: spec.unreachable,
+            lease: spec.lease,
+            fencing: spec.fencing,
             stop_scope: spec.stop_scope,
             keep: spec.keep,
             output_mode: spec.output.mode,
@@ -52,14 +64,19 @@ impl From<&SpecRecord> for JobSpec {
     fn from(record: &SpecRecord) -> JobSpec {
         JobSpec {
             name: record.name.clone(),
-            nodes: record.nodes,
-            ranks_per_node: record.ranks_per_node,
+            shape: record.shape,
             command: record.command.clone(),
             working_dir: record.working_dir.clone(),
+            ship: record.ship.clone(),
+            virtual_env: record.virtual_env.clone(),
             env: record.env.clone(),
+            secrets: record.secrets.clone(),
             start_timeout: record.start_timeout,
             termination_grace: record.termination_grace,
             max_restarts: record.max_restarts,
+            unreachable: record.unreachable,
+            lease: record.lease,
+            fencing: record.fencing,
             stop_scope: record.stop_scope,
             keep: record.keep,
             output: OutputSpec {

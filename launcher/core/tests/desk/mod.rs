@@ -6,9 +6,10 @@ use std::time::Duration;
 use phalanx_common::event::{Event, EventKind, Outcome};
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::{Epoch, Generation, Incarnation, JobId, NodeId, Rank};
+use phalanx_common::identity::Owner;
 use phalanx_common::order::OrderKind;
 use phalanx_common::report::{NodeReport, PodEnd, PodPhase, PodStatus, RankExit, Report};
-use phalanx_common::spec::{JobSpec, Keep, OutputMode, OutputSpec, StopScope};
+use phalanx_common::spec::{Fencing, JobSpec, Keep, OutputMode, OutputSpec, Shape, StopScope};
 use phalanx_common::time::Timestamp;
 use phalanx_launcher_core::gang::GangPhase;
 use phalanx_launcher_core::{Command, Config, Coordinator, Input, JobState, Record};
@@ -28,11 +29,17 @@ pub(crate) fn job(name: &str) -> JobId {
 pub(crate) fn spec(nodes: u32, ranks_per_node: u32) -> JobSpec {
     JobSpec {
         name: "j".into(),
-        nodes,
-        ranks_per_node,
+        shape: Shape::Nodes { nodes, ranks_per_node },
         command: vec!["true".into()],
         working_dir: None,
         env: [].into(),
+        ship: None,
+        virtual_env: None,
+        secrets: [].into(),
+        unreachable: Duration::from_secs(120),
+        lease: Duration::from_secs(600),
+        fencing: Fencing::Lenient,
+
         start_timeout: Duration::from_secs(600),
         termination_grace: Duration::from_secs(30),
         max_restarts: 0,
@@ -40,7 +47,7 @@ pub(crate) fn spec(nodes: u32, ranks_per_node: u32) -> JobSpec {
         keep: Keep::Never,
         output: OutputSpec {
             mode: OutputMode::Label,
-            log_dir: "/logs".into(),
+            log_dir: Some("/logs".into()),
             max_file_bytes: 1 << 20,
             keep_files: 1,
         },
@@ -105,7 +112,8 @@ impl Desk {
     /// A job whose only generation is Running.
     pub(crate) fn running(nodes: &[&str], name: &str, spec: JobSpec) -> Desk {
         let mut desk = Desk::new(Config::default(), nodes);
-        let used = spec.nodes as usize;
+        let Shape::Nodes { nodes: used, .. } = spec.shape else { panic!("a gang of so many nodes") };
+        let used = used as usize;
         desk.submit(name, spec);
         nodes[..used].iter().for_each(|node| desk.prepared(node, name, 1));
         nodes[..used].iter().for_each(|node| desk.started(node, name, 1));
@@ -138,7 +146,12 @@ impl Desk {
     }
 
     pub(crate) fn submit(&mut self, name: &str, spec: JobSpec) {
-        self.input(Input::Submit { job: job(name), spec: Box::new(spec) });
+        self.input(Input::Submit {
+            job: job(name),
+            spec: Box::new(spec),
+            owner: Owner { name: "ann".into(), unix_user: None },
+            attached: false,
+        });
     }
 
     pub(crate) fn stop(&mut self, name: &str, force: bool) {
@@ -156,9 +169,14 @@ impl Desk {
             incarnation: Incarnation(1),
             host_name: node.into(),
             cores: 8,
+            slots: u32::MAX,
+            user: None,
+            clock: self.now,
+            version: "1".into(),
             ports: (20_000, 20_009),
             address: IpAddr::from([127, 0, 0, 1]),
             interface: Some("lo".into()),
+            networks: Vec::new(),
             pods,
         };
         self.report(node, Report::Hello(Box::new(report)));
@@ -170,7 +188,10 @@ impl Desk {
     }
 
     pub(crate) fn prepared(&mut self, node: &str, name: &str, generation: u32) {
-        self.report(node, Report::Prepared { job: job(name), generation: Generation(generation) });
+        self.report(
+            node,
+            Report::Prepared { job: job(name), generation: Generation(generation), interpreter: None },
+        );
     }
 
     pub(crate) fn started(&mut self, node: &str, name: &str, generation: u32) {

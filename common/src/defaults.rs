@@ -32,6 +32,20 @@ pub const PORT_CONFLICT_RESTARTS: u32 = 3;
 pub const PORT_RETRIES: u32 = 16;
 /// A port that somebody else had taken is not handed out again for this long.
 pub const PORT_TAKEN_SKIP: Duration = Duration::from_secs(60);
+/// Workers and clients send something at least this often, so that their connection is known to live.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(1);
+/// A connection on which nothing was heard for this long is lost: the node is Unreachable.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(6);
+/// UDP port of a coordinator that was told no other.
+pub const COORDINATOR_PORT: u16 = 7429;
+/// Validity of a certificate: there is no renewal yet.
+pub const CERTIFICATE_LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
+/// A join token is valid for this long, unless asked otherwise.
+pub const TOKEN_LIFETIME: Duration = Duration::from_secs(10 * 60);
+/// The longest a join token may be valid.
+pub const TOKEN_LIFETIME_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Nodes that may join with one token, unless asked otherwise.
+pub const TOKEN_USES: u32 = 1;
 /// Largest frame on a control stream or shim socket, bytes.
 pub const FRAME_CAP: usize = 1 << 20;
 /// Ring kept per output stream while its log file cannot be written, bytes.

@@ -1,6 +1,7 @@
 //! Messages on a pair of QUIC streams: a header that says what the stream is for, then frames of
 //! `phalanx_common::wire::codec`, in both directions.
 
+use phalanx_common::defaults::FRAME_CAP;
 use phalanx_common::wire::{HeaderError, StreamHeader, codec};
 use quinn::{Connection, ConnectionError, ReadError, ReadExactError, RecvStream, SendStream, WriteError};
 use serde::Serialize;
@@ -20,6 +21,8 @@ pub enum Error {
     Header(#[from] HeaderError),
     #[error("a frame is broken")]
     Frame(#[from] codec::Error),
+    #[error("more than {cap} bytes came before the end of a message")]
+    TooLarge { cap: usize },
 }
 
 /// Opens a stream for what `header` says. The header travels with the first message.
@@ -76,6 +79,13 @@ impl Sending {
             _ => Error::Closed,
         })
     }
+
+    /// Says that no more messages follow, and waits until the peer has all of them or is gone.
+    pub async fn finish(mut self) {
+        if self.stream.finish().is_ok() {
+            let _ = self.stream.stopped().await;
+        }
+    }
 }
 
 /// The half of a stream that messages come out of.
@@ -83,11 +93,19 @@ impl Sending {
 pub struct Receiving {
     stream: RecvStream,
     received: Vec<u8>,
+    /// Most bytes kept for a message that is not complete.
+    cap: usize,
 }
 
 impl Receiving {
     fn new(stream: RecvStream) -> Receiving {
-        Receiving { stream, received: Vec::new() }
+        Receiving { stream, received: Vec::new(), cap: FRAME_CAP + READ_CHUNK }
+    }
+
+    /// The same stream for a peer that is not known yet: takes no message near or above `cap` bytes.
+    pub fn limited_to(mut self, cap: usize) -> Receiving {
+        self.cap = cap;
+        self
     }
 
     /// The next message. Cancel-safe: what was received stays for the next call.
@@ -99,7 +117,10 @@ impl Receiving {
             if let Some(message) = codec::take(&mut self.received)? {
                 return Ok(message);
             }
-            let chunk = self.stream.read_chunk(READ_CHUNK, true).await.map_err(read_error)?;
+            if self.received.len() >= self.cap {
+                return Err(Error::TooLarge { cap: self.cap });
+            }
+            let chunk = self.stream.read_chunk(READ_CHUNK.min(self.cap), true).await.map_err(read_error)?;
             self.received.extend_from_slice(&chunk.ok_or(Error::Closed)?.bytes);
         }
     }

@@ -4,6 +4,7 @@
 
 pub mod bytes;
 pub mod codec;
+pub mod join_v1;
 pub mod v1;
 mod v1_convert;
 

@@ -1,30 +1,33 @@
 //! The worker's binary. Its first act is to find out whether it was started as a shim.
 
+mod cli;
+mod dial;
+mod node;
+mod serve;
+
 use std::io::Write;
 use std::process::ExitCode;
 
-const HELP: &str = "\
-The agent of one node of a Phalanx cluster: prepares, starts, watches and stops the ranks of jobs.
+use clap::Parser;
 
-Usage: phalanx-worker [--help | --version]
-
-This version of Phalanx runs jobs on one machine, where `phalanx run` carries the worker inside it:
-nothing has to be started here. `phalanx run --help` says how.
-";
+/// Exit code of everything that is not a rank's.
+const FAILED: u8 = 125;
 
 fn main() -> ExitCode {
     phalanx_worker::shim::maybe_run();
-    let text = match std::env::args().nth(1).as_deref() {
-        Some("-V" | "--version") => concat!("phalanx-worker ", env!("CARGO_PKG_VERSION"), "\n"),
-        Some("-h" | "--help") => HELP,
-        _ => {
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
             // Nobody reads any more: the exit code says it too.
-            let _ = std::io::stderr().write_all(HELP.as_bytes());
-            return ExitCode::from(125);
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(FAILED) } else { ExitCode::SUCCESS };
         }
     };
-    match std::io::stdout().write_all(text.as_bytes()) {
+    match serve::main(cli) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::from(125),
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "phalanx-worker: {error:#}");
+            ExitCode::from(FAILED)
+        }
     }
 }

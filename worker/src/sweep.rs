@@ -138,6 +138,39 @@ fn take_lock(file: File, dir: &Path) -> Result<Flock<File>, Error> {
     })
 }
 
+/// Ends every pod below `base`, whoever holds it: this worker has just begun, so none is its own. A
+/// shim that outlived its worker sees its ranks die, tidies up and goes.
+///
+/// # Errors
+/// Something of a pod cannot be ended or removed: the node is not free.
+pub fn end_all(base: &Path) -> Result<Vec<Stale>, Error> {
+    let list = |source| Error::List { path: base.to_path_buf(), source };
+    let mut ended = Vec::new();
+    for entry in fs::read_dir(base).map_err(list)? {
+        let dir = entry.map_err(list)?.path();
+        let Some(pod) =
+            fs::symlink_metadata(&dir).is_ok_and(|meta| meta.is_dir()).then(|| read(dir)).flatten()
+        else {
+            continue;
+        };
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(mark) = &pod.mark {
+                let survivors = end_marked(mark, None);
+                if !survivors.is_empty() {
+                    return Err(Error::Survivors { survivors });
+                }
+            }
+            match end(&pod) {
+                Err(Error::InUse { .. }) if Instant::now() < deadline => std::thread::sleep(ROUND),
+                other => break other?,
+            }
+        }
+        ended.push(pod);
+    }
+    Ok(ended)
+}
+
 /// How many live processes carry the mark.
 pub(crate) fn count_marked(mark: &str) -> u32 {
     u32::try_from(tree::marked(mark).len()).unwrap_or(u32::MAX)

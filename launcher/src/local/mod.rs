@@ -15,7 +15,7 @@ use phalanx_common::identity::Owner;
 use phalanx_common::spec::JobSpec;
 use phalanx_common::time::Timestamp;
 use phalanx_launcher_core::{Config, Coordinator};
-use phalanx_worker::agent::{self, Agent, Config as WorkerConfig, Facts as WorkerFacts, Shimming};
+use phalanx_worker::agent::{self, Agent, Config as WorkerConfig, Dialed, Facts as WorkerFacts, Shimming};
 use phalanx_worker::facts::Facts;
 use phalanx_worker::link::{self, QuicLink};
 use phalanx_worker::shim::spawn::{ShimProcess, SpawnOptions};
@@ -117,7 +117,11 @@ async fn run(launch: Launch) -> Result<Outcome, Error> {
     let signals = Signals::new().map_err(Error::Signals)?;
     let shimming = Shimming { options: launch.shim_options, spare: Some(launch.shim) };
     let (config, facts) = worker(&launch.facts, &launch.base_dir, launch.view.began);
-    let agent = Agent::new(config, facts, link, shimming);
+    let (dialed, links) = mpsc::channel(1);
+    // Nobody dials again: the link inside this process lasts as long as the launch.
+    let _ = dialed.try_send(Dialed { link, facts: facts.clone() });
+    drop(dialed);
+    let agent = Agent::new(config, facts, links, shimming);
     let mut shims = agent.shims_alive();
     let agent = tokio::spawn(agent.run());
 

@@ -41,11 +41,21 @@ pub struct Shimming {
     pub spare: Option<ShimProcess>,
 }
 
+/// A connection to a coordinator, as it was just made.
+#[derive(Debug)]
+pub struct Dialed<L> {
+    pub link: L,
+    /// What the node is by now.
+    pub facts: Facts,
+}
+
 /// The worker and all it holds.
 #[derive(Debug)]
 pub struct Agent<L: Link> {
     worker: Worker,
-    link: L,
+    /// `None` between two connections.
+    link: Option<L>,
+    links: mpsc::Receiver<Dialed<L>>,
     shimming: Shimming,
     shims: Shims,
     said: mpsc::Receiver<(JobId, FromShim)>,
@@ -58,12 +68,18 @@ pub struct Agent<L: Link> {
 }
 
 impl<L: Link> Agent<L> {
-    /// A worker with a live link.
-    pub fn new(config: Config, facts: Facts, link: L, shimming: Shimming) -> Agent<L> {
+    /// A worker that gets its links from whoever dials: one at a time, the next when the last is lost.
+    pub fn new(
+        config: Config,
+        facts: Facts,
+        links: mpsc::Receiver<Dialed<L>>,
+        shimming: Shimming,
+    ) -> Agent<L> {
         let (say, said) = mpsc::channel(SHIM_REPORTS_QUEUED);
         Agent {
             worker: Worker::new(config, facts),
-            link,
+            link: None,
+            links,
             shimming,
             shims: Shims::new(say),
             said,
@@ -79,18 +95,48 @@ impl<L: Link> Agent<L> {
         self.shims.alive()
     }
 
-    /// Works until the link is lost. What it holds of its shims is dropped then, and each ends its pod.
+    /// Works until the link is lost and nobody dials any more. What it holds of its shims is dropped
+    /// then, and each ends its pod.
+    ///
+    /// # Errors
+    /// Why the last link was lost.
     pub async fn run(mut self) -> Result<(), Error> {
-        self.worker.handle(wall_clock(), Input::LinkUp);
         loop {
-            self.carry_out().await?;
+            if let Err(lost) = self.carry_out().await {
+                self.on_link_lost(lost)?;
+            }
             tokio::select! {
-                message = self.link.recv() => self.on_message(message?),
+                message = received(&mut self.link) => match message {
+                    Ok(message) => self.on_message(message),
+                    Err(lost) => self.on_link_lost(lost)?,
+                },
+                Some(dialed) = self.links.recv() => self.on_dialed(dialed),
                 Some((job, said)) = self.said.recv() => self.on_shim(job, said),
                 Some(swept) = self.swept.join_next() => self.on_swept(swept),
                 Some(_) = self.serving.join_next() => self.readers.retain(|_, serving| !serving.is_finished()),
             }
         }
+    }
+
+    fn on_dialed(&mut self, dialed: Dialed<L>) {
+        if self.link.is_some() {
+            self.drop_link();
+        }
+        self.link = Some(dialed.link);
+        self.worker.handle(wall_clock(), Input::Facts(dialed.facts));
+        self.worker.handle(wall_clock(), Input::LinkUp);
+    }
+
+    fn on_link_lost(&mut self, lost: link::Error) -> Result<(), Error> {
+        self.drop_link();
+        if self.links.is_closed() && self.links.is_empty() { Err(Error::Link(lost)) } else { Ok(()) }
+    }
+
+    fn drop_link(&mut self) {
+        self.link = None;
+        self.readers.clear();
+        self.serving.abort_all();
+        self.worker.handle(wall_clock(), Input::LinkDown);
     }
 
     fn on_message(&mut self, message: ToWorker) {
@@ -107,7 +153,8 @@ impl<L: Link> Agent<L> {
     fn on_logs(&mut self, id: u64, request: LogRequest) {
         let job = JobId::from_existing(request.job.clone());
         let written = self.written.entry(job).or_default().subscribe();
-        let stream = self.link.open_log();
+        let Some(link) = &self.link else { return };
+        let stream = link.open_log();
         let serving =
             self.serving.spawn(async move { logs::serve(stream.await?, id, request, written).await });
         self.readers.insert(id, serving);
@@ -154,14 +201,19 @@ impl<L: Link> Agent<L> {
         }
     }
 
-    async fn carry_out(&mut self) -> Result<(), Error> {
+    async fn carry_out(&mut self) -> Result<(), link::Error> {
         while let Some(command) = self.worker.poll_command() {
             match command {
                 Command::SpawnShim { job } => self.spawn_shim(job),
                 Command::ToShim { job, order } => self.send_to_shim(&job, order),
                 Command::CloseShim { job } => self.close_shim(&job),
                 Command::Sweep { job, mark } => self.sweep(job, mark),
-                Command::ToCoordinator(report) => self.link.send((&report).into()).await?,
+                Command::ToCoordinator(report) => {
+                    // Without a link it is dropped: the next Hello tells the same.
+                    if let Some(link) = &mut self.link {
+                        link.send((&report).into()).await?;
+                    }
+                }
             }
         }
         Ok(())
@@ -214,6 +266,14 @@ impl<L: Link> Agent<L> {
 
     fn note(&mut self, job: &JobId, change: impl FnOnce(&mut Written)) {
         self.written.entry(job.clone()).or_default().send_modify(change);
+    }
+}
+
+/// The next message of the link; never without one.
+async fn received<L: Link>(link: &mut Option<L>) -> Result<ToWorker, link::Error> {
+    match link {
+        Some(link) => link.recv().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -39,7 +39,11 @@ impl QuicLink {
         let connecting = endpoint
             .connect_with(config, address, server_name)
             .map_err(|source| Error::Connect { address, source })?;
-        let connection = connecting.await?;
+        QuicLink::greet(endpoint, connecting.await?).await
+    }
+
+    /// Exchanges Hello on a connection whose handshake is finished.
+    pub async fn greet(endpoint: Endpoint, connection: Connection) -> Result<QuicLink, Error> {
         // The header carries the version that Hello itself is written in.
         let header = StreamHeader { kind: StreamKind::Control, version: *VERSIONS.start() };
         let (mut reports, mut orders) = frames::open(&connection, header).await?;

@@ -1,0 +1,80 @@
+//! Keeps a link to the coordinator: dials, and dials again whenever the link is lost.
+
+use std::time::Duration;
+
+use phalanx_net::connect::{self, Lost};
+use phalanx_net::identity_file::Identity;
+use phalanx_net::{tls, transport};
+use phalanx_worker::agent::Dialed;
+use phalanx_worker::link::{self, QuicLink};
+use rand::Rng;
+use tokio::sync::mpsc;
+
+use crate::cli::NodeArgs;
+use crate::node;
+
+/// Wait before the first try after a failed one; doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// A coordinator that comes back is found within this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Why a try failed.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Connect(#[from] connect::Error),
+    #[error(transparent)]
+    Node(#[from] node::Error),
+    #[error("{}", explain(.0))]
+    Link(#[from] link::Error),
+}
+
+/// What the coordinator said when it closed the connection, if that is why the link was lost.
+fn explain(error: &link::Error) -> String {
+    use phalanx_net::frames;
+    match error {
+        link::Error::Lost(lost) | link::Error::Stream(frames::Error::Lost(lost)) => Lost(lost).to_string(),
+        other => other.to_string(),
+    }
+}
+
+/// Hands every new link to the agent, until that is gone.
+pub(crate) async fn keep_dialing(
+    identity: &Identity,
+    args: &NodeArgs,
+    links: mpsc::Sender<Dialed<QuicLink>>,
+) -> Result<(), tls::Error> {
+    let tls = identity.tls()?;
+    let transport = transport::member();
+    let (mut pause, mut told) = (FIRST_PAUSE, String::new());
+    loop {
+        let dialed = async {
+            let connected = connect::connect(&tls, &identity.coordinators, &transport).await?;
+            let facts = node::read(args, connected.local)?;
+            let closed = connected.connection.clone();
+            let link = QuicLink::greet(connected.endpoint, connected.connection).await?;
+            Ok::<_, Error>((Dialed { link, facts }, closed))
+        };
+        match dialed.await {
+            Ok((dialed, connection)) => {
+                tracing::info!(coordinator = %connection.remote_address(), "connected");
+                (pause, told) = (FIRST_PAUSE, String::new());
+                if links.send(dialed).await.is_err() {
+                    return Ok(());
+                }
+                let why = connection.closed().await;
+                tracing::warn!("the link to the coordinator is lost, ranks go on: {}", Lost(&why));
+            }
+            Err(error) => {
+                let error = error.to_string();
+                if error != told {
+                    tracing::warn!("{error}; trying again");
+                    told = error;
+                }
+                let jitter = rand::rng().random_range(0.5..1.0);
+                tokio::time::sleep(pause.mul_f64(jitter)).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+    }
+}

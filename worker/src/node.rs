@@ -1,0 +1,152 @@
+//! What this node tells a coordinator about itself.
+
+use std::net::IpAddr;
+
+use nix::ifaddrs::getifaddrs;
+use nix::net::if_::InterfaceFlags;
+use nix::sys::socket::{SockaddrLike, SockaddrStorage};
+use phalanx_common::report::Network;
+use phalanx_worker::agent;
+use phalanx_worker::discovery::nvidia;
+use phalanx_worker::facts::{self, Facts};
+
+use crate::cli::NodeArgs;
+
+/// The node cannot take part as it was told to.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    Facts(#[from] facts::Error),
+    #[error("the network interfaces cannot be listed")]
+    Interfaces(#[source] nix::Error),
+    #[error("--address {address}: this host has no such address; it has {has}")]
+    NoSuchAddress { address: IpAddr, has: String },
+    #[error("--interface {name}: this host has no such interface with an address; it has {has}")]
+    NoSuchInterface { name: String, has: String },
+    #[error("no address of this host leads to the coordinator; name one with --address or --interface")]
+    NoAddress,
+    #[error("user id {0} has no name on this host, and a worker of no user runs nobody's jobs")]
+    NoUser(nix::unistd::Uid),
+}
+
+/// Reads the node anew: addresses come and go. `local` is this host's address on the way to the coordinator.
+pub(crate) fn read(args: &NodeArgs, local: Option<IpAddr>) -> Result<agent::Facts, Error> {
+    let facts = Facts::read()?;
+    let networks = networks().map_err(Error::Interfaces)?;
+    let place = match (&args.address, &args.interface) {
+        (Some(address), _) => networks
+            .iter()
+            .find(|network| network.address == *address)
+            .ok_or_else(|| Error::NoSuchAddress { address: *address, has: list(&networks) })?,
+        (None, Some(name)) => networks
+            .iter()
+            .find(|network| network.interface == *name)
+            .ok_or_else(|| Error::NoSuchInterface { name: name.clone(), has: list(&networks) })?,
+        (None, None) => {
+            let local = local.ok_or(Error::NoAddress)?;
+            networks.iter().find(|network| network.address == local).ok_or(Error::NoAddress)?
+        }
+    };
+    let (address, interface) = (place.address, Some(place.interface.clone()));
+    Ok(agent::Facts {
+        slots: args.slots.unwrap_or_else(|| slots(facts.cores)),
+        host_name: facts.host_name,
+        cores: facts.cores,
+        user: user()?,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ports: args.ports.unwrap_or((*facts.ports.start(), *facts.ports.end())),
+        address,
+        interface,
+        networks,
+    })
+}
+
+/// One rank per GPU; per core where there is none, or where they cannot be counted.
+fn slots(cores: u32) -> u32 {
+    match nvidia::visible_gpus(None, std::env::var_os(nvidia::LIBRARY_VARIABLE)) {
+        Ok(gpus) if gpus > 0 => gpus,
+        _ => cores,
+    }
+}
+
+/// The one user whose jobs this worker runs; `None` as root: everybody's.
+fn user() -> Result<Option<String>, Error> {
+    let uid = nix::unistd::geteuid();
+    if uid.is_root() {
+        return Ok(None);
+    }
+    match nix::unistd::User::from_uid(uid) {
+        Ok(Some(user)) => Ok(Some(user.name)),
+        _ => Err(Error::NoUser(uid)),
+    }
+}
+
+/// Every address of an interface that is up, in the kernel's order; link-local ones lead nowhere else.
+/// Loopback counts too: workers of one host under test reach each other there and nowhere else.
+fn networks() -> nix::Result<Vec<Network>> {
+    let mut networks = Vec::new();
+    for interface in getifaddrs()? {
+        if !interface.flags.contains(InterfaceFlags::IFF_UP) {
+            continue;
+        }
+        let Some(address) = interface.address.as_ref().and_then(ip) else { continue };
+        if matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local()) {
+            continue;
+        }
+        let prefix = interface.netmask.as_ref().and_then(ip).map_or(0, prefix);
+        networks.push(Network { address, prefix, interface: interface.interface_name });
+    }
+    Ok(networks)
+}
+
+fn ip(address: &SockaddrStorage) -> Option<IpAddr> {
+    match address.family()? {
+        nix::sys::socket::AddressFamily::Inet => Some(address.as_sockaddr_in()?.ip().into()),
+        nix::sys::socket::AddressFamily::Inet6 => Some(address.as_sockaddr_in6()?.ip().into()),
+        _ => None,
+    }
+}
+
+fn prefix(mask: IpAddr) -> u8 {
+    let ones = match mask {
+        IpAddr::V4(mask) => mask.to_bits().leading_ones(),
+        IpAddr::V6(mask) => mask.to_bits().leading_ones(),
+    };
+    u8::try_from(ones).unwrap_or(128)
+}
+
+fn list(networks: &[Network]) -> String {
+    let names: Vec<String> =
+        networks.iter().map(|network| format!("{} ({})", network.address, network.interface)).collect();
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loopback_network_is_found_with_its_prefix() {
+        let networks = networks().unwrap();
+        let loopback = networks.iter().find(|network| network.address == IpAddr::from([127, 0, 0, 1]));
+        assert_eq!(loopback.map(|network| network.prefix), Some(8), "{networks:?}");
+    }
+
+    #[test]
+    fn an_address_or_interface_that_is_not_there_is_answered_with_those_that_are() {
+        let args = |address: Option<&str>, interface: Option<&str>| NodeArgs {
+            state_dir: None,
+            address: address.map(|address| address.parse().unwrap()),
+            interface: interface.map(str::to_owned),
+            ports: None,
+            slots: Some(3),
+        };
+        let error = read(&args(Some("192.0.2.77"), None), None).unwrap_err().to_string();
+        assert!(error.contains("192.0.2.77") && error.contains("127.0.0.1 (lo)"), "{error}");
+        let error = read(&args(None, Some("nope0")), None).unwrap_err().to_string();
+        assert!(error.contains("nope0") && error.contains("127.0.0.1 (lo)"), "{error}");
+        assert!(matches!(read(&args(None, None), None), Err(Error::NoAddress)));
+        let facts = read(&args(None, Some("lo")), None).unwrap();
+        assert_eq!((facts.address, facts.slots), (IpAddr::from([127, 0, 0, 1]), 3));
+    }
+}

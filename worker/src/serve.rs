@@ -1,0 +1,176 @@
+//! Joining and working.
+
+use std::fs::{self, DirBuilder};
+use std::io::Read;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, bail};
+use phalanx_common::defaults;
+use phalanx_common::id::Incarnation;
+use phalanx_common::identity::{Principal, valid_name};
+use phalanx_net::identity_file::{self, Identity};
+use phalanx_net::join;
+use phalanx_net::token::Token;
+use phalanx_worker::agent::{Agent, Config, Shimming};
+use phalanx_worker::facts::Facts;
+use phalanx_worker::shim::spawn::SpawnOptions;
+use phalanx_worker::sweep;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::cli::{Cli, Command, JoinArgs, NodeArgs};
+use crate::{dial, node};
+
+/// Largest token file read, bytes.
+const LARGEST_TOKEN: u64 = 4096;
+
+/// Does what the command line says.
+pub(crate) fn main(cli: Cli) -> anyhow::Result<()> {
+    log_to_stderr(&cli.log)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the event loop")?;
+    runtime.block_on(async {
+        match cli.command {
+            Command::Join(args) => join(args).await,
+            Command::Run(args) => {
+                let state = state_dir(&args)?;
+                let identity = Identity::load(&identity_path(&state)).map_err(|error| match error {
+                    identity_file::Error::Missing { .. } => anyhow::anyhow!(
+                        "this node has not joined a cluster: {error}; join first with `phalanx-worker join ADDRESS --token TOKEN`"
+                    ),
+                    other => other.into(),
+                })?;
+                work(identity, &args, &state).await
+            }
+        }
+    })
+}
+
+async fn join(args: JoinArgs) -> anyhow::Result<()> {
+    let state = state_dir(&args.node)?;
+    let token = token(&args)?;
+    let facts = Facts::read()?;
+    if !valid_name(&facts.host_name) {
+        bail!(
+            "the host name {:?} cannot name a node: letters, digits, `.`, `_` and `-` can",
+            facts.host_name
+        );
+    }
+    // What would keep the node from working is said before the token is used up.
+    node::read(&args.node, Some(std::net::Ipv4Addr::LOCALHOST.into()))?;
+    let identity = join::join(&args.coordinator, &token, &facts.host_name).await?;
+    identity.save(&identity_path(&state))?;
+    tracing::info!(node = identity.principal.name(), cluster = %identity.cluster, "joined");
+    if args.no_run { Ok(()) } else { work(identity, &args.node, &state).await }
+}
+
+/// Works until SIGTERM or SIGINT. Pods whose worker ends are ended by their shims.
+async fn work(identity: Identity, args: &NodeArgs, state: &Path) -> anyhow::Result<()> {
+    let Principal::Worker { node } = identity.principal.clone() else {
+        bail!(
+            "{} is the identity of a {}, not of a worker",
+            identity_path(state).display(),
+            identity.principal
+        );
+    };
+    let mut terminate = signal(SignalKind::terminate()).context("cannot take over signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot take over signals")?;
+    let pods = state.join("pods");
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o711)
+        .create(&pods)
+        .with_context(|| format!("cannot make {}", pods.display()))?;
+    end_predecessors_pods(&pods)?;
+    let config = Config {
+        node,
+        incarnation: incarnation(),
+        base_dir: pods.to_string_lossy().into_owned(),
+        log_dir: state.join("logs").to_string_lossy().into_owned(),
+        inherited: Default::default(),
+    };
+    let facts = node::read(args, Some(std::net::Ipv4Addr::LOCALHOST.into()))?;
+    let shimming = Shimming { options: SpawnOptions::new(defaults::TERMINATION_GRACE), spare: None };
+    let (dialed, links) = mpsc::channel(1);
+    let agent = Agent::new(config, facts, links, shimming);
+    tokio::select! {
+        ended = agent.run() => ended.context("the agent ended"),
+        ended = dial::keep_dialing(&identity, args, dialed) => ended.context("the identity does not work"),
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    }
+}
+
+/// What an earlier life of this worker left: named, ended, removed, before the node is told to be free.
+fn end_predecessors_pods(pods: &Path) -> anyhow::Result<()> {
+    for ended in sweep::end_all(pods)? {
+        tracing::warn!(job = %ended.job, processes = ended.processes.len(), "ended a pod of this worker's earlier life");
+    }
+    Ok(())
+}
+
+/// Microseconds since the epoch: a later life has a higher one.
+fn incarnation() -> Incarnation {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Incarnation(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+}
+
+fn token(args: &JoinArgs) -> anyhow::Result<Token> {
+    let text = match (&args.token, &args.token_file) {
+        (Some(token), _) => token.clone(),
+        (None, Some(path)) => {
+            let mut text = String::new();
+            let read = if path == Path::new("-") {
+                std::io::stdin().lock().take(LARGEST_TOKEN).read_to_string(&mut text)
+            } else {
+                fs::File::open(path).and_then(|file| file.take(LARGEST_TOKEN).read_to_string(&mut text))
+            };
+            read.with_context(|| format!("cannot read the token from {}", path.display()))?;
+            text
+        }
+        (None, None) => bail!(
+            "a join token is needed: PHALANX_TOKEN, --token-file FILE (`-` for standard input) or --token TOKEN; `phalanx token create` prints one"
+        ),
+    };
+    Ok(Token::parse(&text)?)
+}
+
+fn state_dir(args: &NodeArgs) -> anyhow::Result<PathBuf> {
+    let dir = match &args.state_dir {
+        Some(dir) => dir.clone(),
+        None if nix::unistd::geteuid().is_root() => PathBuf::from("/var/lib/phalanx/worker"),
+        None => std::env::var_os("XDG_STATE_HOME")
+            .map(PathBuf::from)
+            .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state")))
+            .context("neither XDG_STATE_HOME nor HOME is set: name a directory with --state-dir")?
+            .join("phalanx/worker"),
+    };
+    let dir = std::path::absolute(&dir).unwrap_or(dir);
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o711)
+        .create(&dir)
+        .with_context(|| format!("cannot make {}; name another directory with --state-dir", dir.display()))?;
+    Ok(dir)
+}
+
+fn identity_path(state: &Path) -> PathBuf {
+    state.join("identity.json")
+}
+
+fn log_to_stderr(filter: &str) -> anyhow::Result<()> {
+    let targets = Targets::from_str(filter)
+        .with_context(|| format!("--log {filter}: not a filter; try `debug` or `phalanx_worker=trace`"))?;
+    let layer =
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false).with_target(false);
+    tracing_subscriber::registry().with(targets).with(layer).init();
+    Ok(())
+}

@@ -56,7 +56,13 @@ pub const LOG_TAIL: usize = 64 << 10;
 pub const LOG_FILE_CAP: u64 = 1 << 30;
 /// Rotated files kept beside the current one, per stream.
 pub const LOG_FILES_KEPT: u32 = 3;
+/// Largest directory that travels with a job, bytes, packed.
+pub const SHIP_CAP: u64 = 256 << 20;
 /// Most nodes of a job; a guard against a slipped zero.
 pub const MAX_NODES: u32 = 16_384;
+/// Most ranks of a job; its plan has to fit the memory of one coordinator, not a frame.
+pub const MAX_RANKS: u32 = 1 << 20;
+/// The shortest lease: a coordinator that was restarted has to be back in time to renew it.
+pub const MIN_LEASE: Duration = Duration::from_secs(5);
 /// Most ranks a job may have on one node; a guard against a slipped zero.
 pub const MAX_RANKS_PER_NODE: u32 = 1024;

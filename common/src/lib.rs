@@ -11,5 +11,6 @@ pub mod order;
 pub mod plan;
 pub mod report;
 pub mod spec;
+pub mod status;
 pub mod time;
 pub mod wire;

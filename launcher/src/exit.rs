@@ -7,7 +7,6 @@ use std::process::ExitCode;
 pub(crate) enum Exit {
     Success,
     /// The job's own code.
-    #[cfg(feature = "local")]
     Job(u8),
     /// Phalanx could not do what was asked: bad input, or an error of its own.
     Phalanx,
@@ -17,7 +16,6 @@ impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> ExitCode {
         ExitCode::from(match exit {
             Exit::Success => 0,
-            #[cfg(feature = "local")]
             Exit::Job(code) => code,
             Exit::Phalanx => 125,
         })

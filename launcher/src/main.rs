@@ -1,18 +1,15 @@
 //! `phalanx`: launches distributed training on bare metal.
 
 mod cli;
-#[cfg(feature = "local")]
+mod cluster;
 mod driver;
 mod exit;
 #[cfg(feature = "local")]
 mod local;
-#[cfg(feature = "local")]
 mod output;
-#[cfg(feature = "local")]
+mod remote;
 mod run;
-#[cfg(feature = "local")]
 mod server;
-#[cfg(feature = "local")]
 mod store;
 
 use std::process::ExitCode;

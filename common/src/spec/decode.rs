@@ -46,6 +46,9 @@ impl Decoder<'_> {
                 file.termination_grace_period_seconds = self.scalar(name, node, read::seconds);
             }
             "maxRestarts" => file.max_restarts = self.scalar(name, node, read::count),
+            "fencing" => file.fencing = self.scalar(name, node, read::choice),
+            "unreachableSeconds" => file.unreachable_seconds = self.scalar(name, node, read::positive),
+            "leaseSeconds" => file.lease_seconds = self.scalar(name, node, read::lease),
             "stopScope" => file.stop_scope = self.scalar(name, node, read::choice),
             "keep" => file.keep = self.scalar(name, node, read::choice),
             "output" => file.output = self.output(node),

@@ -1,10 +1,17 @@
-//! A resolved job as a job file again: what `job check` prints and what a client sends to a coordinator.
+//! A resolved job as a job file again: what `check` prints, and with what a job file does not hold around
+//! it what a client sends to a coordinator.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::job::{JobSpec, Keep, OutputMode, Shape, StopScope};
+use super::error::Error;
+use super::file::JobFile;
+use super::job::{Fencing, JobSpec, Keep, OutputMode, Shape, Ship, StopScope, VirtualEnv};
+use super::read;
+use super::resolve::Surroundings;
+use crate::defaults::SHIP_CAP;
 
 /// A job with nothing left to default; as JSON it is a job file, because YAML takes JSON.
 #[derive(Clone, Debug, Serialize)]
@@ -24,6 +31,9 @@ pub struct Document<'a> {
     start_timeout_seconds: f64,
     termination_grace_period_seconds: f64,
     max_restarts: u32,
+    fencing: Fencing,
+    unreachable_seconds: f64,
+    lease_seconds: f64,
     stop_scope: StopScope,
     keep: Keep,
     output: Output<'a>,
@@ -56,6 +66,9 @@ impl<'a> From<&'a JobSpec> for Document<'a> {
             start_timeout_seconds: spec.start_timeout.as_secs_f64(),
             termination_grace_period_seconds: spec.termination_grace.as_secs_f64(),
             max_restarts: spec.max_restarts,
+            fencing: spec.fencing,
+            unreachable_seconds: spec.unreachable.as_secs_f64(),
+            lease_seconds: spec.lease.as_secs_f64(),
             stop_scope: spec.stop_scope,
             keep: spec.keep,
             output: Output {
@@ -65,5 +78,95 @@ impl<'a> From<&'a JobSpec> for Document<'a> {
                 keep_files: spec.output.keep_files,
             },
         }
+    }
+}
+
+/// What a client sends: the job file, and what the client found out for it.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Submission {
+    job: Value,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ship: Option<Ship>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    virtual_env: Option<VirtualEnv>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    secrets: BTreeSet<String>,
+}
+
+/// A document that a client sent is no job.
+#[derive(Debug, thiserror::Error)]
+pub enum DocumentError {
+    #[error("the job's document is not JSON of this version: {0}")]
+    Json(serde_json::Error),
+    #[error(transparent)]
+    Job(#[from] Error),
+    #[error(
+        "the job's directory does not travel as {digest}, {bytes} bytes: a SHA-256 in hexadecimal, at most {SHIP_CAP} bytes"
+    )]
+    Ship { digest: String, bytes: u64 },
+    #[error("{0} is no absolute path of a virtual environment")]
+    VirtualEnv(String),
+    #[error("{0:?} is not a name for a secret variable")]
+    Secret(String),
+    #[error("{what} {path} of a job in a cluster has to be an absolute path")]
+    Relative { what: &'static str, path: String },
+}
+
+impl JobSpec {
+    /// The job as a client sends it.
+    pub fn to_document(&self) -> String {
+        let submission = Submission {
+            job: serde_json::to_value(Document::from(self)).unwrap_or_default(),
+            ship: self.ship.clone(),
+            virtual_env: self.virtual_env.clone(),
+            secrets: self.secrets.clone(),
+        };
+        // Text and numbers always have a JSON form.
+        serde_json::to_string(&submission).unwrap_or_default()
+    }
+
+    /// Reads what a client sent, and believes none of it: the same checks as for a job file, and that it
+    /// depends on nothing of this host.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn from_document(document: &[u8]) -> Result<JobSpec, DocumentError> {
+        let submission: Submission = serde_json::from_slice(document).map_err(DocumentError::Json)?;
+        let job = serde_json::to_vec(&submission.job).map_err(DocumentError::Json)?;
+        let around = Surroundings {
+            cwd: "/",
+            file_dir: None,
+            log_dir: None,
+            cluster: true,
+            cpus: 1,
+            gpus: &|| Ok(0),
+            env: &|_| None,
+        };
+        let file = JobFile::parse("the job", &job)?;
+        for (what, path) in [("workingDir", &file.working_dir), ("output.logDir", &file.output.log_dir)] {
+            if let Some(path) = path.as_ref().filter(|path| !path.value.starts_with('/')) {
+                return Err(DocumentError::Relative { what, path: path.value.clone() });
+            }
+        }
+        let mut spec = file.resolve(&around)?;
+        if let Some(ship) = submission.ship {
+            let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+            if ship.digest.len() != 64 || !ship.digest.bytes().all(hex) || ship.bytes > SHIP_CAP {
+                return Err(DocumentError::Ship { digest: ship.digest, bytes: ship.bytes });
+            }
+            spec.ship = Some(ship);
+        }
+        if let Some(virtual_env) = submission.virtual_env {
+            if !virtual_env.prefix.starts_with('/') || virtual_env.prefix.contains('\0') {
+                return Err(DocumentError::VirtualEnv(virtual_env.prefix));
+            }
+            spec.virtual_env = Some(virtual_env);
+        }
+        if let Some(name) = submission.secrets.iter().find(|name| read::variable(name).is_err()) {
+            return Err(DocumentError::Secret(name.clone()));
+        }
+        spec.secrets = submission.secrets;
+        Ok(spec)
     }
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::error::Error;
-use super::job::{Keep, OutputMode, StopScope};
+use super::job::{Fencing, Keep, OutputMode, StopScope};
 use super::place::{Given, Source};
-use crate::defaults::MAX_RANKS_PER_NODE;
+use crate::defaults::{MAX_NODES, MAX_RANKS, MAX_RANKS_PER_NODE};
 
 /// A training job for `phalanx run -f`.
 ///
@@ -22,10 +22,11 @@ pub struct JobFile {
     /// Name of the job; its id is the name with a short suffix. Default: made from the command.
     #[schemars(regex(pattern = "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$"))]
     pub name: Option<Given<String>>,
-    /// Ranks of the whole job: a number, `gpu` for one per GPU, or `cpu` for one per core. Default: 1.
+    /// Ranks of the whole job: a number; on one machine also `gpu` for one per GPU, or `cpu` for one per
+    /// core. Without `nodes` a cluster puts them on as few nodes as take them. Default: 1.
     pub ranks: Option<Given<Ranks>>,
-    /// Nodes the job spans. This version: 1.
-    #[schemars(range(min = 1, max = 1))]
+    /// Nodes the job spans, the same number of ranks on each. More than one takes a cluster.
+    #[schemars(range(min = 1, max = MAX_NODES))]
     pub nodes: Option<Given<u32>>,
     /// Ranks on each node, instead of `ranks`.
     #[schemars(range(min = 1, max = MAX_RANKS_PER_NODE))]
@@ -45,6 +46,14 @@ pub struct JobFile {
     pub termination_grace_period_seconds: Option<Given<Seconds>>,
     /// How often the job may be started again after a failure. Default: 0.
     pub max_restarts: Option<Given<u32>>,
+    /// What must be known before the job starts anew without a node that cannot be reached: `lenient`, that
+    /// its peers do not hear it either or that it was unreachable for long enough; `strict`, that the lease
+    /// of its pod has lapsed, so that no rank is ever doubled. Default: lenient.
+    pub fencing: Option<Given<Fencing>>,
+    /// Seconds after which a pod on a node that cannot be reached, but may be alive, is given up. Default: 120.
+    pub unreachable_seconds: Option<Given<Positive>>,
+    /// Seconds a pod may run without hearing from a coordinator; at least 5. Default: 600.
+    pub lease_seconds: Option<Given<Positive>>,
     /// Who gets the stop signal. SIGKILL always goes to the whole tree. Default: group.
     pub stop_scope: Option<Given<StopScope>>,
     /// When the job's temporary directory outlives it. Default: never.
@@ -103,7 +112,7 @@ impl JsonSchema for Ranks {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({"anyOf": [
-            {"type": "integer", "minimum": 1, "maximum": MAX_RANKS_PER_NODE},
+            {"type": "integer", "minimum": 1, "maximum": MAX_RANKS},
             {"enum": ["gpu", "cpu"]},
         ]})
     }

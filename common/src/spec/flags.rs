@@ -28,6 +28,12 @@ pub struct Flags {
     pub grace: Option<String>,
     /// `--max-restarts NUMBER`
     pub max_restarts: Option<String>,
+    /// `--fencing lenient|strict`
+    pub fencing: Option<String>,
+    /// `--unreachable SECONDS`
+    pub unreachable: Option<String>,
+    /// `--lease SECONDS`
+    pub lease: Option<String>,
     /// `--stop-scope group|process`
     pub stop_scope: Option<String>,
     /// `--keep never|onFailure|always`
@@ -73,6 +79,9 @@ impl JobFile {
         );
         problems.set(&mut self.termination_grace_period_seconds, "--grace", &flags.grace, read::seconds);
         problems.set(&mut self.max_restarts, "--max-restarts", &flags.max_restarts, read::count);
+        problems.set(&mut self.fencing, "--fencing", &flags.fencing, read::choice);
+        problems.set(&mut self.unreachable_seconds, "--unreachable", &flags.unreachable, read::positive);
+        problems.set(&mut self.lease_seconds, "--lease", &flags.lease, read::lease);
         problems.set(&mut self.stop_scope, "--stop-scope", &flags.stop_scope, read::choice);
         problems.set(&mut self.keep, "--keep", &flags.keep, read::choice);
         problems.set(&mut self.output.mode, "--output", &flags.output, read::choice);

@@ -1,7 +1,6 @@
 //! The keys of a job file: those that work, and those of later versions.
 
-/// What is true of this version as a whole.
-pub(super) const ONE_MACHINE: &str = "this version runs jobs on one machine";
+const PLACED: &str = "this version places a job on as few nodes as take it, in the order of their names";
 const SHARED: &str = "the ranks share what the launcher may use (CUDA_VISIBLE_DEVICES, CPU mask and cgroup)";
 const PROBES: &str = "a rank counts as ready once its program runs";
 const RESTARTS: &str = "this version restarts the whole job, at most maxRestarts times";
@@ -21,6 +20,9 @@ pub(super) const SUPPORTED: &[&str] = &[
     "startTimeoutSeconds",
     "terminationGracePeriodSeconds",
     "maxRestarts",
+    "fencing",
+    "unreachableSeconds",
+    "leaseSeconds",
     "stopScope",
     "keep",
     "output",
@@ -35,14 +37,12 @@ pub(super) const NOT_YET: &[(&str, &str)] = &[
     ("deviceView", SHARED),
     ("elastic", RESTARTS),
     ("failureRules", RESTARTS),
-    ("fencing", ONE_MACHINE),
     ("image", PROCESSES),
     ("initContainers", PROCESSES),
-    ("leaseSeconds", ONE_MACHINE),
     ("lifecycle", PROCESSES),
     ("livenessProbe", PROBES),
-    ("parallelism", ONE_MACHINE),
-    ("placement", ONE_MACHINE),
+    ("parallelism", PLACED),
+    ("placement", PLACED),
     ("priority", QUEUE),
     ("queue", QUEUE),
     ("readinessProbe", PROBES),
@@ -62,7 +62,6 @@ pub(super) const NOT_YET: &[(&str, &str)] = &[
     ("successPolicy", "a job succeeds when every rank ends with 0"),
     ("suspend", QUEUE),
     ("ttlSecondsAfterFinished", QUEUE),
-    ("unreachableSeconds", ONE_MACHINE),
     ("volumes", PROCESSES),
 ];
 

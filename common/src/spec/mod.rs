@@ -19,6 +19,7 @@
 //!     cwd: "/home/ada",
 //!     file_dir: Some("jobs"),
 //!     log_dir: Some("phalanx-logs"),
+//!     cluster: false,
 //!     cpus: 8,
 //!     gpus: &|| Ok(0),
 //!     env: &|_| None,
@@ -53,7 +54,7 @@ mod resolve;
 mod schema;
 mod yaml;
 
-pub use document::Document;
+pub use document::{Document, DocumentError};
 pub use error::{Error, Excerpt, Place, Problem};
 pub use file::{JobFile, MAX_SECONDS, MIN_LOG_FILE_BYTES, Output, Positive, Ranks, Seconds, Size, Text};
 pub use flags::Flags;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::file::{MAX_SECONDS, MIN_LOG_FILE_BYTES};
-use crate::defaults::MAX_RANKS_PER_NODE;
+use crate::defaults::{MAX_RANKS, MAX_RANKS_PER_NODE, MIN_LEASE};
 
 /// What is wrong.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +60,16 @@ pub enum ProblemKind {
     VariableNotSet,
     #[error("{ranks} ranks contradict nodes {nodes} x ranksPerNode {ranks_per_node} = {}", u64::from(*nodes) * u64::from(*ranks_per_node))]
     Contradiction { ranks: u32, nodes: u32, ranks_per_node: u32 },
+    #[error(
+        "{nodes} nodes take a cluster, and this is one machine: start one with `phalanx serve`, or use `--nodes 1`"
+    )]
+    OneMachine { nodes: u32 },
+    #[error("{ranks} ranks cannot be shared evenly by {nodes} nodes")]
+    Uneven { ranks: u32, nodes: u32 },
+    #[error("{what} means one machine's, and a cluster has several: write a number")]
+    WhichMachine { what: &'static str },
+    #[error("{count} ranks on one machine; at most {MAX_RANKS_PER_NODE} can run on a node")]
+    TooManyHere { count: u32 },
     #[error("no command: write it after `--`, or as `command: [program, argument]` in a job file")]
     NoCommand,
     #[error("this machine has no GPU that the launcher may use")]
@@ -108,6 +118,7 @@ pub enum Expected {
     },
     Seconds,
     PositiveSeconds,
+    Lease,
     Size,
     OneOf(Vec<&'static str>),
     /// A mode or the mapping of `output`.
@@ -124,12 +135,15 @@ impl fmt::Display for Expected {
             ),
             Expected::Path => f.write_str("the path of a directory"),
             Expected::Text => f.write_str("a string, a number or a boolean"),
-            Expected::Ranks => write!(f, "a whole number from 1 to {MAX_RANKS_PER_NODE}, `gpu` or `cpu`"),
+            Expected::Ranks => write!(f, "a whole number from 1 to {MAX_RANKS}, `gpu` or `cpu`"),
             Expected::Whole { min, max: u32::MAX } => write!(f, "a whole number, {min} or more"),
             Expected::Whole { min, max } => write!(f, "a whole number from {min} to {max}"),
             Expected::Seconds => write!(f, "a number of seconds from 0 to {MAX_SECONDS}, such as 30 or 1.5"),
             Expected::PositiveSeconds => {
                 write!(f, "a number of seconds above 0 and up to {MAX_SECONDS}, such as 600 or 1.5")
+            }
+            Expected::Lease => {
+                write!(f, "a number of seconds from {} to {MAX_SECONDS}, such as 600", MIN_LEASE.as_secs())
             }
             Expected::Size => {
                 write!(f, "a size of at least {MIN_LOG_FILE_BYTES} bytes, such as 512Mi or 1Gi")

@@ -6,7 +6,7 @@ use super::file::{MAX_SECONDS, MIN_LOG_FILE_BYTES, Positive, Ranks, Seconds, Siz
 use super::job::Choice;
 use super::keys;
 use super::problem::{Expected, Found, ProblemKind};
-use crate::defaults::MAX_RANKS_PER_NODE;
+use crate::defaults::{MAX_NODES, MAX_RANKS, MAX_RANKS_PER_NODE, MIN_LEASE};
 
 /// How a scalar was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,17 +80,20 @@ pub(super) fn ranks(scalar: Scalar<'_>) -> Read<Ranks> {
     match scalar.text {
         "gpu" => Ok(Ranks::Gpu),
         "cpu" => Ok(Ranks::Cpu),
-        _ => whole(scalar, 1, MAX_RANKS_PER_NODE)
-            .map(Ranks::Number)
-            .map_err(|_| scalar.expected(Expected::Ranks)),
+        _ => whole(scalar, 1, MAX_RANKS).map(Ranks::Number).map_err(|_| scalar.expected(Expected::Ranks)),
     }
 }
 
 pub(super) fn nodes(scalar: Scalar<'_>) -> Read<u32> {
-    match whole(scalar, 1, u32::MAX)? {
-        1 => Ok(1),
-        _ => Err(ProblemKind::NotYet { what: "more than one node", why: keys::ONE_MACHINE }),
-    }
+    whole(scalar, 1, MAX_NODES)
+}
+
+/// Seconds of a lease: long enough to be renewed in time.
+pub(super) fn lease(scalar: Scalar<'_>) -> Read<Positive> {
+    decimal(scalar)
+        .filter(|time| *time >= MIN_LEASE)
+        .map(Positive)
+        .ok_or_else(|| scalar.expected(Expected::Lease))
 }
 
 pub(super) fn ranks_per_node(scalar: Scalar<'_>) -> Read<u32> {

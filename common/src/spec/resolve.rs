@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::error::{Error, Place, Problem};
 use super::file::{JobFile, Ranks};
-use super::job::{Fencing, JobSpec, OutputSpec, Shape};
+use super::job::{JobSpec, OutputSpec, Shape};
 use super::name;
 use super::place::{Given, Origin};
 use super::problem::ProblemKind;
@@ -20,6 +20,8 @@ pub struct Surroundings<'a> {
     pub file_dir: Option<&'a str>,
     /// Directory for logs if none is asked for, absolute or relative to `cwd`; `None` leaves it to the workers.
     pub log_dir: Option<&'a str>,
+    /// The job is for a cluster, not for the launcher's machine.
+    pub cluster: bool,
     /// Cores the launcher may use: what `ranks: cpu` means.
     pub cpus: u32,
     /// Counts the GPUs the launcher may use: what `ranks: gpu` means.
@@ -37,6 +39,7 @@ impl fmt::Debug for Surroundings<'_> {
             .field("cwd", &self.cwd)
             .field("file_dir", &self.file_dir)
             .field("log_dir", &self.log_dir)
+            .field("cluster", &self.cluster)
             .field("cpus", &self.cpus)
             .finish_non_exhaustive()
     }
@@ -48,30 +51,30 @@ impl JobFile {
     /// # Errors
     /// No command, numbers of ranks that contradict each other, `gpu` without a GPU.
     pub fn resolve(&self, around: &Surroundings<'_>) -> Result<JobSpec, Error> {
-        let ranks_per_node = self.resolve_ranks(around);
+        let shape = self.resolve_shape(around);
         let command = self.command.as_ref().ok_or_else(|| Box::new(self.missing(ProblemKind::NoCommand)));
-        let (ranks_per_node, command) = match (ranks_per_node, command) {
-            (Ok(ranks), Ok(command)) => (ranks, command),
-            (ranks, command) => return Err(Error::all([ranks.err(), command.err()])),
+        let (shape, command) = match (shape, command) {
+            (Ok(shape), Ok(command)) => (shape, command),
+            (shape, command) => return Err(Error::all([shape.err(), command.err()])),
         };
         let command: Vec<String> = command.value.iter().map(|word| word.0.clone()).collect();
         let output = &self.output;
         let log_dir = output.log_dir.as_ref().map(|dir| place(dir, around));
         let seconds = |given: &Option<Given<super::file::Seconds>>| given.as_ref().map(|given| given.value.0);
-        let positive = self.start_timeout_seconds.as_ref().map(|given| given.value.0);
+        let time = |given: &Option<Given<super::file::Positive>>| given.as_ref().map(|given| given.value.0);
         Ok(JobSpec {
             name: value(&self.name).unwrap_or_else(|| name::from_command(&command)),
-            shape: Shape::Nodes { nodes: value(&self.nodes).unwrap_or(1), ranks_per_node },
+            shape,
             command,
             working_dir: self.working_dir.as_ref().map(|dir| place(dir, around)),
             ship: None,
             virtual_env: None,
             secrets: BTreeSet::new(),
-            unreachable: defaults::UNREACHABLE,
-            lease: defaults::LEASE,
-            fencing: Fencing::default(),
+            unreachable: time(&self.unreachable_seconds).unwrap_or(defaults::UNREACHABLE),
+            lease: time(&self.lease_seconds).unwrap_or(defaults::LEASE),
+            fencing: value(&self.fencing).unwrap_or_default(),
             env: self.env.iter().map(|(name, given)| (name.clone(), given.value.0.clone())).collect(),
-            start_timeout: positive.unwrap_or(defaults::START_TIMEOUT),
+            start_timeout: time(&self.start_timeout_seconds).unwrap_or(defaults::START_TIMEOUT),
             termination_grace: seconds(&self.termination_grace_period_seconds)
                 .unwrap_or(defaults::TERMINATION_GRACE),
             max_restarts: value(&self.max_restarts).unwrap_or(defaults::MAX_RESTARTS),
@@ -86,14 +89,27 @@ impl JobFile {
         })
     }
 
-    /// Ranks on each node. `ranks` alone, `ranksPerNode` alone, or both if they agree.
-    fn resolve_ranks(&self, around: &Surroundings<'_>) -> Result<u32, Box<Problem>> {
-        let nodes = value(&self.nodes).unwrap_or(1);
+    /// `ranks` alone, `ranksPerNode` alone, or both if they agree; on as many nodes as were asked for.
+    fn resolve_shape(&self, around: &Surroundings<'_>) -> Result<Shape, Box<Problem>> {
+        let nodes = value(&self.nodes);
+        if let Some(given) = &self.nodes
+            && !around.cluster
+            && given.value > 1
+        {
+            let kind = ProblemKind::OneMachine { nodes: given.value };
+            return Err(Box::new(self.problem("nodes", &given.origin, kind)));
+        }
         let per_node = value(&self.ranks_per_node);
-        let Some(asked) = &self.ranks else { return Ok(per_node.unwrap_or(1)) };
+        let Some(asked) = &self.ranks else {
+            return Ok(Shape::Nodes { nodes: nodes.unwrap_or(1), ranks_per_node: per_node.unwrap_or(1) });
+        };
         let refuse = |kind| Err(Box::new(self.problem("ranks", &asked.origin, kind)));
         let ranks = match asked.value {
             Ranks::Number(ranks) => ranks,
+            Ranks::Cpu | Ranks::Gpu if around.cluster => {
+                let what = if asked.value == Ranks::Cpu { "cpu" } else { "gpu" };
+                return refuse(ProblemKind::WhichMachine { what });
+            }
             Ranks::Cpu => around.cpus.max(1),
             Ranks::Gpu => match (around.gpus)() {
                 Ok(0) => return refuse(ProblemKind::NoGpu),
@@ -101,14 +117,26 @@ impl JobFile {
                 Err(why) => return refuse(ProblemKind::GpusUnknown(why)),
             },
         };
-        if ranks > defaults::MAX_RANKS_PER_NODE {
-            return refuse(ProblemKind::TooManyRanks { count: ranks });
-        }
-        match per_node {
-            Some(ranks_per_node) if u64::from(ranks) != u64::from(nodes) * u64::from(ranks_per_node) => {
-                refuse(ProblemKind::Contradiction { ranks, nodes, ranks_per_node })
+        match (nodes, per_node) {
+            (nodes, Some(ranks_per_node)) => {
+                let nodes = nodes.unwrap_or(if around.cluster { ranks / ranks_per_node } else { 1 });
+                if u64::from(ranks) != u64::from(nodes) * u64::from(ranks_per_node) {
+                    return refuse(ProblemKind::Contradiction { ranks, nodes, ranks_per_node });
+                }
+                Ok(Shape::Nodes { nodes, ranks_per_node })
             }
-            _ => Ok(ranks),
+            (Some(nodes), None) if ranks % nodes == 0 && ranks / nodes <= defaults::MAX_RANKS_PER_NODE => {
+                Ok(Shape::Nodes { nodes, ranks_per_node: ranks / nodes })
+            }
+            (Some(nodes), None) if nodes > 1 && ranks % nodes != 0 => {
+                refuse(ProblemKind::Uneven { ranks, nodes })
+            }
+            (None, None) if around.cluster => Ok(Shape::Ranks(ranks)),
+            (None, None) if ranks <= defaults::MAX_RANKS_PER_NODE => {
+                Ok(Shape::Nodes { nodes: 1, ranks_per_node: ranks })
+            }
+            (_, None) if asked.value == Ranks::Cpu => refuse(ProblemKind::TooManyRanks { count: ranks }),
+            (_, None) => refuse(ProblemKind::TooManyHere { count: ranks }),
         }
     }
 

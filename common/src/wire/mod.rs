@@ -3,6 +3,7 @@
 //! Every QUIC stream begins with a [`StreamHeader`]; what follows are frames of [`codec`].
 
 pub mod bytes;
+pub mod client_v1;
 pub mod codec;
 pub mod join_v1;
 pub mod v1;

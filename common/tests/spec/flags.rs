@@ -1,4 +1,4 @@
-use phalanx_common::spec::{Flags, JobFile, Ranks, Shape, StopScope};
+use phalanx_common::spec::{Fencing, Flags, JobFile, Ranks, Shape, StopScope};
 
 use crate::{around, run, some};
 
@@ -28,6 +28,9 @@ fn each_flag_wins_over_its_key() {
         start_timeout: some("1.5"),
         grace: some("0"),
         max_restarts: some("7"),
+        fencing: some("strict"),
+        unreachable: some("30"),
+        lease: some("20"),
         stop_scope: some("process"),
         keep: some("always"),
         output: some("rank0"),
@@ -44,6 +47,7 @@ fn each_flag_wins_over_its_key() {
     assert_eq!(env, ["A=file", "B=flag", "C=x=y", "TOKEN=from the shell"]);
     assert_eq!((job.start_timeout.as_millis(), job.termination_grace.as_millis()), (1500, 0));
     assert_eq!((job.max_restarts, job.stop_scope), (7, StopScope::Process));
+    assert_eq!((job.fencing, job.unreachable.as_secs(), job.lease.as_secs()), (Fencing::Strict, 30, 20));
     assert_eq!(format!("{:?} {:?}", job.keep, job.output.mode), "Always Rank0");
     assert_eq!(job.output.log_dir, some("/var/logs"));
     assert_eq!((job.output.max_file_bytes, job.output.keep_files), (2 << 20, 9));
@@ -75,16 +79,22 @@ fn every_wrong_flag_is_named_with_what_was_typed() {
             |f| f.name = some("My Job"),
             "--name \"My Job\": expected a name of at most 40 lower-case letters, digits and `-`, with a letter or digit at both ends",
         ),
-        (|f| f.ranks = some("0"), "--ranks 0: expected a whole number from 1 to 1024, `gpu` or `cpu`"),
-        (|f| f.ranks = some("-4"), "--ranks -4: expected a whole number from 1 to 1024, `gpu` or `cpu`"),
-        (|f| f.ranks = some("5000"), "--ranks 5000: expected a whole number from 1 to 1024, `gpu` or `cpu`"),
-        (|f| f.ranks = some("gpus"), "--ranks gpus: expected a whole number from 1 to 1024, `gpu` or `cpu`"),
-        (|f| f.ranks = some(""), "--ranks \"\": expected a whole number from 1 to 1024, `gpu` or `cpu`"),
+        (|f| f.ranks = some("0"), "--ranks 0: expected a whole number from 1 to 1048576, `gpu` or `cpu`"),
+        (|f| f.ranks = some("-4"), "--ranks -4: expected a whole number from 1 to 1048576, `gpu` or `cpu`"),
+        (
+            |f| f.ranks = some("5000"),
+            "--ranks 5000: 5000 ranks on one machine; at most 1024 can run on a node",
+        ),
+        (
+            |f| f.ranks = some("gpus"),
+            "--ranks gpus: expected a whole number from 1 to 1048576, `gpu` or `cpu`",
+        ),
+        (|f| f.ranks = some(""), "--ranks \"\": expected a whole number from 1 to 1048576, `gpu` or `cpu`"),
         (
             |f| f.nodes = some("2"),
-            "--nodes 2: more than one node is not supported yet: this version runs jobs on one machine",
+            "--nodes 2: 2 nodes take a cluster, and this is one machine: start one with `phalanx serve`, or use `--nodes 1`",
         ),
-        (|f| f.nodes = some("0"), "--nodes 0: expected a whole number, 1 or more"),
+        (|f| f.nodes = some("0"), "--nodes 0: expected a whole number from 1 to 16384"),
         (|f| f.ranks_per_node = some("x"), "--ranks-per-node x: expected a whole number from 1 to 1024"),
         (|f| f.working_dir = some(""), "--working-dir \"\": expected the path of a directory"),
         (

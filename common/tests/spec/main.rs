@@ -16,6 +16,7 @@ fn around() -> Surroundings<'static> {
         cwd: "/home/ada",
         file_dir: Some("/home/ada/jobs"),
         log_dir: Some("phalanx-logs"),
+        cluster: false,
         cpus: 8,
         gpus: &|| Ok(2),
         env: &|name| (name == "TOKEN").then(|| "from the shell".to_string()),

@@ -14,6 +14,7 @@
 //! from the nodes (connections, phases of pods, deadlines) is in [`Gang`](gang::Gang) and
 //! [`Nodes`](nodes::Nodes), and is rebuilt from the Hello of every worker.
 
+pub mod access;
 mod clients;
 mod coordinator;
 mod durable;
@@ -29,6 +30,7 @@ pub mod records;
 mod reports;
 pub mod restart;
 mod timers;
+mod views;
 
 pub use coordinator::{Coordinator, JobView};
 pub use durable::{Durable, Evidence, GenerationState, Job, JobState, PodPlace, StopRequest};

@@ -1,28 +1,24 @@
 //! What can be typed.
 
-#[cfg(feature = "local")]
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
-#[cfg(feature = "local")]
 use clap::builder::FalseyValueParser;
-#[cfg(feature = "local")]
-use clap::{ArgAction, Args};
-use clap::{Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-#[cfg(feature = "local")]
 use crate::output::ColorChoice;
 
 /// Launches distributed training on bare metal.
 ///
-/// `phalanx run` starts the ranks of a job on this machine as one gang: all are prepared and held
-/// first, then released together. One that fails stops the others, is named with its last words,
-/// and the gang starts anew if restarts are left.
+/// `phalanx run` starts the ranks of a job as one gang: all are prepared and held first, then released
+/// together. One that fails stops the others, is named with its last words, and the gang starts anew
+/// if restarts are left. It runs on this machine, or on the cluster that this user is logged in to.
 #[derive(Debug, Parser)]
 #[command(name = "phalanx", version, max_term_width = 100, after_help = EXAMPLES, subcommand_required = true, arg_required_else_help = true)]
 pub(crate) struct Cli {
     /// When to use colours.
-    #[cfg(feature = "local")]
     #[arg(long, global = true, value_enum, default_value_t, env = "PHALANX_COLOR", value_name = "WHEN")]
     pub(crate) color: ColorChoice,
     #[command(subcommand)]
@@ -36,17 +32,44 @@ Examples:
   phalanx run -f job.yaml --max-restarts 3  a job file; flags win over it
   phalanx check -f job.yaml                 what the file means, without running it
 
+  phalanx serve                             begin a cluster: this host coordinates
+  phalanx login                             on that host: run jobs on the cluster from now on
+  phalanx run --nodes 2 --ranks-per-node 4 -- python train.py
+  phalanx submit -f job.yaml                the same without waiting; then ps, status, logs, stop
+
 Exit codes of `run`: 0 when every rank ended with 0; else that of the rank that failed first
 (128 + n for signal n); 125 for an error of Phalanx or of the job file; 126 and 127 for a command
 that cannot be executed or found.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run a job on this machine, in the foreground.
-    #[cfg(feature = "local")]
+    /// Run a job in the foreground: on the cluster if you are logged in to one, else on this machine.
     Run(Box<RunArgs>),
+    /// Give a job to the cluster, print its id, and do not wait.
+    Submit(Box<SubmitArgs>),
+    /// Follow a job of the cluster in the foreground; Ctrl-C stops the job.
+    Attach(AttachArgs),
+    /// List the cluster's jobs.
+    Ps(PsArgs),
+    /// Show one job of the cluster: where it runs, or why it waits.
+    Status(JobRefArgs),
+    /// Print the output of a job of the cluster.
+    Logs(LogsArgs),
+    /// Stop a job of the cluster.
+    Stop(StopArgs),
+    /// List the cluster's nodes.
+    Nodes(ListArgs),
+    /// Join tokens: what lets a node into the cluster.
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Users of the cluster.
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Become a user of the cluster: on the coordinator's host, or anywhere with a bundle.
+    Login(LoginArgs),
+    /// Coordinate a cluster: this host decides what runs where.
+    Serve(ServeArgs),
     /// Read a job file and flags, and print the job they mean; runs nothing.
-    #[cfg(feature = "local")]
     Check(Box<JobArgs>),
     /// Print the JSON Schema of the job file, for editors.
     Schema,
@@ -60,11 +83,24 @@ pub(crate) enum Command {
     },
 }
 
-#[cfg(feature = "local")]
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) job: JobArgs,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// Run on this machine, whatever cluster there is.
+    #[arg(long, conflicts_with_all = ["detach", "no_wait", "as_user"])]
+    pub(crate) local: bool,
+    /// In a cluster: end with 125 instead of waiting for room.
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    /// In a cluster: print the job's id and end; the job does not depend on this client.
+    #[arg(short, long)]
+    pub(crate) detach: bool,
+    /// As an operator: run the job for this user.
+    #[arg(long = "as", value_name = "USER")]
+    pub(crate) as_user: Option<String>,
     /// Print events as JSON lines on standard output, ranks' output among them.
     #[arg(long)]
     pub(crate) json: bool,
@@ -80,8 +116,219 @@ pub(crate) struct RunArgs {
     pub(crate) log: Option<String>,
 }
 
+/// Which cluster, and as whom.
+#[derive(Debug, Args)]
+pub(crate) struct ClusterArgs {
+    /// Where the coordinator may be: HOST, HOST:PORT or [IPV6]:PORT, several with commas between. By
+    /// default where the identity says.
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',', env = "PHALANX_COORDINATOR")]
+    pub(crate) coordinator: Vec<String>,
+    /// Identity file; by default that of `phalanx login`.
+    #[arg(long, value_name = "FILE", env = "PHALANX_IDENTITY")]
+    pub(crate) identity: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SubmitArgs {
+    #[command(flatten)]
+    pub(crate) job: JobArgs,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// As an operator: run the job for this user.
+    #[arg(long = "as", value_name = "USER")]
+    pub(crate) as_user: Option<String>,
+}
+
+/// One job of the cluster.
+#[derive(Debug, Args)]
+pub(crate) struct JobRefArgs {
+    /// The job's id, or an unambiguous beginning of it.
+    #[arg(value_name = "JOB")]
+    pub(crate) id: String,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AttachArgs {
+    /// The job's id, or an unambiguous beginning of it.
+    #[arg(value_name = "JOB")]
+    pub(crate) id: String,
+    /// The job depends on this client from now on: it is stopped 60 s after this client is lost.
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// What to show of the ranks' output.
+    #[arg(short, long, value_name = "label|raw|rank0|files", default_value = "label")]
+    pub(crate) output: String,
+    /// Print events as JSON lines on standard output, ranks' output among them.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PsArgs {
+    /// Jobs that have ended, too.
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) list: ListArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    /// The job's id, or an unambiguous beginning of it.
+    #[arg(value_name = "JOB")]
+    pub(crate) id: String,
+    /// Go on as more is written, until the job ends.
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// One rank alone, its bytes as they are.
+    #[arg(long, value_name = "N")]
+    pub(crate) rank: Option<u32>,
+    /// One attempt alone, counted from 1; by default all that there are.
+    #[arg(long, value_name = "N")]
+    pub(crate) generation: Option<u32>,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StopArgs {
+    /// The jobs' ids, or unambiguous beginnings of them.
+    #[arg(value_name = "JOB", required = true)]
+    pub(crate) ids: Vec<String>,
+    /// At once, without the grace period.
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Make a join token and print the line that joins a node with it.
+    Create(TokenCreateArgs),
+    /// List join tokens; their secrets are shown only when they are made.
+    List(ListArgs),
+    /// Make a token useless from now on.
+    Revoke {
+        /// The token's id.
+        id: String,
+        #[command(flatten)]
+        cluster: ClusterArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TokenCreateArgs {
+    /// How many nodes may join with it.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) uses: u32,
+    /// How long it is good for: 90s, 10m or 24h; a day at most.
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = lifetime)]
+    pub(crate) ttl: Duration,
+    /// What it is for, as `list` shows it.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) note: String,
+    /// Print the token alone.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum UserCommand {
+    /// Add a user and write a bundle that `phalanx login --bundle` installs.
+    Add(UserAddArgs),
+    /// List users.
+    List(ListArgs),
+    /// Remove a user: certificates of that name count no more.
+    Remove {
+        /// The user's name.
+        name: String,
+        #[command(flatten)]
+        cluster: ClusterArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UserAddArgs {
+    /// The user's name in the cluster.
+    pub(crate) name: String,
+    /// The Unix user its jobs run as; a submitter has one.
+    #[arg(long, value_name = "USER")]
+    pub(crate) unix_user: Option<String>,
+    /// What the user may do.
+    #[arg(long, value_name = "operator|submitter|viewer", default_value = "submitter")]
+    pub(crate) role: String,
+    /// Where to write the bundle; it holds a private key.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LoginArgs {
+    /// A bundle from the cluster's operator; without one, the coordinator has to run on this host.
+    #[arg(long, value_name = "FILE", conflicts_with = "socket")]
+    pub(crate) bundle: Option<PathBuf>,
+    /// The coordinator's login socket, if its state directory is not the usual one.
+    #[arg(long, value_name = "PATH", env = "PHALANX_LOGIN_SOCKET")]
+    pub(crate) socket: Option<PathBuf>,
+    /// Where to write the identity; by default phalanx/identity.json in XDG_CONFIG_HOME or ~/.config.
+    #[arg(long, value_name = "FILE", env = "PHALANX_IDENTITY")]
+    pub(crate) identity: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// UDP address to listen on; by default port 7429 of every address, IPv4 and IPv6.
+    #[arg(long, value_name = "IP:PORT", env = "PHALANX_LISTEN")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// How nodes and clients reach this host, as join lines and bundles say it; by default its host name.
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',', env = "PHALANX_ADVERTISE")]
+    pub(crate) advertise: Vec<String>,
+    /// Directory of the cluster's records, CA and keys; by default /var/lib/phalanx/coordinator for
+    /// root, else phalanx/coordinator in XDG_STATE_HOME or ~/.local/state.
+    #[arg(long, value_name = "DIR", env = "PHALANX_STATE_DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// What to log, to standard error; `debug` or any filter of tracing-subscriber.
+    #[arg(long, env = "PHALANX_LOG", default_value = "info", value_name = "FILTER")]
+    pub(crate) log: String,
+}
+
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let factor = match unit {
+        "s" | "" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err("expected a number with s, m or h, for example 10m".to_owned()),
+    };
+    let seconds = number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
+    match seconds {
+        Some(seconds @ 1..=86_400) => Ok(Duration::from_secs(seconds)),
+        _ => Err("expected from 1s to 24h".to_owned()),
+    }
+}
+
 /// A job, by file and flags.
-#[cfg(feature = "local")]
 #[derive(Debug, Args)]
 pub(crate) struct JobArgs {
     /// Job file (YAML). `-` reads it from standard input.
@@ -90,7 +337,7 @@ pub(crate) struct JobArgs {
     /// Ranks to start, 1 by default: a number, `gpu` for one per visible GPU, `cpu` for one per allowed core.
     #[arg(short = 'n', long, value_name = "N|gpu|cpu", allow_hyphen_values = true)]
     pub(crate) ranks: Option<String>,
-    /// Nodes to span; this version has one.
+    /// Nodes to span, the same number of ranks on each; more than one takes a cluster.
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) nodes: Option<String>,
     /// Ranks on each node.
@@ -114,6 +361,16 @@ pub(crate) struct JobArgs {
     /// Restart the gang up to this many times when a rank fails; 0 by default.
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) max_restarts: Option<String>,
+    /// In a cluster: whether the job starts anew without a lost node as soon as that is known to be gone
+    /// or was unreachable for long (`lenient`, the default), or only once its lease has lapsed (`strict`).
+    #[arg(long, value_name = "lenient|strict")]
+    pub(crate) fencing: Option<String>,
+    /// In a cluster: seconds after which a node that cannot be reached is given up; 120 by default.
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
+    pub(crate) unreachable: Option<String>,
+    /// In a cluster: seconds a pod may run without hearing from a coordinator; 600 by default.
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
+    pub(crate) lease: Option<String>,
     /// Who gets the stop signal: a rank's process group (the default), or its process alone.
     #[arg(long, value_name = "group|process")]
     pub(crate) stop_scope: Option<String>,

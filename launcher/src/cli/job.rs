@@ -7,33 +7,55 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use phalanx_common::defaults;
 use phalanx_common::spec::{CountError, Document, Flags, JobFile, JobSpec, MAX_FILE_BYTES, Surroundings};
-use phalanx_worker::discovery::nvidia;
-use phalanx_worker::facts::Facts;
 
 use super::args::JobArgs;
 use super::{Exit, pretty, print};
-use crate::local::base_dir;
 
 /// Bytes of command and env that fit a frame with all that goes beside them.
 const LARGEST_COMMAND: usize = defaults::FRAME_CAP / 2;
 
 /// Prints the job that a file and flags mean.
 pub(super) fn check(args: &JobArgs) -> anyhow::Result<Exit> {
-    let facts = Facts::read()?;
-    print(&pretty(&Document::from(&resolve(args, &facts, &base_dir::path())?)))
+    print(&pretty(&Document::from(&resolve(args, &this_machine()?)?)))
 }
 
-/// The job that a file and flags mean on this machine.
-pub(super) fn resolve(args: &JobArgs, facts: &Facts, base_dir: &Path) -> anyhow::Result<JobSpec> {
+/// What a job is resolved for.
+#[derive(Debug)]
+pub(super) enum Target {
+    /// This one.
+    #[cfg(feature = "local")]
+    Machine { cores: u32, log_dir: std::path::PathBuf },
+    /// Machines whose cores, GPUs and directories are not known here.
+    Cluster,
+}
+
+#[cfg(feature = "local")]
+fn this_machine() -> anyhow::Result<Target> {
+    let log_dir = crate::local::base_dir::path().join("logs");
+    Ok(Target::Machine { cores: phalanx_worker::facts::Facts::read()?.cores, log_dir })
+}
+
+#[cfg(not(feature = "local"))]
+fn this_machine() -> anyhow::Result<Target> {
+    Ok(Target::Cluster)
+}
+
+/// The job that a file and flags mean there.
+pub(super) fn resolve(args: &JobArgs, target: &Target) -> anyhow::Result<JobSpec> {
     let cwd = std::env::current_dir().context("the current directory is gone; cd to one that exists")?;
     let cwd = utf8(cwd.as_os_str(), "the current directory")?;
-    let log_dir = base_dir.join("logs");
+    let (cluster, cpus, log_dir): (bool, u32, Option<&Path>) = match target {
+        #[cfg(feature = "local")]
+        Target::Machine { cores, log_dir } => (false, *cores, Some(log_dir.as_path())),
+        Target::Cluster => (true, 1, None),
+    };
     let file_dir = args.file.as_deref().filter(|file| *file != Path::new("-")).and_then(Path::parent);
     let around = Surroundings {
         cwd,
         file_dir: file_dir.map(|dir| utf8(dir.as_os_str(), "the job file's directory")).transpose()?,
-        log_dir: Some(utf8(log_dir.as_os_str(), "TMPDIR")?),
-        cpus: facts.cores,
+        log_dir: log_dir.map(|dir| utf8(dir.as_os_str(), "TMPDIR")).transpose()?,
+        cluster,
+        cpus,
         gpus: &gpus,
         env: &|name| std::env::var(name).ok(),
     };
@@ -41,7 +63,11 @@ pub(super) fn resolve(args: &JobArgs, facts: &Facts, base_dir: &Path) -> anyhow:
         Some(path) => JobFile::parse(&path.to_string_lossy(), &read(path)?)?,
         None => JobFile::default(),
     };
-    let spec = file.overlay(&flags(args), &around)?.resolve(&around)?;
+    let mut spec = file.overlay(&flags(args), &around)?.resolve(&around)?;
+    if cluster && spec.working_dir.is_none() {
+        // The nodes have no other way of knowing where this is.
+        spec.working_dir = Some(cwd.to_owned());
+    }
     let size = spec.command.iter().map(String::len).sum::<usize>()
         + spec.env.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
     if size > LARGEST_COMMAND {
@@ -72,9 +98,16 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     }
 }
 
+#[cfg(feature = "local")]
 fn gpus() -> Result<u32, CountError> {
+    use phalanx_worker::discovery::nvidia;
     let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
     Ok(nvidia::visible_gpus(visible.as_deref(), std::env::var_os(nvidia::LIBRARY_VARIABLE))?)
+}
+
+#[cfg(not(feature = "local"))]
+fn gpus() -> Result<u32, CountError> {
+    Err("this build of phalanx runs nothing on this machine".into())
 }
 
 fn flags(args: &JobArgs) -> Flags {
@@ -89,6 +122,9 @@ fn flags(args: &JobArgs) -> Flags {
         start_timeout: args.start_timeout.clone(),
         grace: args.grace.clone(),
         max_restarts: args.max_restarts.clone(),
+        fencing: args.fencing.clone(),
+        unreachable: args.unreachable.clone(),
+        lease: args.lease.clone(),
         stop_scope: args.stop_scope.clone(),
         keep: args.keep.clone(),
         output: args.output.clone(),

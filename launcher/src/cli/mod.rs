@@ -1,17 +1,26 @@
 //! The command line: what was typed, what it means, what to do.
 
+mod admin;
 mod args;
-#[cfg(feature = "local")]
+mod cluster;
 mod job;
 #[cfg(feature = "local")]
+mod local;
+mod output;
 mod run;
 #[cfg(feature = "local")]
 mod sweep;
 
 use std::io::Write;
+use std::str::FromStr;
+
+use anyhow::Context;
 
 use clap::{CommandFactory, Parser};
 use clap_complete::Shell;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::exit::Exit;
 use args::{Cli, Command};
@@ -23,9 +32,18 @@ pub(crate) fn main() -> Exit {
         Err(error) => return usage(&error),
     };
     let done = match cli.command {
-        #[cfg(feature = "local")]
         Command::Run(run) => run::run(*run, cli.color),
-        #[cfg(feature = "local")]
+        Command::Submit(submit) => run::submit(&submit),
+        Command::Attach(attach) => run::attach(&attach, cli.color),
+        Command::Ps(args) => cluster::ps(&args),
+        Command::Status(args) => cluster::status(&args),
+        Command::Logs(args) => output::logs(&args, cli.color),
+        Command::Stop(args) => cluster::stop(&args),
+        Command::Nodes(args) => cluster::nodes(&args),
+        Command::Token(command) => admin::token(command),
+        Command::User(command) => admin::user(command),
+        Command::Login(args) => admin::login(args),
+        Command::Serve(args) => admin::serve(args),
         Command::Check(job) => job::check(&job),
         Command::Schema => print(&pretty(&phalanx_common::spec::json_schema())),
         #[cfg(feature = "local")]
@@ -68,4 +86,12 @@ fn completions(shell: Shell) -> String {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "phalanx", &mut script);
     String::from_utf8_lossy(&script).into_owned()
+}
+
+fn log_to_stderr(filter: &str) -> anyhow::Result<()> {
+    let targets = Targets::from_str(filter)
+        .with_context(|| format!("--log {filter}: not a filter; try `debug` or `phalanx=trace`"))?;
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+    tracing_subscriber::registry().with(targets).with(layer).init();
+    Ok(())
 }

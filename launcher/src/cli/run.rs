@@ -1,120 +1,175 @@
-//! `phalanx run` on this machine.
+//! `phalanx run`, `submit` and `attach`: a job on the cluster, or on this machine where there is none.
 
-use std::fs::DirBuilder;
-use std::io::ErrorKind;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
-use std::str::FromStr;
+use std::io::Write;
 
-use anyhow::{Context, anyhow, bail};
-use phalanx_common::defaults;
-use phalanx_common::id::JobId;
-use phalanx_common::identity::Owner;
-use phalanx_common::spec::JobSpec;
-use phalanx_common::time::Timestamp;
-use phalanx_worker::facts::Facts;
-use phalanx_worker::shim::spawn::{SpawnOptions, spawn};
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
+use anyhow::{Context, bail};
+use phalanx_common::defaults::CLIENT_LOST;
+use phalanx_common::spec::{Choice, OutputMode};
+use phalanx_common::status::JobStatus;
+use phalanx_common::wire::client_v1::{Reply, Request, Submit};
+use phalanx_net::identity_file::Identity;
 
-use super::args::RunArgs;
-use super::{Exit, job, sweep};
+use super::args::{AttachArgs, RunArgs, SubmitArgs};
+use super::cluster::{Purpose, identity, need_identity, on_event_loop};
+use super::job::{self, Target};
+use super::{Exit, log_to_stderr};
 use crate::driver::wall;
-use crate::local::{self, Launch, base_dir};
 use crate::output::{ColorChoice, Printer, Screen, Style};
-use crate::run::ViewOptions;
+use crate::remote::{Client, Start, follow};
+use crate::run::{Foreground, Progress, Signals, View, ViewOptions};
 
-/// Job ids tried before giving up, each one step of the suffix (1 ms) after the last.
-const ID_TRIES: u32 = 1024;
-
-/// Runs a job in the foreground.
+/// `phalanx run`.
 pub(super) fn run(args: RunArgs, color: ColorChoice) -> anyhow::Result<Exit> {
+    let purpose = if args.as_user.is_some() { Purpose::Administer } else { Purpose::Work };
+    let found = if args.local { None } else { identity(&args.cluster, purpose)? };
+    match found {
+        Some(identity) => on_cluster(args, identity, color),
+        None if args.detach || args.no_wait || args.as_user.is_some() => {
+            bail!(
+                "--detach, --no-wait and --as are for a cluster, and you are logged in to none: phalanx login"
+            )
+        }
+        None => here(args, color),
+    }
+}
+
+#[cfg(feature = "local")]
+fn here(args: RunArgs, color: ColorChoice) -> anyhow::Result<Exit> {
+    super::local::run(args, color)
+}
+
+#[cfg(not(feature = "local"))]
+fn here(_: RunArgs, _: ColorChoice) -> anyhow::Result<Exit> {
+    bail!("this build of phalanx runs jobs on a cluster alone, and you are logged in to none: phalanx login")
+}
+
+fn on_cluster(args: RunArgs, identity: Identity, color: ColorChoice) -> anyhow::Result<Exit> {
     let began = wall();
-    // The shim first, while this process is small and has one thread.
-    let options = SpawnOptions::new(defaults::LOCAL_ORPHAN_GRACE);
-    let facts = Facts::read()?;
-    let base = base_dir::path();
-    let spec = job::resolve(&args.job, &facts, &base)?;
-    let shim = spawn(&options).context("cannot start the process that owns the ranks")?;
     if let Some(filter) = &args.log {
         log_to_stderr(filter)?;
     }
-    base_dir::prepare(&base)?;
-    let job = new_id(&spec, began)?;
-
-    let screen = Screen::new(color);
-    let live = screen.live();
-    let rank_width = spec.world_size().saturating_sub(1).to_string().len();
-    let style = Style { mode: spec.output.mode, json: args.json, rank_width };
-    let (printer, shown) = Printer::start(screen, style).context("cannot start the printer's thread")?;
-    sweep::sweep_before_run(&base, &printer);
-    if spec.world_size() > facts.cores && !args.json {
-        printer.line(format!(
-            "phalanx: warning: {} ranks share {} core{}",
-            spec.world_size(),
-            facts.cores,
-            if facts.cores == 1 { "" } else { "s" }
-        ));
-    }
-    let view = ViewOptions { json: args.json, quiet: args.quiet, timings: args.timings, live, began };
-    let last_words = printer.clone();
-    let logs = log_dir(&spec).join(job.as_str());
-    let outcome = local::launch(Launch {
-        job,
-        owner: Owner { name: nix::unistd::getuid().to_string(), unix_user: None },
-        spec,
-        facts,
-        base_dir: base,
-        printer,
-        shown,
-        view,
-        shim,
-        shim_options: options,
-    });
-    if outcome.is_err() {
-        let _ = last_words.flushed().blocking_recv();
-    }
-    // A job that never ran has left no logs.
-    let _ = std::fs::remove_dir(logs);
-    match outcome?.exit_code() {
-        0 => Ok(Exit::Success),
-        code => Ok(Exit::Job(code)),
-    }
-}
-
-/// Where the logs of a local launch go: `resolve` was told a place for those that name none.
-fn log_dir(spec: &JobSpec) -> &Path {
-    Path::new(spec.output.log_dir.as_deref().unwrap_or("."))
-}
-
-/// An id that nobody else has: whoever makes the directory of its logs takes it.
-fn new_id(spec: &JobSpec, now: Timestamp) -> anyhow::Result<JobId> {
-    let log_dir = log_dir(spec);
-    let failed = |path: &Path, error| {
-        format!("cannot make the log directory {}: {error}; choose another with --log-dir", path.display())
+    let spec = job::resolve(&args.job, &Target::Cluster)?;
+    let submit = Submit {
+        document: spec.to_document(),
+        as_user: args.as_user,
+        attached: !args.detach,
+        secrets: Vec::new(),
     };
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(log_dir)
-        .map_err(|error| anyhow!(failed(log_dir, error)))?;
-    for bump in 0..ID_TRIES {
-        let id = JobId::new(&spec.name, now, bump);
-        let dir = log_dir.join(id.as_str());
-        match DirBuilder::new().mode(0o700).create(&dir) {
-            Ok(()) => return Ok(id),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            Err(error) => bail!(failed(&dir, error)),
-        }
+    if args.detach {
+        return on_event_loop(detached(identity, submit));
     }
-    bail!("too many jobs of this name begin at once; give this one another --name")
+    let width = spec.world_size().saturating_sub(1).to_string().len();
+    let style = Style { mode: spec.output.mode, json: args.json, rank_width: width };
+    let screen = Screen::new(color);
+    let options =
+        ViewOptions { json: args.json, quiet: args.quiet, timings: args.timings, live: screen.live(), began };
+    let shown = Shown { screen, style, options, no_wait: args.no_wait };
+    on_event_loop(async {
+        let client = Client::connect(&identity).await?;
+        foreground(identity, client, Start::Submit(submit), shown, |view| view.on_submit(&spec)).await
+    })
 }
 
-fn log_to_stderr(filter: &str) -> anyhow::Result<()> {
-    let targets = Targets::from_str(filter)
-        .with_context(|| format!("--log {filter}: not a filter; try `debug` or `phalanx=trace`"))?;
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
-    tracing_subscriber::registry().with(targets).with(layer).init();
-    Ok(())
+/// `phalanx submit`.
+pub(super) fn submit(args: &SubmitArgs) -> anyhow::Result<Exit> {
+    let purpose = if args.as_user.is_some() { Purpose::Administer } else { Purpose::Work };
+    let identity = need_identity(&args.cluster, purpose)?;
+    let spec = job::resolve(&args.job, &Target::Cluster)?;
+    let submit = Submit {
+        document: spec.to_document(),
+        as_user: args.as_user.clone(),
+        attached: false,
+        secrets: Vec::new(),
+    };
+    on_event_loop(detached(identity, submit))
+}
+
+async fn detached(identity: Identity, submit: Submit) -> anyhow::Result<Exit> {
+    let client = Client::connect(&identity).await?;
+    let Reply::Submitted { job } = client.one(&Request::Submit(submit)).await? else {
+        bail!("the coordinator's answer makes no sense");
+    };
+    client.close().await;
+    super::print(&format!("{job}\n"))
+}
+
+/// `phalanx attach`.
+pub(super) fn attach(args: &AttachArgs, color: ColorChoice) -> anyhow::Result<Exit> {
+    let identity = need_identity(&args.cluster, Purpose::Work)?;
+    let mode = OutputMode::CHOICES
+        .iter()
+        .find(|(word, _)| *word == args.output)
+        .map(|(_, mode)| *mode)
+        .with_context(|| format!("--output {}: expected label, raw, rank0 or files", args.output))?;
+    on_event_loop(async {
+        let client = Client::connect(&identity).await?;
+        let status: JobStatus = client.document(&Request::Job { job: args.id.clone() }).await?;
+        let screen = Screen::new(color);
+        let options = ViewOptions {
+            json: args.json,
+            quiet: false,
+            timings: false,
+            live: screen.live(),
+            began: status.submitted_at,
+        };
+        let width = status.ranks.saturating_sub(1).to_string().len();
+        let style = Style { mode, json: args.json, rank_width: width };
+        let start = Start::Attach { job: status.job.to_string(), wait: args.wait };
+        let shown = Shown { screen, style, options, no_wait: false };
+        foreground(identity, client, start, shown, |view| view.on_attach(status.ranks)).await
+    })
+}
+
+/// How a job in the foreground is shown.
+struct Shown {
+    screen: Screen,
+    style: Style,
+    options: ViewOptions,
+    no_wait: bool,
+}
+
+async fn foreground(
+    identity: Identity,
+    client: Client,
+    start: Start,
+    shown: Shown,
+    begin: impl FnOnce(&mut View),
+) -> anyhow::Result<Exit> {
+    // From here on Ctrl-C ends the job; before, it ends this process, and there is no job yet.
+    let signals = Signals::new().context("cannot take over signals")?;
+    let (printer, seen) =
+        Printer::start(shown.screen, shown.style).context("cannot start the printer's thread")?;
+    let output = shown.style.mode != OutputMode::Files;
+    let followed = follow(identity, client, start, &printer, output).await?;
+    let mut view = View::new(printer.clone(), shown.options);
+    begin(&mut view);
+    let foreground = Foreground {
+        control: followed.control,
+        events: followed.events,
+        shown: seen,
+        printer: printer.clone(),
+        signals,
+        view,
+        suspends: false,
+        no_wait: shown.no_wait,
+        progress: Progress::default(),
+    };
+    let ended = foreground.run().await;
+    let _ = printer.flushed().await;
+    let ended = ended.with_context(|| {
+        format!(
+            "{} may still run; a job that was not detached is stopped {} s after its client is lost: phalanx status {}",
+            followed.job,
+            CLIENT_LOST.as_secs(),
+            followed.job
+        )
+    })?;
+    if ended.unwaited {
+        let _ = writeln!(std::io::stderr(), "phalanx: {} was not started: --no-wait", followed.job);
+        return Ok(Exit::Phalanx);
+    }
+    Ok(match ended.outcome.exit_code() {
+        0 => Exit::Success,
+        code => Exit::Job(code),
+    })
 }

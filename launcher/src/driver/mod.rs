@@ -2,25 +2,29 @@
 //! decides, in order. Nothing is decided here.
 
 mod clock;
+mod confidence;
+mod watchers;
 
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::time::Duration;
 
-use phalanx_common::event::Event;
+use phalanx_common::event::{Event, EventKind};
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::{JobId, NodeId};
 use phalanx_common::identity::Owner;
-use phalanx_common::order::Order;
+use phalanx_common::order::{Order, OrderKind};
 use phalanx_common::report::Report;
 use phalanx_common::spec::JobSpec;
 use phalanx_common::time::Timestamp;
 use phalanx_common::wire::v1::{LogRequest, ToWorker};
 use phalanx_launcher_core::{Command, Coordinator, Input};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::store::{self, Store};
 pub(crate) use clock::{Clock, wall};
+pub(crate) use confidence::{Confidence, Secrets};
+use watchers::Watchers;
 
 /// Messages that may wait for the driver; a sender beyond that waits, which slows workers, not users.
 pub(crate) const INBOX: usize = 1024;
@@ -31,8 +35,7 @@ pub(crate) enum Message {
     /// A worker said Hello on a new connection; orders for it go here from now on.
     Connected {
         node: NodeId,
-        connection: usize,
-        orders: mpsc::Sender<ToWorker>,
+        peer: Peer,
     },
     Report {
         node: NodeId,
@@ -42,21 +45,43 @@ pub(crate) enum Message {
         node: NodeId,
         connection: usize,
     },
-    /// Start this job and send its output.
+    /// Start this job and send its output: local mode.
+    #[cfg(feature = "local")]
     Submit {
         job: JobId,
         spec: Box<JobSpec>,
         owner: Owner,
     },
+    /// Start a job under an id of the driver's choice, which is answered.
+    Launch(Box<Launch>),
+    /// Tell this job's events, those told so far first.
+    Watch {
+        job: JobId,
+        watcher: mpsc::Sender<Event>,
+    },
+    ClientLost {
+        job: JobId,
+    },
+    ClientBack {
+        job: JobId,
+    },
+    /// To a worker, past the coordinator: what only passes through here.
+    Relay {
+        node: NodeId,
+        message: ToWorker,
+    },
+    View(View),
     Stop {
         job: JobId,
         by: String,
         status: ExitStatus,
         force: bool,
     },
+    #[cfg(feature = "local")]
     Suspend {
         job: JobId,
     },
+    #[cfg(feature = "local")]
     Resume {
         job: JobId,
     },
@@ -64,9 +89,50 @@ pub(crate) enum Message {
 
 /// A worker's live connection.
 #[derive(Debug)]
-struct Peer {
-    connection: usize,
-    orders: mpsc::Sender<ToWorker>,
+pub(crate) struct Peer {
+    pub(crate) connection: usize,
+    pub(crate) orders: mpsc::Sender<ToWorker>,
+    /// When the node's certificate expires; `None` in local mode.
+    pub(crate) expires: Option<Timestamp>,
+}
+
+/// A job to start.
+#[derive(Debug)]
+pub(crate) struct Launch {
+    pub(crate) spec: JobSpec,
+    pub(crate) owner: Owner,
+    pub(crate) attached: bool,
+    pub(crate) secrets: Secrets,
+    pub(crate) watcher: mpsc::Sender<Event>,
+    pub(crate) reply: oneshot::Sender<JobId>,
+}
+
+/// The workers that are connected.
+pub(crate) type Peers = BTreeMap<NodeId, Peer>;
+
+type Look = dyn FnOnce(&Coordinator, &Peers) + Send;
+
+/// Looks at the coordinator and at who is connected; changes nothing.
+pub(crate) struct View(Box<Look>);
+
+impl std::fmt::Debug for View {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("View(..)")
+    }
+}
+
+/// Asks the driver for what `look` finds; `None` once it is gone.
+pub(crate) async fn look<T: Send + 'static>(
+    driver: &mpsc::Sender<Message>,
+    look: impl FnOnce(&Coordinator, &Peers) -> T + Send + 'static,
+) -> Option<T> {
+    let (answer, answered) = oneshot::channel();
+    let view = View(Box::new(move |coordinator, peers| {
+        // Whoever asked may be gone.
+        let _ = answer.send(look(coordinator, peers));
+    }));
+    driver.send(Message::View(view)).await.ok()?;
+    answered.await.ok()
 }
 
 /// Owner of the coordinator.
@@ -76,8 +142,11 @@ pub(crate) struct Driver<S> {
     store: S,
     clock: Clock,
     inbox: mpsc::Receiver<Message>,
-    events: mpsc::UnboundedSender<Event>,
-    peers: BTreeMap<NodeId, Peer>,
+    /// Every event, for the launcher of local mode.
+    events: Option<mpsc::UnboundedSender<Event>>,
+    watchers: Watchers,
+    confidence: Confidence,
+    peers: Peers,
     /// Jobs whose output is wanted.
     followed: Vec<(u64, LogRequest)>,
 }
@@ -87,16 +156,26 @@ impl<S: Store> Driver<S> {
         coordinator: Coordinator,
         store: S,
         inbox: mpsc::Receiver<Message>,
-        events: mpsc::UnboundedSender<Event>,
+        events: Option<mpsc::UnboundedSender<Event>>,
+        confidence: Confidence,
     ) -> Driver<S> {
-        let (clock, peers, followed) = (Clock::new(), BTreeMap::new(), Vec::new());
-        Driver { coordinator, store, clock, inbox, events, peers, followed }
+        Driver {
+            coordinator,
+            store,
+            clock: Clock::new(),
+            inbox,
+            events,
+            watchers: Watchers::default(),
+            confidence,
+            peers: Peers::new(),
+            followed: Vec::new(),
+        }
     }
 
     /// Runs until every sender of messages is gone, or the store fails.
     pub(crate) async fn run(mut self) -> Result<(), store::Error> {
         loop {
-            self.carry_out()?;
+            self.carry_out().await?;
             let deadline = self.coordinator.poll_timeout().map(|(at, _)| at);
             tokio::select! {
                 message = self.inbox.recv() => match message {
@@ -111,11 +190,11 @@ impl<S: Store> Driver<S> {
     fn on_message(&mut self, message: Message) {
         let now = self.now();
         let input = match message {
-            Message::Connected { node, connection, orders } => {
+            Message::Connected { node, peer } => {
                 for (id, request) in &self.followed {
-                    let _ = orders.try_send(ToWorker::Logs { id: *id, request: request.clone() });
+                    let _ = peer.orders.try_send(ToWorker::Logs { id: *id, request: request.clone() });
                 }
-                self.peers.insert(node, Peer { connection, orders });
+                self.peers.insert(node, peer);
                 return;
             }
             Message::Disconnected { node, connection } => {
@@ -127,17 +206,45 @@ impl<S: Store> Driver<S> {
                 Input::NodeDisconnected { node }
             }
             Message::Report { node, report } => Input::Report { node, report },
+            #[cfg(feature = "local")]
             Message::Submit { job, spec, owner } => {
                 self.follow(&job, &spec);
                 Input::Submit { job, spec, owner, attached: false }
             }
+            Message::Launch(launch) => self.on_launch(now, *launch),
+            Message::Watch { job, watcher } => return self.watchers.watch(&job, watcher),
+            Message::Relay { node, message } => return self.relay(&node, message),
+            Message::View(view) => return view.0(&self.coordinator, &self.peers),
+            Message::ClientLost { job } => Input::ClientLost { job },
+            Message::ClientBack { job } => Input::ClientBack { job },
             Message::Stop { job, by, status, force } => Input::Stop { job, by, status, force },
+            #[cfg(feature = "local")]
             Message::Suspend { job } => Input::Suspend { job },
+            #[cfg(feature = "local")]
             Message::Resume { job } => Input::Resume { job },
         };
         self.coordinator.handle(now, input);
     }
 
+    fn on_launch(&mut self, now: Timestamp, launch: Launch) -> Input {
+        let Launch { spec, owner, attached, secrets, watcher, reply } = launch;
+        let taken = |job: &JobId| self.coordinator.job(job).is_some();
+        let ids = (0..=u32::MAX).map(|bump| JobId::new(&spec.name, now, bump));
+        let job = ids.into_iter().find(|job| !taken(job)).unwrap_or_else(|| JobId::new(&spec.name, now, 0));
+        self.confidence.keep(&job, secrets);
+        self.watchers.watch(&job, watcher);
+        // A client that is gone by now is noticed by its connection.
+        let _ = reply.send(job.clone());
+        Input::Submit { job, spec: Box::new(spec), owner, attached }
+    }
+
+    fn relay(&mut self, node: &NodeId, message: ToWorker) {
+        if let Some(peer) = self.peers.get(node) {
+            let _ = peer.orders.try_send(message);
+        }
+    }
+
+    #[cfg(feature = "local")]
     fn follow(&mut self, job: &JobId, spec: &JobSpec) {
         let request = LogRequest {
             job: job.as_str().to_owned(),
@@ -183,25 +290,49 @@ impl<S: Store> Driver<S> {
         self.coordinator.handle(now, Input::ClockJumped { by_micros });
     }
 
-    fn carry_out(&mut self) -> Result<(), store::Error> {
+    /// Stores every record before the first order goes out: more than is asked, and one write to the disk.
+    async fn carry_out(&mut self) -> Result<(), store::Error> {
+        let (mut records, mut orders) = (Vec::new(), Vec::new());
         while let Some(command) = self.coordinator.poll_command() {
             match command {
-                Command::Persist(record) => self.store.append(&record)?,
-                Command::Send { node, order } => self.send(&node, &order),
+                Command::Persist(record) => records.push(record),
+                Command::Send { node, order } => orders.push((node, order)),
             }
         }
+        if !records.is_empty() {
+            self.store.append(records).await?;
+        }
+        for (node, order) in orders {
+            self.send(&node, &order);
+        }
         while let Some(event) = self.coordinator.poll_event() {
-            tracing::debug!(?event, "event");
-            // Nobody listens any more while the program ends.
-            let _ = self.events.send(event);
+            self.tell(event);
         }
         Ok(())
+    }
+
+    fn tell(&mut self, event: Event) {
+        tracing::debug!(?event, "event");
+        if let (Some(job), EventKind::JobEnded { .. }) = (&event.job, &event.kind) {
+            self.confidence.forget(job);
+        }
+        if let Some(events) = &self.events {
+            // Nobody listens any more while the program ends.
+            let _ = events.send(event);
+        } else {
+            self.watchers.tell(event);
+        }
     }
 
     /// Orders to a node without a connection are not kept: the node's next Hello brings the
     /// coordinator to say again what is due.
     fn send(&mut self, node: &NodeId, order: &Order) {
         let Some(peer) = self.peers.get(node) else { return };
+        if let OrderKind::Prepare(plan) = &order.kind
+            && let Some(confidential) = self.confidence.of(plan)
+        {
+            let _ = peer.orders.try_send(ToWorker::Confidential(confidential));
+        }
         if let Err(error) = peer.orders.try_send(order.into()) {
             tracing::warn!(%node, %error, "the worker takes no orders: its connection is dropped");
             self.peers.remove(node);

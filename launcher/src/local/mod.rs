@@ -9,22 +9,25 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use phalanx_common::event::Outcome;
+use phalanx_common::event::{EventKind, Outcome};
 use phalanx_common::id::{Epoch, Incarnation, JobId, NodeId};
 use phalanx_common::identity::Owner;
 use phalanx_common::spec::JobSpec;
 use phalanx_common::time::Timestamp;
+use phalanx_common::wire::SEND_WINDOW;
 use phalanx_launcher_core::{Config, Coordinator};
 use phalanx_worker::agent::{self, Agent, Config as WorkerConfig, Dialed, Facts as WorkerFacts, Shimming};
 use phalanx_worker::facts::Facts;
 use phalanx_worker::link::{self, QuicLink};
 use phalanx_worker::shim::spawn::{ShimProcess, SpawnOptions};
+use quinn::{TransportConfig, VarInt};
 use tokio::sync::{mpsc, watch};
 
-use crate::driver::{Driver, INBOX};
+use crate::driver::{Confidence, Driver, INBOX, Message};
 use crate::output::{Printer, Shown};
-use crate::run::{DriverGone, Foreground, Signals, View, ViewOptions};
-use crate::server::{self, Server, local_transport};
+use crate::run::{Control, DriverGone, Foreground, Progress, Signals, View, ViewOptions};
+use crate::server::hub::Logs;
+use crate::server::{self, Server, Service};
 use crate::store::{self, MemoryStore, Store};
 
 /// Why a local launch could not go on.
@@ -62,6 +65,9 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// How long the end of a launch waits for its shim to have tidied up.
 const SHIM_LEAVES_WITHIN: Duration = Duration::from_secs(10);
 
+/// Wishes of the user that may wait.
+const CONTROLS: usize = 8;
+
 /// The one address of a local launch.
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -94,20 +100,22 @@ pub(crate) fn launch(launch: Launch) -> Result<Outcome, Error> {
 async fn run(launch: Launch) -> Result<Outcome, Error> {
     let (server_tls, client_tls) = identity::make()?;
     let (inbox, messages) = mpsc::channel(INBOX);
-    let (events_in, events) = mpsc::unbounded_channel();
+    let (events_in, mut events) = mpsc::unbounded_channel();
     let transport = local_transport();
 
     let mut server_config = quinn::ServerConfig::with_crypto(Arc::new(server_tls));
     server_config.transport_config(Arc::clone(&transport)).migration(false);
     let epoch = Epoch(1);
-    let server =
-        Server::start((LOOPBACK, 0).into(), server_config, epoch, inbox.clone(), launch.printer.log_sink())?;
+    let logs = Logs::Printer(launch.printer.log_sink());
+    let service = Service { epoch, inbox: inbox.clone(), logs, cluster: None };
+    let server = Server::start((LOOPBACK, 0).into(), server_config, service)?;
     let address = server.address().map_err(Error::Address)?;
 
     let store = MemoryStore::default();
     let config = Config { port_salt: u64::from(std::process::id()), ..Config::default() };
     let coordinator = Coordinator::new(config, epoch, &store.load()?);
-    let driver = tokio::spawn(Driver::new(coordinator, store, messages, events_in).run());
+    let driver =
+        tokio::spawn(Driver::new(coordinator, store, messages, Some(events_in), Confidence::default()).run());
 
     let mut client_config = quinn::ClientConfig::new(Arc::new(client_tls));
     client_config.transport_config(transport);
@@ -125,24 +133,37 @@ async fn run(launch: Launch) -> Result<Outcome, Error> {
     let mut shims = agent.shims_alive();
     let agent = tokio::spawn(agent.run());
 
-    let view = View::new(launch.printer.clone(), launch.view);
+    let mut view = View::new(launch.printer.clone(), launch.view);
+    view.on_submit(&launch.spec);
+    // A job submitted before any worker has said Hello would only wait, and say so.
+    loop {
+        let event = events.recv().await.ok_or(DriverGone)?;
+        view.on_event(&event);
+        if matches!(event.kind, EventKind::NodeJoined { .. }) {
+            break;
+        }
+    }
+    let submit =
+        Message::Submit { job: launch.job.clone(), spec: Box::new(launch.spec), owner: launch.owner };
+    inbox.send(submit).await.map_err(|_| DriverGone)?;
+    let (control, controls) = mpsc::channel(CONTROLS);
+    tokio::spawn(pass_on(launch.job, controls, inbox));
     let foreground = Foreground {
-        job: launch.job,
-        owner: launch.owner,
-        driver: inbox,
+        control,
         events,
         shown: launch.shown,
         printer: launch.printer,
         signals,
         view,
-        pids: Vec::new(),
-        interrupted: false,
+        suspends: true,
+        no_wait: false,
+        progress: Progress::default(),
     };
     tokio::select! {
-        outcome = foreground.run(launch.spec) => {
+        ended = foreground.run() => {
             // The shim removes the pod's directory; a slow disk is no reason to hang.
             let _ = tokio::time::timeout(SHIM_LEAVES_WITHIN, shims.wait_for(|alive| *alive == 0)).await;
-            Ok(outcome?)
+            Ok(ended?.outcome)
         }
         ended = agent => match ended {
             Ok(ended) => Err(ended.map_or_else(Error::Agent, |()| Error::AgentGone)),
@@ -152,6 +173,42 @@ async fn run(launch: Launch) -> Result<Outcome, Error> {
             Ok(ended) => Err(ended.map_or_else(Error::Store, |()| Error::Driver(DriverGone))),
             Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
         },
+    }
+}
+
+/// Transport settings that both ends of a local connection use: nothing times out, because
+/// Ctrl-Z or a debugger may hold either end for as long as the user likes.
+fn local_transport() -> Arc<TransportConfig> {
+    let mut transport = TransportConfig::default();
+    transport
+        .max_idle_timeout(None)
+        .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_PER_WORKER))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .datagram_receive_buffer_size(None)
+        .mtu_discovery_config(None)
+        .initial_mtu(LOOPBACK_MTU)
+        .send_window(SEND_WINDOW);
+    Arc::new(transport)
+}
+
+/// Streams a worker may have open: control, and one log stream for each job somebody follows.
+const STREAMS_PER_WORKER: u32 = 16;
+
+/// Loopback takes 64 KiB, but a packet has to fit the initial congestion window of 14,720 bytes.
+const LOOPBACK_MTU: u16 = 8_192;
+
+/// What the user wants, as the driver takes it.
+async fn pass_on(job: JobId, mut controls: mpsc::Receiver<Control>, driver: mpsc::Sender<Message>) {
+    while let Some(control) = controls.recv().await {
+        let job = job.clone();
+        let message = match control {
+            Control::Stop { by, status, force } => Message::Stop { job, by: by.to_owned(), status, force },
+            Control::Suspend => Message::Suspend { job },
+            Control::Resume => Message::Resume { job },
+        };
+        if driver.send(message).await.is_err() {
+            return;
+        }
     }
 }
 

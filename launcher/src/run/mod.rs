@@ -8,12 +8,9 @@ mod view;
 use std::time::Duration;
 
 use phalanx_common::event::{Event, EventKind, Outcome};
-use phalanx_common::id::JobId;
-use phalanx_common::identity::Owner;
-use phalanx_common::spec::JobSpec;
+use phalanx_common::exit::ExitStatus;
 use tokio::sync::{mpsc, watch};
 
-use crate::driver::Message;
 use crate::output::{Printer, Shown};
 use signals::Signalled;
 pub(crate) use signals::Signals;
@@ -25,22 +22,52 @@ const OUTPUT_STALLED: Duration = Duration::from_secs(10);
 
 /// A user who interrupts does not wait for a terminal or pipe that takes no more than this long.
 const INTERRUPTED_STALLED: Duration = Duration::from_secs(1);
+/// The coordinator answers a Ctrl-Z within milliseconds.
+const SUSPEND_TOLD: Duration = Duration::from_millis(500);
 /// What is on its way to the screen when Ctrl-Z is pressed gets this long.
 const SUSPEND_FLUSH: Duration = Duration::from_millis(200);
 
-/// The foreground of one job.
+/// What the user wants of the job while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Control {
+    Stop { by: &'static str, status: ExitStatus, force: bool },
+    Suspend,
+    Resume,
+}
+
+/// The foreground of one job, wherever it runs.
 pub(crate) struct Foreground {
-    pub(crate) job: JobId,
-    pub(crate) owner: Owner,
-    pub(crate) driver: mpsc::Sender<Message>,
+    pub(crate) control: mpsc::Sender<Control>,
     pub(crate) events: mpsc::UnboundedReceiver<Event>,
     pub(crate) shown: watch::Receiver<Shown>,
     pub(crate) printer: Printer,
     pub(crate) signals: Signals,
     pub(crate) view: View,
+    /// Whether Ctrl-Z stops the ranks: they run on this machine.
+    pub(crate) suspends: bool,
+    /// End instead of waiting for room.
+    pub(crate) no_wait: bool,
+    pub(crate) progress: Progress,
+}
+
+/// What the foreground has seen so far.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
     /// Process ids of the running generation's ranks, for Ctrl-Z.
-    pub(crate) pids: Vec<u32>,
-    pub(crate) interrupted: bool,
+    pids: Vec<u32>,
+    interrupted: bool,
+    placed: bool,
+    /// The job was given up because it would have had to wait.
+    unwaited: bool,
+    ended: Option<Outcome>,
+}
+
+/// How a job in the foreground ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) outcome: Outcome,
+    /// It never started: `no_wait` was asked for and there was no room.
+    pub(crate) unwaited: bool,
 }
 
 /// The driver is gone: a bug or a store that failed; its own error says which.
@@ -49,26 +76,21 @@ pub(crate) struct Foreground {
 pub(crate) struct DriverGone;
 
 impl Foreground {
-    /// Submits the job and shows it to its end.
-    pub(crate) async fn run(mut self, spec: JobSpec) -> Result<Outcome, DriverGone> {
-        self.view.on_submit(&spec);
-        self.wait_for_worker().await?;
-        self.tell(Message::Submit { job: self.job.clone(), spec: Box::new(spec), owner: self.owner.clone() })
-            .await?;
+    /// Shows a job that was submitted, to its end.
+    pub(crate) async fn run(mut self) -> Result<Ended, DriverGone> {
         let outcome = loop {
+            if let Some(outcome) = self.progress.ended.take() {
+                break outcome;
+            }
             tokio::select! {
-                event = self.events.recv() => {
-                    if let Some(outcome) = self.on_event(event.ok_or(DriverGone)?).await {
-                        break outcome;
-                    }
-                }
+                event = self.events.recv() => self.on_event(event.ok_or(DriverGone)?).await,
                 signal = self.signals.next() => self.on_signal(signal).await?,
                 seen = self.shown.changed(), if !self.view.output_seen() => self.on_shown(seen.is_ok()),
                 () = self.view.tick() => self.view.on_tick(),
             }
         };
         self.last_words().await;
-        Ok(outcome)
+        Ok(Ended { outcome, unwaited: self.progress.unwaited })
     }
 
     /// Waits until the end of the job is on the screen. Ctrl-C ends the wait for a pipe that nobody reads.
@@ -76,24 +98,18 @@ impl Foreground {
         tokio::select! {
             _ = self.printer.flushed() => {}
             _ = self.signals.next() => {}
-            () = tokio::time::sleep(INTERRUPTED_STALLED), if self.interrupted => {}
+            () = tokio::time::sleep(INTERRUPTED_STALLED), if self.progress.interrupted => {}
         }
     }
 
-    /// A job submitted before any worker has said Hello would only wait, and say so.
-    async fn wait_for_worker(&mut self) -> Result<(), DriverGone> {
-        loop {
-            let event = self.events.recv().await.ok_or(DriverGone)?;
-            self.view.on_event(&event);
-            if matches!(event.kind, EventKind::NodeJoined { .. }) {
-                return Ok(());
-            }
-        }
-    }
-
-    async fn on_event(&mut self, event: Event) -> Option<Outcome> {
+    async fn on_event(&mut self, event: Event) {
         if let EventKind::PodStarted { pids, .. } = &event.kind {
-            self.pids.clone_from(pids);
+            self.progress.pids.clone_from(pids);
+        }
+        match &event.kind {
+            EventKind::GangPlaced { .. } => self.progress.placed = true,
+            EventKind::JobQueued { .. } if self.no_wait && !self.progress.placed => self.give_up().await,
+            _ => {}
         }
         let ended = match &event.kind {
             EventKind::JobEnded { outcome } => Some(outcome.clone()),
@@ -103,7 +119,7 @@ impl Foreground {
             self.drain_output().await;
         }
         self.view.on_event(&event);
-        ended
+        self.progress.ended = ended;
     }
 
     fn on_shown(&mut self, alive: bool) {
@@ -131,8 +147,8 @@ impl Foreground {
                     // No rank is left to stop: only this process.
                     Signalled::Suspend => signals::stop_this_process(),
                 },
-                () = tokio::time::sleep(if self.interrupted { INTERRUPTED_STALLED } else { OUTPUT_STALLED }) => {
-                    if *self.shown.borrow() == seen && (self.interrupted || !self.printer.busy()) {
+                () = tokio::time::sleep(if self.progress.interrupted { INTERRUPTED_STALLED } else { OUTPUT_STALLED }) => {
+                    if *self.shown.borrow() == seen && (self.progress.interrupted || !self.printer.busy()) {
                         return;
                     }
                 }
@@ -143,25 +159,52 @@ impl Foreground {
     async fn on_signal(&mut self, signal: Signalled) -> Result<(), DriverGone> {
         match signal {
             Signalled::Stop { by, status, at_once } => {
-                let force = at_once || self.interrupted;
-                self.interrupted = true;
+                let force = at_once || self.progress.interrupted;
+                self.progress.interrupted = true;
                 self.view.on_interrupt(force);
-                self.tell(Message::Stop { job: self.job.clone(), by: by.to_owned(), status, force }).await
+                self.tell(Control::Stop { by, status, force }).await
             }
             Signalled::Suspend => self.suspend().await,
         }
     }
 
-    /// Ctrl-Z: the ranks stop first, then this process, as a shell expects; `fg` wakes both.
-    async fn suspend(&mut self) -> Result<(), DriverGone> {
-        self.tell(Message::Suspend { job: self.job.clone() }).await?;
-        signals::wait_until_stopped(&self.pids).await;
-        let _ = tokio::time::timeout(SUSPEND_FLUSH, self.printer.flushed()).await;
-        signals::stop_this_process();
-        self.tell(Message::Resume { job: self.job.clone() }).await
+    async fn until_suspended(&mut self) {
+        while self.progress.ended.is_none()
+            && let Some(event) = self.events.recv().await
+        {
+            let suspended = matches!(event.kind, EventKind::JobSuspended);
+            self.on_event(event).await;
+            if suspended {
+                return;
+            }
+        }
     }
 
-    async fn tell(&self, message: Message) -> Result<(), DriverGone> {
-        self.driver.send(message).await.map_err(|_| DriverGone)
+    async fn give_up(&mut self) {
+        if !self.progress.unwaited {
+            self.progress.unwaited = true;
+            let by = "--no-wait";
+            // A coordinator that is gone is noticed by the end of its events.
+            let _ = self.tell(Control::Stop { by, status: ExitStatus::Signal(15), force: true }).await;
+        }
+    }
+
+    /// Ctrl-Z: the ranks stop first, then this process, as a shell expects; `fg` wakes both.
+    async fn suspend(&mut self) -> Result<(), DriverGone> {
+        if !self.suspends {
+            self.view.on_no_suspend();
+            return Ok(());
+        }
+        self.tell(Control::Suspend).await?;
+        // Events on their way may name ranks that were just released.
+        let _ = tokio::time::timeout(SUSPEND_TOLD, self.until_suspended()).await;
+        signals::wait_until_stopped(&self.progress.pids).await;
+        let _ = tokio::time::timeout(SUSPEND_FLUSH, self.printer.flushed()).await;
+        signals::stop_this_process();
+        self.tell(Control::Resume).await
+    }
+
+    async fn tell(&self, control: Control) -> Result<(), DriverGone> {
+        self.control.send(control).await.map_err(|_| DriverGone)
     }
 }

@@ -104,10 +104,20 @@ impl View {
         self.output_seen
     }
 
-    pub(super) fn on_submit(&mut self, spec: &JobSpec) {
+    /// What is known of the job before anything happens to it.
+    pub(crate) fn on_submit(&mut self, spec: &JobSpec) {
         self.ranks = spec.world_size();
         self.log_dir.clone_from(&spec.output.log_dir);
         self.mode = spec.output.mode;
+    }
+
+    /// The same of a job that somebody else submitted.
+    pub(crate) fn on_attach(&mut self, ranks: u32) {
+        self.ranks = ranks;
+    }
+
+    pub(super) fn on_no_suspend(&self) {
+        self.say("the job runs on other machines, where Ctrl-Z does not stop it; Ctrl-C ends it");
     }
 
     pub(super) fn on_first_output(&mut self) {
@@ -147,7 +157,7 @@ impl View {
         self.printer.status(Some(text));
     }
 
-    pub(super) fn on_event(&mut self, event: &Event) {
+    pub(crate) fn on_event(&mut self, event: &Event) {
         if self.options.json
             && let Ok(line) = serde_json::to_string(&JsonEvent { v: JSON_VERSION, event })
         {

@@ -2,16 +2,18 @@
 
 use phalanx_common::id::{Epoch, NodeId};
 use phalanx_common::report::Report;
+use phalanx_common::time::Timestamp;
 use phalanx_common::wire::v1::{FromWorker, ToWorker};
 use phalanx_common::wire::{CONTROL_PRIORITY, ClientHello, ServerHello, StreamKind, VERSIONS, agree};
 use phalanx_net::frames::{self, Receiving, Sending, accept};
-use quinn::{Connection, ConnectionError, Incoming, RecvStream, SendStream};
+use phalanx_net::transport::{CLOSED_PROTOCOL, MORE_STREAMS};
+use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::hub::Logs;
 use super::logs;
-use crate::driver::Message;
-use crate::output::LogSink;
+use crate::driver::{Message, Peer};
 
 /// Orders that may wait for one worker. A worker that takes none of these many is not reading:
 /// its connection is dropped, and the orders still due are sent again after its next Hello.
@@ -30,19 +32,30 @@ pub(super) enum Error {
     Protocol(&'static str),
 }
 
-/// Serves one connection to its end and tells the driver.
-pub(super) async fn serve(incoming: Incoming, epoch: Epoch, inbox: mpsc::Sender<Message>, logs: LogSink) {
-    let connection = match incoming.await {
-        Ok(connection) => connection,
-        Err(error) => {
-            tracing::warn!(%error, "a connection was refused");
-            return;
-        }
-    };
-    let mut session = Session { connection, epoch, inbox, logs, node: None };
+/// Who a worker is before it says a word.
+#[derive(Clone, Debug)]
+pub(super) struct Certified {
+    pub(super) node: NodeId,
+    pub(super) expires: Timestamp,
+}
+
+/// Serves one worker to its end and tells the driver. `certified` is `None` in local mode, where one
+/// key was made for both ends.
+pub(super) async fn serve(
+    connection: Connection,
+    certified: Option<Certified>,
+    epoch: Epoch,
+    inbox: mpsc::Sender<Message>,
+    logs: Logs,
+) {
+    let mut session = Session { connection, certified, epoch, inbox, logs, node: None };
     let ended = session.run().await;
-    if let (Err(error), Some(node)) = (ended, &session.node) {
-        tracing::debug!(%node, error = &error as &dyn std::error::Error, "connection ended");
+    if let Err(error) = ended {
+        let node = session.node.as_ref().map_or("(before its Hello)", NodeId::as_str);
+        tracing::debug!(node, error = &error as &dyn std::error::Error, "connection ended");
+        if let Error::Protocol(why) = error {
+            session.connection.close(CLOSED_PROTOCOL, why.as_bytes());
+        }
     }
     if let Some(node) = session.node {
         let connection = session.connection.stable_id();
@@ -53,9 +66,10 @@ pub(super) async fn serve(incoming: Incoming, epoch: Epoch, inbox: mpsc::Sender<
 
 struct Session {
     connection: Connection,
+    certified: Option<Certified>,
     epoch: Epoch,
     inbox: mpsc::Sender<Message>,
-    logs: LogSink,
+    logs: Logs,
     /// Known after the node's Hello.
     node: Option<NodeId>,
 }
@@ -68,27 +82,9 @@ impl Session {
         }
         let (orders_in, orders) = mpsc::channel(ORDERS_QUEUED);
         let mut tasks = JoinSet::new();
-        let Some((send, frames)) = self.hello(send, frames).await? else { return Ok(()) };
+        let Some((send, frames)) = hello(self.epoch, send, frames).await? else { return Ok(()) };
         tasks.spawn(write_orders(send, orders));
         self.read_reports(frames, orders_in, &mut tasks).await
-    }
-
-    /// Agrees on a version; `None` if there is none.
-    async fn hello(
-        &self,
-        mut send: Sending,
-        mut frames: Receiving,
-    ) -> Result<Option<(Sending, Receiving)>, Error> {
-        send.set_priority(CONTROL_PRIORITY);
-        let hello: ClientHello = frames.read().await?;
-        let Some(version) = agree(&hello) else {
-            let refusal =
-                ServerHello::NoCommonVersion { lowest: *VERSIONS.start(), highest: *VERSIONS.end() };
-            send.write(&refusal).await?;
-            return Ok(None);
-        };
-        send.write(&ServerHello::Welcome { version, epoch: self.epoch.0 }).await?;
-        Ok(Some((send, frames)))
     }
 
     async fn read_reports(
@@ -107,11 +103,14 @@ impl Session {
 
     async fn on_report(&mut self, report: Report, orders: &mpsc::Sender<ToWorker>) -> Result<(), Error> {
         if let Report::Hello(node) = &report {
+            if self.certified.as_ref().is_some_and(|certified| certified.node != node.node) {
+                return Err(Error::Protocol("the certificate is another node's"));
+            }
             let connection = self.connection.stable_id();
             self.node = Some(node.node.clone());
-            let connected =
-                Message::Connected { node: node.node.clone(), connection, orders: orders.clone() };
-            self.deliver(connected).await?;
+            let expires = self.certified.as_ref().map(|certified| certified.expires);
+            let peer = Peer { connection, orders: orders.clone(), expires };
+            self.deliver(Message::Connected { node: node.node.clone(), peer }).await?;
         }
         let Some(node) = self.node.clone() else {
             return Err(Error::Protocol("a worker reports before its Hello"));
@@ -124,8 +123,39 @@ impl Session {
     }
 
     fn on_stream(&self, stream: (SendStream, RecvStream), tasks: &mut JoinSet<()>) {
-        tasks.spawn(logs::receive(stream, self.logs.clone()));
+        // This worker serves output: it may have more than the few streams of an idle one.
+        self.connection.set_max_concurrent_bi_streams(VarInt::from_u32(MORE_STREAMS));
+        tasks.spawn(side_stream(stream, self.logs.clone()));
         while tasks.try_join_next().is_some() {}
+    }
+}
+
+/// Agrees on a version with whoever opened the control stream; `None` if there is none.
+pub(super) async fn hello(
+    epoch: Epoch,
+    mut send: Sending,
+    mut frames: Receiving,
+) -> Result<Option<(Sending, Receiving)>, Error> {
+    send.set_priority(CONTROL_PRIORITY);
+    let hello: ClientHello = frames.read().await?;
+    let Some(version) = agree(&hello) else {
+        let refusal = ServerHello::NoCommonVersion { lowest: *VERSIONS.start(), highest: *VERSIONS.end() };
+        send.write(&refusal).await?;
+        send.finish().await;
+        return Ok(None);
+    };
+    send.write(&ServerHello::Welcome { version, epoch: epoch.0 }).await?;
+    Ok(Some((send, frames)))
+}
+
+/// Any stream of a worker but its first.
+async fn side_stream(stream: (SendStream, RecvStream), logs: Logs) {
+    match accept(stream).await {
+        Ok((header, send, frames)) if header.kind == StreamKind::Log => {
+            logs::receive(send, frames, logs).await;
+        }
+        Ok((header, ..)) => tracing::debug!(kind = ?header.kind, "a worker opened a stream of this kind"),
+        Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "a stream did not begin"),
     }
 }
 

@@ -1,27 +1,46 @@
-//! The coordinator's QUIC end: accepts workers, reads their reports, writes their orders.
+//! The coordinator's QUIC end: accepts workers and clients, and lets nobody else get a word in.
 //!
 //! ```text
 //! worker --open control--> header, ClientHello --> ServerHello --> reports  ==> driver inbox
 //!                                                  orders         <==          driver
-//! worker --open log------> header, Open --> chunks ==> output;  credit <==     output
+//! worker --open log------> header, Open --> chunks ==> printer or client;  credit <==
+//! client --open control--> header, ClientHello --> ServerHello
+//! client --open request--> header, Request --> Replies
+//! joiner --open request--> header, JoinRequest --> JoinReply
 //! ```
 
+pub(crate) mod client;
 mod connection;
+pub(crate) mod hub;
+mod join;
 mod logs;
+mod relay;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use phalanx_common::id::Epoch;
-use phalanx_common::wire::SEND_WINDOW;
-use quinn::{Endpoint, ServerConfig, TransportConfig, VarInt};
-use tokio::sync::mpsc;
+use phalanx_net::classify::{self, Peer};
+use phalanx_net::transport::{CLOSED_NORMALLY, CLOSED_REFUSED, HANDSHAKES};
+#[cfg(feature = "local")]
+use quinn::ServerConfig;
+use quinn::{Connection, Endpoint, Incoming};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
+use crate::cluster::Cluster;
 use crate::driver::Message;
-use crate::output::LogSink;
+use connection::Certified;
+use hub::Logs;
 
-/// Why the coordinator cannot serve.
+/// A handshake that takes longer is not finished: the peer sends again, or is none.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
+/// Handshakes under way before the next one has to prove its address: a gang that starts has more to do.
+const UNPROVEN: usize = HANDSHAKES / 4;
+
+/// Why the coordinator of a local launch cannot serve.
+#[cfg(feature = "local")]
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("cannot listen on UDP {address}")]
@@ -32,6 +51,16 @@ pub(crate) enum Error {
     },
 }
 
+/// What every connection is served with.
+#[derive(Clone, Debug)]
+pub(crate) struct Service {
+    pub(crate) epoch: Epoch,
+    pub(crate) inbox: mpsc::Sender<Message>,
+    pub(crate) logs: Logs,
+    /// `None` in local mode: whoever finished the handshake is the one worker.
+    pub(crate) cluster: Option<Arc<Cluster>>,
+}
+
 /// A listening coordinator. Dropping it closes every connection.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -40,19 +69,24 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Binds `address` and serves until dropped. Reports go to `inbox`, output to `logs`.
+    /// Serves a socket of this launch's own until dropped.
+    #[cfg(feature = "local")]
     pub(crate) fn start(
         address: SocketAddr,
         config: ServerConfig,
-        epoch: Epoch,
-        inbox: mpsc::Sender<Message>,
-        logs: LogSink,
+        service: Service,
     ) -> Result<Server, Error> {
         let endpoint = Endpoint::server(config, address).map_err(|source| Error::Bind { address, source })?;
-        let accepting = tokio::spawn(accept(endpoint.clone(), epoch, inbox, logs));
-        Ok(Server { endpoint, accepting })
+        Ok(Server::on(endpoint, service))
     }
 
+    /// Serves this endpoint until dropped.
+    pub(crate) fn on(endpoint: Endpoint, service: Service) -> Server {
+        let accepting = tokio::spawn(accept(endpoint.clone(), service));
+        Server { endpoint, accepting }
+    }
+
+    #[cfg(feature = "local")]
     pub(crate) fn address(&self) -> Result<SocketAddr, std::io::Error> {
         self.endpoint.local_addr()
     }
@@ -61,35 +95,69 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.accepting.abort();
-        self.endpoint.close(VarInt::from_u32(0), b"coordinator ends");
+        self.endpoint.close(CLOSED_NORMALLY, b"the coordinator ends");
     }
 }
 
-async fn accept(endpoint: Endpoint, epoch: Epoch, inbox: mpsc::Sender<Message>, logs: LogSink) {
+async fn accept(endpoint: Endpoint, service: Service) {
     let mut connections = JoinSet::new();
+    let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
     while let Some(incoming) = endpoint.accept().await {
-        connections.spawn(connection::serve(incoming, epoch, inbox.clone(), logs.clone()));
+        let busy = handshakes.available_permits() < HANDSHAKES - UNPROVEN;
+        if busy && !incoming.remote_address_validated() {
+            // Fails only for an address that is proven.
+            let _ = incoming.retry();
+            continue;
+        }
+        let Ok(permit) = Arc::clone(&handshakes).try_acquire_owned() else {
+            incoming.ignore();
+            continue;
+        };
+        let service = service.clone();
+        connections.spawn(async move {
+            let connection = handshake(incoming).await;
+            drop(permit);
+            if let Some(connection) = connection {
+                serve(connection, service).await;
+            }
+        });
         while connections.try_join_next().is_some() {}
     }
 }
 
-/// Transport settings that both ends of a local connection use: nothing times out, because
-/// Ctrl-Z or a debugger may hold either end for as long as the user likes.
-pub(crate) fn local_transport() -> Arc<TransportConfig> {
-    let mut transport = TransportConfig::default();
-    transport
-        .max_idle_timeout(None)
-        .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_PER_WORKER))
-        .max_concurrent_uni_streams(VarInt::from_u32(0))
-        .datagram_receive_buffer_size(None)
-        .mtu_discovery_config(None)
-        .initial_mtu(LOOPBACK_MTU)
-        .send_window(SEND_WINDOW);
-    Arc::new(transport)
+async fn handshake(incoming: Incoming) -> Option<Connection> {
+    let from = incoming.remote_address();
+    match tokio::time::timeout(HANDSHAKE_WITHIN, incoming).await {
+        Ok(Ok(connection)) => Some(connection),
+        Ok(Err(error)) => {
+            tracing::warn!(%from, %error, "a connection was refused in its handshake");
+            None
+        }
+        Err(_) => None,
+    }
 }
 
-/// Streams a worker may have open: control, and one log stream for each job somebody follows.
-const STREAMS_PER_WORKER: u32 = 16;
+/// One connection, from who it is to its end.
+async fn serve(connection: Connection, service: Service) {
+    let Some(cluster) = service.cluster.clone() else {
+        return connection::serve(connection, None, service.epoch, service.inbox, service.logs).await;
+    };
+    let from = connection.remote_address();
+    match classify::of_connection(&connection, &cluster.id) {
+        Ok(Peer::Joiner) => join::serve(connection, &cluster).await,
+        Ok(Peer::Worker { node, expires }) => {
+            let certified = Some(Certified { node, expires });
+            connection::serve(connection, certified, service.epoch, service.inbox, service.logs).await;
+        }
+        Ok(Peer::Client { principal, .. }) => match cluster.registry.admits(&principal).await {
+            Ok(()) => client::serve(connection, principal, service, cluster).await,
+            Err(why) => refuse(&connection, from, &why.to_string()),
+        },
+        Err(refusal) => refuse(&connection, from, &refusal.to_string()),
+    }
+}
 
-/// Loopback takes 64 KiB, but a packet has to fit the initial congestion window of 14,720 bytes.
-const LOOPBACK_MTU: u16 = 8_192;
+fn refuse(connection: &Connection, from: SocketAddr, why: &str) {
+    tracing::warn!(%from, why, "a connection was refused");
+    connection.close(CLOSED_REFUSED, why.as_bytes());
+}

@@ -9,8 +9,8 @@ use super::{Error, Store};
 pub(crate) struct MemoryStore(Vec<Record>);
 
 impl Store for MemoryStore {
-    fn append(&mut self, record: &Record) -> Result<(), Error> {
-        self.0.push(record.clone());
+    async fn append(&mut self, records: Vec<Record>) -> Result<(), Error> {
+        self.0.extend(records);
         Ok(())
     }
 

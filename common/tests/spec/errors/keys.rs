@@ -38,7 +38,7 @@ job.yaml:1:1: unknown key \"placment\"; did you mean \"placement\"?
     (
         "foo: 1",
         "\
-job.yaml:1:1: unknown key \"foo\"; expected one of name, ranks, nodes, ranksPerNode, command, workingDir, env, startTimeoutSeconds, terminationGracePeriodSeconds, maxRestarts, stopScope, keep, output
+job.yaml:1:1: unknown key \"foo\"; expected one of name, ranks, nodes, ranksPerNode, command, workingDir, env, startTimeoutSeconds, terminationGracePeriodSeconds, maxRestarts, fencing, unreachableSeconds, leaseSeconds, stopScope, keep, output
   1 | foo: 1
     | ^^^",
     ),
@@ -52,7 +52,7 @@ job.yaml:1:1: unknown key \"Name\"; did you mean \"name\"?
     (
         "<<: {}",
         "\
-job.yaml:1:1: unknown key \"<<\"; expected one of name, ranks, nodes, ranksPerNode, command, workingDir, env, startTimeoutSeconds, terminationGracePeriodSeconds, maxRestarts, stopScope, keep, output
+job.yaml:1:1: unknown key \"<<\"; expected one of name, ranks, nodes, ranksPerNode, command, workingDir, env, startTimeoutSeconds, terminationGracePeriodSeconds, maxRestarts, fencing, unreachableSeconds, leaseSeconds, stopScope, keep, output
   1 | <<: {}
     | ^^",
     ),
@@ -92,15 +92,15 @@ job.yaml:1:3: expected a key, found a list
     |   ^",
     ),
     (
-        "ranks: 0\nkeep: no\nfoo: 1\nranks: 1\noutput: {mode: x, mode: y}\nnodes: 2\ncommand: []",
+        "ranks: 0\nkeep: no\nfoo: 1\nranks: 1\noutput: {mode: x, mode: y}\nnodes: 0\ncommand: []",
         "\
-job.yaml:1:8: ranks: expected a whole number from 1 to 1024, `gpu` or `cpu`, found 0
+job.yaml:1:8: ranks: expected a whole number from 1 to 1048576, `gpu` or `cpu`, found 0
   1 | ranks: 0
     |        ^
 job.yaml:2:7: keep: expected one of never, onFailure, always, found the string \"no\"
   2 | keep: no
     |       ^^
-job.yaml:3:1: unknown key \"foo\"; expected one of name, ranks, nodes, ranksPerNode, command, workingDir, env, startTimeoutSeconds, terminationGracePeriodSeconds, maxRestarts, stopScope, keep, output
+job.yaml:3:1: unknown key \"foo\"; expected one of name, ranks, nodes, ranksPerNode, command, workingDir, env, startTimeoutSeconds, terminationGracePeriodSeconds, maxRestarts, fencing, unreachableSeconds, leaseSeconds, stopScope, keep, output
   3 | foo: 1
     | ^^^
 job.yaml:4:1: the key \"ranks\" stands here a second time; the first is in line 1
@@ -112,8 +112,8 @@ job.yaml:5:16: output.mode: expected one of label, raw, rank0, files, found the 
 job.yaml:5:19: the key \"mode\" stands here a second time; the first is in line 5
   5 | output: {mode: x, mode: y}
     |                   ^^^^
-job.yaml:6:8: nodes: more than one node is not supported yet: this version runs jobs on one machine
-  6 | nodes: 2
+job.yaml:6:8: nodes: expected a whole number from 1 to 16384, found 0
+  6 | nodes: 0
     |        ^
 job.yaml:7:10: command: the list is empty; expected a program and its arguments
   7 | command: []
@@ -122,7 +122,7 @@ job.yaml:7:10: command: the list is empty; expected a program and its arguments
     (
         "\"\": 1",
         "\
-job.yaml:1:1: unknown key \"\"; expected one of name, ranks, nodes, ranksPerNode, command, workingDir, env, startTimeoutSeconds, terminationGracePeriodSeconds, maxRestarts, stopScope, keep, output
+job.yaml:1:1: unknown key \"\"; expected one of name, ranks, nodes, ranksPerNode, command, workingDir, env, startTimeoutSeconds, terminationGracePeriodSeconds, maxRestarts, fencing, unreachableSeconds, leaseSeconds, stopScope, keep, output
   1 | \"\": 1
     | ^^",
     ),

@@ -1,0 +1,78 @@
+//! What a coordinator tells people about jobs, nodes, tokens and users: the documents of `ps`, `status`,
+//! `nodes` and their `--json`.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::Outcome;
+use crate::id::{JobId, NodeId};
+use crate::time::Timestamp;
+
+/// A job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobStatus {
+    pub job: JobId,
+    pub owner: String,
+    /// queued, preparing, starting, running, finishing, stopping or ended.
+    pub phase: String,
+    pub ranks: u32,
+    pub generation: u32,
+    pub restarts: u32,
+    pub max_restarts: u32,
+    pub submitted_at: Timestamp,
+    pub running_since: Option<Timestamp>,
+    /// Why it waits, if it does.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub waits_for: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub outcome: Option<Outcome>,
+    pub pods: Vec<PodStatus>,
+    pub command: Vec<String>,
+}
+
+/// The pod of a job on one node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodStatus {
+    pub node: NodeId,
+    pub first_rank: u32,
+    pub ranks: u32,
+    pub reachable: bool,
+}
+
+/// A node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    pub node: NodeId,
+    pub reachable: bool,
+    pub host_name: String,
+    pub address: Option<IpAddr>,
+    pub cores: u32,
+    pub slots: u32,
+    pub slots_used: u32,
+    /// The one user whose jobs it runs; `None`: everybody's.
+    pub user: Option<String>,
+    pub version: String,
+    pub certificate_expires: Option<Timestamp>,
+    pub jobs: Vec<JobId>,
+}
+
+/// A join token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenStatus {
+    pub id: String,
+    pub expires: Timestamp,
+    pub uses: u32,
+    pub used: u32,
+    pub revoked: bool,
+    pub created_by: String,
+    pub note: String,
+}
+
+/// A user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserStatus {
+    pub name: String,
+    pub role: String,
+    pub unix_user: Option<String>,
+}

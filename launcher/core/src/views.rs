@@ -1,0 +1,95 @@
+//! The coordinator's state as people see it.
+
+use phalanx_common::status::{JobStatus, NodeStatus, PodStatus};
+
+use crate::coordinator::{Coordinator, JobView};
+use crate::durable::JobState;
+use crate::gang::GangPhase;
+
+impl Coordinator {
+    /// Every job; those that ended only if `ended`. Oldest first.
+    pub fn job_statuses(&self, ended: bool) -> Vec<JobStatus> {
+        let mut jobs: Vec<_> = self.jobs().filter(|view| ended || !view.job.ended()).collect();
+        jobs.sort_by_key(|view| view.job.order);
+        jobs.iter().map(|view| self.job_status(view)).collect()
+    }
+
+    /// One job.
+    pub fn job_status(&self, view: &JobView<'_>) -> JobStatus {
+        let job = view.job;
+        let generation = job.generation.as_ref();
+        let outcome = match &job.state {
+            JobState::Ended(outcome) => Some(outcome.clone()),
+            _ => None,
+        };
+        let pods = generation.map_or(&[][..], |generation| &generation.pods);
+        JobStatus {
+            job: view.id.clone(),
+            owner: job.owner.name.clone(),
+            phase: word(view.phase).to_owned(),
+            ranks: job.spec.world_size(),
+            generation: generation.map_or(0, |generation| generation.number.0),
+            restarts: generation.map_or(0, |generation| generation.number.0.saturating_sub(1)),
+            max_restarts: job.spec.max_restarts,
+            submitted_at: job.submitted_at,
+            running_since: generation.and_then(|generation| generation.running_since),
+            waits_for: self.queued_why.get(view.id).cloned(),
+            outcome,
+            pods: pods
+                .iter()
+                .map(|pod| PodStatus {
+                    node: pod.node.clone(),
+                    first_rank: pod.first_rank.0,
+                    ranks: pod.ranks,
+                    reachable: self.reachable(&pod.node),
+                })
+                .collect(),
+            command: job.spec.command.clone(),
+        }
+    }
+
+    /// Every node, by id. When its certificate expires only the shell knows.
+    pub fn node_statuses(&self) -> Vec<NodeStatus> {
+        let mut nodes: Vec<NodeStatus> = self
+            .nodes
+            .iter()
+            .map(|(id, node)| {
+                let facts = node.facts.as_ref();
+                NodeStatus {
+                    node: id.clone(),
+                    reachable: node.reachable(),
+                    host_name: facts.map(|facts| facts.host_name.clone()).unwrap_or_default(),
+                    address: facts.map(|facts| facts.address),
+                    cores: facts.map_or(0, |facts| facts.cores),
+                    slots: facts.map_or(0, |facts| facts.slots),
+                    slots_used: 0,
+                    user: facts.and_then(|facts| facts.user.clone()),
+                    version: facts.map(|facts| facts.version.clone()).unwrap_or_default(),
+                    certificate_expires: None,
+                    jobs: Vec::new(),
+                }
+            })
+            .collect();
+        for view in self.jobs() {
+            for pod in view.job.active().map_or(&[][..], |generation| &generation.pods) {
+                if let Ok(at) = nodes.binary_search_by(|node| node.node.cmp(&pod.node)) {
+                    nodes[at].slots_used += pod.ranks;
+                    nodes[at].jobs.push(view.id.clone());
+                }
+            }
+        }
+        nodes
+    }
+}
+
+fn word(phase: GangPhase) -> &'static str {
+    match phase {
+        GangPhase::Queued => "queued",
+        GangPhase::Preparing => "preparing",
+        GangPhase::Starting => "starting",
+        GangPhase::Running => "running",
+        GangPhase::Finishing => "finishing",
+        GangPhase::Stopping => "stopping",
+        GangPhase::Ended => "ended",
+    }
+}

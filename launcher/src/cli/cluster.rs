@@ -1,0 +1,221 @@
+//! Looking at a cluster and at its jobs.
+
+use std::fmt::Write as _;
+use std::future::Future;
+use std::time::Duration;
+
+use anyhow::Context;
+use comfy_table::{Table, presets};
+use phalanx_common::event::Outcome;
+use phalanx_common::status::{JobStatus, NodeStatus};
+use phalanx_common::time::Timestamp;
+use phalanx_common::wire::client_v1::Request;
+use phalanx_net::identity_file::Identity;
+
+use super::args::{ClusterArgs, JobRefArgs, ListArgs, PsArgs, StopArgs};
+use super::{Exit, pretty, print};
+use crate::cluster::{default_dir, operator_path};
+use crate::driver::wall;
+use crate::remote::{Client, Places, own_identity};
+
+/// Signal of `phalanx stop`.
+const SIGTERM: u8 = 15;
+
+/// What an identity is needed for: with several at hand, an operator's is not the first for running jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Work,
+    Administer,
+}
+
+/// The identity to use; `None` if this user has none.
+pub(super) fn identity(args: &ClusterArgs, purpose: Purpose) -> anyhow::Result<Option<Identity>> {
+    let operator = default_dir().map(|dir| operator_path(&dir));
+    let usual: Vec<_> = match purpose {
+        Purpose::Work => own_identity().into_iter().collect(),
+        Purpose::Administer => operator.into_iter().chain(own_identity()).collect(),
+    };
+    let places = Places { named: args.identity.clone(), usual };
+    let mut identity = places.load()?;
+    if let Some(identity) = &mut identity
+        && !args.coordinator.is_empty()
+    {
+        identity.coordinators.clone_from(&args.coordinator);
+    }
+    Ok(identity)
+}
+
+/// The same where there has to be one.
+pub(super) fn need_identity(args: &ClusterArgs, purpose: Purpose) -> anyhow::Result<Identity> {
+    let found = match (identity(args, purpose)?, purpose) {
+        // An operator without another identity may look around.
+        (None, Purpose::Work) => identity(args, Purpose::Administer)?,
+        (found, _) => found,
+    };
+    found.context(
+        "you are logged in to no cluster: `phalanx login` on the coordinator's host, or `phalanx login --bundle FILE` \
+         with a bundle from its operator",
+    )
+}
+
+/// Runs a client to its end.
+pub(super) fn on_event_loop<T>(client: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the event loop")?;
+    let done = runtime.block_on(client);
+    runtime.shutdown_background();
+    done
+}
+
+/// One document from the cluster.
+fn document<T: serde::de::DeserializeOwned>(args: &ClusterArgs, request: &Request) -> anyhow::Result<T> {
+    let identity = need_identity(args, Purpose::Work)?;
+    on_event_loop(async {
+        let client = Client::connect(&identity).await?;
+        let document = client.document(request).await?;
+        client.close().await;
+        Ok(document)
+    })
+}
+
+/// `phalanx ps`.
+pub(super) fn ps(args: &PsArgs) -> anyhow::Result<Exit> {
+    let jobs: Vec<JobStatus> = document(&args.list.cluster, &Request::Jobs { ended: args.all })?;
+    if args.list.json {
+        return print(&pretty(&jobs));
+    }
+    if jobs.is_empty() {
+        return print(if args.all { "no jobs\n" } else { "no jobs; --all shows those that have ended\n" });
+    }
+    let rows = jobs.iter().map(|job| {
+        vec![
+            job.job.to_string(),
+            job.owner.clone(),
+            phase(job),
+            job.ranks.to_string(),
+            job.pods.len().to_string(),
+            format!("{}/{}", job.restarts, job.max_restarts),
+            ago(wall().since(job.submitted_at)),
+        ]
+    });
+    print(&table(&["JOB", "USER", "STATE", "RANKS", "NODES", "RESTARTS", "AGE"], rows))
+}
+
+/// `phalanx status`.
+pub(super) fn status(args: &JobRefArgs) -> anyhow::Result<Exit> {
+    let job: JobStatus = document(&args.cluster, &Request::Job { job: args.id.clone() })?;
+    if args.json {
+        return print(&pretty(&job));
+    }
+    let mut text = format!("{}: {}, {} ranks of {}\n", job.job, phase(&job), job.ranks, job.owner);
+    let mut line = |name: &str, value: &str| {
+        let _ = writeln!(text, "  {name:<12} {value}");
+    };
+    line("command", &job.command.join(" "));
+    line("submitted", &job.submitted_at.to_rfc3339());
+    if let Some(since) = job.running_since {
+        line("running", &format!("since {}", since.to_rfc3339()));
+    }
+    line("generation", &format!("{}, {} of {} restarts", job.generation, job.restarts, job.max_restarts));
+    if let Some(why) = &job.waits_for {
+        line("waits", why);
+    }
+    if let Some(Outcome::Failed { first_cause, exit_code } | Outcome::Stopped { first_cause, exit_code }) =
+        &job.outcome
+    {
+        line("ended", &format!("{first_cause} (exit code {exit_code})"));
+    }
+    for pod in &job.pods {
+        let last = pod.first_rank + pod.ranks.saturating_sub(1);
+        let lost = if pod.reachable || job.outcome.is_some() { "" } else { ", not reachable" };
+        line("pod", &format!("ranks {}-{last} on {}{lost}", pod.first_rank, pod.node));
+    }
+    print(&text)
+}
+
+/// `phalanx nodes`.
+pub(super) fn nodes(args: &ListArgs) -> anyhow::Result<Exit> {
+    let nodes: Vec<NodeStatus> = document(&args.cluster, &Request::Nodes)?;
+    if args.json {
+        return print(&pretty(&nodes));
+    }
+    if nodes.is_empty() {
+        return print("no nodes; `phalanx token create` prints the line that joins one\n");
+    }
+    let rows = nodes.iter().map(|node| {
+        vec![
+            node.node.to_string(),
+            if node.reachable { "ready" } else { "unreachable" }.to_owned(),
+            node.address.map(|address| address.to_string()).unwrap_or_default(),
+            format!("{}/{}", node.slots_used, node.slots),
+            node.cores.to_string(),
+            node.user.clone().unwrap_or_else(|| "all".to_owned()),
+            node.version.clone(),
+            node.certificate_expires.map(|at| left(at, wall())).unwrap_or_default(),
+        ]
+    });
+    let header = ["NODE", "STATE", "ADDRESS", "RANKS", "CORES", "USERS", "VERSION", "CERTIFICATE"];
+    print(&table(&header, rows))
+}
+
+/// `phalanx stop`.
+pub(super) fn stop(args: &StopArgs) -> anyhow::Result<Exit> {
+    let identity = need_identity(&args.cluster, Purpose::Work)?;
+    on_event_loop(async {
+        let client = Client::connect(&identity).await?;
+        for id in &args.ids {
+            client.done(&Request::Stop { job: id.clone(), signal: SIGTERM, force: args.force }).await?;
+        }
+        client.close().await;
+        Ok(Exit::Success)
+    })
+}
+
+fn phase(job: &JobStatus) -> String {
+    match &job.outcome {
+        Some(Outcome::Succeeded) => "succeeded".to_owned(),
+        Some(Outcome::Failed { .. }) => "failed".to_owned(),
+        Some(Outcome::Stopped { .. }) => "stopped".to_owned(),
+        None => job.phase.clone(),
+    }
+}
+
+/// Columns, for people and for `awk` alike.
+pub(super) fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header.iter().copied());
+    for row in rows {
+        table.add_row(row);
+    }
+    let lines: Vec<String> = table.lines().map(|line| line.trim().to_owned()).collect();
+    lines.join("\n") + "\n"
+}
+
+fn ago(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 0..=119 => format!("{seconds}s"),
+        seconds @ 120..=7_199 => format!("{}m", seconds / 60),
+        seconds @ 7_200..=172_799 => format!("{}h", seconds / 3_600),
+        seconds => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// How long until `at`.
+pub(super) fn left(at: Timestamp, now: Timestamp) -> String {
+    if at <= now { "expired".to_owned() } else { format!("{} left", ago(at.since(now))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_short_and_never_zero_days() {
+        let text = |seconds| ago(Duration::from_secs(seconds));
+        assert_eq!([0, 119, 120, 7_200, 172_800].map(text), ["0s", "119s", "2m", "2h", "2d"]);
+        assert_eq!(left(Timestamp(5), Timestamp(5)), "expired");
+        assert_eq!(left(Timestamp(90 * 86_400_000_000), Timestamp(0)), "90d left");
+    }
+}

@@ -1,0 +1,178 @@
+//! `phalanx serve`: the coordinator of a cluster.
+
+mod login;
+pub(crate) mod registry;
+mod state;
+
+use std::io::IsTerminal;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use phalanx_common::defaults::{CERTIFICATE_LIFETIME, COORDINATOR_PORT, LEASE, TOKEN_LIFETIME, TOKEN_USES};
+use phalanx_common::identity::{ClusterId, Principal};
+use phalanx_launcher_core::{Config, Coordinator};
+use phalanx_net::authority::{Authority, Keys};
+use phalanx_net::socket::{self, RECEIVE_BUFFER};
+use phalanx_net::tls::{self, Own};
+use phalanx_net::transport;
+use quinn::{Endpoint, ServerConfig, TokioRuntime};
+use ring::rand::SystemRandom;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::driver::{Confidence, Driver, INBOX, wall};
+use crate::server::hub::{LogHub, Logs};
+use crate::server::{Server, Service};
+use crate::store::Store;
+pub(crate) use login::ask as ask_login;
+use registry::{Registry, TokenRequest};
+pub(crate) use state::{default_dir, login_socket, operator_path};
+
+/// The coordinator's own certificate is renewed this often, long before it expires.
+const OWN_CERTIFICATE_EVERY: Duration = Duration::from_secs(24 * 3600);
+
+/// What every connection needs to know of the cluster.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    pub(crate) id: ClusterId,
+    pub(crate) authority: Authority,
+    pub(crate) registry: Registry,
+    pub(crate) hub: LogHub,
+    /// Where nodes and clients find the coordinator.
+    pub(crate) advertise: Vec<String>,
+}
+
+/// How to serve.
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) state_dir: PathBuf,
+    pub(crate) listen: Option<SocketAddr>,
+    /// Where nodes and clients find this host, as the join line and identities say it.
+    pub(crate) advertise: Vec<String>,
+}
+
+/// Serves until SIGTERM or SIGINT. Workers and their ranks go on without a coordinator until their leases end.
+pub(crate) async fn serve(options: Options) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot take over signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot take over signals")?;
+    let state = state::State::open(&options.state_dir)?;
+    let endpoint = listen(&options, &state)?;
+    let address = endpoint.local_addr().context("the coordinator's socket has no address")?;
+    let advertise =
+        if options.advertise.is_empty() { state::own_addresses(address) } else { options.advertise.clone() };
+
+    let registry = Registry::load(state.store.clone())?;
+    let authority = state.authority()?;
+    let (id, hub) = (authority.cluster(), LogHub::default());
+    let cluster = Arc::new(Cluster { id, authority, registry, hub, advertise });
+    state.write_operator(&cluster, address).await?;
+
+    let records = state.store.load()?;
+    let config = Config { lease: Some(LEASE), ..Config::default() };
+    let coordinator = Coordinator::new(config, Default::default(), &records);
+    let epoch = coordinator.epoch();
+    let (inbox, messages) = mpsc::channel(INBOX);
+    let confidence = Confidence::new(&state.probe_key()?);
+    let driver = Driver::new(coordinator, state.store.clone(), messages, None, confidence);
+    let logs = Logs::Hub(cluster.hub.clone());
+    let service = Service { epoch, inbox, logs, cluster: Some(Arc::clone(&cluster)) };
+    let login = login::Login::bind(&login_socket(&options.state_dir), state::local_addresses(address))?;
+    let server = Server::on(endpoint.clone(), service);
+    tracing::info!(cluster = %cluster.id, %address, epoch = epoch.0, "serving");
+    tell_how_to_join(&cluster).await?;
+
+    let renew = renew_own_certificate(&endpoint, &cluster);
+    let ended = tokio::select! {
+        ended = driver.run() => ended.context("the coordinator cannot go on"),
+        ended = renew => ended,
+        () = login.serve(&cluster) => Ok(()),
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    };
+    drop(server);
+    endpoint.wait_idle().await;
+    ended
+}
+
+fn listen(options: &Options, state: &state::State) -> anyhow::Result<Endpoint> {
+    let (socket, effective) = match options.listen {
+        Some(address) => socket::listen(address)?,
+        None => socket::listen((Ipv6Addr::UNSPECIFIED, COORDINATOR_PORT).into())
+            // A host without IPv6.
+            .or_else(|_| socket::listen((Ipv4Addr::UNSPECIFIED, COORDINATOR_PORT).into()))?,
+    };
+    if effective < RECEIVE_BUFFER {
+        tracing::warn!(
+            "the UDP receive buffer has {effective} bytes, {RECEIVE_BUFFER} are wanted: with hundreds of workers their \
+             packets are lost at once; run: sysctl -w net.core.rmem_max={}",
+            RECEIVE_BUFFER / 2
+        );
+    }
+    let config = transport::coordinator_endpoint(&state.reset_keys()?);
+    let server = server_config(&state.authority()?)?;
+    Endpoint::new(config, Some(server), socket, Arc::new(TokioRuntime))
+        .context("cannot serve on the UDP socket")
+}
+
+/// TLS with a fresh certificate of this coordinator.
+fn server_config(authority: &Authority) -> anyhow::Result<ServerConfig> {
+    let keys = Keys::generate()?;
+    let certificate = authority.issue_for(
+        &Principal::Coordinator,
+        &keys,
+        wall(),
+        CERTIFICATE_LIFETIME,
+        &SystemRandom::new(),
+    )?;
+    let own = Own { certificate: &certificate, key: &keys.to_pkcs8() };
+    let mut config = ServerConfig::with_crypto(Arc::new(tls::server(own, authority.certificate())?));
+    config.transport_config(transport::coordinator()).migration(false).max_incoming(transport::HANDSHAKES);
+    Ok(config)
+}
+
+async fn renew_own_certificate(endpoint: &Endpoint, cluster: &Cluster) -> anyhow::Result<()> {
+    loop {
+        tokio::time::sleep(OWN_CERTIFICATE_EVERY).await;
+        endpoint.set_server_config(Some(server_config(&cluster.authority)?));
+    }
+}
+
+/// The line to paste on a node. It holds a secret: on a terminal it is shown, in a log it is not.
+#[expect(clippy::print_stdout, reason = "the line is the command's answer")]
+async fn tell_how_to_join(cluster: &Cluster) -> anyhow::Result<()> {
+    if !std::io::stdout().is_terminal() {
+        tracing::info!("nodes join with the line that `phalanx token create` prints");
+        return Ok(());
+    }
+    let asked = TokenRequest {
+        lifetime: TOKEN_LIFETIME,
+        uses: TOKEN_USES,
+        note: "printed by serve".to_owned(),
+        creator: "serve".to_owned(),
+    };
+    let token = cluster.registry.create_token(cluster.authority.pin(), wall(), asked).await?;
+    println!("To join a node, run there within {} minutes:\n", TOKEN_LIFETIME.as_secs() / 60);
+    println!("  {}\n", join_line(&cluster.advertise, &token.reveal()));
+    println!("For more nodes: phalanx token create --uses N");
+    Ok(())
+}
+
+/// What joins a node to the coordinator at these addresses.
+pub(crate) fn join_line(addresses: &[String], token: &str) -> String {
+    format!("phalanx-worker join {} --token {token}", addresses.join(","))
+}
+
+/// `phalanx serve`, on its own event loop.
+pub(crate) fn run(options: Options) -> anyhow::Result<()> {
+    if options.listen.is_some_and(|listen| listen.port() == 0) {
+        bail!("--listen needs a port that nodes can be told, not 0");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the event loop")?;
+    runtime.block_on(serve(options))
+}

@@ -1,0 +1,317 @@
+//! Join tokens and users: what the operator allowed. Everything is on disk before it counts.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use phalanx_common::identity::{Principal, Role};
+use phalanx_common::status::{TokenStatus, UserStatus};
+use phalanx_common::time::Timestamp;
+use phalanx_net::token::{self, Token, TokenId, TokenKey};
+use ring::rand::SystemRandom;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+
+use crate::store::{self, FileStore};
+
+const TOKENS: &str = "tokens";
+const USERS: &str = "users";
+/// A token that is past its use is listed for so long: its operator may ask what became of it.
+const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
+
+/// Why the registry says no. What a stranger is told does not say whether a token exists.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(
+        "the join token is not known here, or it was not signed with: get a new one with `phalanx token create`"
+    )]
+    Unknown,
+    #[error("the join token expired at {}; get a new one with `phalanx token create`", .0.to_rfc3339())]
+    Expired(Timestamp),
+    #[error(
+        "the join token was used {0} times, as often as it may be; get a new one with `phalanx token create`"
+    )]
+    UsedUp(u32),
+    #[error("the join token was revoked; get a new one with `phalanx token create`")]
+    Revoked,
+    #[error("there is no such token; `phalanx token list` lists them")]
+    NoToken,
+    #[error("there is no user {name}; `phalanx user list` lists them")]
+    NoUser { name: String },
+    #[error("the name {name} is taken by a {role}; remove that user first, or choose another name")]
+    Taken { name: String, role: Role },
+    #[error("the certificate of {principal} counts no more: the user was removed or changed; log in again")]
+    Removed { principal: Principal },
+    #[error(transparent)]
+    Token(#[from] token::Error),
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+/// A join token, as kept: never its secret.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct TokenEntry {
+    key: [u8; 32],
+    expires: Timestamp,
+    uses: u32,
+    used: u32,
+    revoked: bool,
+    creator: String,
+    note: String,
+}
+
+/// A user, as kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct User {
+    pub(crate) role: Role,
+    pub(crate) unix_user: Option<String>,
+}
+
+impl User {
+    /// Who that is; `None` for a submitter without a Unix user, or a role that no user has.
+    pub(crate) fn principal(&self, name: &str) -> Option<Principal> {
+        let name = name.to_owned();
+        match (self.role, self.unix_user.clone()) {
+            (Role::Operator, _) => Some(Principal::Operator { name }),
+            (Role::Viewer, _) => Some(Principal::Viewer { name }),
+            (Role::Submitter, Some(unix_user)) => Some(Principal::Submitter { name, unix_user }),
+            _ => None,
+        }
+    }
+}
+
+/// What a token is asked for with.
+#[derive(Debug)]
+pub(crate) struct TokenRequest {
+    pub(crate) lifetime: Duration,
+    pub(crate) uses: u32,
+    pub(crate) note: String,
+    pub(crate) creator: String,
+}
+
+#[derive(Debug)]
+struct Tables {
+    tokens: BTreeMap<String, TokenEntry>,
+    users: BTreeMap<String, User>,
+}
+
+/// Tokens and users of one cluster.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    store: FileStore,
+    tables: Mutex<Tables>,
+}
+
+impl Registry {
+    /// What the store holds.
+    pub(crate) fn load(store: FileStore) -> Result<Registry, store::Error> {
+        let tables = Tables { tokens: read(&store, TOKENS)?, users: read(&store, USERS)? };
+        Ok(Registry { store, tables: Mutex::new(tables) })
+    }
+
+    /// A new token for the CA whose public key has the SHA-256 `pin`.
+    pub(crate) async fn create_token(
+        &self,
+        pin: [u8; 32],
+        now: Timestamp,
+        asked: TokenRequest,
+    ) -> Result<Token, Error> {
+        let token = Token::generate(&SystemRandom::new(), pin)?;
+        let entry = TokenEntry {
+            key: token.key().0,
+            expires: now + asked.lifetime,
+            uses: asked.uses,
+            used: 0,
+            revoked: false,
+            creator: asked.creator,
+            note: asked.note,
+        };
+        let mut tables = self.tables.lock().await;
+        tables.tokens.retain(|_, entry| entry.expires + REMEMBERED > now);
+        tables.tokens.insert(token.id().to_string(), entry);
+        self.keep(TOKENS, &tables.tokens).await?;
+        Ok(token)
+    }
+
+    /// Uses a token once, if whoever asks signed with it and it is good for one more.
+    pub(crate) async fn use_token(
+        &self,
+        id: &str,
+        now: Timestamp,
+        signed: impl FnOnce(&TokenKey) -> bool,
+    ) -> Result<(), Error> {
+        let mut tables = self.tables.lock().await;
+        let known = TokenId::parse(id).and_then(|id| tables.tokens.get_mut(&id.to_string()));
+        let entry = known.filter(|entry| signed(&TokenKey(entry.key))).ok_or(Error::Unknown)?;
+        if entry.revoked {
+            return Err(Error::Revoked);
+        }
+        if entry.expires <= now {
+            return Err(Error::Expired(entry.expires));
+        }
+        if entry.used >= entry.uses {
+            return Err(Error::UsedUp(entry.used));
+        }
+        entry.used += 1;
+        self.keep(TOKENS, &tables.tokens).await
+    }
+
+    pub(crate) async fn tokens(&self) -> Vec<TokenStatus> {
+        let tables = self.tables.lock().await;
+        let status = |(id, entry): (&String, &TokenEntry)| TokenStatus {
+            id: id.clone(),
+            expires: entry.expires,
+            uses: entry.uses,
+            used: entry.used,
+            revoked: entry.revoked,
+            created_by: entry.creator.clone(),
+            note: entry.note.clone(),
+        };
+        tables.tokens.iter().map(status).collect()
+    }
+
+    pub(crate) async fn revoke_token(&self, id: &str) -> Result<(), Error> {
+        let mut tables = self.tables.lock().await;
+        tables.tokens.get_mut(id).ok_or(Error::NoToken)?.revoked = true;
+        self.keep(TOKENS, &tables.tokens).await
+    }
+
+    /// Whether this certificate still stands for a user.
+    pub(crate) async fn admits(&self, principal: &Principal) -> Result<(), Error> {
+        let tables = self.tables.lock().await;
+        let name = principal.name();
+        match tables.users.get(name).and_then(|user| user.principal(name)) {
+            Some(known) if known == *principal => Ok(()),
+            _ => Err(Error::Removed { principal: principal.clone() }),
+        }
+    }
+
+    pub(crate) async fn user(&self, name: &str) -> Result<User, Error> {
+        let tables = self.tables.lock().await;
+        tables.users.get(name).cloned().ok_or_else(|| Error::NoUser { name: name.to_owned() })
+    }
+
+    /// Adds a user; one that is there already stays if it is the same.
+    pub(crate) async fn add_user(&self, name: &str, user: User) -> Result<(), Error> {
+        let mut tables = self.tables.lock().await;
+        match tables.users.get(name) {
+            Some(known) if *known == user => Ok(()),
+            Some(known) => Err(Error::Taken { name: name.to_owned(), role: known.role }),
+            None => {
+                tables.users.insert(name.to_owned(), user);
+                self.keep(USERS, &tables.users).await
+            }
+        }
+    }
+
+    pub(crate) async fn remove_user(&self, name: &str) -> Result<(), Error> {
+        let mut tables = self.tables.lock().await;
+        tables.users.remove(name).ok_or_else(|| Error::NoUser { name: name.to_owned() })?;
+        self.keep(USERS, &tables.users).await
+    }
+
+    pub(crate) async fn users(&self) -> Vec<UserStatus> {
+        let tables = self.tables.lock().await;
+        let status = |(name, user): (&String, &User)| UserStatus {
+            name: name.clone(),
+            role: user.role.to_string(),
+            unix_user: user.unix_user.clone(),
+        };
+        tables.users.iter().map(status).collect()
+    }
+
+    async fn keep(&self, name: &'static str, table: &impl Serialize) -> Result<(), Error> {
+        // Text and numbers always have a JSON form.
+        let text = serde_json::to_vec(table).unwrap_or_default();
+        let store = self.store.clone();
+        match tokio::task::spawn_blocking(move || store.put(name, &text)).await {
+            Ok(kept) => Ok(kept?),
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => Err(Error::Store(store::Error::Ending)),
+        }
+    }
+}
+
+fn read<T: Default + for<'de> Deserialize<'de>>(store: &FileStore, name: &str) -> Result<T, store::Error> {
+    match store.get(name)? {
+        Some(text) => serde_json::from_slice(&text).map_err(|_| store.broken()),
+        None => Ok(T::default()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(uses: u32) -> TokenRequest {
+        TokenRequest {
+            lifetime: Duration::from_secs(60),
+            uses,
+            note: "rack 1".into(),
+            creator: "root".into(),
+        }
+    }
+
+    fn registry(name: &str) -> (Registry, std::path::PathBuf) {
+        let dir = std::env::temp_dir().join(format!("phalanx-registry-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let store = FileStore::open(&dir.join("cluster.redb")).unwrap();
+        (Registry::load(store).unwrap(), dir)
+    }
+
+    async fn use_it(registry: &Registry, token: &Token, at: u64) -> Result<(), String> {
+        let message = b"message";
+        let signature = token.sign(message);
+        registry
+            .use_token(&token.id().to_string(), Timestamp(at), |key| key.verifies(message, &signature))
+            .await
+            .map_err(|error| error.to_string())
+    }
+
+    #[tokio::test]
+    async fn a_token_counts_its_uses_and_ends_with_its_time_or_by_being_revoked() {
+        let (registry, dir) = registry("token");
+        let now = Timestamp(1_000_000);
+        let token = registry.create_token([1; 32], now, asked(2)).await.unwrap();
+        assert_eq!(use_it(&registry, &token, 2_000_000).await, Ok(()));
+        assert_eq!(use_it(&registry, &token, 2_000_000).await, Ok(()));
+        assert!(use_it(&registry, &token, 2_000_000).await.unwrap_err().contains("used 2 times"));
+        let token = registry.create_token([1; 32], now, asked(1)).await.unwrap();
+        let late = use_it(&registry, &token, 61_000_000).await.unwrap_err();
+        assert!(late.contains("expired at 1970-01-01T00:01:01Z"), "{late}");
+        registry.revoke_token(&token.id().to_string()).await.unwrap();
+        assert!(use_it(&registry, &token, 2_000_000).await.unwrap_err().contains("revoked"));
+        let stranger = Token::generate(&SystemRandom::new(), [1; 32]).unwrap();
+        assert!(use_it(&registry, &stranger, 2_000_000).await.unwrap_err().contains("not known"));
+        // The right id with a wrong signature is told the same.
+        let signature = stranger.sign(b"message");
+        let forged = registry
+            .use_token(&token.id().to_string(), now, |key| key.verifies(b"message", &signature))
+            .await;
+        assert!(matches!(forged, Err(Error::Unknown)));
+        drop(registry);
+        // All of it is on disk.
+        let store = FileStore::open(&dir.join("cluster.redb")).unwrap();
+        let registry = Registry::load(store).unwrap();
+        let tokens = registry.tokens().await;
+        assert_eq!(tokens.iter().map(|token| token.used).sum::<u32>(), 2);
+        assert_eq!(tokens.iter().filter(|token| token.revoked).count(), 1);
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_removed_or_changed_user_is_admitted_no_more() {
+        let (registry, dir) = registry("user");
+        let ann = User { role: Role::Submitter, unix_user: Some("ann".into()) };
+        let principal = ann.principal("ann").unwrap();
+        assert!(matches!(registry.admits(&principal).await, Err(Error::Removed { .. })));
+        registry.add_user("ann", ann.clone()).await.unwrap();
+        registry.add_user("ann", ann).await.unwrap();
+        registry.admits(&principal).await.unwrap();
+        let other = User { role: Role::Submitter, unix_user: Some("root".into()) };
+        assert!(matches!(registry.add_user("ann", other.clone()).await, Err(Error::Taken { .. })));
+        assert!(registry.admits(&other.principal("ann").unwrap()).await.is_err());
+        registry.remove_user("ann").await.unwrap();
+        assert!(registry.admits(&principal).await.is_err());
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}

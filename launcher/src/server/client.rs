@@ -1,0 +1,418 @@
+//! One client's connection: an operator, submitter or viewer, known by certificate.
+
+use std::sync::Arc;
+
+use phalanx_common::defaults::{CERTIFICATE_LIFETIME, TOKEN_LIFETIME_MAX};
+use phalanx_common::event::{Event, EventKind};
+use phalanx_common::exit::ExitStatus;
+use phalanx_common::id::JobId;
+use phalanx_common::identity::{Owner, Principal, Role, valid_name};
+use phalanx_common::spec::JobSpec;
+use phalanx_common::wire::StreamKind;
+use phalanx_common::wire::client_v1::{PART, Refusal, Reply, Request, Submit};
+use phalanx_launcher_core::access::{Action, allowed};
+use phalanx_net::frames::{self, Sending, accept};
+use phalanx_net::transport::{CLOSED_PROTOCOL, MORE_STREAMS};
+use quinn::{Connection, RecvStream, SendStream, VarInt};
+use ring::rand::SystemRandom;
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use super::connection::{Error, hello};
+use super::{Service, relay};
+use crate::cluster::Cluster;
+use crate::cluster::registry::{self, User};
+use crate::driver::{Launch, Message, Secrets, look, wall};
+
+/// Events that may wait for one client: more than the history it gets at once.
+const EVENTS_QUEUED: usize = 1024;
+/// Linux has no signal beyond this.
+const LAST_SIGNAL: u8 = 64;
+
+/// A request that is not done.
+#[derive(Debug)]
+pub(super) enum Failed {
+    /// The client is told.
+    Refused(Refusal, String),
+    /// Nobody is there to be told.
+    Gone,
+}
+
+impl From<frames::Error> for Failed {
+    fn from(_: frames::Error) -> Failed {
+        Failed::Gone
+    }
+}
+
+impl From<registry::Error> for Failed {
+    fn from(error: registry::Error) -> Failed {
+        let kind = match &error {
+            registry::Error::Store(_) => Refusal::Failed,
+            registry::Error::NoToken | registry::Error::NoUser { .. } => Refusal::Unknown,
+            _ => Refusal::Bad,
+        };
+        Failed::Refused(kind, error.to_string())
+    }
+}
+
+fn bad(why: impl std::fmt::Display) -> Failed {
+    Failed::Refused(Refusal::Bad, why.to_string())
+}
+
+fn ending() -> Failed {
+    Failed::Refused(Refusal::Failed, "the coordinator ends".to_owned())
+}
+
+/// Serves one client to its end.
+pub(super) async fn serve(
+    connection: Connection,
+    principal: Principal,
+    service: Service,
+    cluster: Arc<Cluster>,
+) {
+    let ended = run(&connection, &principal, service, cluster).await;
+    if let Err(Error::Protocol(why)) = &ended {
+        connection.close(CLOSED_PROTOCOL, why.as_bytes());
+    }
+    if let Err(error) = ended {
+        tracing::debug!(%principal, error = &error as &dyn std::error::Error, "a client's connection ended");
+    }
+}
+
+async fn run(
+    connection: &Connection,
+    principal: &Principal,
+    service: Service,
+    cluster: Arc<Cluster>,
+) -> Result<(), Error> {
+    let (header, send, frames) = accept(connection.accept_bi().await?).await?;
+    if header.kind != StreamKind::Control {
+        return Err(Error::Protocol("the first stream of a client is its control stream"));
+    }
+    let Some(_control) = hello(service.epoch, send, frames).await? else { return Ok(()) };
+    connection.set_max_concurrent_bi_streams(VarInt::from_u32(MORE_STREAMS));
+    let mut requests = JoinSet::new();
+    loop {
+        let stream = connection.accept_bi().await?;
+        let session =
+            Session { principal: principal.clone(), service: service.clone(), cluster: Arc::clone(&cluster) };
+        requests.spawn(session.answer(stream));
+        while requests.try_join_next().is_some() {}
+    }
+}
+
+struct Session {
+    principal: Principal,
+    service: Service,
+    cluster: Arc<Cluster>,
+}
+
+impl Session {
+    async fn answer(self, stream: (SendStream, RecvStream)) {
+        let Ok((header, mut send, mut frames)) = accept(stream).await else { return };
+        if header.kind != StreamKind::Request {
+            return;
+        }
+        let Ok(request) = frames.read::<Request>().await else { return };
+        tracing::debug!(principal = %self.principal, ?request, "request");
+        let last = match self.handle(request, &mut send).await {
+            Ok(()) => Reply::Done,
+            Err(Failed::Refused(kind, why)) => Reply::Refused { kind, why },
+            Err(Failed::Gone) => return,
+        };
+        if send.write(&last).await.is_ok() {
+            send.finish().await;
+        }
+    }
+
+    async fn handle(&self, request: Request, send: &mut Sending) -> Result<(), Failed> {
+        match request {
+            Request::Submit(submit) => self.submit(submit, send).await,
+            Request::Attach { job, wait } => self.attach(&job, wait, send).await,
+            Request::Stop { job, signal, force } => self.stop(&job, signal, force).await,
+            Request::Jobs { ended } => {
+                self.may(Action::Look)?;
+                let found = look(&self.service.inbox, move |coordinator, _| coordinator.job_statuses(ended));
+                document(&found.await.ok_or_else(ending)?, send).await
+            }
+            Request::Job { job } => {
+                self.may(Action::Look)?;
+                let (job, _) = self.find(&job).await?;
+                let found = look(&self.service.inbox, move |coordinator, _| {
+                    coordinator.job(&job).map(|view| coordinator.job_status(&view))
+                });
+                document(&found.await.ok_or_else(ending)?, send).await
+            }
+            Request::Nodes => self.nodes(send).await,
+            Request::Logs { job, generation, rank, follow } => {
+                let (job, owner) = self.find(&job).await?;
+                self.may(Action::ReadOutput { owner: &owner })?;
+                let wanted = relay::Wanted { job, generation, rank, follow };
+                relay::run(wanted, &self.service.inbox, &self.cluster.hub, send).await
+            }
+            Request::CreateToken { lifetime_s, uses, note } => {
+                self.may(Action::Administer)?;
+                if lifetime_s == 0 || lifetime_s > TOKEN_LIFETIME_MAX.as_secs() || uses == 0 {
+                    return Err(bad(format!(
+                        "a token lives from 1 to {} s and has at least one use",
+                        TOKEN_LIFETIME_MAX.as_secs()
+                    )));
+                }
+                let lifetime = std::time::Duration::from_secs(lifetime_s);
+                let asked = registry::TokenRequest {
+                    lifetime,
+                    uses,
+                    note,
+                    creator: self.principal.name().to_owned(),
+                };
+                let token =
+                    self.cluster.registry.create_token(self.cluster.authority.pin(), wall(), asked).await?;
+                let addresses = self.cluster.advertise.clone();
+                Ok(send.write(&Reply::Token { token: token.reveal(), addresses }).await?)
+            }
+            Request::Tokens => {
+                self.may(Action::Administer)?;
+                document(&self.cluster.registry.tokens().await, send).await
+            }
+            Request::RevokeToken { id } => {
+                self.may(Action::Administer)?;
+                Ok(self.cluster.registry.revoke_token(&id).await?)
+            }
+            Request::AddUser { name, role, unix_user, csr } => {
+                self.may(Action::Administer)?;
+                self.add_user(name, &role, unix_user, &csr, send).await
+            }
+            Request::Users => {
+                self.may(Action::Administer)?;
+                document(&self.cluster.registry.users().await, send).await
+            }
+            Request::RemoveUser { name } => {
+                self.may(Action::Administer)?;
+                Ok(self.cluster.registry.remove_user(&name).await?)
+            }
+            Request::Put { .. } => Err(bad("directories do not travel yet")),
+        }
+    }
+
+    fn may(&self, action: Action<'_>) -> Result<(), Failed> {
+        if allowed(&self.principal, action) {
+            return Ok(());
+        }
+        let what = match action {
+            Action::Submit => {
+                "run jobs as itself: submit for a user with --as USER, or log in as one".to_owned()
+            }
+            Action::SubmitAs => "run jobs for others: that takes an operator".to_owned(),
+            Action::Look => "see jobs".to_owned(),
+            Action::ReadOutput { owner } => format!("read the output of {owner}'s jobs"),
+            Action::Control { owner } => format!("control {owner}'s jobs"),
+            Action::Administer => "administer tokens and users: that takes an operator".to_owned(),
+        };
+        tracing::warn!(principal = %self.principal, ?action, "denied");
+        Err(Failed::Refused(Refusal::Denied, format!("{} may not {what}", self.principal)))
+    }
+
+    /// The job of this id, or the one job whose id begins so; and its owner.
+    async fn find(&self, prefix: &str) -> Result<(JobId, String), Failed> {
+        let wanted = prefix.to_owned();
+        let found = look(&self.service.inbox, move |coordinator, _| {
+            let exact = JobId::from_existing(wanted.as_str());
+            let begins = |id: &JobId| id.as_str().starts_with(&wanted);
+            let mut found: Vec<(JobId, String)> = match coordinator.job(&exact) {
+                Some(view) => vec![(exact.clone(), view.job.owner.name.clone())],
+                None => coordinator
+                    .jobs()
+                    .filter(|view| begins(view.id))
+                    .map(|view| (view.id.clone(), view.job.owner.name.clone()))
+                    .collect(),
+            };
+            // A name stands for its job that has not ended, if there is one such.
+            if found.len() > 1 {
+                let live = |id: &JobId| coordinator.job(id).is_some_and(|view| !view.job.ended());
+                if found.iter().filter(|(id, _)| live(id)).count() == 1 {
+                    found.retain(|(id, _)| live(id));
+                }
+            }
+            found
+        });
+        let mut found = found.await.ok_or_else(ending)?;
+        match (found.pop(), found.len()) {
+            (Some(job), 0) => Ok(job),
+            (Some(last), more) => Err(bad(format!(
+                "{prefix} stands for {} jobs, {} among them: give more of the id",
+                more + 1,
+                last.0
+            ))),
+            (None, _) => Err(Failed::Refused(
+                Refusal::Unknown,
+                format!("there is no job {prefix}; `phalanx ps --all` lists them"),
+            )),
+        }
+    }
+
+    async fn owner(&self, as_user: Option<String>) -> Result<Owner, Failed> {
+        match (&self.principal, as_user) {
+            (Principal::Submitter { name, unix_user }, None) => {
+                Ok(Owner { name: name.clone(), unix_user: Some(unix_user.clone()) })
+            }
+            (_, Some(name)) => {
+                self.may(Action::SubmitAs)?;
+                let user = self.cluster.registry.user(&name).await?;
+                let unix_user = user.unix_user.ok_or_else(|| bad(format!("{name} runs no jobs")))?;
+                Ok(Owner { name, unix_user: Some(unix_user) })
+            }
+            (_, None) => self.may(Action::Submit).and(Err(bad("a job needs a user"))),
+        }
+    }
+
+    async fn submit(&self, submit: Submit, send: &mut Sending) -> Result<(), Failed> {
+        let owner = self.owner(submit.as_user).await?;
+        let spec = JobSpec::from_document(submit.document.as_bytes()).map_err(bad)?;
+        let (watcher, events) = mpsc::channel(EVENTS_QUEUED);
+        let (reply, job) = oneshot::channel();
+        let launch = Launch {
+            spec,
+            owner,
+            attached: submit.attached,
+            secrets: Secrets(submit.secrets),
+            watcher,
+            reply,
+        };
+        self.tell(Message::Launch(Box::new(launch))).await?;
+        let job = job.await.map_err(|_| ending())?;
+        let waiting = submit.attached.then(|| Waiting::new(&job, &self.service.inbox));
+        self.follow(job, events, waiting, send).await
+    }
+
+    async fn attach(&self, job: &str, wait: bool, send: &mut Sending) -> Result<(), Failed> {
+        let (job, owner) = self.find(job).await?;
+        self.may(Action::Control { owner: &owner })?;
+        let (watcher, events) = mpsc::channel(EVENTS_QUEUED);
+        self.tell(Message::Watch { job: job.clone(), watcher }).await?;
+        let waiting = if wait {
+            self.tell(Message::ClientBack { job: job.clone() }).await?;
+            Some(Waiting::new(&job, &self.service.inbox))
+        } else {
+            None
+        };
+        self.follow(job, events, waiting, send).await
+    }
+
+    /// Tells the client what happens to the job, to its end.
+    async fn follow(
+        &self,
+        job: JobId,
+        mut events: mpsc::Receiver<Event>,
+        waiting: Option<Waiting>,
+        send: &mut Sending,
+    ) -> Result<(), Failed> {
+        send.write(&Reply::Submitted { job: job.to_string() }).await?;
+        while let Some(event) = events.recv().await {
+            let text = serde_json::to_string(&event).map_err(|error| bad(error.to_string()))?;
+            send.write(&Reply::Event(text)).await?;
+            if matches!(event.kind, EventKind::JobEnded { .. }) && event.job.as_ref() == Some(&job) {
+                if let Some(waiting) = waiting {
+                    waiting.over();
+                }
+                return Ok(());
+            }
+        }
+        Err(Failed::Refused(Refusal::Failed, "this client did not keep up with the events".to_owned()))
+    }
+
+    async fn stop(&self, job: &str, signal: u8, force: bool) -> Result<(), Failed> {
+        let (job, owner) = self.find(job).await?;
+        self.may(Action::Control { owner: &owner })?;
+        let by = self.principal.to_string();
+        let status = ExitStatus::Signal(signal.clamp(1, LAST_SIGNAL));
+        self.tell(Message::Stop { job, by, status, force }).await
+    }
+
+    async fn nodes(&self, send: &mut Sending) -> Result<(), Failed> {
+        self.may(Action::Look)?;
+        let found = look(&self.service.inbox, |coordinator, peers| {
+            let mut nodes = coordinator.node_statuses();
+            for node in &mut nodes {
+                node.certificate_expires = peers.get(&node.node).and_then(|peer| peer.expires);
+            }
+            nodes
+        });
+        document(&found.await.ok_or_else(ending)?, send).await
+    }
+
+    async fn add_user(
+        &self,
+        name: String,
+        role: &str,
+        unix_user: Option<String>,
+        csr: &[u8],
+        send: &mut Sending,
+    ) -> Result<(), Failed> {
+        let role = Role::parse(role)
+            .filter(|role| matches!(role, Role::Operator | Role::Submitter | Role::Viewer))
+            .ok_or_else(|| bad(format!("{role}: a user is an operator, a submitter or a viewer")))?;
+        for name in [Some(&name), unix_user.as_ref()].into_iter().flatten() {
+            if !valid_name(name) {
+                return Err(bad(format!(
+                    "{name:?} cannot name a user: letters, digits, `.`, `_` and `-` can"
+                )));
+            }
+        }
+        let user = User { role, unix_user };
+        let principal = user.principal(&name).ok_or_else(|| bad("a submitter needs a Unix user"))?;
+        let certificate = self
+            .cluster
+            .authority
+            .issue(&principal, csr, wall(), CERTIFICATE_LIFETIME, &SystemRandom::new())
+            .map_err(bad)?;
+        self.cluster.registry.add_user(&name, user).await?;
+        let ca = self.cluster.authority.certificate().to_vec();
+        let coordinators = self.cluster.advertise.clone();
+        Ok(send.write(&Reply::Certificate { certificate, ca, coordinators }).await?)
+    }
+
+    async fn tell(&self, message: Message) -> Result<(), Failed> {
+        self.service.inbox.send(message).await.map_err(|_| ending())
+    }
+}
+
+/// A client that waits for a job. Dropped before the job's end it counts as lost, however that came.
+struct Waiting {
+    job: Option<JobId>,
+    inbox: mpsc::Sender<Message>,
+}
+
+impl Waiting {
+    fn new(job: &JobId, inbox: &mpsc::Sender<Message>) -> Waiting {
+        Waiting { job: Some(job.clone()), inbox: inbox.clone() }
+    }
+
+    fn over(mut self) {
+        self.job = None;
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let Some(job) = self.job.take() else { return };
+        if let Err(mpsc::error::TrySendError::Full(message)) =
+            self.inbox.try_send(Message::ClientLost { job })
+        {
+            let inbox = self.inbox.clone();
+            tokio::spawn(async move { inbox.send(message).await });
+        }
+    }
+}
+
+/// A document in JSON, in parts that fit a frame.
+async fn document(value: &impl Serialize, send: &mut Sending) -> Result<(), Failed> {
+    let text = serde_json::to_string(value).map_err(bad)?;
+    let mut rest = text.as_str();
+    while !rest.is_empty() {
+        let (part, more) = rest.split_at(rest.floor_char_boundary(PART));
+        send.write(&Reply::Part(part.to_owned())).await?;
+        rest = more;
+    }
+    Ok(())
+}

@@ -133,7 +133,7 @@ pub(super) const NOT_YET: &[(&str, &str)] = &[
     (
         "command: [a]\n\n\n\n\n\nplacement: {require: {all: leaf}}",
         "\
-job.yaml:7:1: placement is not supported yet: this version runs jobs on one machine
+job.yaml:7:1: placement is not supported yet: this version places a job on as few nodes as take it, in the order of their names
   7 | placement: {require: {all: leaf}}
     | ^^^^^^^^^",
     ),

@@ -11,5 +11,5 @@ pub mod shim;
 mod worker;
 
 pub use input::{Command, Config, Facts, Input};
-pub use plan::shim_plan;
+pub use plan::{log_root, shim_plan};
 pub use worker::Worker;

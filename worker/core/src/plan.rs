@@ -31,12 +31,22 @@ pub(crate) fn overridden(config: &Config, facts: &Facts, plan: &PodPlan) -> Opti
     (!found.is_empty()).then_some(Notice::EnvironmentOverridden { job, inherited })
 }
 
+/// Directory of the log files of a user's jobs: where the job asked for, or the user's own below the
+/// worker's. In local mode there is one user.
+pub fn log_root(config: &Config, user: Option<&str>, asked: Option<&str>) -> String {
+    match (asked, user) {
+        (Some(asked), _) => asked.to_owned(),
+        (None, Some(user)) => format!("{}/{user}", config.log_dir),
+        (None, None) => config.log_dir.clone(),
+    }
+}
+
 /// The shim's plan for `plan` on this node.
 pub fn shim_plan(config: &Config, facts: &Facts, plan: &PodPlan) -> ShimPlan {
     let job_dir = format!("{}/{}", config.base_dir, plan.job);
     let tmp_dir = format!("{job_dir}/tmp");
     let mark = mark(config, &plan.job);
-    let logs = plan.body.log_dir.as_ref().unwrap_or(&config.log_dir);
+    let logs = log_root(config, plan.body.user.as_deref(), plan.body.log_dir.as_deref());
     let mut ranks: Vec<ShimRank> = plan
         .ranks()
         .zip(0u32..)

@@ -2,9 +2,9 @@
 //! stream, as far as the coordinator's credit goes. The shim and its ranks never wait for this.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
 use phalanx_common::id::{Generation, Rank};
@@ -47,6 +47,7 @@ pub(super) async fn serve<L: LogLink>(
     mut link: L,
     id: u64,
     request: LogRequest,
+    owner: Option<u32>,
     mut written: watch::Receiver<Written>,
 ) -> Result<(), Error> {
     link.send(LogFrame::Open { id }).await?;
@@ -81,7 +82,7 @@ pub(super) async fn serve<L: LogLink>(
             while credit < CHUNK {
                 credit += link.credit().await?.bytes;
             }
-            let frame = next_frame(key, &source, cursors.entry(key).or_default());
+            let frame = next_frame(key, &source, owner, cursors.entry(key).or_default());
             if let LogFrame::Chunk { bytes, .. } = &frame {
                 credit -= bytes.0.len() as u64;
             }
@@ -90,13 +91,19 @@ pub(super) async fn serve<L: LogLink>(
     }
 }
 
+/// Answers that there is nothing to be had, and why.
+pub(super) async fn refuse<L: LogLink>(mut link: L, id: u64, why: String) -> Result<(), Error> {
+    link.send(LogFrame::Open { id }).await?;
+    link.send(LogFrame::Refused { why }).await
+}
+
 fn wanted(request: &LogRequest, (generation, rank, _): &Key) -> bool {
     request.generation.is_none_or(|wanted| wanted == generation.0)
         && request.rank.is_none_or(|wanted| wanted == rank.0)
 }
 
 /// The next piece of a stream from `offset` on, which it moves; or what is missing of it.
-fn next_frame(key: Key, source: &Source, offset: &mut u64) -> LogFrame {
+fn next_frame(key: Key, source: &Source, owner: Option<u32>, offset: &mut u64) -> LogFrame {
     let (generation, rank, stream) = key;
     let wire_stream = match stream {
         Stream::Stdout => v1::Stream::Stdout,
@@ -106,7 +113,7 @@ fn next_frame(key: Key, source: &Source, offset: &mut u64) -> LogFrame {
     let cap = source.max_file_bytes.max(1);
     let left_in_part = cap - *offset % cap;
     let wanted = CHUNK.min(source.written - *offset).min(left_in_part);
-    match read_piece(source, stream, *offset, wanted) {
+    match read_piece(source, owner, stream, *offset, wanted) {
         Ok(bytes) if !bytes.is_empty() => {
             *offset += bytes.len() as u64;
             LogFrame::Chunk { generation, rank, stream: wire_stream, bytes: Bytes(bytes) }
@@ -125,9 +132,25 @@ fn next_frame(key: Key, source: &Source, offset: &mut u64) -> LogFrame {
 
 /// Reads up to `wanted` bytes. The file is not kept open: hundreds of ranks have more streams than a
 /// process may have files.
-fn read_piece(source: &Source, stream: Stream, offset: u64, wanted: u64) -> io::Result<Vec<u8>> {
+///
+/// The directories may be of the job's user, who could put anything there: a link is not followed, and
+/// what is opened has to be a plain file of `owner`.
+fn read_piece(
+    source: &Source,
+    owner: Option<u32>,
+    stream: Stream,
+    offset: u64,
+    wanted: u64,
+) -> io::Result<Vec<u8>> {
     let (name, position) = log_file(stream, offset, source.max_file_bytes);
-    let file = File::open(source.dir.join(name))?;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(source.dir.join(name))?;
+    let meta = file.metadata()?;
+    if !meta.is_file() || owner.is_some_and(|owner| meta.uid() != owner) {
+        return Err(io::Error::new(ErrorKind::PermissionDenied, "it is not a file of the job's user"));
+    }
     let mut bytes = vec![0; wanted as usize];
     let mut filled = 0;
     while filled < bytes.len() {

@@ -1,14 +1,16 @@
 //! The worker as a task: carries orders to shims and reports to the coordinator, serves output.
 //! What it decides is decided in `phalanx_worker_core::Worker`.
 
+mod disk;
 mod logs;
 mod shims;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use phalanx_common::id::JobId;
 use phalanx_common::wire::v1::{LogRequest, ToWorker};
+use phalanx_worker_core::log_root;
 use phalanx_worker_core::shim::{ShimOrder, ShimReport, Stream};
 use phalanx_worker_core::{Command, Input, Worker};
 pub use phalanx_worker_core::{Config, Facts};
@@ -53,6 +55,7 @@ pub struct Dialed<L> {
 #[derive(Debug)]
 pub struct Agent<L: Link> {
     worker: Worker,
+    config: Config,
     /// `None` between two connections.
     link: Option<L>,
     links: mpsc::Receiver<Dialed<L>>,
@@ -77,7 +80,8 @@ impl<L: Link> Agent<L> {
     ) -> Agent<L> {
         let (say, said) = mpsc::channel(SHIM_REPORTS_QUEUED);
         Agent {
-            worker: Worker::new(config, facts),
+            worker: Worker::new(config.clone(), facts),
+            config,
             link: None,
             links,
             shimming,
@@ -152,12 +156,31 @@ impl<L: Link> Agent<L> {
 
     fn on_logs(&mut self, id: u64, request: LogRequest) {
         let job = JobId::from_existing(request.job.clone());
-        let written = self.written.entry(job).or_default().subscribe();
+        let reader = match owner(&request) {
+            Ok(owner) => owner,
+            Err(why) => return self.refuse_logs(id, why),
+        };
+        let written = match self.written.get(&job) {
+            Some(state) => state.subscribe(),
+            // A job that is to come, of a launch that follows it from its beginning.
+            None if request.follow => self.written.entry(job).or_default().subscribe(),
+            None => {
+                let root = log_root(&self.config, request.user.as_deref(), request.log_dir.as_deref());
+                let dir = Path::new(&root).join(job.as_str());
+                watch::channel(disk::find(&dir, request.max_file_bytes)).1
+            }
+        };
         let Some(link) = &self.link else { return };
         let stream = link.open_log();
         let serving =
-            self.serving.spawn(async move { logs::serve(stream.await?, id, request, written).await });
+            self.serving.spawn(async move { logs::serve(stream.await?, id, request, reader, written).await });
         self.readers.insert(id, serving);
+    }
+
+    fn refuse_logs(&mut self, id: u64, why: String) {
+        let Some(link) = &self.link else { return };
+        let stream = link.open_log();
+        self.serving.spawn(async move { logs::refuse(stream.await?, id, why).await });
     }
 
     fn on_end_logs(&mut self, id: u64) {
@@ -241,7 +264,7 @@ impl<L: Link> Agent<L> {
                     ((plan.generation, rank.rank, stream), source)
                 })
             });
-            self.note(job, |state| state.streams.extend(sources));
+            self.written.entry(job.clone()).or_default().send_modify(|state| state.streams.extend(sources));
         }
         if !self.shims.send(job, order) {
             tracing::warn!(%job, "the shim takes no orders: it counts as lost");
@@ -264,8 +287,11 @@ impl<L: Link> Agent<L> {
         });
     }
 
-    fn note(&mut self, job: &JobId, change: impl FnOnce(&mut Written)) {
-        self.written.entry(job.clone()).or_default().send_modify(change);
+    /// Of a job that is forgotten there is nothing to note.
+    fn note(&self, job: &JobId, change: impl FnOnce(&mut Written)) {
+        if let Some(state) = self.written.get(job) {
+            state.send_modify(change);
+        }
     }
 }
 
@@ -274,6 +300,16 @@ async fn received<L: Link>(link: &mut Option<L>) -> Result<ToWorker, link::Error
     match link {
         Some(link) => link.recv().await,
         None => std::future::pending().await,
+    }
+}
+
+/// Whose files may be read in answer: those of the job's user alone. `None` in local mode, where all
+/// files are the launcher's.
+fn owner(request: &LogRequest) -> Result<Option<u32>, String> {
+    let Some(name) = &request.user else { return Ok(None) };
+    match nix::unistd::User::from_name(name) {
+        Ok(Some(user)) => Ok(Some(user.uid.as_raw())),
+        _ => Err(format!("there is no user {name} on this node")),
     }
 }
 

@@ -140,7 +140,7 @@ job.yaml:7:1: placement is not supported yet: this version places a job on as fe
     (
         "nodes: 2\ncommand: [a]",
         "\
-job.yaml:1:8: nodes: more than one node is not supported yet: this version runs jobs on one machine
+job.yaml:1:8: nodes: 2 nodes take a cluster, and this is one machine: start one with `phalanx serve`, or use `--nodes 1`
   1 | nodes: 2
     |        ^",
     ),

@@ -107,35 +107,35 @@ job.yaml:1:7: name: expected a name of at most 40 lower-case letters, digits and
     (
         "ranks: \"4\"\ncommand: [a]",
         "\
-job.yaml:1:8: ranks: expected a whole number from 1 to 1024, `gpu` or `cpu`, found the string \"4\"
+job.yaml:1:8: ranks: expected a whole number from 1 to 1048576, `gpu` or `cpu`, found the string \"4\"
   1 | ranks: \"4\"
     |        ^^^",
     ),
     (
         "ranks: four\ncommand: [a]",
         "\
-job.yaml:1:8: ranks: expected a whole number from 1 to 1024, `gpu` or `cpu`, found the string \"four\"
+job.yaml:1:8: ranks: expected a whole number from 1 to 1048576, `gpu` or `cpu`, found the string \"four\"
   1 | ranks: four
     |        ^^^^",
     ),
     (
         "ranks: 2.5\ncommand: [a]",
         "\
-job.yaml:1:8: ranks: expected a whole number from 1 to 1024, `gpu` or `cpu`, found 2.5
+job.yaml:1:8: ranks: expected a whole number from 1 to 1048576, `gpu` or `cpu`, found 2.5
   1 | ranks: 2.5
     |        ^^^",
     ),
     (
         "ranks: [4]\ncommand: [a]",
         "\
-job.yaml:1:8: ranks: expected a whole number from 1 to 1024, `gpu` or `cpu`, found a list
+job.yaml:1:8: ranks: expected a whole number from 1 to 1048576, `gpu` or `cpu`, found a list
   1 | ranks: [4]
     |        ^",
     ),
     (
         "ranks:\ncommand: [a]",
         "\
-job.yaml:1:1: ranks: expected a whole number from 1 to 1024, `gpu` or `cpu`, found nothing
+job.yaml:1:1: ranks: expected a whole number from 1 to 1048576, `gpu` or `cpu`, found nothing
   1 | ranks:
     | ^^^^^",
     ),

@@ -3,35 +3,35 @@ pub(super) const VALUES: &[(&str, &str)] = &[
     (
         "ranks: 0\ncommand: [a]",
         "\
-job.yaml:1:8: ranks: expected a whole number from 1 to 1024, `gpu` or `cpu`, found 0
+job.yaml:1:8: ranks: expected a whole number from 1 to 1048576, `gpu` or `cpu`, found 0
   1 | ranks: 0
     |        ^",
     ),
     (
         "ranks: -4\ncommand: [a]",
         "\
-job.yaml:1:8: ranks: expected a whole number from 1 to 1024, `gpu` or `cpu`, found -4
+job.yaml:1:8: ranks: expected a whole number from 1 to 1048576, `gpu` or `cpu`, found -4
   1 | ranks: -4
     |        ^^",
     ),
     (
         "ranks: 5000\ncommand: [a]",
         "\
-job.yaml:1:8: ranks: expected a whole number from 1 to 1024, `gpu` or `cpu`, found 5000
+job.yaml:1:8: ranks: expected a whole number from 1 to 1048576, `gpu` or `cpu`, found 5000
   1 | ranks: 5000
     |        ^^^^",
     ),
     (
         "ranks: 99999999999999999999\ncommand: [a]",
         "\
-job.yaml:1:8: ranks: expected a whole number from 1 to 1024, `gpu` or `cpu`, found 99999999999999999999
+job.yaml:1:8: ranks: expected a whole number from 1 to 1048576, `gpu` or `cpu`, found 99999999999999999999
   1 | ranks: 99999999999999999999
     |        ^^^^^^^^^^^^^^^^^^^^",
     ),
     (
         "ranks: 0x10\ncommand: [a]",
         "\
-job.yaml:1:8: ranks: expected a whole number from 1 to 1024, `gpu` or `cpu`, found 0x10
+job.yaml:1:8: ranks: expected a whole number from 1 to 1048576, `gpu` or `cpu`, found 0x10
   1 | ranks: 0x10
     |        ^^^^",
     ),

@@ -1,0 +1,280 @@
+//! A small cluster of network namespaces: each host has a name, addresses and links of its own.
+//!
+//! ```text
+//!            ctl 10.77.0.0/24 (bridge)           data 10.78.0.0/24 (bridge)
+//!   head     .1 ctl0                             -
+//!   node1    .11 ctl0                            .11 data0
+//!   node2    .12 ctl0                            .12 data0
+//! ```
+//!
+//! All of it goes when the lab does. The files of all hosts are one machine's: each has its own directory.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::support::{Finished, PATIENCE, Running, binary, wait_for};
+
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+/// Port of the lab's coordinator.
+const PORT: u16 = 7429;
+
+pub(crate) struct Lab {
+    pub(crate) dir: PathBuf,
+    /// Begins the names of this lab's namespaces.
+    prefix: String,
+    hosts: Vec<String>,
+    daemons: Vec<(String, Child)>,
+}
+
+/// A network of the lab, by the name of its interfaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Plane {
+    Control,
+    Data,
+}
+
+impl Plane {
+    fn name(self) -> &'static str {
+        match self {
+            Plane::Control => "ctl",
+            Plane::Data => "data",
+        }
+    }
+
+    fn subnet(self) -> &'static str {
+        match self {
+            Plane::Control => "10.77.0",
+            Plane::Data => "10.78.0",
+        }
+    }
+}
+
+impl Lab {
+    /// A lab with a head and so many nodes, nothing running; `None`, with a line that says so, where no
+    /// namespaces can be made.
+    pub(crate) fn new(nodes: u8) -> Option<Lab> {
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let prefix = format!("phx{}-{number}", std::process::id());
+        let dir = std::env::temp_dir().join(&prefix);
+        let mut lab = Lab { dir, prefix, hosts: Vec::new(), daemons: Vec::new() };
+        if !nix::unistd::geteuid().is_root() || !ok(ip(&["netns", "add", &lab.namespace("hub")])) {
+            eprintln!("SKIPPED: network namespaces need root and a kernel that has them");
+            return None;
+        }
+        fs::create_dir_all(&lab.dir).expect("a directory for the lab");
+        lab.hosts.push("hub".to_owned());
+        for plane in [Plane::Control, Plane::Data] {
+            lab.in_hub(&["link", "add", plane.name(), "type", "bridge"]);
+            lab.in_hub(&["link", "set", plane.name(), "up"]);
+        }
+        lab.add_host("head", 1, &[Plane::Control]);
+        for node in 1..=nodes {
+            lab.add_host(&format!("node{node}"), 10 + node, &[Plane::Control, Plane::Data]);
+        }
+        Some(lab)
+    }
+
+    fn add_host(&mut self, host: &str, number: u8, planes: &[Plane]) {
+        let namespace = self.namespace(host);
+        assert!(ok(ip(&["netns", "add", &namespace])), "a namespace for {host}");
+        self.hosts.push(host.to_owned());
+        assert!(ok(ip(&["-n", &namespace, "link", "set", "lo", "up"])));
+        for plane in planes {
+            let (inside, outside) = (format!("{}0", plane.name()), format!("{}-{}", plane.name(), host));
+            self.in_hub(&[
+                "link", "add", &outside, "type", "veth", "peer", "name", &inside, "netns", &namespace,
+            ]);
+            self.in_hub(&["link", "set", &outside, "master", plane.name(), "up"]);
+            let address = format!("{}.{number}/24", plane.subnet());
+            assert!(ok(ip(&["-n", &namespace, "addr", "add", &address, "dev", &inside])));
+            assert!(ok(ip(&["-n", &namespace, "link", "set", &inside, "up"])));
+        }
+    }
+
+    fn namespace(&self, host: &str) -> String {
+        format!("{}-{host}", self.prefix)
+    }
+
+    fn in_hub(&self, args: &[&str]) {
+        let hub = self.namespace("hub");
+        assert!(ok(ip(&[&["-n", &hub], args].concat())), "ip {args:?}");
+    }
+
+    /// Cuts or mends a host's link to a plane, at the switch: the host does not see it.
+    pub(crate) fn link(&self, host: &str, plane: Plane, up: bool) {
+        let port = format!("{}-{host}", plane.name());
+        self.in_hub(&["link", "set", &port, if up { "up" } else { "down" }]);
+    }
+
+    /// A command on a host, under its name.
+    pub(crate) fn on(&self, host: &str, program: &str, args: &[&str]) -> Command {
+        let mut command = Command::new("ip");
+        command
+            .args(["netns", "exec", &self.namespace(host), "unshare", "--uts", "sh", "-c"])
+            .args([r#"hostname "$0" && exec "$@""#, host, program])
+            .args(args)
+            .current_dir(&self.dir)
+            .env("HOME", self.dir.join("home"))
+            .env_remove("PHALANX_OUTPUT")
+            .env_remove("CUDA_VISIBLE_DEVICES")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// `phalanx` on the head, as the user who is logged in.
+    pub(crate) fn phalanx(&self, args: &[&str]) -> Command {
+        let mut command = self.on("head", &binary().to_string_lossy(), args);
+        command.env("PHALANX_IDENTITY", self.dir.join("user.json"));
+        command
+    }
+
+    /// The same to its end.
+    pub(crate) fn run(&self, args: &[&str]) -> Finished {
+        Running::start(self.phalanx(args)).finish()
+    }
+
+    /// `phalanx` on the head, as the cluster's operator.
+    pub(crate) fn operate(&self, args: &[&str]) -> Finished {
+        let mut command = self.on("head", &binary().to_string_lossy(), args);
+        command.env("PHALANX_IDENTITY", self.dir.join("coordinator/operator.json"));
+        Running::start(command).finish()
+    }
+
+    /// Starts the coordinator on the head, and waits until it answers.
+    pub(crate) fn serve(&mut self) {
+        let listen = format!("{}.1:{PORT}", Plane::Control.subnet());
+        let state = self.dir.join("coordinator").to_string_lossy().into_owned();
+        let args = ["serve", "--listen", &listen, "--state-dir", &state, "--log", "debug"];
+        self.daemon("head", "coordinator", &binary().to_string_lossy(), &args, &[]);
+        wait_for("the coordinator", || {
+            let operator = self.dir.join("coordinator/operator.json").exists();
+            (operator && self.operate(&["nodes"]).status.success()).then_some(())
+        });
+    }
+
+    /// Logs the test's own user in.
+    pub(crate) fn login(&self) {
+        let socket = self.dir.join("coordinator/login.sock").to_string_lossy().into_owned();
+        self.run(&["login", "--socket", &socket]).assert_code(0);
+    }
+
+    /// Joins a node, and waits until it is ready.
+    pub(crate) fn join(&mut self, host: &str, flags: &[&str]) {
+        let token = self.operate(&["token", "create", "--quiet"]);
+        token.assert_code(0);
+        let state = self.dir.join(host).to_string_lossy().into_owned();
+        let address = format!("{}.1:{PORT}", Plane::Control.subnet());
+        let mut args = vec!["join", &address, "--state-dir", &state, "--interface", "data0", "--slots", "4"];
+        args.extend_from_slice(flags);
+        let token = token.out().trim().to_owned();
+        self.daemon(host, host, &worker(), &args, &[("PHALANX_TOKEN", &token)]);
+        self.wait_ready(host);
+    }
+
+    pub(crate) fn wait_ready(&self, host: &str) {
+        wait_for(&format!("{host} to be ready"), || {
+            let nodes = self.operate(&["nodes"]).out();
+            nodes
+                .lines()
+                .any(|line| line.starts_with(&format!("{host}-")) && line.contains(" ready "))
+                .then_some(())
+        });
+    }
+
+    /// Runs until the lab ends or `kill` is asked for.
+    fn daemon(&mut self, host: &str, name: &str, program: &str, args: &[&str], env: &[(&str, &str)]) {
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.dir.join(format!("{name}.log")))
+            .expect("a log file");
+        let errors = log.try_clone().expect("a second handle");
+        let mut command = self.on(host, program, args);
+        command.envs(env.iter().copied()).stdout(log).stderr(errors);
+        self.daemons.push((name.to_owned(), command.spawn().expect("a daemon starts")));
+    }
+
+    /// Kills a daemon with SIGKILL.
+    pub(crate) fn kill(&mut self, name: &str) {
+        let at = self.daemons.iter().position(|(daemon, _)| daemon == name).expect("a daemon of this name");
+        let (_, mut child) = self.daemons.remove(at);
+        child.kill().expect("the daemon lives");
+        child.wait().expect("the daemon can be waited for");
+    }
+
+    /// What a daemon has said so far.
+    pub(crate) fn log(&self, name: &str) -> String {
+        fs::read_to_string(self.dir.join(format!("{name}.log"))).unwrap_or_default()
+    }
+
+    /// The file, once it is there and holds `text`.
+    pub(crate) fn wait_for_file(&self, name: &str, text: &str) -> String {
+        wait_for(&format!("{text:?} in {name}"), || {
+            fs::read_to_string(self.dir.join(name)).ok().filter(|content| content.contains(text))
+        })
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for (name, _) in &self.daemons {
+                let log = self.log(name);
+                let tail: Vec<&str> = log.lines().rev().take(60).collect();
+                eprintln!("--- {name}");
+                tail.iter().rev().for_each(|line| eprintln!("{line}"));
+            }
+        }
+        for (_, child) in &mut self.daemons {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        // Shims end their pods once their worker is gone; whatever stays longer is ended with its namespace.
+        for host in &self.hosts {
+            let namespace = format!("{}-{host}", self.prefix);
+            let deadline = std::time::Instant::now() + PATIENCE;
+            while std::time::Instant::now() < deadline {
+                let pids = Command::new("ip").args(["netns", "pids", &namespace]).output();
+                let pids = pids
+                    .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+                    .unwrap_or_default();
+                let alive: Vec<i32> = pids.split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
+                if alive.is_empty() {
+                    break;
+                }
+                for pid in alive {
+                    let _ =
+                        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL);
+                }
+                std::thread::sleep(std::time::Duration::from_millis(50));
+            }
+            let _ = ip(&["netns", "del", &namespace]).status();
+        }
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// The `phalanx-worker` under test: beside `phalanx`.
+fn worker() -> String {
+    let path = match std::env::var_os("PHALANX_WORKER_BIN") {
+        Some(path) => PathBuf::from(path),
+        None => binary().with_file_name("phalanx-worker"),
+    };
+    assert!(path.exists(), "{} is not built: cargo build -p phalanx-worker", path.display());
+    path.to_string_lossy().into_owned()
+}
+
+fn ip(args: &[&str]) -> Command {
+    let mut command = Command::new("ip");
+    command.args(args).stdin(Stdio::null());
+    command
+}
+
+fn ok(mut command: Command) -> bool {
+    command.status().is_ok_and(|status| status.success())
+}

@@ -1,0 +1,158 @@
+//! A job's life over two nodes.
+
+use std::time::Duration;
+
+use crate::lab::{Lab, Plane};
+use crate::support::{Running, python, wait_for};
+
+/// A coordinator, and two nodes that have joined it.
+fn two_nodes() -> Option<Lab> {
+    let mut lab = Lab::new(2)?;
+    lab.serve();
+    lab.login();
+    lab.join("node1", &[]);
+    lab.join("node2", &[]);
+    Some(lab)
+}
+
+/// Counts seconds into a file of each rank, until there are so many.
+fn counting(seconds: u32) -> String {
+    format!(
+        "i=0; while [ $i -lt {seconds} ]; do i=$((i+1)); echo $i > count-$RANK; echo $RANK counts $i; sleep 1; done"
+    )
+}
+
+#[test]
+fn ranks_over_two_nodes_meet_on_the_data_network_and_show_their_output() {
+    let Some(lab) = two_nodes() else { return };
+    let script = "echo $RANK of $WORLD_SIZE on $(hostname) local $LOCAL_RANK at $MASTER_ADDR";
+    let done = lab.run(&["run", "--nodes", "2", "--ranks-per-node", "2", "--", "sh", "-c", script]);
+    done.assert_code(0);
+    assert_eq!(
+        done.sorted(),
+        [
+            "[0] 0 of 4 on node1 local 0 at 10.78.0.11",
+            "[1] 1 of 4 on node1 local 1 at 10.78.0.11",
+            "[2] 2 of 4 on node2 local 0 at 10.78.0.11",
+            "[3] 3 of 4 on node2 local 1 at 10.78.0.11",
+        ]
+    );
+    // The files of the job are read again from the nodes after its end.
+    let jobs = lab.run(&["ps", "--all"]).out();
+    let job = jobs.lines().nth(1).and_then(|line| line.split_whitespace().next()).unwrap().to_owned();
+    let logs = lab.run(&["logs", &job]);
+    assert_eq!(logs.assert_code(0).sorted(), done.sorted());
+    let one = lab.run(&["logs", &job, "--rank", "3"]);
+    assert_eq!(one.assert_code(0).out(), "3 of 4 on node2 local 1 at 10.78.0.11\n");
+}
+
+#[test]
+fn a_real_training_job_over_two_nodes_survives_the_death_of_a_rank() {
+    let Some(python) = python() else {
+        eprintln!("SKIPPED: PHALANX_TEST_PYTHON names no interpreter with PyTorch");
+        return;
+    };
+    let Some(lab) = two_nodes() else { return };
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/examples/digits/train.py");
+    let checkpoints = format!("CHECKPOINTS={}", lab.dir.join("checkpoints").display());
+    let python = python.to_string_lossy();
+    let done = lab.run(&[
+        "run",
+        "--nodes",
+        "2",
+        "--ranks-per-node",
+        "2",
+        "--max-restarts",
+        "1",
+        "--grace",
+        "5",
+        "-e",
+        &checkpoints,
+        "--",
+        &python,
+        script,
+        "--epochs",
+        "3",
+        "--crash-rank",
+        "3",
+        "--crash-epoch",
+        "2",
+    ]);
+    done.assert_code(0).assert_says("rank 3").assert_says("restarting the gang");
+    assert!(done.out().contains("resumed from epoch 1"), "{}", done.out());
+    assert!(done.out().contains("[0] accuracy 0.9"), "{}", done.out());
+}
+
+#[test]
+fn a_control_link_that_is_cut_does_not_disturb_the_ranks() {
+    let Some(lab) = two_nodes() else { return };
+    let script = counting(22);
+    let running = Running::start(lab.phalanx(&[
+        "run",
+        "--nodes",
+        "2",
+        "--ranks-per-node",
+        "1",
+        "--",
+        "sh",
+        "-c",
+        &script,
+    ]));
+    lab.wait_for_file("count-1", "2");
+    lab.link("node2", Plane::Control, false);
+    wait_for("node2 to be unreachable", || {
+        lab.operate(&["nodes"])
+            .out()
+            .lines()
+            .any(|line| line.starts_with("node2-") && line.contains("unreachable"))
+            .then_some(())
+    });
+    let before: u32 = lab.wait_for_file("count-1", "").trim().parse().unwrap();
+    wait_for("the cut-off rank to count on", || {
+        let count = std::fs::read_to_string(lab.dir.join("count-1")).ok()?.trim().parse::<u32>().ok()?;
+        (count > before + 3).then_some(())
+    });
+    lab.link("node2", Plane::Control, true);
+    let done = running.finish();
+    done.assert_code(0);
+    // Every line once and in order, from both sides of the cut.
+    for rank in 0..2 {
+        let lines: Vec<String> = done
+            .out()
+            .lines()
+            .filter(|line| line.starts_with(&format!("[{rank}]")))
+            .map(str::to_owned)
+            .collect();
+        let wanted: Vec<String> = (1..=22).map(|i| format!("[{rank}] {rank} counts {i}")).collect();
+        assert_eq!(lines, wanted);
+    }
+}
+
+#[test]
+fn a_coordinator_that_is_killed_and_started_again_knows_its_jobs_and_nothing_is_doubled() {
+    let Some(mut lab) = two_nodes() else { return };
+    let script = counting(15);
+    let running = Running::start(lab.phalanx(&[
+        "run",
+        "--nodes",
+        "2",
+        "--ranks-per-node",
+        "1",
+        "--",
+        "sh",
+        "-c",
+        &script,
+    ]));
+    lab.wait_for_file("count-1", "3");
+    lab.kill("coordinator");
+    std::thread::sleep(Duration::from_secs(1));
+    lab.serve();
+    lab.wait_ready("node1");
+    lab.wait_ready("node2");
+    let jobs = lab.operate(&["ps"]).out();
+    assert!(jobs.contains("running"), "{jobs}");
+    let done = running.finish();
+    done.assert_code(0).assert_says("connected again");
+    let lines = done.out().lines().filter(|line| line.starts_with("[1]")).count();
+    assert_eq!(lines, 15, "{}", done.out());
+}

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::builder::FalseyValueParser;
+use clap::{ArgAction, Args, Parser, Subcommand};
 
 /// The agent of one node of a Phalanx cluster: prepares, starts, watches and stops the ranks of jobs.
 ///
@@ -72,6 +73,9 @@ pub(crate) struct NodeArgs {
     /// Ranks this node takes at a time; by default one per GPU, or per core where there is none.
     #[arg(long, value_name = "N", env = "PHALANX_SLOTS", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) slots: Option<u32>,
+    /// Run jobs of root, too. Without it the coordinator's root has no way to be root on this node.
+    #[arg(long, env = "PHALANX_ALLOW_ROOT_JOBS", value_parser = FalseyValueParser::new(), action = ArgAction::SetTrue)]
+    pub(crate) allow_root_jobs: bool,
 }
 
 /// Fewer would not do for a handful of jobs: each takes a port for its ranks and one per pod.

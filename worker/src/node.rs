@@ -140,6 +140,7 @@ mod tests {
             interface: interface.map(str::to_owned),
             ports: None,
             slots: Some(3),
+            allow_root_jobs: false,
         };
         let error = read(&args(Some("192.0.2.77"), None), None).unwrap_err().to_string();
         assert!(error.contains("192.0.2.77") && error.contains("127.0.0.1 (lo)"), "{error}");

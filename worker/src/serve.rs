@@ -89,6 +89,11 @@ async fn work(identity: Identity, args: &NodeArgs, state: &Path) -> anyhow::Resu
         .mode(0o711)
         .create(&pods)
         .with_context(|| format!("cannot make {}", pods.display()))?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o711)
+        .create(state.join("logs"))
+        .with_context(|| format!("cannot make {}", state.join("logs").display()))?;
     end_predecessors_pods(&pods)?;
     let config = Config {
         node,
@@ -98,7 +103,8 @@ async fn work(identity: Identity, args: &NodeArgs, state: &Path) -> anyhow::Resu
         inherited: Default::default(),
     };
     let facts = node::read(args, Some(std::net::Ipv4Addr::LOCALHOST.into()))?;
-    let shimming = Shimming { options: SpawnOptions::new(defaults::TERMINATION_GRACE), spare: None };
+    let options = SpawnOptions::new(defaults::TERMINATION_GRACE);
+    let shimming = Shimming { options, spare: None, allow_root: args.allow_root_jobs };
     let (dialed, links) = mpsc::channel(1);
     let agent = Agent::new(config, facts, links, shimming);
     tokio::select! {

@@ -95,9 +95,40 @@ fn open_lock(dir: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOFOLLOW).open(dir.join(LOCK))
 }
 
+/// Suffix of the file beside a pod's directory that holds its mark, where the directory is another user's.
+const BESIDE: &str = ".mark";
+
+/// Notes the mark of a pod whose directory belongs to another user, where that user cannot change it:
+/// whoever could would have a later worker kill the processes of somebody else's pod.
+pub(crate) fn note_mark(dir: &Path, mark: &str) -> io::Result<()> {
+    fs::write(beside(dir), mark)
+}
+
+fn beside(dir: &Path) -> PathBuf {
+    let mut name = dir.file_name().unwrap_or_default().to_owned();
+    name.push(BESIDE);
+    dir.with_file_name(name)
+}
+
+/// Removes what a shim of another user cannot: its emptied directory, and the mark beside it.
+pub(crate) fn remove_emptied(dir: &Path) {
+    if fs::remove_dir(dir).is_ok() || !fs::exists(dir).unwrap_or(true) {
+        let _ = fs::remove_file(beside(dir));
+    }
+}
+
+fn is_foreign(dir: &Path) -> bool {
+    fs::symlink_metadata(dir).is_ok_and(|meta| meta.uid() != geteuid().as_raw())
+}
+
 fn read(dir: PathBuf) -> Option<Stale> {
     let job = JobId::from_existing(dir.file_name()?.to_str()?);
-    let mark = fs::read_to_string(dir.join(MARK)).ok().filter(|mark| !mark.is_empty());
+    let noted = if fs::exists(beside(&dir)).unwrap_or(false) || is_foreign(&dir) {
+        beside(&dir)
+    } else {
+        dir.join(MARK)
+    };
+    let mark = fs::read_to_string(noted).ok().filter(|mark| !mark.is_empty());
     let processes = mark.as_deref().map(alive).unwrap_or_default();
     Some(Stale { job, dir, mark, processes })
 }
@@ -113,7 +144,12 @@ pub fn end(stale: &Stale) -> Result<(), Error> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(source) => return Err(Error::Lock { path: stale.dir.join(LOCK), source }),
     };
-    let cgroup = fs::read_to_string(stale.dir.join(CGROUP)).ok().map(PathBuf::from);
+    // Another user's word for a cgroup is not acted on.
+    let cgroup = if is_foreign(&stale.dir) {
+        None
+    } else {
+        fs::read_to_string(stale.dir.join(CGROUP)).ok().map(PathBuf::from)
+    };
     let survivors = match &stale.mark {
         Some(mark) => end_marked(mark, cgroup.as_deref()),
         None => Vec::new(),
@@ -123,6 +159,7 @@ pub fn end(stale: &Stale) -> Result<(), Error> {
     }
     let removed = fs::remove_dir_all(&stale.dir);
     drop(lock);
+    let _ = fs::remove_file(beside(&stale.dir));
     match removed {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {
             Err(Error::Remove { dir: stale.dir.clone(), source })

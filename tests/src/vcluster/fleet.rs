@@ -108,7 +108,7 @@ impl World {
         for command in commands {
             let Some(machine) = self.machines.get_mut(node) else { return };
             match command {
-                WorkerCommand::SpawnShim { job } => {
+                WorkerCommand::SpawnShim { job, .. } => {
                     self.numbered += 1;
                     machine.shims.insert(self.numbered, Shim::new(job.clone(), node.clone()));
                     machine.shim_of.insert(job.clone(), self.numbered);

@@ -116,6 +116,9 @@ impl Shim {
                     self.pod.as_ref().is_some_and(|pod| pod.state != State::Over && pod.plan.lease.is_some());
                 self.lease = live.then(|| around.now + remaining);
             }
+            ShimOrder::Probe { generation, target, .. } => {
+                around.reports.push(ShimReport::Probed { generation, target, heard: true });
+            }
             ShimOrder::Exit { .. } => self.gone = true,
         }
     }
@@ -208,7 +211,7 @@ impl Shim {
         let ranks: Vec<Rank> = pod.plan.ranks.iter().map(|rank| rank.rank).collect();
         around.processes.hold(&self.job, generation, &ranks, &pod.plan.ports);
         around.prepared.push((self.job.clone(), generation));
-        around.reports.push(ShimReport::Prepared { generation });
+        around.reports.push(ShimReport::Prepared { generation, interpreter: None });
     }
 
     fn on_started(&mut self, around: &mut Around<'_>) {

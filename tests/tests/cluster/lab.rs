@@ -163,8 +163,17 @@ impl Lab {
         self.run(&["login", "--socket", &socket]).assert_code(0);
     }
 
-    /// Joins a node, and waits until it is ready.
-    pub(crate) fn join(&mut self, host: &str, flags: &[&str]) {
+    /// Joins a node that runs jobs of root, which these tests are, and waits until it is ready.
+    pub(crate) fn join(&mut self, host: &str) {
+        self.join_with(host, &["--allow-root-jobs"]);
+    }
+
+    /// Joins a node as an operator would.
+    pub(crate) fn join_plain(&mut self, host: &str) {
+        self.join_with(host, &[]);
+    }
+
+    fn join_with(&mut self, host: &str, flags: &[&str]) {
         let token = self.operate(&["token", "create", "--quiet"]);
         token.assert_code(0);
         let state = self.dir.join(host).to_string_lossy().into_owned();

@@ -200,6 +200,19 @@ pub(crate) fn state(pid: u32) -> Option<char> {
     stat.rsplit_once(')')?.1.trim_start().chars().next()
 }
 
+/// Parent of a process.
+pub(crate) fn parent(pid: u32) -> u32 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process is there");
+    let rest = stat.rsplit_once(')').expect("a name in parentheses").1;
+    rest.split_whitespace().nth(1).and_then(|pid| pid.parse().ok()).expect("a parent")
+}
+
+/// Environment of a process, with its NUL bytes.
+pub(crate) fn environ(pid: u32) -> String {
+    String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/environ")).expect("the process is there"))
+        .into_owned()
+}
+
 /// Children of a process.
 pub(crate) fn children(pid: u32) -> Vec<u32> {
     fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))

@@ -1,13 +1,14 @@
 //! What goes into the worker and what comes out.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 
-use phalanx_common::id::{Incarnation, JobId, NodeId};
+use phalanx_common::id::{Generation, Incarnation, JobId, NodeId};
 use phalanx_common::order::Order;
 use phalanx_common::report::{Network, Report};
 
-use crate::shim::{ShimOrder, ShimReport};
+use crate::shim::{Secrets, ShimOrder, ShimReport};
 
 /// What the shell decided once, at its start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,11 +45,33 @@ pub struct Facts {
     pub networks: Vec<Network>,
 }
 
+/// What goes from the coordinator to worker and shim, and is kept in memory alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confidential {
+    pub job: JobId,
+    pub generation: Generation,
+    /// Variables of the ranks.
+    pub secrets: Secrets,
+    pub probe_key: ProbeKey,
+}
+
+/// Authenticates the probes of one generation.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ProbeKey(pub [u8; 32]);
+
+impl fmt::Debug for ProbeKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ProbeKey(..)")
+    }
+}
+
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
     /// From the coordinator.
     Order(Order),
+    /// What no plan may hold, just before the Prepare of its generation.
+    Confidential(Confidential),
     /// A connection to a coordinator stands; nothing was sent on it yet.
     LinkUp,
     /// It is gone, with all that was not acknowledged.
@@ -79,9 +102,11 @@ pub enum Input {
 /// What the shell does, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Spawn the shim of this job; answered by ShimUp or ShimLost.
+    /// Spawn the shim of this job, as this Unix user; answered by ShimUp or ShimLost. No user: as who the
+    /// worker is.
     SpawnShim {
         job: JobId,
+        user: Option<String>,
     },
     ToShim {
         job: JobId,

@@ -10,6 +10,6 @@ mod pod;
 pub mod shim;
 mod worker;
 
-pub use input::{Command, Config, Facts, Input};
-pub use plan::{log_root, shim_plan};
+pub use input::{Command, Confidential, Config, Facts, Input, ProbeKey};
+pub use plan::{MissingSecrets, log_root, mark, shim_plan};
 pub use worker::Worker;

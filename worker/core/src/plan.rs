@@ -7,11 +7,16 @@ use phalanx_common::plan::PodPlan;
 use phalanx_common::report::Notice;
 
 use crate::env::{EnvFacts, OverriddenBy, rank_env, removed};
-use crate::input::{Config, Facts};
-use crate::shim::{ShimPlan, ShimRank};
+use crate::input::{Confidential, Config, Facts};
+use crate::shim::{ProbePlan, Secrets, ShimPlan, ShimRank};
+
+/// Secrets whose values this worker was not told.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the values of {} are not known", .0.join(", "))]
+pub struct MissingSecrets(pub Vec<String>);
 
 /// Value of `PHALANX_POD` in every process of this job's pod on this node.
-pub(crate) fn mark(config: &Config, job: &JobId) -> String {
+pub fn mark(config: &Config, job: &JobId) -> String {
     format!("{job}@{}/{}", config.node, config.incarnation)
 }
 
@@ -42,7 +47,28 @@ pub fn log_root(config: &Config, user: Option<&str>, asked: Option<&str>) -> Str
 }
 
 /// The shim's plan for `plan` on this node.
-pub fn shim_plan(config: &Config, facts: &Facts, plan: &PodPlan) -> ShimPlan {
+///
+/// # Errors
+/// The values of some secrets are not there.
+pub fn shim_plan(
+    config: &Config,
+    facts: &Facts,
+    plan: &PodPlan,
+    confidential: Option<&Confidential>,
+) -> Result<ShimPlan, MissingSecrets> {
+    let values = confidential.map_or(&[][..], |confidential| &confidential.secrets.0);
+    let known = |wanted: &String| values.iter().any(|(name, _)| name == wanted);
+    let missing: Vec<String> = plan.body.secrets.iter().filter(|name| !known(name)).cloned().collect();
+    if !missing.is_empty() {
+        return Err(MissingSecrets(missing));
+    }
+    let wanted = values.iter().filter(|(name, _)| plan.body.secrets.contains(name));
+    let secrets = Secrets(wanted.cloned().collect());
+    let probe = plan.probe_port.zip(confidential).map(|(port, confidential)| ProbePlan {
+        port,
+        family: facts.address,
+        key: confidential.probe_key.0,
+    });
     let job_dir = format!("{}/{}", config.base_dir, plan.job);
     let tmp_dir = format!("{job_dir}/tmp");
     let mark = mark(config, &plan.job);
@@ -66,24 +92,28 @@ pub fn shim_plan(config: &Config, facts: &Facts, plan: &PodPlan) -> ShimPlan {
         })
         .collect();
     let env = take_common(&mut ranks);
-    ShimPlan {
+    // Only rank 0's pod listens there.
+    let master = (plan.node_rank == 0).then_some(plan.body.master_port);
+    Ok(ShimPlan {
         job: plan.job.clone(),
         generation: plan.generation,
         mark,
         command: plan.body.command.clone(),
         working_dir: plan.body.working_dir.clone(),
         remove_env: removed(&config.inherited),
+        virtual_env: plan.body.virtual_env.as_ref().map(|environment| environment.prefix.clone()),
+        secrets,
         env,
         ranks,
         job_dir,
         keep: plan.body.keep,
-        // Only rank 0's pod listens there.
-        ports: if plan.node_rank == 0 { vec![plan.body.master_port] } else { Vec::new() },
+        ports: master.into_iter().chain(plan.probe_port).collect(),
+        probe,
         stop_scope: plan.body.stop_scope,
         max_file_bytes: plan.body.max_file_bytes,
         keep_files: plan.body.keep_files,
         lease: plan.body.lease,
-    }
+    })
 }
 
 /// Takes what all ranks have in common out of their environments: a plan for hundreds of ranks has to

@@ -3,9 +3,11 @@
 //!
 //! The protocol is versioned because a shim outlives the worker that spawned it.
 
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use phalanx_common::id::{Generation, JobId, Rank};
+use phalanx_common::id::{Generation, JobId, NodeId, Rank};
 use phalanx_common::report::{Notice, PodEnd, PrepareFailure, RankExit};
 use phalanx_common::spec::{Keep, StopScope};
 use serde::{Deserialize, Serialize};
@@ -45,13 +47,22 @@ pub enum ShimOrder {
     Exit {
         failed: bool,
     },
+    /// Find out whether the pod of this generation on another node is heard on the data plane;
+    /// answered by Probed within `defaults::PROBE_WITHIN`.
+    Probe {
+        generation: Generation,
+        target: NodeId,
+        address: SocketAddr,
+    },
 }
 
 /// Shim to worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ShimReport {
+    /// `interpreter`: version of the virtual environment's Python, if it could be read.
     Prepared {
         generation: Generation,
+        interpreter: Option<String>,
     },
     NotPrepared {
         generation: Generation,
@@ -81,6 +92,11 @@ pub enum ShimReport {
     Notice {
         notice: Notice,
     },
+    Probed {
+        generation: Generation,
+        target: NodeId,
+        heard: bool,
+    },
 }
 
 /// A rank's output stream.
@@ -102,6 +118,10 @@ pub struct ShimPlan {
     pub working_dir: Option<String>,
     /// Variables of the shim's environment that ranks do not get.
     pub remove_env: Vec<String>,
+    /// Directory of a Python environment, the same on every node: its programs come first in PATH.
+    pub virtual_env: Option<String>,
+    /// Set for every rank, and shown nowhere.
+    pub secrets: Secrets,
     /// Set for every rank over the shim's own environment.
     pub env: Vec<(String, String)>,
     pub ranks: Vec<ShimRank>,
@@ -110,11 +130,40 @@ pub struct ShimPlan {
     pub keep: Keep,
     /// Ports test-bound in Prepare and held by abstract sockets until the generation ends.
     pub ports: Vec<u16>,
+    /// Where the pod answers probes of its peers, and the key that they share.
+    pub probe: Option<ProbePlan>,
     pub stop_scope: StopScope,
     pub max_file_bytes: u64,
     pub keep_files: u32,
     /// `None`: no lease, the pod lives as long as its worker.
     pub lease: Option<Duration>,
+}
+
+/// Names and values that are shown nowhere.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secrets(pub Vec<(String, String)>);
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+/// Probes between the pods of a generation.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbePlan {
+    /// UDP, on every address of the family of `family`.
+    pub port: u16,
+    /// An address of the data plane; only its family counts.
+    pub family: IpAddr,
+    /// HMAC-SHA256 key.
+    pub key: [u8; 32],
+}
+
+impl fmt::Debug for ProbePlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProbePlan").field("port", &self.port).finish_non_exhaustive()
+    }
 }
 
 /// What differs between the ranks of a pod.

@@ -1,9 +1,10 @@
 //! The worker: orders in, shim reports in, commands out.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use phalanx_common::id::{Epoch, Generation, JobId};
+use phalanx_common::id::{Epoch, Generation, JobId, NodeId};
 use phalanx_common::order::{Order, OrderKind};
 use phalanx_common::plan::PodPlan;
 use phalanx_common::report::{
@@ -11,8 +12,8 @@ use phalanx_common::report::{
 };
 use phalanx_common::time::Timestamp;
 
-use crate::input::{Command, Config, Facts, Input};
-use crate::plan::{mark, overridden, shim_plan};
+use crate::input::{Command, Confidential, Config, Facts, Input};
+use crate::plan::{MissingSecrets, mark, overridden, shim_plan};
 use crate::pod::{Next, Pod, ShimState, told};
 use crate::shim::{ShimOrder, ShimReport};
 
@@ -25,6 +26,8 @@ pub struct Worker {
     epoch: Epoch,
     link: bool,
     pods: BTreeMap<JobId, Pod>,
+    /// The newest of each job.
+    confidential: BTreeMap<JobId, Confidential>,
     commands: VecDeque<Command>,
 }
 
@@ -37,6 +40,7 @@ impl Worker {
             epoch: Epoch::default(),
             link: false,
             pods: BTreeMap::new(),
+            confidential: BTreeMap::new(),
             commands: VecDeque::new(),
         }
     }
@@ -45,6 +49,9 @@ impl Worker {
     pub fn handle(&mut self, now: Timestamp, input: Input) {
         match input {
             Input::Order(order) => self.on_order(order),
+            Input::Confidential(confidential) => {
+                self.confidential.insert(confidential.job.clone(), confidential);
+            }
             Input::LinkUp => self.on_link_up(now),
             Input::LinkDown => self.link = false,
             Input::Facts(facts) => self.facts = facts,
@@ -109,7 +116,22 @@ impl Worker {
             }
             OrderKind::Suspend { job } => self.on_suspend(&job, true),
             OrderKind::Resume { job } => self.on_suspend(&job, false),
-            OrderKind::Probe { .. } => {}
+            OrderKind::Probe { job, generation, target, address } => {
+                self.on_probe(&job, generation, target, address);
+            }
+        }
+    }
+
+    /// The shim asks, because it has the key and may outlive this worker; what is not here hears nobody.
+    fn on_probe(&mut self, job: &JobId, generation: Generation, target: NodeId, address: SocketAddr) {
+        let here = self
+            .pods
+            .get(job)
+            .is_some_and(|pod| pod.generation() == generation && pod.shim == ShimState::Up && !pod.ended());
+        if here {
+            self.order_shim(job, ShimOrder::Probe { generation, target, address });
+        } else {
+            self.tell(Report::Probed { job: job.clone(), generation, target, heard: false });
         }
     }
 
@@ -150,7 +172,9 @@ impl Worker {
                 Report::PodEnded { job, generation, end: pod.end.clone().unwrap_or_default() }
             }
             (_, Some(reason)) => Report::NotPrepared { job, generation, reason: reason.clone() },
-            (PodPhase::Prepared, None) => Report::Prepared { job, generation, interpreter: None },
+            (PodPhase::Prepared, None) => {
+                Report::Prepared { job, generation, interpreter: pod.interpreter.clone() }
+            }
             (PodPhase::Started, None) => Report::Started { job, generation, pids: pod.pids.clone() },
             (PodPhase::Preparing | PodPhase::Releasing | PodPhase::Stopping, None) => return,
         };
@@ -163,10 +187,17 @@ impl Worker {
         match pod.shim {
             ShimState::Absent => {
                 pod.shim = ShimState::Spawning;
-                self.commands.push_back(Command::SpawnShim { job: job.clone() });
+                let user = pod.plan.body.user.clone();
+                self.commands.push_back(Command::SpawnShim { job: job.clone(), user });
             }
             ShimState::Up => {
-                let plan = shim_plan(&self.config, &self.facts, &pod.plan);
+                let generation = pod.generation();
+                let confidential =
+                    self.confidential.get(job).filter(|confidential| confidential.generation == generation);
+                let plan = match shim_plan(&self.config, &self.facts, &pod.plan, confidential) {
+                    Ok(plan) => plan,
+                    Err(MissingSecrets(names)) => return self.lacks_secrets(job, &names),
+                };
                 let first = pod.generation() == Generation(1);
                 let told = overridden(&self.config, &self.facts, &pod.plan).filter(|_| first);
                 if let Some(notice) = told {
@@ -178,6 +209,19 @@ impl Worker {
             // Goes on when the shim is up, or swept away.
             ShimState::Spawning | ShimState::Sweeping => {}
         }
+    }
+
+    /// Nothing of the generation is made; a Stop ends it.
+    fn lacks_secrets(&mut self, job: &JobId, names: &[String]) {
+        let Some(pod) = self.pods.get_mut(job) else { return };
+        let message = format!(
+            "the values of {} are not known any more: the coordinator keeps secrets in memory alone; submit the job again with --secret",
+            names.join(", ")
+        );
+        let reason = PrepareFailure { kind: PrepareFailureKind::Job, message };
+        pod.not_prepared = Some(reason.clone());
+        let generation = pod.generation();
+        self.tell(Report::NotPrepared { job: job.clone(), generation, reason });
     }
 
     fn on_go(&mut self, job: &JobId, generation: Generation) {
@@ -260,14 +304,17 @@ impl Worker {
             ShimState::Up => {
                 self.order_shim(job, ShimOrder::Exit { failed });
                 self.commands.push_back(Command::CloseShim { job: job.clone() });
-                self.pods.remove(job);
+                self.remove(job);
             }
-            ShimState::Absent => {
-                self.pods.remove(job);
-            }
+            ShimState::Absent => self.remove(job),
             // The pod goes with its shim: a new one for the same job would meet the old.
             ShimState::Spawning | ShimState::Sweeping => {}
         }
+    }
+
+    fn remove(&mut self, job: &JobId) {
+        self.pods.remove(job);
+        self.confidential.remove(job);
     }
 
     fn on_suspend(&mut self, job: &JobId, suspend: bool) {
@@ -296,12 +343,21 @@ impl Worker {
         let Some(pod) = self.pods.get_mut(job) else { return };
         let generation = pod.generation();
         let told = match &report {
-            ShimReport::Prepared { generation }
+            ShimReport::Prepared { generation, .. }
             | ShimReport::NotPrepared { generation, .. }
             | ShimReport::Started { generation, .. }
             | ShimReport::Exited { generation, .. }
             | ShimReport::Ended { generation, .. } => *generation,
             ShimReport::Output { .. } => return,
+            ShimReport::Probed { generation, target, heard } => {
+                let report = Report::Probed {
+                    job: job.clone(),
+                    generation: *generation,
+                    target: target.clone(),
+                    heard: *heard,
+                };
+                return self.tell(report);
+            }
             ShimReport::Notice { notice } => {
                 let report = Report::Notice { job: Some(job.clone()), notice: notice.clone() };
                 return self.tell(report);
@@ -312,9 +368,10 @@ impl Worker {
         }
         let job_id = job.clone();
         match report {
-            ShimReport::Prepared { .. } if pod.phase == PodPhase::Preparing => {
+            ShimReport::Prepared { interpreter, .. } if pod.phase == PodPhase::Preparing => {
                 pod.phase = PodPhase::Prepared;
-                self.tell(Report::Prepared { job: job_id, generation, interpreter: None });
+                pod.interpreter.clone_from(&interpreter);
+                self.tell(Report::Prepared { job: job_id, generation, interpreter });
             }
             ShimReport::NotPrepared { reason, .. } if pod.phase == PodPhase::Preparing => {
                 pod.not_prepared = Some(reason.clone());

@@ -7,12 +7,14 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use phalanx_common::exit::ExitStatus;
-use phalanx_common::id::{Generation, JobId, Rank};
+use phalanx_common::id::{Generation, JobId, NodeId, Rank};
 use phalanx_common::report::{Notice, PodEnd, PrepareFailure, PrepareFailureKind, RankExit};
 use phalanx_common::spec::{Keep, StopScope};
 use phalanx_common::time::Timestamp;
 use phalanx_common::wire::codec;
-use phalanx_worker_core::shim::{ShimHello, ShimOrder, ShimPlan, ShimRank, ShimReport, Stream, VERSION};
+use phalanx_worker_core::shim::{
+    ProbePlan, Secrets, ShimHello, ShimOrder, ShimPlan, ShimRank, ShimReport, Stream, VERSION,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -46,6 +48,9 @@ fn plan() -> ShimPlan {
         job_dir: "/d".into(),
         keep: Keep::OnFailure,
         ports: vec![29500],
+        virtual_env: Some("/v".into()),
+        secrets: Secrets(vec![("S".into(), "t".into())]),
+        probe: Some(ProbePlan { port: 300, family: [10, 0, 0, 1].into(), key: [9; 32] }),
         stop_scope: StopScope::Process,
         max_file_bytes: 1 << 30,
         keep_files: 3,
@@ -63,7 +68,7 @@ fn the_version_is_one() {
 fn orders_keep_their_bytes() {
     golden(
         ShimOrder::Prepare(Box::new(plan())),
-        "4900000000036a2d3103016d0206707974686f6e04742e707901022f77010158010143013201fb2c010201410131014200022f6c022f65022f640101fb3c7301fc00000040030101fc0065cd1d",
+        "7b00000000036a2d3103016d0206707974686f6e04742e707901022f7701015801022f760101530174010143013201fb2c010201410131014200022f6c022f65022f640101fb3c7301fb2c01000a000001090909090909090909090909090909090909090909090909090909090909090901fc00000040030101fc0065cd1d",
     );
     golden(ShimOrder::Go { generation: GENERATION }, "020000000103");
     golden(
@@ -74,12 +79,22 @@ fn orders_keep_their_bytes() {
     golden(ShimOrder::Resume, "0100000004");
     golden(ShimOrder::Lease { remaining: Duration::from_secs(600) }, "0500000005fb580200");
     golden(ShimOrder::Exit { failed: true }, "020000000601");
+    let address = ([10, 0, 0, 2], 300).into();
+    golden(
+        ShimOrder::Probe { generation: GENERATION, target: NodeId::new("n2"), address },
+        "0d0000000703026e32000a000002fb2c01",
+    );
 }
 
 #[test]
 fn reports_keep_their_bytes() {
     let generation = GENERATION;
-    golden(ShimReport::Prepared { generation }, "020000000003");
+    golden(
+        ShimReport::Prepared { generation, interpreter: Some("3.11.2".into()) },
+        "0a00000000030106332e31312e32",
+    );
+    let target = NodeId::new("n2");
+    golden(ShimReport::Probed { generation, target, heard: true }, "060000000703026e3201");
     for (kind, bytes) in [
         (PrepareFailureKind::CommandNotFound, "06000000010300026e6f"),
         (PrepareFailureKind::CommandNotExecutable, "06000000010301026e6f"),

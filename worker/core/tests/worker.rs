@@ -13,8 +13,10 @@ use phalanx_common::spec::{Keep, StopScope};
 use phalanx_common::time::Timestamp;
 use phalanx_common::wire::codec;
 use phalanx_common::wire::v1::FromWorker;
-use phalanx_worker_core::shim::{ShimOrder, ShimPlan, ShimReport};
-use phalanx_worker_core::{Command, Config, Facts, Input, Worker, shim_plan};
+use phalanx_worker_core::shim::{Secrets, ShimOrder, ShimPlan, ShimReport};
+use phalanx_worker_core::{
+    Command, Confidential, Config, Facts, Input, MissingSecrets, ProbeKey, Worker, shim_plan,
+};
 
 fn job() -> JobId {
     JobId::from_existing("digits-1")
@@ -122,10 +124,10 @@ impl Bench {
     /// The pod's first generation is prepared.
     fn prepared() -> Bench {
         let mut bench = Bench::new();
-        assert_eq!(bench.prepare(1), [Command::SpawnShim { job: job() }]);
+        assert_eq!(bench.prepare(1), [Command::SpawnShim { job: job(), user: None }]);
         let commands = bench.input(Input::ShimUp { job: job() });
         assert_eq!(prepares(&commands), [1]);
-        let commands = bench.shim(ShimReport::Prepared { generation: Generation(1) });
+        let commands = bench.shim(ShimReport::Prepared { generation: Generation(1), interpreter: None });
         let prepared = Report::Prepared { job: job(), generation: Generation(1), interpreter: None };
         assert_eq!(commands, [Command::ToCoordinator(prepared)]);
         bench
@@ -253,7 +255,11 @@ fn a_dead_shim_is_swept_before_its_pod_counts_as_ended() {
     let end = PodEnd { swept: 3, shim_lost: true, ..PodEnd::default() };
     let ended = Report::PodEnded { job: job(), generation: Generation(1), end };
     assert_eq!(commands, [Command::ToCoordinator(ended)]);
-    assert_eq!(bench.prepare(2), [Command::SpawnShim { job: job() }], "the next generation gets a new shim");
+    assert_eq!(
+        bench.prepare(2),
+        [Command::SpawnShim { job: job(), user: None }],
+        "the next generation gets a new shim"
+    );
 }
 
 #[test]
@@ -325,7 +331,7 @@ fn only_the_coordinators_word_renews_a_lease() {
     let mut bench = Bench::new();
     bench.order(OrderKind::Prepare(Box::new(plan(1, Some(lease)))));
     bench.input(Input::ShimUp { job: job() });
-    assert_eq!(bench.shim(ShimReport::Prepared { generation: Generation(1) }).len(), 1);
+    assert_eq!(bench.shim(ShimReport::Prepared { generation: Generation(1), interpreter: None }).len(), 1);
     assert_eq!(bench.input(Input::LinkDown), []);
     assert_eq!(bench.input(Input::LinkUp).len(), 1, "a connection alone is not a word");
     let renewed = Command::ToShim { job: job(), order: ShimOrder::Lease { remaining: lease } };
@@ -336,7 +342,7 @@ fn only_the_coordinators_word_renews_a_lease() {
 
 #[test]
 fn the_shims_plan_has_a_port_only_on_the_first_node_and_paths_of_its_own_for_each_rank() {
-    let first = shim_plan(&config(), &facts(), &plan(2, None));
+    let first = shim_plan(&config(), &facts(), &plan(2, None), None).unwrap();
     let ShimPlan { ports, ranks, job_dir, mark, .. } = &first;
     assert_eq!(
         (&ports[..], job_dir.as_str(), mark.as_str()),
@@ -345,7 +351,61 @@ fn the_shims_plan_has_a_port_only_on_the_first_node_and_paths_of_its_own_for_eac
     let logs: Vec<&str> = ranks.iter().map(|rank| rank.log_dir.as_str()).collect();
     assert_eq!(logs, ["/logs/digits-1/2/0", "/logs/digits-1/2/1"]);
     assert_ne!(ranks[0].error_file, ranks[1].error_file);
-    let second =
-        shim_plan(&config(), &facts(), &PodPlan { node_rank: 1, first_rank: Rank(2), ..plan(2, None) });
-    assert!(second.ports.is_empty());
+    let second = PodPlan { node_rank: 1, first_rank: Rank(2), ..plan(2, None) };
+    assert!(shim_plan(&config(), &facts(), &second, None).unwrap().ports.is_empty());
+}
+
+#[test]
+fn secrets_and_the_probe_key_come_apart_from_the_plan_and_are_not_shown() {
+    let mut plan = plan(2, None);
+    plan.probe_port = Some(20_004);
+    plan.body.secrets = vec!["KEY".into(), "OTHER".into()];
+    let confidential = |names: &[&str]| Confidential {
+        job: job(),
+        generation: Generation(2),
+        secrets: Secrets(names.iter().map(|name| ((*name).to_owned(), "hush".to_owned())).collect()),
+        probe_key: ProbeKey([7; 32]),
+    };
+    let missing = |confidential: Option<&Confidential>| {
+        shim_plan(&config(), &facts(), &plan, confidential).unwrap_err()
+    };
+    assert_eq!(missing(None), MissingSecrets(vec!["KEY".into(), "OTHER".into()]));
+    assert_eq!(missing(Some(&confidential(&["OTHER"]))), MissingSecrets(vec!["KEY".into()]));
+    let made = shim_plan(&config(), &facts(), &plan, Some(&confidential(&["KEY", "OTHER", "MORE"]))).unwrap();
+    assert_eq!(made.secrets.0.len(), 2, "what the job did not ask for is not given");
+    assert_eq!(made.probe.as_ref().map(|probe| (probe.port, probe.key)), Some((20_004, [7; 32])));
+    assert_eq!(made.ports, [20_003, 20_004]);
+    let shown = format!("{made:?} {:?}", Input::Confidential(confidential(&["KEY"])));
+    assert!(shown.contains("KEY") && !shown.contains("hush") && !shown.contains("7, 7"), "{shown}");
+}
+
+#[test]
+fn a_prepare_without_its_secrets_is_refused_by_their_names() {
+    let mut bench = Bench::new();
+    let mut plan = plan(1, None);
+    plan.body.secrets = vec!["KEY".into()];
+    bench.order(OrderKind::Prepare(Box::new(plan)));
+    let commands = bench.input(Input::ShimUp { job: job() });
+    let [Command::ToCoordinator(Report::NotPrepared { reason, .. })] = &commands[..] else {
+        panic!("{commands:?}")
+    };
+    assert_eq!(reason.kind, PrepareFailureKind::Job);
+    assert!(reason.message.contains("KEY") && reason.message.contains("--secret"), "{}", reason.message);
+}
+
+#[test]
+fn a_probe_goes_to_the_shim_and_its_verdict_to_the_coordinator() {
+    let mut bench = Bench::started();
+    let address = ([10, 0, 0, 2], 20_004).into();
+    let target = NodeId::new("b");
+    let probe = |generation| OrderKind::Probe { job: job(), generation, target: target.clone(), address };
+    let order = ShimOrder::Probe { generation: Generation(1), target: target.clone(), address };
+    assert_eq!(bench.order(probe(Generation(1))), [Command::ToShim { job: job(), order }]);
+    let verdict = |generation, heard| {
+        Command::ToCoordinator(Report::Probed { job: job(), generation, target: target.clone(), heard })
+    };
+    let commands =
+        bench.shim(ShimReport::Probed { generation: Generation(1), target: target.clone(), heard: true });
+    assert_eq!(commands, [verdict(Generation(1), true)]);
+    assert_eq!(bench.order(probe(Generation(9))), [verdict(Generation(9), false)], "nothing of it is here");
 }

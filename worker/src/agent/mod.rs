@@ -8,16 +8,16 @@ mod shims;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use phalanx_common::id::JobId;
-use phalanx_common::wire::v1::{LogRequest, ToWorker};
-use phalanx_worker_core::log_root;
-use phalanx_worker_core::shim::{ShimOrder, ShimReport, Stream};
-use phalanx_worker_core::{Command, Input, Worker};
+use phalanx_common::id::{Generation, JobId};
+use phalanx_common::wire::v1::{self, LogRequest, ToWorker};
+use phalanx_worker_core::shim::{Secrets, ShimOrder, ShimReport, Stream};
+use phalanx_worker_core::{Command, Confidential, Input, ProbeKey, Worker, log_root, mark};
 pub use phalanx_worker_core::{Config, Facts};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::link::{self, Link};
+use crate::shim::account::Account;
 use crate::shim::spawn::{self, ShimProcess, SpawnOptions, spawn};
 use crate::shim::wall_clock;
 use crate::sweep;
@@ -41,6 +41,8 @@ pub struct Shimming {
     pub options: SpawnOptions,
     /// One that was started ahead, while this process was small.
     pub spare: Option<ShimProcess>,
+    /// Whether root may run jobs here.
+    pub allow_root: bool,
 }
 
 /// A connection to a coordinator, as it was just made.
@@ -150,8 +152,18 @@ impl<L: Link> Agent<L> {
             }
             ToWorker::Logs { id, request } => self.on_logs(id, request),
             ToWorker::EndLogs { id } => self.on_end_logs(id),
-            ToWorker::Confidential(_) => {}
+            ToWorker::Confidential(confidential) => self.on_confidential(confidential),
         }
+    }
+
+    fn on_confidential(&mut self, confidential: v1::Confidential) {
+        let confidential = Confidential {
+            job: JobId::from_existing(confidential.job),
+            generation: Generation(confidential.generation),
+            secrets: Secrets(confidential.secrets),
+            probe_key: ProbeKey(confidential.probe_key),
+        };
+        self.worker.handle(wall_clock(), Input::Confidential(confidential));
     }
 
     fn on_logs(&mut self, id: u64, request: LogRequest) {
@@ -194,6 +206,7 @@ impl<L: Link> Agent<L> {
             FromShim::Up => Input::ShimUp { job },
             FromShim::Lost { why } => {
                 self.shims.close(&job);
+                sweep::remove_emptied(&Path::new(&self.config.base_dir).join(job.as_str()));
                 // Nothing more will be written: what was told of is all there is to send.
                 self.note(&job, |state| state.ended = state.streams.keys().map(|key| key.0).max());
                 Input::ShimLost { job, why }
@@ -227,7 +240,7 @@ impl<L: Link> Agent<L> {
     async fn carry_out(&mut self) -> Result<(), link::Error> {
         while let Some(command) = self.worker.poll_command() {
             match command {
-                Command::SpawnShim { job } => self.spawn_shim(job),
+                Command::SpawnShim { job, user } => self.spawn_shim(job, user.as_deref()),
                 Command::ToShim { job, order } => self.send_to_shim(&job, order),
                 Command::CloseShim { job } => self.close_shim(&job),
                 Command::Sweep { job, mark } => self.sweep(job, mark),
@@ -242,17 +255,32 @@ impl<L: Link> Agent<L> {
         Ok(())
     }
 
-    fn spawn_shim(&mut self, job: JobId) {
-        let shim = match self.shimming.spare.take() {
-            Some(spare) => Ok(spare),
-            None => spawn(&self.shimming.options),
+    fn spawn_shim(&mut self, job: JobId, user: Option<&str>) {
+        let shim = match (self.shimming.spare.take(), user) {
+            (Some(spare), None) => Ok(spare),
+            (_, None) => spawn(&self.shimming.options, None).map_err(|error| spawn_failed(&error)),
+            (_, Some(user)) => self.spawn_as(&job, user),
         };
-        let adopted = shim.map_err(|error| spawn_failed(&error)).and_then(|shim| {
+        let adopted = shim.and_then(|shim| {
             self.shims.adopt(job.clone(), shim).map_err(|error| format!("its socket does not work: {error}"))
         });
         if let Err(why) = adopted {
             self.worker.handle(wall_clock(), Input::ShimLost { job, why });
         }
+    }
+
+    /// A shim that is its user's own process, in directories of that user's.
+    fn spawn_as(&self, job: &JobId, user: &str) -> Result<ShimProcess, String> {
+        let account = Account::of(user, self.shimming.allow_root).map_err(|error| error.to_string())?;
+        let pod = Path::new(&self.config.base_dir).join(job.as_str());
+        let logs = log_root(&self.config, Some(user), None);
+        for dir in [&pod, Path::new(&logs)] {
+            account.directory(dir).map_err(|error| error.to_string())?;
+        }
+        // Written here, because what stands in a user's directory is what that user likes.
+        let mark = mark(&self.config, job);
+        sweep::note_mark(&pod, &mark).map_err(|error| format!("cannot note the pod's mark: {error}"))?;
+        spawn(&self.shimming.options, Some(&account)).map_err(|error| spawn_failed(&error))
     }
 
     fn send_to_shim(&mut self, job: &JobId, order: ShimOrder) {

@@ -12,6 +12,7 @@
 //! writes the log files, `tree` and `cgroup` find and end processes, `home` is the pod's directory.
 //! Unsafe code is in `sys` and `fork` alone.
 
+pub mod account;
 mod cgroup;
 mod command;
 mod environ;
@@ -28,6 +29,7 @@ mod pod;
 mod pod_events;
 mod ports;
 mod prepare;
+mod probe;
 mod refusal;
 mod reports;
 mod run;
@@ -35,6 +37,7 @@ pub mod spawn;
 #[expect(unsafe_code, reason = "system calls that no safe wrapper covers")]
 mod sys;
 pub(crate) mod tree;
+mod virtual_env;
 
 pub(crate) use cgroup::end as remove_cgroup;
 pub(crate) use home::{CGROUP, LOCK, MARK};

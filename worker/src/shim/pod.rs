@@ -22,6 +22,7 @@ use super::fork::{Failure, Step};
 use super::life::Life;
 use super::output::OutputStream;
 use super::ports::Reserved;
+use super::probe::Probes;
 use super::sys;
 use super::tree::{self, Process, signal, signal_found, signal_group};
 
@@ -97,12 +98,20 @@ pub(super) struct Pod {
     /// Numbers of what `reserved` holds.
     ports: Vec<u16>,
     _reserved: Reserved,
+    /// Peers' probes; `None` where nobody probes.
+    pub(super) probes: Option<Probes>,
     swept: BTreeSet<i32>,
     rounds: u32,
 }
 
 impl Pod {
-    pub(super) fn new(plan: &ShimPlan, parts: Parts, ports: Reserved, now: Instant) -> Pod {
+    pub(super) fn new(
+        plan: &ShimPlan,
+        parts: Parts,
+        ports: Reserved,
+        probes: Option<Probes>,
+        now: Instant,
+    ) -> Pod {
         Pod {
             generation: plan.generation,
             life: Life::held(now, plan.lease),
@@ -112,6 +121,7 @@ impl Pod {
             exec_failed: false,
             ports: plan.ports.clone(),
             _reserved: ports,
+            probes,
             swept: BTreeSet::new(),
             rounds: 0,
         }

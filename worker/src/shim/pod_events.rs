@@ -1,11 +1,12 @@
 //! What the shim does about each event, and what it says to the worker.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use nix::sys::epoll::EpollEvent;
 use nix::sys::signalfd::SignalFd;
 use phalanx_common::exit::ExitStatus;
-use phalanx_common::id::Generation;
+use phalanx_common::id::{Generation, NodeId};
 use phalanx_common::report::{Notice, PodEnd};
 use phalanx_worker_core::shim::{ShimOrder, ShimPlan, ShimReport};
 
@@ -17,10 +18,12 @@ use super::link::{self, Link};
 use super::output::{Drained, TURN};
 use super::pod::Pod;
 use super::prepare::prepare;
+use super::probe::{Probes, Verdict};
 use super::refusal::Refusal;
 use super::reports::REPORT_EVERY;
 use super::run::{Poll, Source, wall_clock};
 use super::sys::{self, Reaped};
+use super::virtual_env;
 
 /// The shim of one pod.
 pub(super) struct Shim {
@@ -86,7 +89,8 @@ impl Shim {
         let may_report = !self.orphaned && !self.link.is_behind();
         let report = (may_report && streams().any(|stream| stream.is_unreported()))
             .then(|| self.reported_at.map_or_else(Instant::now, |at| at + REPORT_EVERY));
-        [pod.life.deadline(), retry, report].into_iter().flatten().min()
+        let probes = pod.probes.as_ref().and_then(Probes::deadline);
+        [pod.life.deadline(), retry, report, probes].into_iter().flatten().min()
     }
 
     pub(super) fn on_event(&mut self, source: Source) {
@@ -94,6 +98,7 @@ impl Shim {
             Source::Worker => self.on_worker(),
             Source::Signals => self.on_signals(),
             Source::ExecErrors => self.on_exec_errors(),
+            Source::Probes => self.on_probes(),
             Source::Output(rank, stream) => self.on_output(rank, stream),
         }
     }
@@ -102,6 +107,7 @@ impl Shim {
     pub(super) fn turn(&mut self) {
         let now = Instant::now();
         self.retry_output(now);
+        self.turn_probes(now);
         while let Some(act) = self.next_act(now) {
             self.perform(act);
         }
@@ -162,7 +168,7 @@ impl Shim {
     fn on_order(&mut self, order: ShimOrder) {
         let now = Instant::now();
         match order {
-            ShimOrder::Prepare(plan) => self.on_prepare(&plan, now),
+            ShimOrder::Prepare(plan) => self.on_prepare(*plan, now),
             ShimOrder::Go { generation } => self.on_go(generation, now),
             ShimOrder::Stop { generation, .. } if self.pod.is_none() => {
                 // What was never prepared, or has ended, is at its end.
@@ -180,6 +186,9 @@ impl Shim {
                     pod.life.renew(now, remaining);
                 }
             }
+            ShimOrder::Probe { generation, target, address } => {
+                self.on_probe(generation, target, address, now);
+            }
             ShimOrder::Exit { failed } => {
                 self.leaving = Some(failed);
                 self.stop(Duration::ZERO);
@@ -187,11 +196,19 @@ impl Shim {
         }
     }
 
-    fn on_prepare(&mut self, plan: &ShimPlan, now: Instant) {
+    fn on_prepare(&mut self, mut plan: ShimPlan, now: Instant) {
         let generation = plan.generation;
+        let interpreter = match virtual_env::activate(&mut plan) {
+            Ok(interpreter) => interpreter,
+            Err(refusal) => {
+                return self.report(&ShimReport::NotPrepared { generation, reason: refusal.into() });
+            }
+        };
+        // What the job sets itself stands behind it, and wins.
+        plan.env.splice(0..0, std::mem::take(&mut plan.secrets.0));
         let prepared = match &self.pod {
             Some(pod) => Err(Refusal::Busy { alive: pod.generation.0 }),
-            None => prepare(plan, &mut self.home, &mut self.guardian, &self.files, now),
+            None => prepare(&plan, &mut self.home, &mut self.guardian, &self.files, now),
         };
         let prepared = prepared.and_then(|pod| self.watch(&pod).map(|()| pod));
         let pod = match prepared {
@@ -202,13 +219,16 @@ impl Shim {
         };
         self.children = pod.alive() > 0;
         self.pod = Some(pod);
-        self.report(&ShimReport::Prepared { generation });
+        self.report(&ShimReport::Prepared { generation, interpreter });
     }
 
     fn watch(&self, pod: &Pod) -> Result<(), Refusal> {
         let refuse = |errno: nix::Error| Refusal::Start { rank: 0, what: "epoll", error: errno.into() };
         if let Some(errors) = pod.errors() {
             self.poll.add(errors, Source::ExecErrors).map_err(refuse)?;
+        }
+        if let Some(probes) = &pod.probes {
+            self.poll.add(probes.as_fd(), Source::Probes).map_err(refuse)?;
         }
         for (index, rank) in pod.ranks().iter().enumerate() {
             for (at, stream) in rank.streams.iter().enumerate() {
@@ -254,6 +274,33 @@ impl Shim {
         let act = self.pod.as_mut().and_then(|pod| pod.life.stop(Instant::now(), grace));
         if let Some(act) = act {
             self.perform(act);
+        }
+    }
+
+    fn on_probe(&mut self, generation: Generation, target: NodeId, address: SocketAddr, now: Instant) {
+        let probes =
+            self.pod.as_mut().filter(|pod| pod.generation == generation).and_then(|pod| pod.probes.as_mut());
+        if probes.and_then(|probes| probes.ask(target.clone(), address, now)).is_none() {
+            self.report(&ShimReport::Probed { generation, target, heard: false });
+        }
+    }
+
+    fn on_probes(&mut self) {
+        let Some(probes) = self.pod.as_mut().and_then(|pod| pod.probes.as_mut()) else { return };
+        let verdicts = probes.on_readable();
+        self.report_verdicts(verdicts);
+    }
+
+    fn turn_probes(&mut self, now: Instant) {
+        let Some(probes) = self.pod.as_mut().and_then(|pod| pod.probes.as_mut()) else { return };
+        let verdicts = probes.turn(now);
+        self.report_verdicts(verdicts);
+    }
+
+    fn report_verdicts(&mut self, verdicts: Vec<Verdict>) {
+        let Some(generation) = self.pod.as_ref().map(|pod| pod.generation) else { return };
+        for Verdict { target, heard } in verdicts {
+            self.report(&ShimReport::Probed { generation, target, heard });
         }
     }
 

@@ -22,6 +22,7 @@ use super::limits::OpenFiles;
 use super::output::{LogPlace, OutputStream};
 use super::pod::{Parts, Pod, RankProcess};
 use super::ports;
+use super::probe::Probes;
 use super::refusal::{Refusal, is_missing, shown};
 
 /// A rank that passed every check, with all that its fork needs.
@@ -59,11 +60,12 @@ pub(super) fn prepare(
             Guardian::renew(guardian.take(), open, &plan.mark, cgroup.as_ref().map(Cgroup::path)).ok();
         let mut parts = Parts { ranks: Vec::new(), hold: None, errors: None, cgroup };
         let ports = ports::reserve(&plan.ports)?;
+        let probes = open_probes(plan)?;
         open.fresh_tmp(plan.generation.0)?;
         files.make_room(plan.ranks.len());
         let ready = make_logs(plan, resolved, &mut made)?;
         hold(plan, ready, &argv, &inherited, files, &mut parts)?;
-        Ok(Pod::new(plan, parts, ports, now))
+        Ok(Pod::new(plan, parts, ports, probes, now))
     };
     let held = hold_all();
     if held.is_err() {
@@ -87,6 +89,17 @@ fn make_cgroup(plan: &ShimPlan, home: &Home) -> Option<Cgroup> {
     // Only a sweep after a catastrophe reads it.
     let _ = home.note(super::home::CGROUP, cgroup.path().as_os_str().as_encoded_bytes());
     Some(cgroup)
+}
+
+fn open_probes(plan: &ShimPlan) -> Result<Option<Probes>, Refusal> {
+    let Some(probe) = &plan.probe else { return Ok(None) };
+    match Probes::open(probe, &plan.job, plan.generation) {
+        Ok(probes) => Ok(Some(probes)),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            Err(Refusal::PortTaken { port: probe.port })
+        }
+        Err(error) => Err(Refusal::Port { port: probe.port, error }),
+    }
 }
 
 fn check_working_dir(path: &Path) -> Result<(), Refusal> {

@@ -25,6 +25,8 @@ pub(super) enum Source {
     Worker,
     Signals,
     ExecErrors,
+    /// Peers that probe this pod, or answer its probes.
+    Probes,
     /// Index of the rank in its pod, and of its stream.
     Output(usize, usize),
 }
@@ -35,7 +37,8 @@ impl Source {
             Source::Worker => 0,
             Source::Signals => 1,
             Source::ExecErrors => 2,
-            Source::Output(rank, stream) => 3 + 2 * rank as u64 + stream as u64,
+            Source::Probes => 3,
+            Source::Output(rank, stream) => 4 + 2 * rank as u64 + stream as u64,
         }
     }
 
@@ -44,7 +47,8 @@ impl Source {
             0 => Source::Worker,
             1 => Source::Signals,
             2 => Source::ExecErrors,
-            output => Source::Output((output - 3) as usize / 2, (output - 3) as usize % 2),
+            3 => Source::Probes,
+            output => Source::Output((output - 4) as usize / 2, (output - 4) as usize % 2),
         }
     }
 }

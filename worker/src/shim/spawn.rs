@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 
+use super::account::Account;
 use super::{MODE, ORPHAN_GRACE, sys};
 
 /// How to start a shim.
@@ -58,14 +59,22 @@ impl ShimProcess {
     }
 }
 
-/// Starts a shim. Costs least early, before the caller has touched much memory or started threads.
-pub fn spawn(options: &SpawnOptions) -> Result<ShimProcess, Error> {
+/// Starts a shim, as this account or as this process itself. Costs least early, before the caller has touched much memory or started threads.
+pub fn spawn(options: &SpawnOptions, account: Option<&Account>) -> Result<ShimProcess, Error> {
     let (ours, theirs) = UnixStream::pair().map_err(Error::Socket)?;
     // Blocked signals stay blocked over exec: a Ctrl-C between here and the shim's setsid does not kill it.
     let mut before = SigSet::empty();
     let blocked = sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), Some(&mut before)).is_ok();
-    // No pre_exec and no group: std takes the posix_spawn path, whose cost does not grow with our memory.
-    let started = Command::new(&options.exe)
+    let mut command = Command::new(&options.exe);
+    if let Some(account) = account {
+        command.env_clear().envs(account.environment()).current_dir("/");
+        if let Some((uid, gid, groups)) = account.ids() {
+            sys::become_user(&mut command, uid, gid, groups);
+        }
+    }
+    // Without an account no pre_exec and no group: std takes the posix_spawn path, whose cost does not grow
+    // with our memory.
+    let started = command
         .arg0("phalanx-shim")
         .arg(MODE)
         .arg(ORPHAN_GRACE)

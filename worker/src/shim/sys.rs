@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
 
+use nix::unistd::{Gid, Uid};
 use phalanx_common::exit::ExitStatus;
 
 /// What became of the children of this process.
@@ -47,6 +48,30 @@ fn exit_status(status: i32) -> ExitStatus {
 
 pub(super) fn errno() -> i32 {
     io::Error::last_os_error().raw_os_error().unwrap_or(0)
+}
+
+/// Has the child that `command` starts become this user, for good, before it executes anything.
+pub(super) fn become_user(command: &mut std::process::Command, uid: Uid, gid: Gid, groups: &[Gid]) {
+    use std::os::unix::process::CommandExt;
+    let groups: Vec<libc::gid_t> = groups.iter().map(|group| group.as_raw()).collect();
+    let (uid, gid) = (uid.as_raw(), gid.as_raw());
+    let switch = move || {
+        let done = |result: libc::c_int| if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
+        // SAFETY: three system calls on plain numbers and on a list made before the fork; they allocate
+        // nothing and are async-signal-safe (signal-safety(7)). The child has one thread.
+        unsafe {
+            done(libc::setgroups(groups.len(), groups.as_ptr()))?;
+            done(libc::setresgid(gid, gid, gid))?;
+            done(libc::setresuid(uid, uid, uid))?;
+            // Nobody gets here who could go back.
+            if uid != 0 && libc::setuid(0) == 0 {
+                return Err(io::Error::from_raw_os_error(libc::EPERM));
+            }
+        }
+        Ok(())
+    };
+    // SAFETY: see the closure: it calls nothing but async-signal-safe functions.
+    unsafe { command.pre_exec(switch) };
 }
 
 /// Closes every descriptor from `first` on.

@@ -236,7 +236,7 @@ fn a_shim_that_learns_of_its_workers_end_by_writing_leaves_too() {
         let exe = env!("CARGO_BIN_EXE_phalanx-worker").into();
         let options = SpawnOptions { exe, orphan_grace: Duration::from_secs(1) };
         // Dead before the shim says hello, or while it does.
-        let ShimProcess { socket, mut child, .. } = spawn(&options).unwrap();
+        let ShimProcess { socket, mut child, .. } = spawn(&options, None).unwrap();
         drop(socket);
         eventually("the shim leaves", || child.try_wait().unwrap());
     }

@@ -15,7 +15,7 @@ use phalanx_common::spec::{Keep, StopScope};
 use phalanx_common::wire::codec;
 use phalanx_worker::shim::spawn::{ShimProcess, SpawnOptions, spawn};
 use phalanx_worker_core::shim::{
-    ShimHello, ShimOrder, ShimPlan, ShimRank, ShimReport, Stream, VERSION, log_file,
+    Secrets, ShimHello, ShimOrder, ShimPlan, ShimRank, ShimReport, Stream, VERSION, log_file,
 };
 
 /// Longer than anything here takes on a loaded machine.
@@ -95,6 +95,9 @@ pub(crate) fn command(scratch: &Scratch, ranks: u32, command: &[&str]) -> ShimPl
         job_dir: scratch.path("base/test-job"),
         keep: Keep::Never,
         ports: Vec::new(),
+        virtual_env: None,
+        secrets: Secrets::default(),
+        probe: None,
         stop_scope: StopScope::Group,
         max_file_bytes: defaults::LOG_FILE_CAP,
         keep_files: defaults::LOG_FILES_KEPT,
@@ -131,7 +134,7 @@ impl Shim {
     }
 
     pub(crate) fn start_as(exe: PathBuf, orphan_grace: Duration) -> Shim {
-        let process = spawn(&SpawnOptions { exe, orphan_grace }).unwrap();
+        let process = spawn(&SpawnOptions { exe, orphan_grace }, None).unwrap();
         let mut shim = Shim { process, input: Vec::new(), heard: Vec::new() };
         shim.send(&ShimHello { version: VERSION });
         let deadline = Instant::now() + PATIENCE;
@@ -178,7 +181,7 @@ impl Shim {
         self.order(ShimOrder::Prepare(Box::new(plan.clone())));
         let generation = plan.generation;
         self.until("Prepared", |report| match report {
-            ShimReport::Prepared { generation: of } if *of == generation => Some(()),
+            ShimReport::Prepared { generation: of, .. } if *of == generation => Some(()),
             ShimReport::NotPrepared { reason, .. } => panic!("not prepared: {}", reason.message),
             _ => None,
         });

@@ -17,7 +17,7 @@ job.yaml:1:8: ranks: expected a whole number from 1 to 1048576, `gpu` or `cpu`, 
     (
         "ranks: 5000\ncommand: [a]",
         "\
-job.yaml:1:8: ranks: expected a whole number from 1 to 1048576, `gpu` or `cpu`, found 5000
+job.yaml:1:8: ranks: 5000 ranks on one machine; at most 1024 can run on a node
   1 | ranks: 5000
     |        ^^^^",
     ),
@@ -38,7 +38,7 @@ job.yaml:1:8: ranks: expected a whole number from 1 to 1048576, `gpu` or `cpu`, 
     (
         "nodes: 0\ncommand: [a]",
         "\
-job.yaml:1:8: nodes: expected a whole number, 1 or more, found 0
+job.yaml:1:8: nodes: expected a whole number from 1 to 16384, found 0
   1 | nodes: 0
     |        ^",
     ),

@@ -2,6 +2,8 @@
 //!
 //! The JSON form is public: names of events and fields are stable, fields are only added.
 
+use std::collections::BTreeMap;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -92,6 +94,29 @@ pub enum EventKind {
     PodEnded {
         node: NodeId,
         end: PodEnd,
+    },
+    /// The control link of its node is gone; the peers of the pod are asked about it.
+    PodUnreachable {
+        node: NodeId,
+    },
+    /// A peer hears it on the data plane: it goes on, and so does the job.
+    PodHeard {
+        node: NodeId,
+        peer: NodeId,
+    },
+    /// Neither the coordinator nor these peers hear its node.
+    PodDead {
+        node: NodeId,
+        peers: Vec<NodeId>,
+    },
+    /// The job's Python is not the same on all nodes: versions, and who has them.
+    InterpretersDiffer {
+        versions: BTreeMap<String, Vec<NodeId>>,
+    },
+    /// A node's clock is off by so many milliseconds; negative: behind.
+    NodeClockOff {
+        node: NodeId,
+        ahead_ms: i64,
     },
     /// A pod on a node that cannot be reached: it ends by its lease, nobody waits for it.
     PodAbandoned {

@@ -11,6 +11,7 @@ use crate::durable::{Durable, Job};
 use crate::gang::{Gang, GangPhase};
 use crate::input::{Command, Config, Input, Why};
 use crate::nodes::Nodes;
+use crate::probes::Round;
 use crate::records::Record;
 use crate::timers::{Timers, shifted};
 
@@ -24,6 +25,8 @@ pub struct Coordinator {
     /// Live generations, of jobs that are Active.
     pub(crate) gangs: BTreeMap<JobId, Gang>,
     pub(crate) timers: Timers,
+    /// What the peers of pods that cannot be reached were asked.
+    pub(crate) rounds: BTreeMap<(JobId, NodeId), Round>,
     /// Something changed that may let a queued job begin.
     pub(crate) queue_moved: bool,
     /// Why each queued job does not fit, as told last.
@@ -64,6 +67,7 @@ impl Coordinator {
             nodes: Nodes::new(),
             gangs,
             timers,
+            rounds: BTreeMap::new(),
             queue_moved: false,
             queued_why: BTreeMap::new(),
             commands: VecDeque::new(),
@@ -103,7 +107,8 @@ impl Coordinator {
                 Why::Start { job } => self.on_start_deadline(&job),
                 Why::Backoff { .. } => self.queue_moved = true,
                 Why::Client { job } => self.on_client_gone(&job),
-                Why::Unreachable { node } => self.on_unreachable(&node),
+                Why::Unreachable { job, node } => self.on_unreachable(&job, &node),
+                Why::Probe { job, node } => self.on_probe_deadline(&job, &node),
                 Why::RenewLeases => self.on_renew_leases(),
             }
         }

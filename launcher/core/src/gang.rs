@@ -78,6 +78,8 @@ pub struct Pod {
     pub ranks: u32,
     pub view: PodView,
     pub exits: BTreeMap<Rank, ExitStatus>,
+    /// Version of the Python it found, if it looked.
+    pub(crate) interpreter: Option<String>,
     /// It said NotPrepared.
     pub(crate) refused: bool,
 }
@@ -105,6 +107,7 @@ impl Gang {
                     ranks: place.ranks,
                     view: PodView::Preparing,
                     exits: BTreeMap::new(),
+                    interpreter: None,
                     refused: false,
                 };
                 (place.node.clone(), pod)

@@ -1,8 +1,5 @@
 //! What goes into the coordinator and what comes out.
 
-use std::time::Duration;
-
-use phalanx_common::defaults;
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::{JobId, NodeId};
 use phalanx_common::identity::Owner;
@@ -15,11 +12,9 @@ use crate::records::Record;
 /// What the shell decided once, at its start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// How long a pod may run without hearing from a coordinator; `None` in local mode, where the shim
-    /// sees the launcher's end directly. With a lease, Renew goes to every reachable node four times per lease.
-    pub lease: Option<Duration>,
-    /// A pod on a node that was unreachable for this long is given up.
-    pub unreachable: Duration,
+    /// Pods run by leases, and their nodes' peers are asked when they cannot be reached. Not so in local
+    /// mode, where the shim sees the launcher's end directly.
+    pub cluster: bool,
     /// Where in a node's port range the first port is taken. Launchers that know nothing of each other
     /// but share a machine give different numbers, so that they seldom meet.
     pub port_salt: u64,
@@ -28,7 +23,7 @@ pub struct Config {
 impl Default for Config {
     /// Local mode.
     fn default() -> Config {
-        Config { lease: None, unreachable: defaults::UNREACHABLE, port_salt: 0 }
+        Config { cluster: false, port_salt: 0 }
     }
 }
 
@@ -102,8 +97,10 @@ pub enum Why {
     Start { job: JobId },
     /// The delay before the next generation.
     Backoff { job: JobId },
-    /// The node to be heard again before its pods are given up.
-    Unreachable { node: NodeId },
+    /// The node to be heard again before its pod of this job is given up.
+    Unreachable { job: JobId, node: NodeId },
+    /// The answers of peers that were asked about the pod on this node, or to ask them again.
+    Probe { job: JobId, node: NodeId },
     /// A client to wait for the job again.
     Client { job: JobId },
     /// The next Renew to every reachable node.

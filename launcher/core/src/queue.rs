@@ -14,7 +14,9 @@ use crate::coordinator::Coordinator;
 use crate::durable::{GenerationState, Job, JobState, PodPlace};
 use crate::gang::Gang;
 use crate::input::Why;
-use crate::placement::{GangRequest, NoFit, Placement, place};
+use crate::meeting::meet;
+use crate::nodes::NodeFacts;
+use crate::placement::{GangRequest, NoFit, PlacedPod, Placement, place};
 use crate::records::{GenerationRecord, PodRecord, Record};
 
 impl Coordinator {
@@ -90,7 +92,7 @@ impl Coordinator {
         let request = GangRequest {
             shape: job.spec.shape,
             user: job.owner.unix_user.clone(),
-            probes: self.config.lease.is_some(),
+            probes: self.config.cluster,
             prefer,
             shun: job.shun.clone(),
             now: self.now,
@@ -101,23 +103,21 @@ impl Coordinator {
 
     fn plan_generation(&mut self, id: &JobId, placement: &Placement) {
         let Some(job) = self.durable.jobs.get(id) else { return };
-        let Some(first) = placement.pods.first().and_then(|pod| self.nodes.get(&pod.node)) else { return };
-        let Some(master_addr) = first.facts.as_ref().map(|facts| facts.address) else { return };
+        let facts = |pod: &PlacedPod| self.nodes.get(&pod.node).and_then(|node| node.facts.as_ref());
+        let facts: Vec<&NodeFacts> = placement.pods.iter().filter_map(facts).collect();
+        let Some(meeting) = meet(&facts) else { return };
         let generation = job.generation.as_ref().map_or(Generation(1), |last| last.number.next());
         let mut first_rank = 0;
         let pods: Vec<PodRecord> = placement
             .pods
             .iter()
-            .map(|pod| {
+            .zip(meeting.interfaces)
+            .map(|(pod, interface)| {
                 let record = PodRecord {
                     node: pod.node.clone(),
                     first_rank: Rank(first_rank),
                     ranks: pod.ranks,
-                    interface: self
-                        .nodes
-                        .get(&pod.node)
-                        .and_then(|node| node.facts.as_ref())
-                        .and_then(|facts| facts.interface.clone()),
+                    interface,
                     probe_port: pod.probe_port,
                 };
                 first_rank += pod.ranks;
@@ -126,13 +126,13 @@ impl Coordinator {
             .collect();
         let nodes: Vec<NodeId> = placement.pods.iter().map(|pod| pod.node.clone()).collect();
         let left: Vec<NodeId> = last_nodes(job).into_iter().filter(|node| !nodes.contains(node)).collect();
-        let timeout = job.spec.start_timeout;
+        let (timeout, lease) = (job.spec.start_timeout, job.spec.lease);
         self.persist(Record::GenerationPlanned(Box::new(GenerationRecord {
             job: id.clone(),
             generation,
             at: self.now,
             pods,
-            master_addr,
+            master_addr: meeting.master_addr,
             master_port: placement.master_port,
         })));
         self.emit_for(
@@ -147,6 +147,7 @@ impl Coordinator {
             self.gangs.insert(id.clone(), Gang::new(state));
         }
         self.timers.set(Why::Start { job: id.clone() }, self.now + timeout);
+        self.renew_by(lease);
         for node in &nodes {
             self.send_prepare(id, node);
         }
@@ -157,7 +158,8 @@ impl Coordinator {
 
     pub(crate) fn send_prepare(&mut self, id: &JobId, node: &NodeId) {
         let Some(job) = self.durable.jobs.get(id) else { return };
-        if let Some(plan) = job.active().and_then(|state| pod_plan(id, job, state, node, self.config.lease)) {
+        if let Some(plan) = job.active().and_then(|state| pod_plan(id, job, state, node, self.config.cluster))
+        {
             self.send(node, OrderKind::Prepare(Box::new(plan)));
         }
     }
@@ -181,13 +183,7 @@ fn last_nodes(job: &Job) -> Vec<NodeId> {
 }
 
 /// The plan of the pod of `state` on `node`: what was decided, put together the same way every time.
-fn pod_plan(
-    id: &JobId,
-    job: &Job,
-    state: &GenerationState,
-    node: &NodeId,
-    lease: Option<Duration>,
-) -> Option<PodPlan> {
+fn pod_plan(id: &JobId, job: &Job, state: &GenerationState, node: &NodeId, cluster: bool) -> Option<PodPlan> {
     let (node_rank, place): (u32, &PodPlace) =
         (0u32..).zip(&state.pods).find(|(_, pod)| pod.node == *node)?;
     let spec = &job.spec;
@@ -216,7 +212,7 @@ fn pod_plan(
             log_dir: spec.output.log_dir.clone(),
             max_file_bytes: spec.output.max_file_bytes,
             keep_files: spec.output.keep_files,
-            lease,
+            lease: cluster.then_some(spec.lease),
         },
         node_rank,
         first_rank: place.first_rank,

@@ -7,6 +7,7 @@ use phalanx_common::event::{Cause, EventKind};
 use phalanx_common::id::{JobId, NodeId};
 use phalanx_common::order::OrderKind;
 use phalanx_common::report::{NodeReport, PodEnd, PodPhase, PodStatus};
+use phalanx_common::spec::Fencing;
 use phalanx_common::time::Timestamp;
 
 use crate::coordinator::Coordinator;
@@ -17,6 +18,11 @@ use crate::nodes::{LinkState, Node, NodeFacts};
 
 /// Renewals within one lease: three may be lost.
 const RENEWALS_PER_LEASE: u32 = 4;
+
+/// From a lapsed lease to the last SIGKILL of the shim that ends its pod.
+const LEASE_MARGIN: Duration = Duration::from_secs(5);
+/// Clocks of hosts that are looked after agree better than this, message and all.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
 
 /// What is known of a node's absence when it speaks again.
 struct Return {
@@ -44,8 +50,8 @@ impl Coordinator {
             let Some(active) = job.active() else { continue };
             for place in &active.pods {
                 self.nodes.entry(place.node.clone()).or_insert_with(|| Node::unheard(self.now));
-                let why = Why::Unreachable { node: place.node.clone() };
-                self.timers.set(why, self.now + self.config.unreachable);
+                let why = Why::Unreachable { job: id.clone(), node: place.node.clone() };
+                self.timers.set(why, self.now + self.patience(&id));
             }
             if active.running_since.is_none() && active.stopping.is_none() {
                 let why = Why::Start { job: id };
@@ -57,8 +63,12 @@ impl Coordinator {
     pub(crate) fn on_hello(&mut self, report: &NodeReport) {
         let id = &report.node;
         let back = self.note_return(report);
-        self.timers.cancel(&Why::Unreachable { node: id.clone() });
-        if self.config.lease.is_some() {
+        for job in self.gangs_on(id) {
+            self.timers.cancel(&Why::Unreachable { job: job.clone(), node: id.clone() });
+            self.stop_asking(&job, id);
+        }
+        self.check_clock(report);
+        if self.config.cluster {
             if self.timers.is_set(&Why::RenewLeases) {
                 self.send(id, OrderKind::Renew);
             } else {
@@ -120,7 +130,7 @@ impl Coordinator {
         }
         // A pod that stops or ended holds nothing: it must not let its gang be released.
         if matches!(status.phase, PodPhase::Prepared | PodPhase::Releasing | PodPhase::Started) {
-            self.on_prepared(node, job, generation);
+            self.on_prepared(node, job, generation, None);
         }
         if !status.pids.is_empty() {
             self.on_started(node, job, generation, status.pids.clone());
@@ -137,7 +147,7 @@ impl Coordinator {
         self.order_what_is_due(node, status, go_is_due);
     }
 
-    fn is_released(&self, job: &JobId) -> bool {
+    pub(crate) fn is_released(&self, job: &JobId) -> bool {
         self.durable.jobs.get(job).and_then(Job::active).is_some_and(|active| active.released)
     }
 
@@ -213,8 +223,13 @@ impl Coordinator {
         if jobs.is_empty() {
             return;
         }
-        self.timers.set(Why::Unreachable { node: id.clone() }, self.now + self.config.unreachable);
         for job in jobs {
+            let why = Why::Unreachable { job: job.clone(), node: id.clone() };
+            self.timers.set(why, self.now + self.patience(&job));
+            if self.config.cluster && self.is_released(&job) {
+                self.emit_for(&job, EventKind::PodUnreachable { node: id.clone() });
+                self.ask_peers(&job, id);
+            }
             let forced = self.durable.jobs.get(&job).and_then(|job| job.stop.as_ref());
             if forced.is_some_and(|stop| stop.force) {
                 self.abandon(&job, id);
@@ -223,22 +238,46 @@ impl Coordinator {
         }
     }
 
-    /// Nobody heard of the node for too long: its pods are given up.
-    pub(crate) fn on_unreachable(&mut self, id: &NodeId) {
+    /// How long a pod of this job is waited for. Under strict fencing its lease has lapsed by then, and
+    /// its shim has ended it.
+    fn patience(&self, job: &JobId) -> Duration {
+        let Some(job) = self.durable.jobs.get(job) else { return Duration::ZERO };
+        match job.spec.fencing {
+            Fencing::Strict if self.config.cluster => job.spec.unreachable.max(job.spec.lease + LEASE_MARGIN),
+            _ => job.spec.unreachable,
+        }
+    }
+
+    /// Nobody heard of the node for too long, or its peers do not hear it either: the pod is given up.
+    pub(crate) fn on_unreachable(&mut self, job: &JobId, id: &NodeId) {
+        self.stop_asking(job, id);
         let Some(LinkState::Unreachable { since }) = self.nodes.get(id).map(|node| node.link) else { return };
-        for job in self.gangs_on(id) {
-            let finished = pod_finished(self, &job, id);
-            self.abandon(&job, id);
-            if !finished && self.phase(&job) != Some(GangPhase::Stopping) {
-                self.fail(&job, Evidence::new(Cause::NodeLost { node: id.clone() }, since));
-            } else {
-                self.conclude_if_over(&job);
-            }
+        if !self.gangs_on(id).contains(job) {
+            return;
+        }
+        let finished = pod_finished(self, job, id);
+        self.abandon(job, id);
+        if !finished && self.phase(job) != Some(GangPhase::Stopping) {
+            self.fail(job, Evidence::new(Cause::NodeLost { node: id.clone() }, since));
+        } else {
+            self.conclude_if_over(job);
+        }
+    }
+
+    /// A clock that is off makes timestamps lie and certificates fail.
+    fn check_clock(&mut self, report: &NodeReport) {
+        let (ahead, behind) = (report.clock.since(self.now), self.now.since(report.clock));
+        if self.config.cluster && ahead.max(behind) > CLOCK_TOLERANCE {
+            let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+            let ahead_ms = millis(ahead) - millis(behind);
+            self.emit(None, None, EventKind::NodeClockOff { node: report.node.clone(), ahead_ms });
         }
     }
 
     pub(crate) fn on_renew_leases(&mut self) {
-        let Some(lease) = self.config.lease else { return };
+        let leases =
+            self.durable.jobs.values().filter(|job| job.active().is_some()).map(|job| job.spec.lease);
+        let (true, Some(lease)) = (self.config.cluster, leases.min()) else { return };
         let reachable: Vec<NodeId> =
             self.nodes.iter().filter(|(_, node)| node.reachable()).map(|(id, _)| id.clone()).collect();
         if reachable.is_empty() {
@@ -250,8 +289,19 @@ impl Coordinator {
         self.timers.set(Why::RenewLeases, self.now + lease / RENEWALS_PER_LEASE);
     }
 
+    /// A lease that is shorter than those so far is renewed in time.
+    pub(crate) fn renew_by(&mut self, lease: Duration) {
+        if !self.config.cluster {
+            return;
+        }
+        let at = self.now + lease / RENEWALS_PER_LEASE;
+        if self.timers.at(&Why::RenewLeases).is_none_or(|set| at < set) {
+            self.timers.set(Why::RenewLeases, at);
+        }
+    }
+
     /// Jobs with a live pod on this node that somebody waits for.
-    fn gangs_on(&self, node: &NodeId) -> Vec<JobId> {
+    pub(crate) fn gangs_on(&self, node: &NodeId) -> Vec<JobId> {
         self.gangs
             .iter()
             .filter(|(_, gang)| gang.pods.get(node).is_some_and(|pod| !pod.over()))

@@ -1,5 +1,7 @@
 //! What the workers report about live generations.
 
+use std::collections::BTreeMap;
+
 use phalanx_common::event::{Cause, EventKind};
 use phalanx_common::id::{Generation, JobId, NodeId};
 use phalanx_common::order::OrderKind;
@@ -25,9 +27,12 @@ impl Coordinator {
         }
         match report {
             Report::Hello(_) => {}
-            // What the interpreters are is compared by the issue's own rule, in `on_prepared`.
-            Report::Prepared { job, generation, interpreter: _ } => self.on_prepared(node, &job, generation),
-            Report::Probed { .. } => {}
+            Report::Prepared { job, generation, interpreter } => {
+                self.on_prepared(node, &job, generation, interpreter);
+            }
+            Report::Probed { job, generation, target, heard } => {
+                self.on_probed(node, &job, generation, &target, heard);
+            }
             Report::NotPrepared { job, generation, reason } => {
                 self.on_not_prepared(node, &job, generation, reason);
             }
@@ -38,14 +43,35 @@ impl Coordinator {
         }
     }
 
-    pub(crate) fn on_prepared(&mut self, node: &NodeId, job: &JobId, generation: Generation) {
+    pub(crate) fn on_prepared(
+        &mut self,
+        node: &NodeId,
+        job: &JobId,
+        generation: Generation,
+        interpreter: Option<String>,
+    ) {
         let Some(pod) = self.live_pod(node, job, generation) else { return };
         if pod.view != PodView::Preparing || pod.refused {
             return;
         }
         pod.view = PodView::Prepared;
+        pod.interpreter = interpreter;
         self.emit_for(job, EventKind::PodPrepared { node: node.clone() });
         self.release_if_prepared(job);
+    }
+
+    /// Versions of the job's Python that differ between its nodes; the job starts all the same.
+    fn compare_interpreters(&mut self, job: &JobId) {
+        let Some(gang) = self.gangs.get(job) else { return };
+        let mut versions: BTreeMap<String, Vec<NodeId>> = BTreeMap::new();
+        for (node, pod) in &gang.pods {
+            if let Some(version) = &pod.interpreter {
+                versions.entry(version.clone()).or_default().push(node.clone());
+            }
+        }
+        if versions.len() > 1 {
+            self.emit_for(job, EventKind::InterpretersDiffer { versions });
+        }
     }
 
     pub(crate) fn on_not_prepared(
@@ -155,6 +181,7 @@ impl Coordinator {
             return;
         }
         let nodes: Vec<NodeId> = gang.pods.keys().cloned().collect();
+        self.compare_interpreters(job);
         self.persist(Record::Released { job: job.clone(), generation: number, at: self.now });
         self.emit_for(job, EventKind::GangReleased);
         for node in nodes {

@@ -45,6 +45,11 @@ impl Timers {
         self.by_why.contains_key(why) || self.frozen.contains_key(why)
     }
 
+    /// When this deadline is, if it runs.
+    pub(crate) fn at(&self, why: &Why) -> Option<Timestamp> {
+        self.by_why.get(why).copied()
+    }
+
     pub(crate) fn next(&self) -> Option<&(Timestamp, Why)> {
         self.by_time.first()
     }

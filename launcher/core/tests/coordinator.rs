@@ -7,7 +7,7 @@ use std::time::Duration;
 use desk::{Desk, exit, spec};
 use phalanx_common::event::{Cause, EventKind, Outcome};
 use phalanx_common::exit::ExitStatus;
-use phalanx_common::id::{Generation, NodeId, Rank};
+use phalanx_common::id::{Generation, JobId, NodeId, Rank};
 use phalanx_common::order::OrderKind;
 use phalanx_common::report::{PodEnd, PodPhase, PodStatus, PrepareFailure, PrepareFailureKind, Report};
 use phalanx_launcher_core::gang::GangPhase;
@@ -276,7 +276,7 @@ fn a_pod_that_was_given_up_and_is_back_is_waited_for_again() {
     desk.input(Input::NodeDisconnected { node: NodeId::new("b") });
     desk.exited("a", "j", 1, exit(0, ExitStatus::Code(1), desk.now.0));
     let (deadline, why) = desk.coordinator.poll_timeout().unwrap();
-    assert_eq!(why, Why::Unreachable { node: NodeId::new("b") });
+    assert_eq!(why, Why::Unreachable { job: JobId::from_existing("j"), node: NodeId::new("b") });
     desk.timeout(deadline);
     desk.take_commands();
     desk.hello("b", vec![PodStatus { phase: PodPhase::Started, pids: vec![1], ..desk::status("j", 1) }]);

@@ -180,8 +180,7 @@ proptest! {
 
     #[test]
     fn nothing_said_breaks_the_coordinator(steps in proptest::collection::vec(step(), 1..60), lease in any::<bool>()) {
-        let lease = lease.then(|| Duration::from_secs(40));
-        let config = Config { lease, unreachable: Duration::from_secs(5), port_salt: u64::MAX };
+        let config = Config { cluster: lease, port_salt: u64::MAX };
         let mut coordinator = Coordinator::new(config.clone(), Epoch(1), &[]);
         let mut records: Vec<Record> = Vec::new();
         let mut now = Timestamp(1_000_000_000);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use phalanx_common::defaults::{CERTIFICATE_LIFETIME, COORDINATOR_PORT, LEASE, TOKEN_LIFETIME, TOKEN_USES};
+use phalanx_common::defaults::{CERTIFICATE_LIFETIME, COORDINATOR_PORT, TOKEN_LIFETIME, TOKEN_USES};
 use phalanx_common::identity::{ClusterId, Principal};
 use phalanx_launcher_core::{Config, Coordinator};
 use phalanx_net::authority::{Authority, Keys};
@@ -71,7 +71,7 @@ pub(crate) async fn serve(options: Options) -> anyhow::Result<()> {
     state.write_operator(&cluster, address).await?;
 
     let records = state.store.load()?;
-    let config = Config { lease: Some(LEASE), ..Config::default() };
+    let config = Config { cluster: true, ..Config::default() };
     let coordinator = Coordinator::new(config, Default::default(), &records);
     let epoch = coordinator.epoch();
     let (inbox, messages) = mpsc::channel(INBOX);

@@ -313,6 +313,9 @@ impl<S: Store> Driver<S> {
 
     fn tell(&mut self, event: Event) {
         tracing::debug!(?event, "event");
+        if let EventKind::NodeClockOff { node, ahead_ms } = &event.kind {
+            tracing::warn!(%node, "the clock of this node is {:.1} s off: certificates and times go wrong with it", *ahead_ms as f64 / 1e3);
+        }
         if let (Some(job), EventKind::JobEnded { .. }) = (&event.job, &event.kind) {
             self.confidence.forget(job);
         }

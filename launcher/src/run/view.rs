@@ -192,6 +192,23 @@ impl View {
                     end.survivors.iter().map(|(pid, name)| format!("{name} (pid {pid})")).collect();
                 self.say(&format!("these processes do not end, the kernel holds them: {}", names.join(", ")));
             }
+            EventKind::PodUnreachable { node } => {
+                self.say(&format!("{node} is not heard by the coordinator; its peers are asked"));
+            }
+            EventKind::PodHeard { node, peer } => {
+                self.say(&format!("{node} is alive, {peer} hears it: the job goes on"));
+            }
+            EventKind::PodDead { node, .. } => {
+                self.say(&format!("{node} is dead: neither the coordinator nor its peers hear it"));
+            }
+            EventKind::InterpretersDiffer { versions } => {
+                let each = versions.iter().map(|(version, nodes)| {
+                    let nodes: Vec<&str> = nodes.iter().map(|node| node.as_str()).collect();
+                    format!("{version} on {}", nodes.join(", "))
+                });
+                let each: Vec<String> = each.collect();
+                self.warn(&format!("the job's Python differs between its nodes: {}", each.join("; ")));
+            }
             EventKind::Notice { notice } => self.on_notice(notice),
             EventKind::JobEnded { outcome } => self.on_end(event, outcome),
             _ => {}

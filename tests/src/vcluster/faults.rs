@@ -16,6 +16,16 @@ pub enum Fault {
         node: NodeId,
         cut: Duration,
     },
+    /// Every link of the node is gone for this time: to the coordinator and to its peers.
+    Isolate {
+        node: NodeId,
+        cut: Duration,
+    },
+    /// Its peers do not hear the node for this time; the coordinator does.
+    CutData {
+        node: NodeId,
+        cut: Duration,
+    },
     /// Power off, and on again after this time.
     KillNode {
         node: NodeId,
@@ -81,6 +91,11 @@ impl World {
                 }
                 self.lose_connections(&node);
             }
+            Fault::Isolate { node, cut } => {
+                self.cut_data(&node, cut);
+                self.apply_fault(Fault::LoseConnection { node, cut });
+            }
+            Fault::CutData { node, cut } => self.cut_data(&node, cut),
             Fault::KillNode { node, down } => self.kill_node(&node, down),
             Fault::CrashWorker { node } => {
                 // The shims live on for their grace, then the next worker finds nothing of them.
@@ -110,6 +125,13 @@ impl World {
             Fault::Stop { job, force } => self.stop(&job, force),
             Fault::Suspend { job } => self.suspend(&job),
             Fault::Resume { job } => self.resume(&job),
+        }
+    }
+
+    fn cut_data(&mut self, node: &NodeId, cut: Duration) {
+        let until = self.now + cut;
+        if let Some(machine) = self.machines.get_mut(node) {
+            machine.data_cut_until = machine.data_cut_until.max(until);
         }
     }
 

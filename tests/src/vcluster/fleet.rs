@@ -1,9 +1,11 @@
 //! The workers and their shims: the real worker core, driven by what reaches its machine.
 
-use phalanx_common::id::{JobId, NodeId};
+use std::time::Duration;
+
+use phalanx_common::id::{Generation, JobId, NodeId};
 use phalanx_common::order::Order;
 use phalanx_common::report::Report;
-use phalanx_worker_core::shim::ShimOrder;
+use phalanx_worker_core::shim::{ShimOrder, ShimReport};
 use phalanx_worker_core::{Command as WorkerCommand, Input as WorkerInput};
 
 use super::invariants::{self, Invariant};
@@ -11,6 +13,9 @@ use super::reign::brief;
 use super::sabotage::Sabotage;
 use super::shim::{Around, Shim};
 use super::world::{Happening, LOCAL, World};
+
+/// A shim gives up on a peer after this.
+const SILENT_AFTER: Duration = Duration::from_millis(2750);
 
 impl World {
     pub(crate) fn on_worker_notices(&mut self, connection: u64, node: &NodeId) {
@@ -116,6 +121,9 @@ impl World {
                     let input = WorkerInput::ShimUp { job };
                     self.after(spawned, Happening::WorkerInput { node: node.clone(), life, input });
                 }
+                WorkerCommand::ToShim { job, order: ShimOrder::Probe { generation, target, .. } } => {
+                    self.probe(node, life, job, generation, target);
+                }
                 WorkerCommand::ToShim { job, order } => {
                     if let Some(shim) = machine.shim_of.get(&job).copied() {
                         self.note_shim_order(node, life, &job, &order);
@@ -132,6 +140,20 @@ impl World {
                 WorkerCommand::ToCoordinator(report) => self.send_report(node, report),
             }
         }
+    }
+
+    /// The shim asks its peer on the data plane: a shim that lives there answers, whatever its worker does.
+    fn probe(&mut self, node: &NodeId, life: u64, job: JobId, generation: Generation, target: NodeId) {
+        let open =
+            |node: &NodeId| self.machines.get(node).is_some_and(|machine| machine.data_cut_until <= self.now);
+        let answers = self.machines.get(&target).is_some_and(|machine| {
+            machine.shims.values().any(|shim| shim.job == job && shim.generation() == Some(generation))
+        });
+        let heard = answers && open(node) && open(&target);
+        let after = if heard { self.delay() } else { SILENT_AFTER };
+        let report = ShimReport::Probed { generation, target, heard };
+        let input = WorkerInput::ShimReport { job, report };
+        self.after(after, Happening::WorkerInput { node: node.clone(), life, input });
     }
 
     /// I3 at the shim: no generation twice, none after a later one.

@@ -2,7 +2,7 @@
 //!
 //! | | what is compared |
 //! |---|---|
-//! | I1 | Of each rank at most one process runs on machines the coordinator can reach. A pod that was given up while its machine was out of reach is not counted, but once its machine is back its end must have been ordered on that connection. On one machine there is never more than one. And no rank outlives its lease: the time since its worker took an order. (A child of a rank may, if its shim is dead and its worker does not run: nobody is left to end it.) |
+//! | I1 | Of each rank at most one process runs on machines the coordinator can reach. A pod that was given up while its machine was out of reach is not counted, but once its machine is back its end must have been ordered on that connection. On one machine there is never more than one. Of a job that is fenced strictly there is never more than one anywhere, within reach or not. And no rank outlives its lease: the time since its worker took an order. (A child of a rank may, if its shim is dead and its worker does not run: nobody is left to end it.) |
 //! | I2 | Go is recorded only when the shims of all pods of the generation hold their ranks, and no shim releases before that record |
 //! | I3 | Generations rise one by one, epochs rise; an order of a lower epoch changes nothing on a worker; a shim never sees a generation twice |
 //! | I5 | No two live generations hold the same port of a node, by the records alone |
@@ -22,6 +22,7 @@ use phalanx_common::event::{Event, EventKind};
 use phalanx_common::id::{Generation, JobId, NodeId};
 use phalanx_common::order::{Order, OrderKind};
 use phalanx_common::report::{Notice, Report};
+use phalanx_common::spec::Fencing;
 use phalanx_common::time::Timestamp;
 use phalanx_launcher_core::gang::{GangPhase, PodView};
 use phalanx_launcher_core::{Coordinator, Durable, Record};
@@ -247,6 +248,7 @@ pub(crate) fn stale_order_changes_nothing(order: &Order, commands: &[WorkerComma
 /// I1 and I7: the processes that are, against what the coordinator believes.
 pub(crate) fn check_processes(world: &World) -> Vec<(Invariant, String)> {
     let mut broken = Vec::new();
+    let mut anywhere: BTreeMap<(&JobId, u32), Vec<(&NodeId, Generation)>> = BTreeMap::new();
     let mut within_reach: BTreeMap<(&JobId, u32), Vec<(&NodeId, Generation)>> = BTreeMap::new();
     for (node, machine) in &world.machines {
         let mut here: BTreeMap<(&JobId, u32), u32> = BTreeMap::new();
@@ -264,7 +266,14 @@ pub(crate) fn check_processes(world: &World) -> Vec<(Invariant, String)> {
                 );
                 broken.push((Invariant::I7, what));
             }
-            let lease = world.setup.config.lease;
+            let spec =
+                world.witness.jobs.get(job).map(|facts| &facts.spec).filter(|_| world.setup.config.cluster);
+            if let (Some(Fencing::Strict), Some(rank), true) =
+                (spec.map(|spec| spec.fencing), process.rank, process.released)
+            {
+                anywhere.entry((job, rank.0)).or_default().push((node, generation));
+            }
+            let lease = spec.map(|spec| spec.lease);
             let unheard = world.now.since(machine.last_order);
             if let Some(lease) =
                 lease.filter(|lease| process.rank.is_some() && unheard > *lease + LEASE_SLACK)
@@ -301,6 +310,14 @@ pub(crate) fn check_processes(world: &World) -> Vec<(Invariant, String)> {
                     format!("rank {rank} of job {job} is {count} times on node {node}"),
                 ));
             }
+        }
+    }
+    for ((job, rank), places) in anywhere {
+        if places.len() > 1 {
+            broken.push((
+                Invariant::I1,
+                format!("rank {rank} of job {job}, which is fenced strictly, runs at {places:?}"),
+            ));
         }
     }
     for ((job, rank), places) in within_reach {

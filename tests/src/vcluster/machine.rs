@@ -40,6 +40,8 @@ pub(crate) struct Machine {
     pub(crate) frozen_until: Option<Timestamp>,
     /// No connection can be made before this.
     pub(crate) cut_until: Timestamp,
+    /// Nobody hears this machine on the data plane before this.
+    pub(crate) data_cut_until: Timestamp,
     /// The connection the worker believes in.
     pub(crate) connection: Option<u64>,
     pub(crate) shims: BTreeMap<u64, Shim>,
@@ -61,6 +63,7 @@ impl Machine {
             life: 0,
             frozen_until: None,
             cut_until: Timestamp::default(),
+            data_cut_until: Timestamp::default(),
             connection: None,
             shims: BTreeMap::new(),
             shim_of: BTreeMap::new(),

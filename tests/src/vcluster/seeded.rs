@@ -47,10 +47,9 @@ pub fn job_spec(nodes: u32, ranks: u32) -> JobSpec {
         ship: None,
         virtual_env: None,
         secrets: [].into(),
-        unreachable: Duration::from_secs(120),
+        unreachable: Duration::from_secs(20),
         lease: Duration::from_secs(600),
         fencing: Fencing::Lenient,
-
         start_timeout: Duration::from_secs(60),
         termination_grace: Duration::from_secs(5),
         max_restarts: 0,
@@ -73,9 +72,8 @@ pub fn three_nodes() -> Vec<NodeId> {
 /// Runs one seed to its end, or to the first step that broke an invariant.
 pub fn run(seed: u64, sabotage: Option<Sabotage>, trace: bool) -> Run {
     let mut rng = Rng::fork(seed, "plan");
-    let lease = if rng.chance(50) { Some(Duration::from_secs(rng.between(20, 60))) } else { None };
-    let unreachable = Duration::from_secs(rng.between(8, 30));
-    let config = Config { lease, unreachable, port_salt: rng.draw() };
+    let cluster = rng.chance(60);
+    let config = Config { cluster, port_salt: rng.draw() };
     let scripts = Scripts::seeded(seed);
     let setup = Setup { seed, config, nodes: three_nodes(), scripts, sabotage, trace };
     let mut world = World::new(setup);
@@ -83,6 +81,9 @@ pub fn run(seed: u64, sabotage: Option<Sabotage>, trace: bool) -> Run {
         (0..rng.between(1, 4)).map(|number| JobId::from_existing(format!("job{number}"))).collect();
     for job in &jobs {
         let mut spec = job_spec(*rng.pick(&[1, 1, 2, 3]).unwrap_or(&1), *rng.pick(&[1, 2, 3]).unwrap_or(&1));
+        spec.lease = Duration::from_secs(rng.between(20, 60));
+        spec.unreachable = Duration::from_secs(rng.between(8, 30));
+        spec.fencing = if rng.chance(40) { Fencing::Strict } else { Fencing::Lenient };
         spec.start_timeout = Duration::from_secs(rng.between(5, 60));
         spec.termination_grace = rng.millis(0, 10_000);
         spec.max_restarts = *rng.pick(&[0, 1, 3, 8]).unwrap_or(&0);
@@ -110,13 +111,15 @@ fn plan_faults(world: &mut World, rng: &mut Rng, jobs: &[JobId]) {
         let node = rng.pick(&nodes).cloned().unwrap_or_else(|| NodeId::new("a"));
         let job = rng.pick(jobs).cloned().unwrap_or_else(|| JobId::from_existing("job0"));
         let fault = match rng.between(0, 99) {
-            0..=24 => {
+            0..=4 => Fault::Isolate { node, cut: rng.millis(0, 60_000) },
+            5..=7 => Fault::CutData { node, cut: rng.millis(0, 60_000) },
+            8..=24 => {
                 let longest = if rng.chance(30) { 60_000 } else { 3000 };
                 Fault::LoseConnection { node, cut: rng.millis(0, longest) }
             }
             25..=34 => Fault::KillNode { node, down: rng.millis(100, 40_000) },
             35..=41 => Fault::CrashWorker { node },
-            42..=51 => Fault::FreezeWorker { node, time: rng.millis(10, 40_000) },
+            42..=51 => Fault::FreezeWorker { node, time: rng.millis(10, 60_000) },
             52..=60 => Fault::KillShim { node },
             61..=66 => Fault::CrashCoordinator { down: rng.millis(100, 30_000) },
             67..=74 => {

@@ -116,9 +116,8 @@ impl Shim {
                     self.pod.as_ref().is_some_and(|pod| pod.state != State::Over && pod.plan.lease.is_some());
                 self.lease = live.then(|| around.now + remaining);
             }
-            ShimOrder::Probe { generation, target, .. } => {
-                around.reports.push(ShimReport::Probed { generation, target, heard: true });
-            }
+            // Between machines: the world's affair.
+            ShimOrder::Probe { .. } => {}
             ShimOrder::Exit { .. } => self.gone = true,
         }
     }

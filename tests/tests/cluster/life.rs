@@ -1,18 +1,19 @@
 //! A job's life over two nodes.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::lab::{Lab, Plane};
-use crate::support::{Running, python, wait_for};
+use crate::support::{Running, kill, python, wait_for};
 
-/// A coordinator, and two nodes that have joined it.
-fn two_nodes() -> Option<Lab> {
-    let mut lab = Lab::new(2)?;
+/// A coordinator, and so many nodes that have joined it.
+fn cluster(nodes: u8) -> Option<Lab> {
+    let mut lab = Lab::new(nodes)?;
     lab.serve();
     lab.login();
-    lab.join("node1");
-    lab.join("node2");
+    for node in 1..=nodes {
+        lab.join(&format!("node{node}"));
+    }
     Some(lab)
 }
 
@@ -25,7 +26,7 @@ fn counting(seconds: u32) -> String {
 
 #[test]
 fn ranks_over_two_nodes_meet_on_the_data_network_and_show_their_output() {
-    let Some(lab) = two_nodes() else { return };
+    let Some(lab) = cluster(2) else { return };
     let script = "echo $RANK of $WORLD_SIZE on $(hostname) local $LOCAL_RANK at $MASTER_ADDR";
     let done = lab.run(&["run", "--nodes", "2", "--ranks-per-node", "2", "--", "sh", "-c", script]);
     done.assert_code(0);
@@ -53,7 +54,7 @@ fn a_real_training_job_over_two_nodes_survives_the_death_of_a_rank() {
         eprintln!("SKIPPED: PHALANX_TEST_PYTHON names no interpreter with PyTorch");
         return;
     };
-    let Some(lab) = two_nodes() else { return };
+    let Some(lab) = cluster(2) else { return };
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/examples/digits/train.py");
     let checkpoints = format!("CHECKPOINTS={}", lab.dir.join("checkpoints").display());
     let python = python.to_string_lossy();
@@ -86,7 +87,7 @@ fn a_real_training_job_over_two_nodes_survives_the_death_of_a_rank() {
 
 #[test]
 fn a_control_link_that_is_cut_does_not_disturb_the_ranks() {
-    let Some(lab) = two_nodes() else { return };
+    let Some(lab) = cluster(2) else { return };
     let script = counting(22);
     let running = Running::start(lab.phalanx(&[
         "run",
@@ -131,7 +132,7 @@ fn a_control_link_that_is_cut_does_not_disturb_the_ranks() {
 
 #[test]
 fn a_coordinator_that_is_killed_and_started_again_knows_its_jobs_and_nothing_is_doubled() {
-    let Some(mut lab) = two_nodes() else { return };
+    let Some(mut lab) = cluster(2) else { return };
     let script = counting(15);
     let running = Running::start(lab.phalanx(&[
         "run",
@@ -264,4 +265,101 @@ fn two_users_share_a_node_and_neither_can_touch_the_other() {
     lab.login();
     let root = lab.run(&["run", "-C", "/", "--", "id"]);
     root.assert_code(125).assert_says("jobs of root are not allowed on this node");
+}
+
+#[test]
+fn a_node_that_is_cut_off_from_everybody_is_dead_within_ten_seconds_and_the_job_ends_by_policy() {
+    let Some(lab) = cluster(2) else { return };
+    let script = counting(600);
+    let running = Running::start(lab.phalanx(&[
+        "run",
+        "--nodes",
+        "2",
+        "--ranks-per-node",
+        "1",
+        "--grace",
+        "1",
+        "--",
+        "sh",
+        "-c",
+        &script,
+    ]));
+    lab.wait_for_file("count-1", "2");
+    let cut = Instant::now();
+    lab.link("node2", Plane::Control, false);
+    lab.link("node2", Plane::Data, false);
+    wait_for("node2 to be dead", || lab.log("coordinator").contains("PodDead").then_some(cut.elapsed()));
+    let dead = cut.elapsed();
+    assert!(dead < Duration::from_secs(10), "dead after {dead:?}");
+    let done = running.finish();
+    done.assert_code(125)
+        .assert_says("is dead: neither the coordinator nor its peers hear it")
+        .assert_says("node2-");
+    // What stands on the far side of the cut is ended when the link is back.
+    let count = || std::fs::read_to_string(lab.dir.join("count-1")).unwrap();
+    let before = count();
+    wait_for("the cut-off rank to count on", || (count() != before).then_some(()));
+    lab.link("node2", Plane::Control, true);
+    lab.link("node2", Plane::Data, true);
+    lab.wait_ready("node2");
+    wait_for("the stale rank to end", || {
+        let before = count();
+        std::thread::sleep(Duration::from_millis(1500));
+        (count() == before).then_some(())
+    });
+}
+
+#[test]
+fn a_strictly_fenced_rank_lives_again_only_after_it_is_dead_where_nobody_hears_it() {
+    let Some(lab) = cluster(3) else { return };
+    // Marks the beginning and every second of life of each incarnation of a rank.
+    let script = "while :; do date +%s >> life-$RANK-$$; sleep 0.5; done";
+    let running = Running::start(lab.phalanx(&[
+        "run",
+        "--nodes",
+        "2",
+        "--ranks-per-node",
+        "1",
+        "--max-restarts",
+        "1",
+        "--grace",
+        "1",
+        "--fencing",
+        "strict",
+        "--lease",
+        "20",
+        "--unreachable",
+        "5",
+        "--",
+        "sh",
+        "-c",
+        script,
+    ]));
+    let lives = || -> Vec<(String, u64, u64)> {
+        let files = std::fs::read_dir(&lab.dir).unwrap().flatten();
+        let mut lives: Vec<(String, u64, u64)> = files
+            .filter(|file| file.file_name().to_string_lossy().starts_with("life-1-"))
+            .filter_map(|file| {
+                let text = std::fs::read_to_string(file.path()).ok()?;
+                let mut times = text.lines().filter_map(|line| line.parse().ok());
+                let first: u64 = times.next()?;
+                Some((
+                    file.file_name().to_string_lossy().into_owned(),
+                    first,
+                    times.next_back().unwrap_or(first),
+                ))
+            })
+            .collect();
+        lives.sort_by_key(|life| life.1);
+        lives
+    };
+    wait_for("the second rank to live", || (lives().len() == 1).then_some(()));
+    lab.link("node2", Plane::Control, false);
+    lab.link("node2", Plane::Data, false);
+    // Somewhere else it lives again, and only after it is dead here.
+    wait_for("its second life", || (lives().len() == 2).then_some(()));
+    let lives = lives();
+    assert!(lives[0].2 <= lives[1].1, "the lease of the first ended before the second began: {lives:?}");
+    kill(running.pid(), "INT");
+    running.finish().assert_code(130);
 }

@@ -34,7 +34,7 @@ pub(crate) fn world_with(config: Config, scripts: Scripts, sabotage: Option<Sabo
 }
 
 pub(crate) fn world(scripts: Scripts) -> World {
-    world_with(Config { unreachable: secs(20), ..Config::default() }, scripts, None)
+    world_with(Config::default(), scripts, None)
 }
 
 /// Ranks of the job that run until they are stopped.

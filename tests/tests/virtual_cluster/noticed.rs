@@ -21,11 +21,13 @@ fn sabotaged(sabotage: Sabotage) -> Vec<Invariant> {
         RankScript { port_conflict: true, ..RankScript::fails_after(secs(30), ExitStatus::Code(1)) },
     );
     scripts.set_pod(&job(), 1, &node("b"), PodScript { prepare: secs(1), ..PodScript::default() });
-    let config = Config { lease: Some(secs(15)), unreachable: secs(60), ..Config::default() };
+    let config = Config { cluster: true, ..Config::default() };
     let mut world = world_with(config, scripts, Some(sabotage));
     let other = JobId::from_existing("other-1");
-    world.submit(&job(), JobSpec { max_restarts: 1, ..job_spec(3, 1) });
-    world.submit(&other, job_spec(3, 1));
+    let leased =
+        |max_restarts| JobSpec { max_restarts, lease: secs(15), unreachable: secs(60), ..job_spec(3, 1) };
+    world.submit(&job(), leased(1));
+    world.submit(&other, leased(0));
     world.schedule(secs(10), Fault::CrashCoordinator { down: secs(2) });
     for after in 20..30 {
         for name in ["a", "b", "c"] {

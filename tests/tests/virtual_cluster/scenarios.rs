@@ -5,11 +5,11 @@ use std::time::Duration;
 use phalanx_common::event::{Cause, EventKind, Outcome};
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::report::PrepareFailureKind;
-use phalanx_common::spec::JobSpec;
+use phalanx_common::spec::{Fencing, JobSpec};
 use phalanx_launcher_core::Config;
 use phalanx_launcher_core::gang::GangPhase;
 use phalanx_tests::vcluster::seeded::{job_spec, phase, run_until};
-use phalanx_tests::vcluster::{Fault, PodScript, RankScript, Scripts};
+use phalanx_tests::vcluster::{Fault, PodScript, RankScript, Scripts, World};
 
 use crate::cluster::*;
 
@@ -337,9 +337,9 @@ fn a_dead_shim_takes_its_ranks_with_it_and_the_gang_restarts() {
 
 #[test]
 fn a_connected_job_outlives_many_leases_and_an_unheard_one_does_not() {
-    let config = Config { lease: Some(secs(30)), unreachable: secs(3600), ..Config::default() };
+    let config = Config { cluster: true, ..Config::default() };
     let mut world = world_with(config, running_on(), None);
-    world.submit(&job(), job_spec(2, 1));
+    world.submit(&job(), JobSpec { lease: secs(30), unreachable: secs(3600), ..job_spec(2, 1) });
     until_phase(&mut world, GangPhase::Running);
     let began = world.now;
     until(&mut world, LONG, "ten leases", |world| world.now > began + secs(300));
@@ -364,4 +364,71 @@ fn a_job_waits_for_nodes_and_says_why() {
         ) == 1
     });
     assert_eq!(until_ended(&mut world), Outcome::Succeeded);
+}
+
+fn in_a_cluster() -> World {
+    world_with(Config { cluster: true, ..Config::default() }, running_on(), None)
+}
+
+#[test]
+fn a_node_whose_control_link_alone_is_cut_is_heard_by_its_peers_and_left_alone() {
+    let mut world = in_a_cluster();
+    world.submit(&job(), JobSpec { max_restarts: 1, unreachable: secs(120), ..job_spec(3, 1) });
+    until_phase(&mut world, GangPhase::Running);
+    let cut = world.now;
+    world.schedule(secs(1), Fault::LoseConnection { node: node("c"), cut: secs(30) });
+    until(&mut world, LONG, "back", |world| {
+        count(world, |kind| matches!(kind, EventKind::NodeReachable { .. })) == 1
+    });
+    until(&mut world, LONG, "a minute more", |world| world.now > cut + secs(100));
+    assert_eq!(count(&world, |kind| matches!(kind, EventKind::PodHeard { .. })), 1);
+    assert_eq!((generation(&world), phase(&world, &job())), (1, Some(GangPhase::Running)));
+}
+
+#[test]
+fn a_node_that_nobody_hears_is_dead_within_ten_seconds_and_the_gang_restarts_without_it() {
+    let mut world = in_a_cluster();
+    world.submit(&job(), JobSpec { max_restarts: 1, unreachable: secs(120), ..job_spec(2, 1) });
+    until_phase(&mut world, GangPhase::Running);
+    let cut = world.now + secs(1);
+    world.schedule(secs(1), Fault::Isolate { node: node("b"), cut: secs(300) });
+    until(&mut world, LONG, "dead", |world| {
+        count(world, |kind| matches!(kind, EventKind::PodDead { .. })) == 1
+    });
+    assert!(world.now <= cut + secs(10), "{:?} after the cut", world.now.since(cut));
+    until(&mut world, LONG, "again", |world| {
+        generation(world) == 2 && phase(world, &job()) == Some(GangPhase::Running)
+    });
+    let nodes = &job_of(&world).generation.as_ref().unwrap().pods;
+    assert!(nodes.iter().all(|pod| pod.node != node("b")), "{nodes:?}");
+}
+
+#[test]
+fn a_strictly_fenced_job_waits_for_the_lease_of_a_dead_node() {
+    let mut world = in_a_cluster();
+    let strict = JobSpec {
+        max_restarts: 1,
+        fencing: Fencing::Strict,
+        lease: secs(20),
+        unreachable: secs(8),
+        ..job_spec(2, 1)
+    };
+    world.submit(&job(), strict);
+    until_phase(&mut world, GangPhase::Running);
+    let cut = world.now + secs(1);
+    world.schedule(secs(1), Fault::Isolate { node: node("b"), cut: secs(300) });
+    until(&mut world, LONG, "again", |world| generation(world) == 2);
+    assert!(world.now >= cut + secs(20), "{:?} after the cut", world.now.since(cut));
+    assert_eq!(world.violations, []);
+}
+
+#[test]
+fn leases_of_known_pods_are_renewed_by_the_next_coordinator() {
+    let mut world = in_a_cluster();
+    world.submit(&job(), JobSpec { lease: secs(20), ..job_spec(2, 1) });
+    until_phase(&mut world, GangPhase::Running);
+    world.schedule(secs(1), Fault::CrashCoordinator { down: secs(5) });
+    let began = world.now;
+    until(&mut world, LONG, "many leases", |world| world.now > began + secs(200));
+    assert_eq!((generation(&world), phase(&world, &job())), (1, Some(GangPhase::Running)));
 }

@@ -352,6 +352,16 @@ pub(crate) struct JobArgs {
     /// Set a variable for the ranks; without a value, pass this one on as it is. Repeatable.
     #[arg(short = 'e', long = "env", value_name = "NAME[=VALUE]")]
     pub(crate) env: Vec<String>,
+    /// Set the variables of a file: a NAME=VALUE on each line, `#` begins a comment; --env wins. Repeatable.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) env_file: Vec<PathBuf>,
+    /// In a cluster: give the ranks this variable of yours, or the content of a file under this name, without
+    /// it being stored or shown anywhere. Repeatable.
+    #[arg(long, value_name = "NAME[=FILE]")]
+    pub(crate) secret: Vec<String>,
+    /// In a cluster: do not bring the active virtual environment or conda prefix along.
+    #[arg(long)]
+    pub(crate) no_virtual_env: bool,
     /// Fail if not every rank is ready this many seconds after the start; 600 by default.
     #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
     pub(crate) start_timeout: Option<String>,

@@ -9,7 +9,7 @@ use phalanx_common::defaults;
 use phalanx_common::spec::{CountError, Document, Flags, JobFile, JobSpec, MAX_FILE_BYTES, Surroundings};
 
 use super::args::JobArgs;
-use super::{Exit, pretty, print};
+use super::{Exit, env, pretty, print};
 
 /// Bytes of command and env that fit a frame with all that goes beside them.
 const LARGEST_COMMAND: usize = defaults::FRAME_CAP / 2;
@@ -59,14 +59,25 @@ pub(super) fn resolve(args: &JobArgs, target: &Target) -> anyhow::Result<JobSpec
         gpus: &gpus,
         env: &|name| std::env::var(name).ok(),
     };
+    let mut flags = flags(args);
+    // In front, so that --env wins.
+    flags.env.splice(0..0, env::of_files(&args.env_file)?);
     let file = match &args.file {
         Some(path) => JobFile::parse(&path.to_string_lossy(), &read(path)?)?,
         None => JobFile::default(),
     };
-    let mut spec = file.overlay(&flags(args), &around)?.resolve(&around)?;
+    let mut spec = file.overlay(&flags, &around)?.resolve(&around)?;
     if cluster && spec.working_dir.is_none() {
         // The nodes have no other way of knowing where this is.
         spec.working_dir = Some(cwd.to_owned());
+    }
+    if cluster {
+        spec.secrets = args.secret.iter().map(|typed| env::secret_name(typed).to_owned()).collect();
+        spec.virtual_env = if args.no_virtual_env { None } else { env::virtual_env() };
+    } else if let Some(typed) = args.secret.first() {
+        bail!(
+            "--secret {typed}: on this machine ranks inherit your variables; secrets travel in a cluster alone"
+        );
     }
     let size = spec.command.iter().map(String::len).sum::<usize>()
         + spec.env.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();

@@ -3,6 +3,7 @@
 mod admin;
 mod args;
 mod cluster;
+mod env;
 mod job;
 #[cfg(feature = "local")]
 mod local;

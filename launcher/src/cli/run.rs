@@ -12,7 +12,7 @@ use phalanx_net::identity_file::Identity;
 use super::args::{AttachArgs, RunArgs, SubmitArgs};
 use super::cluster::{Purpose, identity, need_identity, on_event_loop};
 use super::job::{self, Target};
-use super::{Exit, log_to_stderr};
+use super::{Exit, env, log_to_stderr};
 use crate::driver::wall;
 use crate::output::{ColorChoice, Printer, Screen, Style};
 use crate::remote::{Client, Start, follow};
@@ -53,7 +53,7 @@ fn on_cluster(args: RunArgs, identity: Identity, color: ColorChoice) -> anyhow::
         document: spec.to_document(),
         as_user: args.as_user,
         attached: !args.detach,
-        secrets: Vec::new(),
+        secrets: env::secrets(&args.job.secret)?,
     };
     if args.detach {
         return on_event_loop(detached(identity, submit));
@@ -79,7 +79,7 @@ pub(super) fn submit(args: &SubmitArgs) -> anyhow::Result<Exit> {
         document: spec.to_document(),
         as_user: args.as_user.clone(),
         attached: false,
-        secrets: Vec::new(),
+        secrets: env::secrets(&args.job.secret)?,
     };
     on_event_loop(detached(identity, submit))
 }

@@ -32,7 +32,13 @@ pub(super) fn lines(outcome: &Outcome, ending: &Ending<'_>) -> String {
         Outcome::Stopped { first_cause, .. } => ("ended", first_cause),
     };
     let mut text = format!("phalanx: {} {verb}: {cause}", ending.job);
-    if let Cause::RankFailed { node, .. } = cause {
+    // In local mode there is one node, and its name says nothing new about a Prepare.
+    let on_node = match cause {
+        Cause::RankFailed { node, .. } => Some(node),
+        Cause::NotPrepared { node, .. } if ending.log_dir.is_none() => Some(node),
+        _ => None,
+    };
+    if let Some(node) = on_node {
         let _ = write!(text, " on {node}");
     }
     if ending.failed > 1 {

@@ -363,3 +363,32 @@ fn a_strictly_fenced_rank_lives_again_only_after_it_is_dead_where_nobody_hears_i
     kill(running.pid(), "INT");
     running.finish().assert_code(130);
 }
+
+#[test]
+fn secrets_and_the_python_environment_reach_the_ranks_and_no_log() {
+    let Some(lab) = cluster(1) else { return };
+    let venv = lab.dir.join("venv");
+    std::fs::create_dir_all(venv.join("bin")).unwrap();
+    std::fs::write(venv.join("bin/python"), "#!/bin/sh\necho the right python\n").unwrap();
+    std::os::unix::fs::symlink("/bin/sh", venv.join("bin/other")).unwrap();
+    std::fs::set_permissions(venv.join("bin/python"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .unwrap();
+    let run = |venv: &std::path::Path, args: &[&str]| {
+        let mut command = lab.phalanx(&[&["run", "--secret", "KEY"], args].concat());
+        command.env("KEY", "hush-hush").env("VIRTUAL_ENV", venv);
+        Running::start(command).finish()
+    };
+    let done = run(&venv, &["--", "sh", "-c", "python; echo $KEY $VIRTUAL_ENV"]);
+    let wanted = format!("[0] the right python\n[0] hush-hush {}\n", venv.display());
+    assert_eq!(done.assert_code(0).out(), wanted);
+    for daemon in ["coordinator", "node1"] {
+        assert!(!lab.log(daemon).contains("hush-hush"), "a secret in the log of {daemon}");
+    }
+    let store = std::fs::read(lab.dir.join("coordinator/cluster.redb")).unwrap();
+    assert!(!store.windows(9).any(|window| window == b"hush-hush"), "a secret in the store");
+    let missing = run(&lab.dir.join("elsewhere"), &["--", "true"]);
+    missing
+        .assert_code(125)
+        .assert_says("the job's Python environment is not on this node")
+        .assert_says("node1-");
+}

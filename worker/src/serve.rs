@@ -106,7 +106,7 @@ async fn work(identity: Identity, args: &NodeArgs, state: &Path) -> anyhow::Resu
     let options = SpawnOptions::new(defaults::TERMINATION_GRACE);
     let shimming = Shimming { options, spare: None, allow_root: args.allow_root_jobs };
     let (dialed, links) = mpsc::channel(1);
-    let agent = Agent::new(config, facts, links, shimming);
+    let agent = Agent::new(config, facts, links, shimming).with_tails();
     tokio::select! {
         ended = agent.run() => ended.context("the agent ended"),
         ended = dial::keep_dialing(&identity, args, dialed) => ended.context("the identity does not work"),

@@ -25,6 +25,7 @@ use tokio::sync::mpsc;
 
 use crate::driver::{Confidence, Driver, INBOX, wall};
 use crate::server::hub::{LogHub, Logs};
+use crate::server::tails::Tails;
 use crate::server::{Server, Service};
 use crate::store::Store;
 pub(crate) use login::ask as ask_login;
@@ -41,6 +42,7 @@ pub(crate) struct Cluster {
     pub(crate) authority: Authority,
     pub(crate) registry: Registry,
     pub(crate) hub: LogHub,
+    pub(crate) tails: Tails,
     /// Where nodes and clients find the coordinator.
     pub(crate) advertise: Vec<String>,
 }
@@ -67,7 +69,8 @@ pub(crate) async fn serve(options: Options) -> anyhow::Result<()> {
     let registry = Registry::load(state.store.clone())?;
     let authority = state.authority()?;
     let (id, hub) = (authority.cluster(), LogHub::default());
-    let cluster = Arc::new(Cluster { id, authority, registry, hub, advertise });
+    let tails = Tails::new(options.state_dir.join("tails"));
+    let cluster = Arc::new(Cluster { id, authority, registry, hub, tails, advertise });
     state.write_operator(&cluster, address).await?;
 
     let records = state.store.load()?;

@@ -149,7 +149,7 @@ impl Session {
                 let (job, owner) = self.find(&job).await?;
                 self.may(Action::ReadOutput { owner: &owner })?;
                 let wanted = relay::Wanted { job, generation, rank, follow };
-                relay::run(wanted, &self.service.inbox, &self.cluster.hub, send).await
+                relay::run(wanted, &self.service.inbox, &self.cluster, send).await
             }
             Request::CreateToken { lifetime_s, uses, note } => {
                 self.may(Action::Administer)?;

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use super::hub::Logs;
 use super::logs;
+use super::tails::Tails;
 use crate::driver::{Message, Peer};
 
 /// Orders that may wait for one worker. A worker that takes none of these many is not reading:
@@ -37,6 +38,7 @@ pub(super) enum Error {
 pub(super) struct Certified {
     pub(super) node: NodeId,
     pub(super) expires: Timestamp,
+    pub(super) tails: Tails,
 }
 
 /// Serves one worker to its end and tells the driver. `certified` is `None` in local mode, where one
@@ -125,7 +127,9 @@ impl Session {
     fn on_stream(&self, stream: (SendStream, RecvStream), tasks: &mut JoinSet<()>) {
         // This worker serves output: it may have more than the few streams of an idle one.
         self.connection.set_max_concurrent_bi_streams(VarInt::from_u32(MORE_STREAMS));
-        tasks.spawn(side_stream(stream, self.logs.clone()));
+        let tails =
+            self.certified.as_ref().map(|certified| (certified.node.clone(), certified.tails.clone()));
+        tasks.spawn(side_stream(stream, self.logs.clone(), tails, self.inbox.clone()));
         while tasks.try_join_next().is_some() {}
     }
 }
@@ -149,10 +153,20 @@ pub(super) async fn hello(
 }
 
 /// Any stream of a worker but its first.
-async fn side_stream(stream: (SendStream, RecvStream), logs: Logs) {
+async fn side_stream(
+    stream: (SendStream, RecvStream),
+    logs: Logs,
+    tails: Option<(NodeId, Tails)>,
+    inbox: mpsc::Sender<Message>,
+) {
     match accept(stream).await {
         Ok((header, send, frames)) if header.kind == StreamKind::Log => {
             logs::receive(send, frames, logs).await;
+        }
+        Ok((header, _, frames)) if header.kind == StreamKind::Tail => {
+            if let Some((node, tails)) = tails {
+                tails.receive(node, frames, inbox).await;
+            }
         }
         Ok((header, ..)) => tracing::debug!(kind = ?header.kind, "a worker opened a stream of this kind"),
         Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "a stream did not begin"),

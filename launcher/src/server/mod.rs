@@ -15,6 +15,7 @@ pub(crate) mod hub;
 mod join;
 mod logs;
 mod relay;
+pub(crate) mod tails;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -146,7 +147,7 @@ async fn serve(connection: Connection, service: Service) {
     match classify::of_connection(&connection, &cluster.id) {
         Ok(Peer::Joiner) => join::serve(connection, &cluster).await,
         Ok(Peer::Worker { node, expires }) => {
-            let certified = Some(Certified { node, expires });
+            let certified = Some(Certified { node, expires, tails: cluster.tails.clone() });
             connection::serve(connection, certified, service.epoch, service.inbox, service.logs).await;
         }
         Ok(Peer::Client { principal, .. }) => match cluster.registry.admits(&principal).await {

@@ -12,7 +12,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::client::Failed;
-use super::hub::{Answers, LogHub};
+use super::hub::Answers;
+use crate::cluster::Cluster;
 use crate::driver::{Message, look};
 
 /// Frames of all nodes that may wait for the client.
@@ -33,6 +34,8 @@ struct Places {
     request: LogRequest,
     generation: u32,
     nodes: Vec<NodeId>,
+    /// First rank and number of ranks of each node.
+    ranks: BTreeMap<NodeId, (u32, u32)>,
     ended: bool,
 }
 
@@ -55,11 +58,13 @@ struct Relay<'a> {
     wanted: Wanted,
     places: Places,
     driver: &'a mpsc::Sender<Message>,
-    hub: &'a LogHub,
+    cluster: &'a Cluster,
     sources: BTreeMap<NodeId, Source>,
     /// Nodes of each generation.
     placed: BTreeMap<u32, Vec<NodeId>>,
     announced: u32,
+    /// What is to be sent of nodes that cannot be asked.
+    last_words: Vec<LogFrame>,
     frames_in: mpsc::Sender<(NodeId, Option<LogFrame>)>,
     forwarding: JoinSet<()>,
 }
@@ -68,7 +73,7 @@ struct Relay<'a> {
 pub(super) async fn run(
     wanted: Wanted,
     driver: &mpsc::Sender<Message>,
-    hub: &LogHub,
+    cluster: &Cluster,
     send: &mut Sending,
 ) -> Result<(), Failed> {
     let (watcher, mut events) = mpsc::channel(EVENTS_QUEUED);
@@ -83,17 +88,24 @@ pub(super) async fn run(
         wanted,
         places,
         driver,
-        hub,
+        cluster,
         sources: BTreeMap::new(),
         placed,
         announced: 0,
+        last_words: Vec::new(),
         frames_in,
         forwarding: JoinSet::new(),
     };
     for node in relay.places.nodes.clone() {
         relay.ask(node).await;
     }
-    while !relay.done() {
+    loop {
+        for frame in std::mem::take(&mut relay.last_words) {
+            send.write(&Reply::Log(frame)).await?;
+        }
+        if relay.done() {
+            break;
+        }
         tokio::select! {
             Some((node, frame)) = frames.recv() => {
                 for frame in relay.on_frame(&node, frame) {
@@ -133,6 +145,7 @@ async fn places(wanted: &Wanted, driver: &mpsc::Sender<Message>) -> Option<Place
                 .filter(|pod| holds(pod.first_rank.0, pod.ranks))
                 .map(|pod| pod.node.clone())
                 .collect(),
+            ranks: pods.iter().map(|pod| (pod.node.clone(), (pod.first_rank.0, pod.ranks))).collect(),
             ended: view.job.ended(),
         })
     })
@@ -156,16 +169,32 @@ impl Relay<'_> {
         if connected != Some(true) {
             // Whoever follows waits for it, unless the job is over; whoever looks takes what there is.
             source.over = !self.wanted.follow || self.places.ended;
+            if source.over {
+                self.add_last_words(&node);
+            }
             return;
         }
         (source.asked, source.over) = (true, false);
         source.come.clear();
-        let answers = self.hub.open();
+        let answers = self.cluster.hub.open();
         let mut request = self.places.request.clone();
         request.follow = self.wanted.follow && !self.places.ended;
         let message = ToWorker::Logs { id: answers.id, request };
         let _ = self.driver.send(Message::Relay { node: node.clone(), message }).await;
         self.forwarding.spawn(forward(node, answers, self.frames_in.clone()));
+    }
+
+    /// What a node that is gone had said, as far as it is known here.
+    fn add_last_words(&mut self, node: &NodeId) {
+        let Some((first, ranks)) = self.places.ranks.get(node).copied() else { return };
+        let wanted = self.wanted.rank;
+        let ranks = (first..first + ranks).filter(|rank| wanted.is_none_or(|wanted| wanted == *rank));
+        let generation = self.wanted.generation.unwrap_or(self.places.generation);
+        let frames = self.cluster.tails.last_words(&self.wanted.job, ranks, generation);
+        for frame in frames {
+            let new = self.on_frame(node, Some(frame));
+            self.last_words.extend(new);
+        }
     }
 
     async fn on_event(&mut self, event: Event) {
@@ -184,8 +213,17 @@ impl Relay<'_> {
             }
             EventKind::JobEnded { .. } => {
                 self.places.ended = true;
-                for source in self.sources.values_mut().filter(|source| !source.asked) {
-                    source.over = true;
+                let silent: Vec<NodeId> = self
+                    .sources
+                    .iter_mut()
+                    .filter(|(_, source)| !source.asked && !source.over)
+                    .map(|(node, source)| {
+                        source.over = true;
+                        node.clone()
+                    })
+                    .collect();
+                for node in &silent {
+                    self.add_last_words(node);
                 }
             }
             _ => {}

@@ -10,7 +10,7 @@ use phalanx_worker_core::shim::{Stream, log_file};
 use super::logs::{Source, Written};
 
 /// What the files of `<dir>/<generation>/<rank>/` hold. Names that are no numbers are nobody's.
-pub(super) fn find(dir: &Path, max_file_bytes: u64) -> Written {
+pub(super) fn find(dir: &Path, max_file_bytes: u64, owner: Option<u32>) -> Written {
     let mut streams = BTreeMap::new();
     for generation in numbers(dir) {
         let attempt = dir.join(generation.to_string());
@@ -18,7 +18,7 @@ pub(super) fn find(dir: &Path, max_file_bytes: u64) -> Written {
             let dir = attempt.join(rank.to_string());
             for stream in [Stream::Stdout, Stream::Stderr] {
                 if let Some(written) = written(&dir, stream, max_file_bytes) {
-                    let source = Source { dir: dir.clone(), max_file_bytes, written };
+                    let source = Source { dir: dir.clone(), max_file_bytes, written, owner };
                     streams.insert((Generation(generation), Rank(rank), stream), source);
                 }
             }
@@ -74,7 +74,7 @@ mod tests {
         fs::write(rank.join("stdout.3.log"), "ab").unwrap();
         fs::write(rank.join("stdout.2.log"), "0123456789").unwrap();
         fs::write(rank.join("stdout.03.log"), "no").unwrap();
-        let written = find(&dir, 10);
+        let written = find(&dir, 10, None);
         let found: Vec<_> = written
             .streams
             .iter()
@@ -82,7 +82,7 @@ mod tests {
             .collect();
         assert_eq!(found, [(1, 0, Stream::Stderr, 3), (2, 7, Stream::Stdout, 32)]);
         assert_eq!((written.ended, written.closed), (Some(Generation(2)), true));
-        assert!(find(&dir.join("none"), 10).streams.is_empty());
+        assert!(find(&dir.join("none"), 10, None).streams.is_empty());
         fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -40,6 +40,8 @@ pub(super) struct Source {
     pub(super) dir: PathBuf,
     pub(super) max_file_bytes: u64,
     pub(super) written: u64,
+    /// Whose files alone are read; `None` in local mode, where all are the launcher's.
+    pub(super) owner: Option<u32>,
 }
 
 /// Sends output until the job is forgotten or the link is gone.
@@ -47,7 +49,6 @@ pub(super) async fn serve<L: LogLink>(
     mut link: L,
     id: u64,
     request: LogRequest,
-    owner: Option<u32>,
     mut written: watch::Receiver<Written>,
 ) -> Result<(), Error> {
     link.send(LogFrame::Open { id }).await?;
@@ -82,7 +83,7 @@ pub(super) async fn serve<L: LogLink>(
             while credit < CHUNK {
                 credit += link.credit().await?.bytes;
             }
-            let frame = next_frame(key, &source, owner, cursors.entry(key).or_default());
+            let frame = next_frame(key, &source, cursors.entry(key).or_default());
             if let LogFrame::Chunk { bytes, .. } = &frame {
                 credit -= bytes.0.len() as u64;
             }
@@ -102,18 +103,22 @@ fn wanted(request: &LogRequest, (generation, rank, _): &Key) -> bool {
         && request.rank.is_none_or(|wanted| wanted == rank.0)
 }
 
-/// The next piece of a stream from `offset` on, which it moves; or what is missing of it.
-fn next_frame(key: Key, source: &Source, owner: Option<u32>, offset: &mut u64) -> LogFrame {
-    let (generation, rank, stream) = key;
-    let wire_stream = match stream {
+pub(super) fn wire_stream(stream: Stream) -> v1::Stream {
+    match stream {
         Stream::Stdout => v1::Stream::Stdout,
         Stream::Stderr => v1::Stream::Stderr,
-    };
+    }
+}
+
+/// The next piece of a stream from `offset` on, which it moves; or what is missing of it.
+fn next_frame(key: Key, source: &Source, offset: &mut u64) -> LogFrame {
+    let (generation, rank, stream) = key;
+    let wire_stream = wire_stream(stream);
     let (generation, rank) = (generation.0, rank.0);
     let cap = source.max_file_bytes.max(1);
     let left_in_part = cap - *offset % cap;
     let wanted = CHUNK.min(source.written - *offset).min(left_in_part);
-    match read_piece(source, owner, stream, *offset, wanted) {
+    match read_piece(source, stream, *offset, wanted) {
         Ok(bytes) if !bytes.is_empty() => {
             *offset += bytes.len() as u64;
             LogFrame::Chunk { generation, rank, stream: wire_stream, bytes: Bytes(bytes) }
@@ -134,21 +139,15 @@ fn next_frame(key: Key, source: &Source, owner: Option<u32>, offset: &mut u64) -
 /// process may have files.
 ///
 /// The directories may be of the job's user, who could put anything there: a link is not followed, and
-/// what is opened has to be a plain file of `owner`.
-fn read_piece(
-    source: &Source,
-    owner: Option<u32>,
-    stream: Stream,
-    offset: u64,
-    wanted: u64,
-) -> io::Result<Vec<u8>> {
+/// what is opened has to be a plain file of that user.
+pub(super) fn read_piece(source: &Source, stream: Stream, offset: u64, wanted: u64) -> io::Result<Vec<u8>> {
     let (name, position) = log_file(stream, offset, source.max_file_bytes);
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
         .open(source.dir.join(name))?;
     let meta = file.metadata()?;
-    if !meta.is_file() || owner.is_some_and(|owner| meta.uid() != owner) {
+    if !meta.is_file() || source.owner.is_some_and(|owner| meta.uid() != owner) {
         return Err(io::Error::new(ErrorKind::PermissionDenied, "it is not a file of the job's user"));
     }
     let mut bytes = vec![0; wanted as usize];

@@ -4,6 +4,7 @@
 mod disk;
 mod logs;
 mod shims;
+mod tails;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use phalanx_worker_core::{Command, Confidential, Input, ProbeKey, Worker, log_ro
 pub use phalanx_worker_core::{Config, Facts};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::link::{self, Link};
 use crate::shim::account::Account;
@@ -23,6 +25,7 @@ use crate::shim::wall_clock;
 use crate::sweep;
 use logs::{Source, Written};
 use shims::{FromShim, Shims};
+use tails::Tails;
 
 /// Reports of all shims that may wait for the agent; a shim beyond that waits in its socket, and its
 /// ranks do not notice.
@@ -66,6 +69,12 @@ pub struct Agent<L: Link> {
     said: mpsc::Receiver<(JobId, FromShim)>,
     /// How far each job's output is written.
     written: BTreeMap<JobId, watch::Sender<Written>>,
+    /// User ids of jobs that run as their user.
+    owners: BTreeMap<JobId, u32>,
+    /// Whether the coordinator keeps tails, and what went to it on this link.
+    keeps_tails: bool,
+    tails: Option<Tails>,
+    ticks: Interval,
     serving: JoinSet<Result<(), link::Error>>,
     /// The log requests that are answered, by number.
     readers: BTreeMap<u64, AbortHandle>,
@@ -81,6 +90,8 @@ impl<L: Link> Agent<L> {
         shimming: Shimming,
     ) -> Agent<L> {
         let (say, said) = mpsc::channel(SHIM_REPORTS_QUEUED);
+        let mut ticks = tokio::time::interval(tails::EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Agent {
             worker: Worker::new(config.clone(), facts),
             config,
@@ -90,10 +101,21 @@ impl<L: Link> Agent<L> {
             shims: Shims::new(say),
             said,
             written: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            keeps_tails: false,
+            tails: None,
+            ticks,
             serving: JoinSet::new(),
             readers: BTreeMap::new(),
             swept: JoinSet::new(),
         }
+    }
+
+    /// Sends the newest output of every rank, because a coordinator elsewhere keeps it.
+    #[must_use]
+    pub fn with_tails(mut self) -> Agent<L> {
+        self.keeps_tails = true;
+        self
     }
 
     /// How many shims are alive, as it changes: a launcher that ends has to leave none behind.
@@ -117,6 +139,7 @@ impl<L: Link> Agent<L> {
                     Err(lost) => self.on_link_lost(lost)?,
                 },
                 Some(dialed) = self.links.recv() => self.on_dialed(dialed),
+                _ = self.ticks.tick(), if self.tails.is_some() => self.on_tick(),
                 Some((job, said)) = self.said.recv() => self.on_shim(job, said),
                 Some(swept) = self.swept.join_next() => self.on_swept(swept),
                 Some(_) = self.serving.join_next() => self.readers.retain(|_, serving| !serving.is_finished()),
@@ -127,6 +150,12 @@ impl<L: Link> Agent<L> {
     fn on_dialed(&mut self, dialed: Dialed<L>) {
         if self.link.is_some() {
             self.drop_link();
+        }
+        if self.keeps_tails {
+            let (tails, frames) = Tails::new();
+            let stream = dialed.link.open_tails();
+            self.serving.spawn(async move { tails::send(stream.await?, frames).await });
+            self.tails = Some(tails);
         }
         self.link = Some(dialed.link);
         self.worker.handle(wall_clock(), Input::Facts(dialed.facts));
@@ -139,7 +168,7 @@ impl<L: Link> Agent<L> {
     }
 
     fn drop_link(&mut self) {
-        self.link = None;
+        (self.link, self.tails) = (None, None);
         self.readers.clear();
         self.serving.abort_all();
         self.worker.handle(wall_clock(), Input::LinkDown);
@@ -168,7 +197,7 @@ impl<L: Link> Agent<L> {
 
     fn on_logs(&mut self, id: u64, request: LogRequest) {
         let job = JobId::from_existing(request.job.clone());
-        let reader = match owner(&request) {
+        let owner = match owner(request.user.as_deref()) {
             Ok(owner) => owner,
             Err(why) => return self.refuse_logs(id, why),
         };
@@ -179,13 +208,13 @@ impl<L: Link> Agent<L> {
             None => {
                 let root = log_root(&self.config, request.user.as_deref(), request.log_dir.as_deref());
                 let dir = Path::new(&root).join(job.as_str());
-                watch::channel(disk::find(&dir, request.max_file_bytes)).1
+                watch::channel(disk::find(&dir, request.max_file_bytes, owner)).1
             }
         };
         let Some(link) = &self.link else { return };
         let stream = link.open_log();
         let serving =
-            self.serving.spawn(async move { logs::serve(stream.await?, id, request, reader, written).await });
+            self.serving.spawn(async move { logs::serve(stream.await?, id, request, written).await });
         self.readers.insert(id, serving);
     }
 
@@ -229,6 +258,14 @@ impl<L: Link> Agent<L> {
         self.worker.handle(wall_clock(), input);
     }
 
+    fn on_tick(&mut self) {
+        let Some(tails) = &mut self.tails else { return };
+        let mut room = Tails::room();
+        for (job, state) in &self.written {
+            room -= tails.queue(job, &state.borrow().streams, room);
+        }
+    }
+
     fn on_swept(&mut self, swept: Result<Input, tokio::task::JoinError>) {
         match swept {
             Ok(input) => self.worker.handle(wall_clock(), input),
@@ -270,8 +307,9 @@ impl<L: Link> Agent<L> {
     }
 
     /// A shim that is its user's own process, in directories of that user's.
-    fn spawn_as(&self, job: &JobId, user: &str) -> Result<ShimProcess, String> {
+    fn spawn_as(&mut self, job: &JobId, user: &str) -> Result<ShimProcess, String> {
         let account = Account::of(user, self.shimming.allow_root).map_err(|error| error.to_string())?;
+        self.owners.insert(job.clone(), account.uid());
         let pod = Path::new(&self.config.base_dir).join(job.as_str());
         let logs = log_root(&self.config, Some(user), None);
         for dir in [&pod, Path::new(&logs)] {
@@ -285,10 +323,11 @@ impl<L: Link> Agent<L> {
 
     fn send_to_shim(&mut self, job: &JobId, order: ShimOrder) {
         if let ShimOrder::Prepare(plan) = &order {
+            let owner = self.owners.get(job).copied();
             let sources = plan.ranks.iter().flat_map(|rank| {
                 [Stream::Stdout, Stream::Stderr].map(|stream| {
                     let dir = PathBuf::from(&rank.log_dir);
-                    let source = Source { dir, max_file_bytes: plan.max_file_bytes, written: 0 };
+                    let source = Source { dir, max_file_bytes: plan.max_file_bytes, written: 0, owner };
                     ((plan.generation, rank.rank, stream), source)
                 })
             });
@@ -304,6 +343,10 @@ impl<L: Link> Agent<L> {
         self.shims.close(job);
         self.note(job, |state| state.closed = true);
         self.written.remove(job);
+        self.owners.remove(job);
+        if let Some(tails) = &mut self.tails {
+            tails.forget(job);
+        }
     }
 
     /// Killing may take a while (a process in the kernel): not on this thread's time.
@@ -333,8 +376,8 @@ async fn received<L: Link>(link: &mut Option<L>) -> Result<ToWorker, link::Error
 
 /// Whose files may be read in answer: those of the job's user alone. `None` in local mode, where all
 /// files are the launcher's.
-fn owner(request: &LogRequest) -> Result<Option<u32>, String> {
-    let Some(name) = &request.user else { return Ok(None) };
+fn owner(user: Option<&str>) -> Result<Option<u32>, String> {
+    let Some(name) = user else { return Ok(None) };
     match nix::unistd::User::from_name(name) {
         Ok(Some(user)) => Ok(Some(user.uid.as_raw())),
         _ => Err(format!("there is no user {name} on this node")),

@@ -6,11 +6,11 @@ mod quic;
 use std::future::Future;
 
 use phalanx_common::id::Epoch;
-use phalanx_common::wire::v1::{FromWorker, LogCredit, LogFrame, ToWorker};
+use phalanx_common::wire::v1::{FromWorker, LogCredit, LogFrame, TailFrame, ToWorker};
 
 use phalanx_net::frames;
 
-pub use quic::{QuicLink, QuicLog};
+pub use quic::{QuicLink, QuicLog, QuicTail};
 
 /// Why a link ended.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +40,7 @@ pub enum Error {
 /// A live connection to a coordinator whose Hello has been seen.
 pub trait Link: Send + 'static {
     type Log: LogLink;
+    type Tail: TailLink;
 
     /// The epoch of the coordinator at the other end.
     fn epoch(&self) -> Epoch;
@@ -49,6 +50,13 @@ pub trait Link: Send + 'static {
     fn recv(&mut self) -> impl Future<Output = Result<ToWorker, Error>> + Send;
     /// Opens a stream for the output of one job.
     fn open_log(&self) -> impl Future<Output = Result<Self::Log, Error>> + Send + 'static;
+    /// Opens the stream for tails, below everything else.
+    fn open_tails(&self) -> impl Future<Output = Result<Self::Tail, Error>> + Send + 'static;
+}
+
+/// The tail stream: frames out.
+pub trait TailLink: Send + 'static {
+    fn send(&mut self, frame: TailFrame) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
 /// One log stream: frames out, credit in.

@@ -4,12 +4,14 @@ use std::future::Future;
 use std::net::SocketAddr;
 
 use phalanx_common::id::Epoch;
-use phalanx_common::wire::v1::{FromWorker, LogCredit, LogFrame, ToWorker};
-use phalanx_common::wire::{CONTROL_PRIORITY, ClientHello, ServerHello, StreamHeader, StreamKind, VERSIONS};
+use phalanx_common::wire::v1::{FromWorker, LogCredit, LogFrame, TailFrame, ToWorker};
+use phalanx_common::wire::{
+    CONTROL_PRIORITY, ClientHello, ServerHello, StreamHeader, StreamKind, TAIL_PRIORITY, VERSIONS,
+};
 use phalanx_net::frames::{self, Receiving, Sending};
 use quinn::{Connection, Endpoint};
 
-use super::{Error, Link, LogLink};
+use super::{Error, Link, LogLink, TailLink};
 
 /// A QUIC connection to a coordinator.
 #[derive(Debug)]
@@ -67,6 +69,7 @@ impl QuicLink {
 
 impl Link for QuicLink {
     type Log = QuicLog;
+    type Tail = QuicTail;
 
     fn epoch(&self) -> Epoch {
         self.epoch
@@ -87,6 +90,26 @@ impl Link for QuicLink {
             let (output, credit) = frames::open(&connection, header).await?;
             Ok(QuicLog { output, credit })
         }
+    }
+
+    fn open_tails(&self) -> impl Future<Output = Result<QuicTail, Error>> + Send + 'static {
+        let (connection, version) = (self.connection.clone(), self.version);
+        async move {
+            let header = StreamHeader { kind: StreamKind::Tail, version };
+            let (tails, _) = frames::open(&connection, header).await?;
+            tails.set_priority(TAIL_PRIORITY);
+            Ok(QuicTail(tails))
+        }
+    }
+}
+
+/// The tail stream.
+#[derive(Debug)]
+pub struct QuicTail(Sending);
+
+impl TailLink for QuicTail {
+    async fn send(&mut self, frame: TailFrame) -> Result<(), Error> {
+        Ok(self.0.write(&frame).await?)
     }
 }
 

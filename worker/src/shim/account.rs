@@ -76,6 +76,10 @@ impl Account {
         })
     }
 
+    pub(crate) fn uid(&self) -> u32 {
+        self.uid.as_raw()
+    }
+
     /// The whole environment of the user's shim, which its ranks inherit.
     pub(super) fn environment(&self) -> Vec<(String, std::ffi::OsString)> {
         let mut environment = vec![

@@ -1,0 +1,153 @@
+//! The newest output of ranks, kept on disk for the day their node is gone.
+//!
+//! One file per stream of a rank, `<dir>/<job>/<generation>.<rank>.<out|err>`: how many bytes the stream
+//! had, as a decimal number and a newline, then the last of them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use phalanx_common::defaults::LOG_TAIL;
+use phalanx_common::id::{JobId, NodeId};
+use phalanx_common::wire::bytes::Bytes;
+use phalanx_common::wire::v1::{LogFrame, Stream, TailFrame};
+use phalanx_net::frames::Receiving;
+use tokio::sync::mpsc;
+
+use crate::driver::{Message, look};
+
+/// Where tails are kept.
+#[derive(Clone, Debug)]
+pub(crate) struct Tails {
+    dir: PathBuf,
+}
+
+impl Tails {
+    pub(crate) fn new(dir: PathBuf) -> Tails {
+        Tails { dir }
+    }
+
+    /// Keeps what this node sends, of ranks that it has.
+    pub(super) async fn receive(self, node: NodeId, mut frames: Receiving, driver: mpsc::Sender<Message>) {
+        let mut its_own: BTreeSet<(String, u32, u32)> = BTreeSet::new();
+        while let Ok(frame) = frames.read::<TailFrame>().await {
+            let key = (frame.job.clone(), frame.generation, frame.rank);
+            if !its_own.contains(&key) {
+                if !has_rank(&driver, &node, &key).await {
+                    tracing::warn!(%node, job = key.0, rank = key.2, "a node sent output of a rank that it does not have");
+                    continue;
+                }
+                its_own.insert(key);
+            }
+            let tails = self.clone();
+            let kept = tokio::task::spawn_blocking(move || tails.keep(&frame)).await;
+            if let Ok(Err(error)) = kept {
+                tracing::warn!(%error, dir = %self.dir.display(), "a tail cannot be kept");
+            }
+        }
+    }
+
+    fn keep(&self, frame: &TailFrame) -> std::io::Result<()> {
+        let dir = self.dir.join(&frame.job);
+        fs::create_dir_all(&dir)?;
+        let path = dir.join(name(frame.generation, frame.rank, frame.stream));
+        let new = &frame.bytes.0;
+        let mut bytes = match read(&path) {
+            // What comes between the two was never sent: only what is whole is kept.
+            Some((written, old)) if written + new.len() as u64 == frame.written => old,
+            _ => Vec::new(),
+        };
+        bytes.extend_from_slice(new);
+        bytes.drain(..bytes.len().saturating_sub(LOG_TAIL));
+        fs::write(&path, [format!("{}\n", frame.written).as_bytes(), &bytes].concat())
+    }
+
+    /// What is known of these ranks' output: what is missing of it, and its end.
+    pub(super) fn last_words(
+        &self,
+        job: &JobId,
+        ranks: impl Iterator<Item = u32>,
+        generation: u32,
+    ) -> Vec<LogFrame> {
+        let dir = self.dir.join(job.as_str());
+        let mut frames = Vec::new();
+        for rank in ranks {
+            for stream in [Stream::Stdout, Stream::Stderr] {
+                let Some((written, bytes)) = read(&dir.join(name(generation, rank, stream))) else {
+                    continue;
+                };
+                let missing = written.saturating_sub(bytes.len() as u64);
+                if missing > 0 {
+                    frames.push(LogFrame::Skipped { generation, rank, stream, bytes: missing });
+                }
+                frames.push(LogFrame::Chunk { generation, rank, stream, bytes: Bytes(bytes) });
+            }
+        }
+        frames
+    }
+}
+
+fn name(generation: u32, rank: u32, stream: Stream) -> String {
+    let stream = match stream {
+        Stream::Stdout => "out",
+        Stream::Stderr => "err",
+    };
+    format!("{generation}.{rank}.{stream}")
+}
+
+fn read(path: &std::path::Path) -> Option<(u64, Vec<u8>)> {
+    let mut content = fs::read(path).ok()?;
+    let end = content.iter().position(|byte| *byte == b'\n')?;
+    let written = std::str::from_utf8(&content[..end]).ok()?.parse().ok()?;
+    content.drain(..=end);
+    Some((written, content))
+}
+
+/// Whether this rank of this generation is, or was last, on the node: a node speaks for its own alone.
+async fn has_rank(driver: &mpsc::Sender<Message>, node: &NodeId, key: &(String, u32, u32)) -> bool {
+    let (job, generation, rank) = (JobId::from_existing(key.0.as_str()), key.1, key.2);
+    let node = node.clone();
+    let found = look(driver, move |coordinator, _| {
+        let view = coordinator.job(&job)?;
+        let last = view.job.generation.as_ref().filter(|last| last.number.0 == generation)?;
+        last.place_on(&node)?.ranks().find(|of| of.0 == rank)
+    });
+    found.await.flatten().is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tails_grow_up_to_their_cap_and_begin_anew_after_a_gap() {
+        let dir = std::env::temp_dir().join(format!("phalanx-tails-{}", std::process::id()));
+        let tails = Tails::new(dir.clone());
+        let keep = |written: u64, bytes: &[u8]| {
+            let bytes = Bytes(bytes.to_vec());
+            let frame = TailFrame {
+                job: "j-1".into(),
+                generation: 1,
+                rank: 0,
+                stream: Stream::Stdout,
+                written,
+                bytes,
+            };
+            tails.keep(&frame).unwrap();
+            tails.last_words(&JobId::from_existing("j-1"), 0..2, 1)
+        };
+        let chunk = |text: &[u8]| LogFrame::Chunk {
+            generation: 1,
+            rank: 0,
+            stream: Stream::Stdout,
+            bytes: Bytes(text.to_vec()),
+        };
+        let skipped = |bytes| LogFrame::Skipped { generation: 1, rank: 0, stream: Stream::Stdout, bytes };
+        assert_eq!(keep(3, b"abc"), [chunk(b"abc")]);
+        assert_eq!(keep(5, b"de"), [chunk(b"abcde")]);
+        assert_eq!(keep(10, b"xy"), [skipped(8), chunk(b"xy")]);
+        let long = vec![b'z'; LOG_TAIL];
+        assert_eq!(keep(10 + LOG_TAIL as u64, &long), [skipped(10), chunk(&long)]);
+        fs::remove_dir_all(&dir).unwrap();
+    }
+}

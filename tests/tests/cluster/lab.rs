@@ -145,6 +145,15 @@ impl Lab {
         Running::start(command).finish()
     }
 
+    /// The id of the one job there is or was.
+    pub(crate) fn only_job(&self) -> String {
+        let jobs = self.operate(&["ps", "--all"]).out();
+        let mut ids = jobs.lines().skip(1).filter_map(|line| line.split_whitespace().next());
+        let id = ids.next().expect("a job").to_owned();
+        assert_eq!(ids.next(), None, "one job: {jobs}");
+        id
+    }
+
     /// Starts the coordinator on the head, and waits until it answers.
     pub(crate) fn serve(&mut self) {
         let listen = format!("{}.1:{PORT}", Plane::Control.subnet());
@@ -269,7 +278,7 @@ impl Drop for Lab {
 }
 
 /// The `phalanx-worker` under test: beside `phalanx`.
-fn worker() -> String {
+pub(crate) fn worker() -> String {
     let path = match std::env::var_os("PHALANX_WORKER_BIN") {
         Some(path) => PathBuf::from(path),
         None => binary().with_file_name("phalanx-worker"),

@@ -40,8 +40,7 @@ fn ranks_over_two_nodes_meet_on_the_data_network_and_show_their_output() {
         ]
     );
     // The files of the job are read again from the nodes after its end.
-    let jobs = lab.run(&["ps", "--all"]).out();
-    let job = jobs.lines().nth(1).and_then(|line| line.split_whitespace().next()).unwrap().to_owned();
+    let job = lab.only_job();
     let logs = lab.run(&["logs", &job]);
     assert_eq!(logs.assert_code(0).sorted(), done.sorted());
     let one = lab.run(&["logs", &job, "--rank", "3"]);
@@ -284,7 +283,7 @@ fn a_node_that_is_cut_off_from_everybody_is_dead_within_ten_seconds_and_the_job_
         "-c",
         &script,
     ]));
-    lab.wait_for_file("count-1", "2");
+    lab.wait_for_file("count-1", "4");
     let cut = Instant::now();
     lab.link("node2", Plane::Control, false);
     lab.link("node2", Plane::Data, false);
@@ -295,6 +294,10 @@ fn a_node_that_is_cut_off_from_everybody_is_dead_within_ten_seconds_and_the_job_
     done.assert_code(125)
         .assert_says("is dead: neither the coordinator nor its peers hear it")
         .assert_says("node2-");
+    // Its last words are there although it cannot be asked: as of its last second.
+    let job = lab.only_job();
+    let words = lab.run(&["logs", &job, "--rank", "1"]);
+    assert!(words.assert_code(0).out().starts_with("1 counts 1\n1 counts 2\n"), "{}", words.out());
     // What stands on the far side of the cut is ended when the link is back.
     let count = || std::fs::read_to_string(lab.dir.join("count-1")).unwrap();
     let before = count();

@@ -10,6 +10,7 @@ mod output;
 mod remote;
 mod run;
 mod server;
+mod ship;
 mod store;
 
 use std::process::ExitCode;

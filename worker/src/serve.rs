@@ -84,21 +84,19 @@ async fn work(identity: Identity, args: &NodeArgs, state: &Path) -> anyhow::Resu
     let mut terminate = signal(SignalKind::terminate()).context("cannot take over signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot take over signals")?;
     let pods = state.join("pods");
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o711)
-        .create(&pods)
-        .with_context(|| format!("cannot make {}", pods.display()))?;
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o711)
-        .create(state.join("logs"))
-        .with_context(|| format!("cannot make {}", state.join("logs").display()))?;
+    for dir in ["pods", "logs", "ship"].map(|name| state.join(name)) {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o711)
+            .create(&dir)
+            .with_context(|| format!("cannot make {}", dir.display()))?;
+    }
     end_predecessors_pods(&pods)?;
     let config = Config {
         node,
         incarnation: incarnation(),
         base_dir: pods.to_string_lossy().into_owned(),
+        ship_dir: state.join("ship").to_string_lossy().into_owned(),
         log_dir: state.join("logs").to_string_lossy().into_owned(),
         inherited: Default::default(),
     };

@@ -54,7 +54,7 @@ pub(super) const NOT_YET: &[(&str, &str)] = &[
     ("runtime", PROCESSES),
     ("secrets", "the ranks inherit the launcher's environment"),
     ("securityContext", PROCESSES),
-    ("ship", "this version runs jobs on one machine, where every rank sees the same files"),
+    ("ship", "give the directory with the flag --ship"),
     ("sidecars", PROCESSES),
     ("startupProbe", PROBES),
     ("stopSignal", "the stop signal is SIGTERM"),

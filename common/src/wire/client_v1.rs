@@ -71,9 +71,12 @@ pub enum Request {
     },
     /// A directory that travels with a job, in `Piece`s of the client; answered by `Done` at once if it is
     /// known, by `Wanted` before the pieces if not.
+    ///
+    /// `as_user`: for a job that an operator submits for this user.
     Put {
         digest: String,
         bytes: u64,
+        as_user: Option<String>,
     },
 }
 

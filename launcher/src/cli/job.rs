@@ -67,7 +67,11 @@ pub(super) fn resolve(args: &JobArgs, target: &Target) -> anyhow::Result<JobSpec
         None => JobFile::default(),
     };
     let mut spec = file.overlay(&flags, &around)?.resolve(&around)?;
-    if cluster && spec.working_dir.is_none() {
+    if let Some(dir) = args.ship.as_deref().filter(|_| !cluster) {
+        // Here the directory is there.
+        spec.working_dir = Some(utf8(Path::new(cwd).join(dir).as_os_str(), "--ship")?.to_owned());
+    }
+    if cluster && spec.working_dir.is_none() && args.ship.is_none() {
         // The nodes have no other way of knowing where this is.
         spec.working_dir = Some(cwd.to_owned());
     }

@@ -1,6 +1,6 @@
 //! `phalanx run`, `submit` and `attach`: a job on the cluster, or on this machine where there is none.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use anyhow::{Context, bail};
 use phalanx_common::defaults::CLIENT_LOST;
@@ -17,6 +17,7 @@ use crate::driver::wall;
 use crate::output::{ColorChoice, Printer, Screen, Style};
 use crate::remote::{Client, Start, follow};
 use crate::run::{Foreground, Progress, Signals, View, ViewOptions};
+use crate::ship::{self, Packed};
 
 /// `phalanx run`.
 pub(super) fn run(args: RunArgs, color: ColorChoice) -> anyhow::Result<Exit> {
@@ -48,7 +49,9 @@ fn on_cluster(args: RunArgs, identity: Identity, color: ColorChoice) -> anyhow::
     if let Some(filter) = &args.log {
         log_to_stderr(filter)?;
     }
-    let spec = job::resolve(&args.job, &Target::Cluster)?;
+    let mut spec = job::resolve(&args.job, &Target::Cluster)?;
+    let packed = args.job.ship.as_deref().map(ship::pack).transpose()?;
+    spec.ship = packed.as_ref().map(|packed| packed.ship.clone());
     let submit = Submit {
         document: spec.to_document(),
         as_user: args.as_user,
@@ -56,7 +59,7 @@ fn on_cluster(args: RunArgs, identity: Identity, color: ColorChoice) -> anyhow::
         secrets: env::secrets(&args.job.secret)?,
     };
     if args.detach {
-        return on_event_loop(detached(identity, submit));
+        return on_event_loop(detached(identity, submit, packed));
     }
     let width = spec.world_size().saturating_sub(1).to_string().len();
     let style = Style { mode: spec.output.mode, json: args.json, rank_width: width };
@@ -66,6 +69,7 @@ fn on_cluster(args: RunArgs, identity: Identity, color: ColorChoice) -> anyhow::
     let shown = Shown { screen, style, options, no_wait: args.no_wait };
     on_event_loop(async {
         let client = Client::connect(&identity).await?;
+        send_along(&client, packed, &submit).await?;
         foreground(identity, client, Start::Submit(submit), shown, |view| view.on_submit(&spec)).await
     })
 }
@@ -74,23 +78,47 @@ fn on_cluster(args: RunArgs, identity: Identity, color: ColorChoice) -> anyhow::
 pub(super) fn submit(args: &SubmitArgs) -> anyhow::Result<Exit> {
     let purpose = if args.as_user.is_some() { Purpose::Administer } else { Purpose::Work };
     let identity = need_identity(&args.cluster, purpose)?;
-    let spec = job::resolve(&args.job, &Target::Cluster)?;
+    let mut spec = job::resolve(&args.job, &Target::Cluster)?;
+    let packed = args.job.ship.as_deref().map(ship::pack).transpose()?;
+    spec.ship = packed.as_ref().map(|packed| packed.ship.clone());
     let submit = Submit {
         document: spec.to_document(),
         as_user: args.as_user.clone(),
         attached: false,
         secrets: env::secrets(&args.job.secret)?,
     };
-    on_event_loop(detached(identity, submit))
+    on_event_loop(detached(identity, submit, packed))
 }
 
-async fn detached(identity: Identity, submit: Submit) -> anyhow::Result<Exit> {
+async fn detached(identity: Identity, submit: Submit, packed: Option<Packed>) -> anyhow::Result<Exit> {
     let client = Client::connect(&identity).await?;
+    send_along(&client, packed, &submit).await?;
     let Reply::Submitted { job } = client.one(&Request::Submit(submit)).await? else {
         bail!("the coordinator's answer makes no sense");
     };
     client.close().await;
     super::print(&format!("{job}\n"))
+}
+
+/// The directory before the job, with a word on how far it is where somebody watches.
+async fn send_along(client: &Client, packed: Option<Packed>, submit: &Submit) -> anyhow::Result<()> {
+    let Some(mut packed) = packed else { return Ok(()) };
+    let watched = std::io::stderr().is_terminal();
+    let told = |sent: u64, bytes: u64| {
+        if watched {
+            let _ = write!(
+                std::io::stderr(),
+                "\rphalanx: sending the directory: {} of {} KiB ",
+                sent >> 10,
+                bytes >> 10
+            );
+        }
+    };
+    client.put(&mut packed, submit.as_user.clone(), told).await?;
+    if watched {
+        let _ = write!(std::io::stderr(), "\r\x1b[K");
+    }
+    Ok(())
 }
 
 /// `phalanx attach`.

@@ -24,6 +24,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::driver::{Confidence, Driver, INBOX, wall};
+use crate::server::blobs::Blobs;
 use crate::server::hub::{LogHub, Logs};
 use crate::server::tails::Tails;
 use crate::server::{Server, Service};
@@ -43,6 +44,7 @@ pub(crate) struct Cluster {
     pub(crate) registry: Registry,
     pub(crate) hub: LogHub,
     pub(crate) tails: Tails,
+    pub(crate) blobs: Blobs,
     /// Where nodes and clients find the coordinator.
     pub(crate) advertise: Vec<String>,
 }
@@ -70,7 +72,8 @@ pub(crate) async fn serve(options: Options) -> anyhow::Result<()> {
     let authority = state.authority()?;
     let (id, hub) = (authority.cluster(), LogHub::default());
     let tails = Tails::new(options.state_dir.join("tails"));
-    let cluster = Arc::new(Cluster { id, authority, registry, hub, tails, advertise });
+    let blobs = Blobs::new(options.state_dir.join("ship"));
+    let cluster = Arc::new(Cluster { id, authority, registry, hub, tails, blobs, advertise });
     state.write_operator(&cluster, address).await?;
 
     let records = state.store.load()?;

@@ -218,6 +218,7 @@ fn worker(facts: &Facts, base_dir: &Path, began: Timestamp) -> (WorkerConfig, Wo
         node: NodeId::new(facts.host_name.clone()),
         incarnation: Incarnation(began.0),
         base_dir: base_dir.to_string_lossy().into_owned(),
+        ship_dir: base_dir.join("ship").to_string_lossy().into_owned(),
         log_dir: base_dir.join("logs").to_string_lossy().into_owned(),
         // A name or value that is no UTF-8 is inherited like any other, and decides nothing.
         inherited: std::env::vars_os()

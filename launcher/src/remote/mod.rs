@@ -3,9 +3,12 @@
 mod follow;
 mod resume;
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use phalanx_common::wire::client_v1::{Refusal, Reply, Request};
+use phalanx_common::spec::Ship;
+use phalanx_common::wire::bytes::Bytes;
+use phalanx_common::wire::client_v1::{Piece, Refusal, Reply, Request};
 use phalanx_common::wire::{CONTROL_PRIORITY, ClientHello, ServerHello, StreamHeader, StreamKind, VERSIONS};
 use phalanx_net::connect::{self, Connected, Lost};
 use phalanx_net::frames::{self, Receiving, Sending};
@@ -13,8 +16,12 @@ use phalanx_net::identity_file::{self, Identity};
 use phalanx_net::{tls, transport};
 use serde::de::DeserializeOwned;
 
+use crate::ship::Packed;
 pub(crate) use follow::{Start, follow};
 pub(crate) use resume::Resume;
+
+/// Bytes of one piece of a directory on its way.
+const PIECE: usize = 256 << 10;
 
 /// Why the cluster did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +44,8 @@ pub(crate) enum Error {
     Refused { kind: Refusal, why: String },
     #[error("the coordinator's answer makes no sense")]
     Answer,
+    #[error("the packed directory cannot be read: {0}")]
+    Packed(#[source] std::io::Error),
 }
 
 impl From<frames::Error> for Error {
@@ -94,7 +103,7 @@ impl Client {
         let header = StreamHeader { kind: StreamKind::Request, version: self.version };
         let (mut send, receive) = frames::open(&self.connected.connection, header).await?;
         send.write(request).await?;
-        Ok(Answers { _send: send, receive })
+        Ok(Answers { send, receive })
     }
 
     /// Asks for what is answered by nothing but `Done`.
@@ -108,6 +117,37 @@ impl Client {
     /// Asks for one reply before `Done`.
     pub(crate) async fn one(&self, request: &Request) -> Result<Reply, Error> {
         self.ask(request).await?.next().await?.ok_or(Error::Answer)
+    }
+
+    /// Sends a directory that travels with a job, unless the coordinator has it. `told` hears how much is
+    /// on its way.
+    pub(crate) async fn put(
+        &self,
+        packed: &mut Packed,
+        as_user: Option<String>,
+        mut told: impl FnMut(u64, u64),
+    ) -> Result<(), Error> {
+        let Ship { digest, bytes } = packed.ship.clone();
+        let mut answers = self.ask(&Request::Put { digest, bytes, as_user }).await?;
+        match answers.next().await? {
+            None => return Ok(()),
+            Some(Reply::Wanted) => {}
+            Some(_) => return Err(Error::Answer),
+        }
+        let (mut buffer, mut sent) = (vec![0; PIECE], 0);
+        loop {
+            let read = packed.file.read(&mut buffer).map_err(Error::Packed)?;
+            if read == 0 {
+                break;
+            }
+            answers.send.write(&Piece(Bytes(buffer[..read].to_vec()))).await?;
+            sent += read as u64;
+            told(sent, bytes);
+        }
+        match answers.next().await? {
+            None => Ok(()),
+            Some(_) => Err(Error::Answer),
+        }
     }
 
     /// Asks for a document.
@@ -132,7 +172,7 @@ impl Client {
 #[derive(Debug)]
 pub(crate) struct Answers {
     // Dropped, it would end the stream, and with it the request.
-    _send: Sending,
+    send: Sending,
     receive: Receiving,
 }
 

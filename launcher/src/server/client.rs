@@ -7,11 +7,11 @@ use phalanx_common::event::{Event, EventKind};
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::JobId;
 use phalanx_common::identity::{Owner, Principal, Role, valid_name};
-use phalanx_common::spec::JobSpec;
+use phalanx_common::spec::{JobSpec, Ship};
 use phalanx_common::wire::StreamKind;
 use phalanx_common::wire::client_v1::{PART, Refusal, Reply, Request, Submit};
 use phalanx_launcher_core::access::{Action, allowed};
-use phalanx_net::frames::{self, Sending, accept};
+use phalanx_net::frames::{self, Receiving, Sending, accept};
 use phalanx_net::transport::{CLOSED_PROTOCOL, MORE_STREAMS};
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 use ring::rand::SystemRandom;
@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::connection::{Error, hello};
-use super::{Service, relay};
+use super::{Service, blobs, relay};
 use crate::cluster::Cluster;
 use crate::cluster::registry::{self, User};
 use crate::driver::{Launch, Message, Secrets, look, wall};
@@ -116,7 +116,7 @@ impl Session {
         }
         let Ok(request) = frames.read::<Request>().await else { return };
         tracing::debug!(principal = %self.principal, ?request, "request");
-        let last = match self.handle(request, &mut send).await {
+        let last = match self.handle(request, &mut send, &mut frames).await {
             Ok(()) => Reply::Done,
             Err(Failed::Refused(kind, why)) => Reply::Refused { kind, why },
             Err(Failed::Gone) => return,
@@ -126,7 +126,12 @@ impl Session {
         }
     }
 
-    async fn handle(&self, request: Request, send: &mut Sending) -> Result<(), Failed> {
+    async fn handle(
+        &self,
+        request: Request,
+        send: &mut Sending,
+        frames: &mut Receiving,
+    ) -> Result<(), Failed> {
         match request {
             Request::Submit(submit) => self.submit(submit, send).await,
             Request::Attach { job, wait } => self.attach(&job, wait, send).await,
@@ -191,7 +196,18 @@ impl Session {
                 self.may(Action::Administer)?;
                 Ok(self.cluster.registry.remove_user(&name).await?)
             }
-            Request::Put { .. } => Err(bad("directories do not travel yet")),
+            Request::Put { digest, bytes, as_user } => {
+                let owner = self.owner(as_user).await?;
+                let ship = Ship { digest, bytes };
+                match self.cluster.blobs.take(&owner.name, &ship, send, frames).await {
+                    Ok(()) => Ok(()),
+                    Err(blobs::Error::Stream(_)) => Err(Failed::Gone),
+                    Err(blobs::Error::Io(error)) => {
+                        Err(Failed::Refused(Refusal::Failed, blobs::Error::Io(error).to_string()))
+                    }
+                    Err(error) => Err(bad(error)),
+                }
+            }
         }
     }
 
@@ -269,6 +285,12 @@ impl Session {
     async fn submit(&self, submit: Submit, send: &mut Sending) -> Result<(), Failed> {
         let owner = self.owner(submit.as_user).await?;
         let spec = JobSpec::from_document(submit.document.as_bytes()).map_err(bad)?;
+        if let Some(ship) = &spec.ship
+            && !self.cluster.blobs.has(&owner.name, ship)
+        {
+            let why = "the job's directory was not sent before the job; submit it again";
+            return Err(Failed::Refused(Refusal::Unknown, why.to_owned()));
+        }
         let (watcher, events) = mpsc::channel(EVENTS_QUEUED);
         let (reply, job) = oneshot::channel();
         let launch = Launch {

@@ -4,13 +4,16 @@ use phalanx_common::id::{Epoch, NodeId};
 use phalanx_common::report::Report;
 use phalanx_common::time::Timestamp;
 use phalanx_common::wire::v1::{FromWorker, ToWorker};
-use phalanx_common::wire::{CONTROL_PRIORITY, ClientHello, ServerHello, StreamKind, VERSIONS, agree};
+use phalanx_common::wire::{
+    CONTROL_PRIORITY, ClientHello, ServerHello, StreamHeader, StreamKind, VERSIONS, agree,
+};
 use phalanx_net::frames::{self, Receiving, Sending, accept};
 use phalanx_net::transport::{CLOSED_PROTOCOL, MORE_STREAMS};
 use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::blobs::Blobs;
 use super::hub::Logs;
 use super::logs;
 use super::tails::Tails;
@@ -39,6 +42,7 @@ pub(super) struct Certified {
     pub(super) node: NodeId,
     pub(super) expires: Timestamp,
     pub(super) tails: Tails,
+    pub(super) blobs: Blobs,
 }
 
 /// Serves one worker to its end and tells the driver. `certified` is `None` in local mode, where one
@@ -125,11 +129,22 @@ impl Session {
     }
 
     fn on_stream(&self, stream: (SendStream, RecvStream), tasks: &mut JoinSet<()>) {
-        // This worker serves output: it may have more than the few streams of an idle one.
-        self.connection.set_max_concurrent_bi_streams(VarInt::from_u32(MORE_STREAMS));
-        let tails =
-            self.certified.as_ref().map(|certified| (certified.node.clone(), certified.tails.clone()));
-        tasks.spawn(side_stream(stream, self.logs.clone(), tails, self.inbox.clone()));
+        let connection = self.connection.clone();
+        let (logs, certified, inbox) = (self.logs.clone(), self.certified.clone(), self.inbox.clone());
+        tasks.spawn(async move {
+            match accept(stream).await {
+                Ok((header, send, frames)) => {
+                    if header.kind == StreamKind::Log {
+                        // This worker serves output: it may have more than the few streams of an idle one.
+                        connection.set_max_concurrent_bi_streams(VarInt::from_u32(MORE_STREAMS));
+                    }
+                    side_stream((header, send, frames), logs, certified, inbox).await;
+                }
+                Err(error) => {
+                    tracing::debug!(error = &error as &dyn std::error::Error, "a stream did not begin");
+                }
+            }
+        });
         while tasks.try_join_next().is_some() {}
     }
 }
@@ -154,22 +169,18 @@ pub(super) async fn hello(
 
 /// Any stream of a worker but its first.
 async fn side_stream(
-    stream: (SendStream, RecvStream),
+    (header, send, frames): (StreamHeader, Sending, Receiving),
     logs: Logs,
-    tails: Option<(NodeId, Tails)>,
+    certified: Option<Certified>,
     inbox: mpsc::Sender<Message>,
 ) {
-    match accept(stream).await {
-        Ok((header, send, frames)) if header.kind == StreamKind::Log => {
-            logs::receive(send, frames, logs).await;
+    match (header.kind, certified) {
+        (StreamKind::Log, _) => logs::receive(send, frames, logs).await,
+        (StreamKind::Tail, Some(certified)) => certified.tails.receive(certified.node, frames, inbox).await,
+        (StreamKind::File, Some(certified)) => {
+            certified.blobs.serve(certified.node, send, frames, inbox).await;
         }
-        Ok((header, _, frames)) if header.kind == StreamKind::Tail => {
-            if let Some((node, tails)) = tails {
-                tails.receive(node, frames, inbox).await;
-            }
-        }
-        Ok((header, ..)) => tracing::debug!(kind = ?header.kind, "a worker opened a stream of this kind"),
-        Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "a stream did not begin"),
+        (kind, _) => tracing::debug!(?kind, "a worker opened a stream of this kind"),
     }
 }
 

@@ -9,6 +9,7 @@
 //! joiner --open request--> header, JoinRequest --> JoinReply
 //! ```
 
+pub(crate) mod blobs;
 pub(crate) mod client;
 mod connection;
 pub(crate) mod hub;
@@ -147,7 +148,8 @@ async fn serve(connection: Connection, service: Service) {
     match classify::of_connection(&connection, &cluster.id) {
         Ok(Peer::Joiner) => join::serve(connection, &cluster).await,
         Ok(Peer::Worker { node, expires }) => {
-            let certified = Some(Certified { node, expires, tails: cluster.tails.clone() });
+            let certified =
+                Some(Certified { node, expires, tails: cluster.tails.clone(), blobs: cluster.blobs.clone() });
             connection::serve(connection, certified, service.epoch, service.inbox, service.logs).await;
         }
         Ok(Peer::Client { principal, .. }) => match cluster.registry.admits(&principal).await {

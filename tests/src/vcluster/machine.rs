@@ -83,6 +83,7 @@ impl Machine {
             incarnation: Incarnation(self.life),
             base_dir: "/run/phalanx".to_owned(),
             log_dir: "/logs".into(),
+            ship_dir: "/ship".into(),
             inherited: Default::default(),
         };
         let facts = Facts {

@@ -395,3 +395,39 @@ fn secrets_and_the_python_environment_reach_the_ranks_and_no_log() {
         .assert_says("the job's Python environment is not on this node")
         .assert_says("node1-");
 }
+
+#[test]
+fn a_directory_travels_with_its_job_once_and_is_the_users_on_each_node() {
+    let Some(lab) = cluster(2) else { return };
+    let code = lab.dir.join("code");
+    std::fs::create_dir_all(code.join("pkg")).unwrap();
+    std::fs::write(code.join("pkg/data"), "shipped").unwrap();
+    std::fs::write(
+        code.join("run.sh"),
+        "#!/bin/sh\npwd; cat pkg/data; echo; ls secret 2>/dev/null; touch made-$RANK\n",
+    )
+    .unwrap();
+    std::fs::set_permissions(code.join("run.sh"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .unwrap();
+    std::fs::write(code.join(".gitignore"), "secret\n").unwrap();
+    std::fs::write(code.join("secret"), "").unwrap();
+    let ship = code.to_string_lossy().into_owned();
+    let args = ["run", "--nodes", "2", "--ranks-per-node", "1", "--ship", &ship, "--", "./run.sh"];
+    for _ in 0..2 {
+        let done = lab.run(&args);
+        let lines = done.assert_code(0).sorted();
+        let at = |rank: usize| {
+            let begins = format!("[{rank}] {}/node{}/pods/", lab.dir.display(), rank + 1);
+            lines.iter().any(|line| line.starts_with(&begins) && line.ends_with("/code"))
+        };
+        assert!(at(0) && at(1), "{lines:?}");
+        assert_eq!(lines.iter().filter(|line| line.ends_with("] shipped")).count(), 2, "{lines:?}");
+        assert!(!lines.iter().any(|line| line.contains("secret")), "{lines:?}");
+    }
+    assert!(!code.join("made-0").exists(), "the submitter's own directory is left alone");
+    let count = |dir: &std::path::Path| std::fs::read_dir(dir).unwrap().count();
+    assert_eq!(count(&lab.dir.join("coordinator/ship")), 1, "the same content is one archive");
+    assert_eq!(count(&lab.dir.join("node1/ship/root")), 1, "and came once");
+    let missing = lab.run(&["run", "--ship", "/nowhere", "--", "true"]);
+    missing.assert_code(125).assert_says("--ship /nowhere: it is not a directory");
+}

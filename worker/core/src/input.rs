@@ -20,6 +20,8 @@ pub struct Config {
     pub base_dir: String,
     /// Absolute path: where the log files of jobs go that ask for no other place.
     pub log_dir: String,
+    /// Absolute path: archives of directories that travel with jobs are `<ship_dir>/<user>/<digest>.tar`.
+    pub ship_dir: String,
     /// The environment that shims, and so ranks, inherit from the worker.
     pub inherited: BTreeMap<String, String>,
 }

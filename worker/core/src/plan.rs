@@ -101,6 +101,10 @@ pub fn shim_plan(
         command: plan.body.command.clone(),
         working_dir: plan.body.working_dir.clone(),
         remove_env: removed(&config.inherited),
+        ship: plan.body.ship.as_ref().map(|ship| {
+            let user = plan.body.user.as_deref().unwrap_or_default();
+            format!("{}/{user}/{}.tar", config.ship_dir, ship.digest)
+        }),
         virtual_env: plan.body.virtual_env.as_ref().map(|environment| environment.prefix.clone()),
         secrets,
         env,

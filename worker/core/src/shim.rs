@@ -118,6 +118,8 @@ pub struct ShimPlan {
     pub working_dir: Option<String>,
     /// Variables of the shim's environment that ranks do not get.
     pub remove_env: Vec<String>,
+    /// Archive (tar) of the directory that came with the job: ranks start in it, unpacked.
+    pub ship: Option<String>,
     /// Directory of a Python environment, the same on every node: its programs come first in PATH.
     pub virtual_env: Option<String>,
     /// Set for every rank, and shown nowhere.

@@ -28,6 +28,7 @@ fn config() -> Config {
         incarnation: Incarnation(1),
         base_dir: "/run/phalanx".into(),
         log_dir: "/logs".into(),
+        ship_dir: "/ship".into(),
         inherited: [].into(),
     }
 }

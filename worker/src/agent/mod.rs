@@ -4,12 +4,14 @@
 mod disk;
 mod logs;
 mod shims;
+mod ship;
 mod tails;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use phalanx_common::id::{Generation, JobId};
+use phalanx_common::report::{PrepareFailure, PrepareFailureKind};
 use phalanx_common::wire::v1::{self, LogRequest, ToWorker};
 use phalanx_worker_core::shim::{Secrets, ShimOrder, ShimReport, Stream};
 use phalanx_worker_core::{Command, Confidential, Input, ProbeKey, Worker, log_root, mark};
@@ -79,6 +81,9 @@ pub struct Agent<L: Link> {
     /// The log requests that are answered, by number.
     readers: BTreeMap<u64, AbortHandle>,
     swept: JoinSet<Input>,
+    /// Directories on their way, and the Prepare that waits for each.
+    fetched: JoinSet<(JobId, Result<(), ship::Error>)>,
+    waiting: BTreeMap<JobId, ShimOrder>,
 }
 
 impl<L: Link> Agent<L> {
@@ -108,6 +113,8 @@ impl<L: Link> Agent<L> {
             serving: JoinSet::new(),
             readers: BTreeMap::new(),
             swept: JoinSet::new(),
+            fetched: JoinSet::new(),
+            waiting: BTreeMap::new(),
         }
     }
 
@@ -142,6 +149,7 @@ impl<L: Link> Agent<L> {
                 _ = self.ticks.tick(), if self.tails.is_some() => self.on_tick(),
                 Some((job, said)) = self.said.recv() => self.on_shim(job, said),
                 Some(swept) = self.swept.join_next() => self.on_swept(swept),
+                Some(fetched) = self.fetched.join_next() => self.on_fetched(fetched),
                 Some(_) = self.serving.join_next() => self.readers.retain(|_, serving| !serving.is_finished()),
             }
         }
@@ -312,7 +320,8 @@ impl<L: Link> Agent<L> {
         self.owners.insert(job.clone(), account.uid());
         let pod = Path::new(&self.config.base_dir).join(job.as_str());
         let logs = log_root(&self.config, Some(user), None);
-        for dir in [&pod, Path::new(&logs)] {
+        let ships = Path::new(&self.config.ship_dir).join(user);
+        for dir in [&pod, Path::new(&logs), &ships] {
             account.directory(dir).map_err(|error| error.to_string())?;
         }
         // Written here, because what stands in a user's directory is what that user likes.
@@ -321,7 +330,50 @@ impl<L: Link> Agent<L> {
         spawn(&self.shimming.options, Some(&account)).map_err(|error| spawn_failed(&error))
     }
 
+    /// Has the directory that the plan needs fetched first, if it is not here; true if it is on its way.
+    fn fetch_first(&mut self, job: &JobId, order: &ShimOrder) -> bool {
+        let ShimOrder::Prepare(plan) = order else {
+            if matches!(order, ShimOrder::Stop { .. } | ShimOrder::Exit { .. }) {
+                // A Prepare that came after its Stop would revive the generation.
+                self.waiting.remove(job);
+            }
+            return false;
+        };
+        let Some(path) = plan.ship.as_ref().map(PathBuf::from).filter(|path| !path.exists()) else {
+            return false;
+        };
+        let Some(link) = &self.link else { return false };
+        let digest = path.file_stem().map(|digest| digest.to_string_lossy().into_owned()).unwrap_or_default();
+        let owner = self.owners.get(job).copied();
+        let wanted = ship::Wanted { job: job.clone(), digest, path, owner };
+        let opening = link.open_file();
+        self.waiting.insert(job.clone(), order.clone());
+        self.fetched.spawn(async move { (wanted.job.clone(), ship::fetch(&wanted, opening).await) });
+        true
+    }
+
+    fn on_fetched(&mut self, fetched: Result<(JobId, Result<(), ship::Error>), tokio::task::JoinError>) {
+        let (job, fetched) = match fetched {
+            Ok(fetched) => fetched,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => return,
+        };
+        let Some(order) = self.waiting.remove(&job) else { return };
+        let (Err(error), ShimOrder::Prepare(plan)) = (fetched, &order) else {
+            return self.hand_to_shim(&job, order);
+        };
+        let reason = PrepareFailure { kind: PrepareFailureKind::Node, message: error.to_string() };
+        let report = ShimReport::NotPrepared { generation: plan.generation, reason };
+        self.worker.handle(wall_clock(), Input::ShimReport { job, report });
+    }
+
     fn send_to_shim(&mut self, job: &JobId, order: ShimOrder) {
+        if !self.fetch_first(job, &order) {
+            self.hand_to_shim(job, order);
+        }
+    }
+
+    fn hand_to_shim(&mut self, job: &JobId, order: ShimOrder) {
         if let ShimOrder::Prepare(plan) = &order {
             let owner = self.owners.get(job).copied();
             let sources = plan.ranks.iter().flat_map(|rank| {

@@ -6,11 +6,13 @@ mod quic;
 use std::future::Future;
 
 use phalanx_common::id::Epoch;
-use phalanx_common::wire::v1::{FromWorker, LogCredit, LogFrame, TailFrame, ToWorker};
+use phalanx_common::wire::v1::{
+    FileFrame, FileRequest, FromWorker, LogCredit, LogFrame, TailFrame, ToWorker,
+};
 
 use phalanx_net::frames;
 
-pub use quic::{QuicLink, QuicLog, QuicTail};
+pub use quic::{QuicFile, QuicLink, QuicLog, QuicTail};
 
 /// Why a link ended.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +43,7 @@ pub enum Error {
 pub trait Link: Send + 'static {
     type Log: LogLink;
     type Tail: TailLink;
+    type File: FileLink;
 
     /// The epoch of the coordinator at the other end.
     fn epoch(&self) -> Epoch;
@@ -52,6 +55,14 @@ pub trait Link: Send + 'static {
     fn open_log(&self) -> impl Future<Output = Result<Self::Log, Error>> + Send + 'static;
     /// Opens the stream for tails, below everything else.
     fn open_tails(&self) -> impl Future<Output = Result<Self::Tail, Error>> + Send + 'static;
+    /// Opens a stream for a directory that travels with a job.
+    fn open_file(&self) -> impl Future<Output = Result<Self::File, Error>> + Send + 'static;
+}
+
+/// A file stream: one request out, frames in.
+pub trait FileLink: Send + 'static {
+    fn ask(&mut self, request: FileRequest) -> impl Future<Output = Result<(), Error>> + Send;
+    fn next(&mut self) -> impl Future<Output = Result<FileFrame, Error>> + Send;
 }
 
 /// The tail stream: frames out.

@@ -4,14 +4,16 @@ use std::future::Future;
 use std::net::SocketAddr;
 
 use phalanx_common::id::Epoch;
-use phalanx_common::wire::v1::{FromWorker, LogCredit, LogFrame, TailFrame, ToWorker};
+use phalanx_common::wire::v1::{
+    FileFrame, FileRequest, FromWorker, LogCredit, LogFrame, TailFrame, ToWorker,
+};
 use phalanx_common::wire::{
     CONTROL_PRIORITY, ClientHello, ServerHello, StreamHeader, StreamKind, TAIL_PRIORITY, VERSIONS,
 };
 use phalanx_net::frames::{self, Receiving, Sending};
 use quinn::{Connection, Endpoint};
 
-use super::{Error, Link, LogLink, TailLink};
+use super::{Error, FileLink, Link, LogLink, TailLink};
 
 /// A QUIC connection to a coordinator.
 #[derive(Debug)]
@@ -70,6 +72,7 @@ impl QuicLink {
 impl Link for QuicLink {
     type Log = QuicLog;
     type Tail = QuicTail;
+    type File = QuicFile;
 
     fn epoch(&self) -> Epoch {
         self.epoch
@@ -92,6 +95,15 @@ impl Link for QuicLink {
         }
     }
 
+    fn open_file(&self) -> impl Future<Output = Result<QuicFile, Error>> + Send + 'static {
+        let (connection, version) = (self.connection.clone(), self.version);
+        async move {
+            let header = StreamHeader { kind: StreamKind::File, version };
+            let (ask, frames) = frames::open(&connection, header).await?;
+            Ok(QuicFile { ask, frames })
+        }
+    }
+
     fn open_tails(&self) -> impl Future<Output = Result<QuicTail, Error>> + Send + 'static {
         let (connection, version) = (self.connection.clone(), self.version);
         async move {
@@ -100,6 +112,23 @@ impl Link for QuicLink {
             tails.set_priority(TAIL_PRIORITY);
             Ok(QuicTail(tails))
         }
+    }
+}
+
+/// A file stream.
+#[derive(Debug)]
+pub struct QuicFile {
+    ask: Sending,
+    frames: Receiving,
+}
+
+impl FileLink for QuicFile {
+    async fn ask(&mut self, request: FileRequest) -> Result<(), Error> {
+        Ok(self.ask.write(&request).await?)
+    }
+
+    async fn next(&mut self) -> Result<FileFrame, Error> {
+        Ok(self.frames.read().await?)
     }
 }
 

@@ -37,6 +37,7 @@ pub mod spawn;
 #[expect(unsafe_code, reason = "system calls that no safe wrapper covers")]
 mod sys;
 pub(crate) mod tree;
+mod unpack;
 mod virtual_env;
 
 pub(crate) use cgroup::end as remove_cgroup;

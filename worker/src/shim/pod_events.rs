@@ -1,6 +1,7 @@
 //! What the shim does about each event, and what it says to the worker.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::sys::epoll::EpollEvent;
@@ -23,7 +24,17 @@ use super::refusal::Refusal;
 use super::reports::REPORT_EVERY;
 use super::run::{Poll, Source, wall_clock};
 use super::sys::{self, Reaped};
+use super::unpack::unpack;
 use super::virtual_env;
+
+/// What came with the job: its directory, and its Python environment.
+fn bring_along(plan: &mut ShimPlan) -> Result<Option<String>, Refusal> {
+    if let Some(archive) = &plan.ship {
+        let code = unpack(Path::new(archive), Path::new(&plan.job_dir))?;
+        plan.working_dir.get_or_insert(code.to_string_lossy().into_owned());
+    }
+    virtual_env::activate(plan)
+}
 
 /// The shim of one pod.
 pub(super) struct Shim {
@@ -198,7 +209,7 @@ impl Shim {
 
     fn on_prepare(&mut self, mut plan: ShimPlan, now: Instant) {
         let generation = plan.generation;
-        let interpreter = match virtual_env::activate(&mut plan) {
+        let interpreter = match bring_along(&mut plan) {
             Ok(interpreter) => interpreter,
             Err(refusal) => {
                 return self.report(&ShimReport::NotPrepared { generation, reason: refusal.into() });

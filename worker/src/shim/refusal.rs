@@ -49,6 +49,8 @@ pub(super) enum Refusal {
     UnsafeJobDir { path: PathBuf, what: &'static str },
     #[error("cannot write logs to {}: {}; choose another directory with --log-dir", path.display(), why(error))]
     LogDir { path: PathBuf, error: io::Error },
+    #[error("cannot unpack the job's directory to {}: {}", path.display(), why(error))]
+    Unpack { path: PathBuf, error: io::Error },
     #[error("the job's Python environment is not on this node: {}: {}; install it there at the same path, or submit with --no-virtual-env", python.display(), why(error))]
     VirtualEnv { python: PathBuf, error: io::Error },
     #[error("rank {rank}: environment variable {name:?} cannot be set: {what}")]
@@ -85,6 +87,7 @@ impl Refusal {
             | Refusal::JobDir { .. }
             | Refusal::UnsafeJobDir { .. }
             | Refusal::LogDir { .. }
+            | Refusal::Unpack { .. }
             | Refusal::VirtualEnv { .. }
             | Refusal::Variable { .. }
             | Refusal::NulByte { .. }

@@ -95,6 +95,7 @@ pub(crate) fn command(scratch: &Scratch, ranks: u32, command: &[&str]) -> ShimPl
         job_dir: scratch.path("base/test-job"),
         keep: Keep::Never,
         ports: Vec::new(),
+        ship: None,
         virtual_env: None,
         secrets: Secrets::default(),
         probe: None,

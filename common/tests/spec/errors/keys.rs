@@ -169,7 +169,7 @@ job.yaml:4:1: roles is not supported yet: this version runs ranks only
 job.yaml:5:1: elastic is not supported yet: this version restarts the whole job, at most maxRestarts times
   5 | elastic: {}
     | ^^^^^^^
-job.yaml:6:1: ship is not supported yet: this version runs jobs on one machine, where every rank sees the same files
+job.yaml:6:1: ship is not supported yet: give the directory with the flag --ship
   6 | ship: .
     | ^^^^",
     ),

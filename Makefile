@@ -2,7 +2,7 @@
 # Variables: PYTHON=/path/to/python (used as it is if it imports torch), PHALANX_CACHE=/path/to/cache.
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-long bench python lint fmt setup clean
+.PHONY: help build demo test test-long bench bench-scale python lint fmt setup clean
 
 help: ## list the commands
 	@echo "make demo and make test do all the set-up they need. All commands:"
@@ -25,6 +25,9 @@ bench: ## start time and memory beside mpirun, torchrun and a shell loop
 
 python: ## print the interpreter with PyTorch that demo and test use (make -s python)
 	@scripts/python.sh
+
+bench-scale: build ## a coordinator with 1,000 workers in one process, over real QUIC
+	@PHALANX_BIN=$(CURDIR)/target/release/phalanx cargo bench -p phalanx-tests --bench scale
 
 lint: ## licences, banned and unused dependencies, shell scripts
 	@scripts/lint.sh

@@ -33,8 +33,15 @@ impl Watchers {
         }
     }
 
-    /// An event of a job goes to its watchers, one of the cluster to all.
-    pub(super) fn tell(&mut self, event: Event) {
+    /// An event of a job goes to its watchers, one of the cluster to all. Of ranks that did not fail the last
+    /// output is left out: thousands of them may end at once, and their logs have it.
+    pub(super) fn tell(&mut self, mut event: Event) {
+        if let EventKind::RankExited { exit, .. } = &mut event.kind
+            && (exit.status.success() || exit.after_stop)
+        {
+            exit.stdout_tail = Vec::new();
+            exit.stderr_tail = Vec::new();
+        }
         let Some(job) = &event.job else {
             for watched in self.jobs.values_mut() {
                 watched.watchers.retain(|watcher| watcher.try_send(event.clone()).is_ok());

@@ -25,8 +25,9 @@ use crate::cluster::Cluster;
 use crate::cluster::registry::{self, User};
 use crate::driver::{Launch, Message, Secrets, look, wall};
 
-/// Events that may wait for one client: more than the history it gets at once.
-const EVENTS_QUEUED: usize = 1024;
+/// Events that may wait for one client: a gang of thousands of ranks starts and ends within milliseconds,
+/// and each rank has its event.
+pub(super) const EVENTS_QUEUED: usize = 1 << 16;
 /// Linux has no signal beyond this.
 const LAST_SIGNAL: u8 = 64;
 

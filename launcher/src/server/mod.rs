@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use phalanx_common::id::Epoch;
 use phalanx_net::classify::{self, Peer};
-use phalanx_net::transport::{CLOSED_NORMALLY, CLOSED_REFUSED, HANDSHAKES};
+use phalanx_net::transport::{CLOSED_NORMALLY, CLOSED_REFUSED, HANDSHAKES, UNPROVEN};
 #[cfg(feature = "local")]
 use quinn::ServerConfig;
 use quinn::{Connection, Endpoint, Incoming};
@@ -38,8 +38,6 @@ use hub::Logs;
 
 /// A handshake that takes longer is not finished: the peer sends again, or is none.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
-/// Handshakes under way before the next one has to prove its address: a gang that starts has more to do.
-const UNPROVEN: usize = HANDSHAKES / 4;
 
 /// Why the coordinator of a local launch cannot serve.
 #[cfg(feature = "local")]

@@ -11,15 +11,13 @@ use phalanx_net::frames::Sending;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::client::Failed;
+use super::client::{EVENTS_QUEUED, Failed};
 use super::hub::Answers;
 use crate::cluster::Cluster;
 use crate::driver::{Message, look};
 
 /// Frames of all nodes that may wait for the client.
 const FRAMES_QUEUED: usize = 8;
-/// Events that may wait; see the client's own.
-const EVENTS_QUEUED: usize = 1024;
 
 /// Which output is wanted.
 pub(super) struct Wanted {

@@ -72,7 +72,8 @@ impl FileStore {
     /// The file cannot be written.
     pub(crate) fn put(&self, name: &str, document: &[u8]) -> Result<(), Error> {
         let written = || -> Result<(), redb::Error> {
-            let write = self.database.begin_write()?;
+            let mut write = self.database.begin_write()?;
+            write.set_quick_repair(true);
             write.open_table(DOCUMENTS)?.insert(name, document)?;
             write.commit()?;
             Ok(())
@@ -91,7 +92,9 @@ impl FileStore {
 
     fn write(&self, first: u64, records: &[Vec<u8>]) -> Result<(), Error> {
         let written = || -> Result<(), redb::Error> {
-            let write = self.database.begin_write()?;
+            let mut write = self.database.begin_write()?;
+            // A coordinator that was killed is back at once: nothing has to be walked through first.
+            write.set_quick_repair(true);
             {
                 let mut table = write.open_table(RECORDS)?;
                 for (number, record) in (first..).zip(records) {

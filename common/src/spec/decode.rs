@@ -13,9 +13,14 @@ use super::yaml::{self, Key, Node, Value};
 /// Reads a job file; reports all that is wrong with it.
 pub(super) fn decode(source: Source) -> Result<JobFile, Error> {
     let root = yaml::parse(&source)?.ok_or_else(|| Error::one(source.whole(ProblemKind::Empty)))?;
+    decode_tree(source, &root)
+}
+
+/// The same for a tree that is there already.
+pub(super) fn decode_tree(source: Source, root: &Node) -> Result<JobFile, Error> {
     let mut decoder = Decoder { source: &source, problems: Vec::new(), more: 0 };
     let mut file = JobFile::default();
-    if let Some(entries) = decoder.mapping("", &root, "keys such as `command: [python, train.py]`") {
+    if let Some(entries) = decoder.mapping("", root, "keys such as `command: [python, train.py]`") {
         for (key, node) in entries {
             decoder.top(&mut file, key, node);
         }

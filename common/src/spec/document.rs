@@ -2,13 +2,16 @@
 //! it what a client sends to a coordinator.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::decode::decode_tree;
 use super::error::Error;
-use super::file::JobFile;
 use super::job::{Fencing, JobSpec, Keep, OutputMode, Shape, Ship, StopScope, VirtualEnv};
+use super::json;
+use super::place::Source;
 use super::read;
 use super::resolve::Surroundings;
 use crate::defaults::SHIP_CAP;
@@ -63,12 +66,12 @@ impl<'a> From<&'a JobSpec> for Document<'a> {
             command: &spec.command,
             working_dir: spec.working_dir.as_deref(),
             env: &spec.env,
-            start_timeout_seconds: spec.start_timeout.as_secs_f64(),
-            termination_grace_period_seconds: spec.termination_grace.as_secs_f64(),
+            start_timeout_seconds: seconds(spec.start_timeout),
+            termination_grace_period_seconds: seconds(spec.termination_grace),
             max_restarts: spec.max_restarts,
             fencing: spec.fencing,
-            unreachable_seconds: spec.unreachable.as_secs_f64(),
-            lease_seconds: spec.lease.as_secs_f64(),
+            unreachable_seconds: seconds(spec.unreachable),
+            lease_seconds: seconds(spec.lease),
             stop_scope: spec.stop_scope,
             keep: spec.keep,
             output: Output {
@@ -79,6 +82,11 @@ impl<'a> From<&'a JobSpec> for Document<'a> {
             },
         }
     }
+}
+
+/// Exact: a float holds the microseconds of the longest time a job file can ask for.
+fn seconds(time: Duration) -> f64 {
+    time.as_micros() as f64 / 1e6
 }
 
 /// What a client sends: the job file, and what the client found out for it.
@@ -133,7 +141,6 @@ impl JobSpec {
     /// What is wrong with it.
     pub fn from_document(document: &[u8]) -> Result<JobSpec, DocumentError> {
         let submission: Submission = serde_json::from_slice(document).map_err(DocumentError::Json)?;
-        let job = serde_json::to_vec(&submission.job).map_err(DocumentError::Json)?;
         let around = Surroundings {
             cwd: "/",
             file_dir: None,
@@ -143,7 +150,7 @@ impl JobSpec {
             gpus: &|| Ok(0),
             env: &|_| None,
         };
-        let file = JobFile::parse("the job", &job)?;
+        let file = decode_tree(Source::new("the job", ""), &json::tree(submission.job))?;
         for (what, path) in [("workingDir", &file.working_dir), ("output.logDir", &file.output.log_dir)] {
             if let Some(path) = path.as_ref().filter(|path| !path.value.starts_with('/')) {
                 return Err(DocumentError::Relative { what, path: path.value.clone() });

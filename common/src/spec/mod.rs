@@ -45,6 +45,7 @@ mod error;
 mod file;
 mod flags;
 mod job;
+mod json;
 mod keys;
 mod name;
 mod place;
@@ -62,6 +63,6 @@ pub use job::{Choice, Fencing, JobSpec, Keep, OutputMode, OutputSpec, Shape, Shi
 pub use name::MAX_NAME;
 pub use place::{Given, Origin, Span};
 pub use problem::{Expected, Found, ProblemKind, YamlFeature};
-pub use resolve::{CountError, Surroundings};
+pub use resolve::{CountError, MAX_TEXT_BYTES, Surroundings};
 pub use schema::json_schema;
 pub use yaml::MAX_FILE_BYTES;

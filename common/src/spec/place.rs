@@ -16,6 +16,11 @@ pub struct Span {
     pub width: u32,
 }
 
+impl Span {
+    /// Of what a program wrote, where lines mean nothing.
+    pub(super) const NOWHERE: Span = Span { line: 0, column: 0, width: 0 };
+}
+
 /// Where a value was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -79,6 +84,9 @@ impl Source {
 
     /// A problem at `span`; `key` is the path of the value it is about.
     pub(super) fn problem(&self, span: Span, key: Option<String>, kind: ProblemKind) -> Problem {
+        if span == Span::NOWHERE {
+            return Problem { key, ..self.whole(kind) };
+        }
         let excerpt = self.text.lines().nth(span.line.saturating_sub(1) as usize);
         Problem {
             place: Place::File { file: self.name.to_string(), line: span.line, column: span.column },

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::file::{MAX_SECONDS, MIN_LOG_FILE_BYTES};
-use crate::defaults::{MAX_RANKS, MAX_RANKS_PER_NODE, MIN_LEASE};
+use crate::defaults::{MAX_NODES, MAX_RANKS, MAX_RANKS_PER_NODE, MIN_LEASE};
 
 /// What is wrong.
 #[derive(Debug, thiserror::Error)]
@@ -68,8 +68,18 @@ pub enum ProblemKind {
     Uneven { ranks: u32, nodes: u32 },
     #[error("{what} means one machine's, and a cluster has several: write a number")]
     WhichMachine { what: &'static str },
+    #[error("{ranks} ranks are no whole number of nodes with {ranks_per_node} ranks each")]
+    PartOfNode { ranks: u32, ranks_per_node: u32 },
+    #[error("these ranks would take {nodes} nodes; a job has at most {MAX_NODES}")]
+    TooManyNodes { nodes: u32 },
+    #[error("{count} ranks in all; a job has at most {MAX_RANKS}")]
+    TooManyInAll { count: u64 },
     #[error("{count} ranks on one machine; at most {MAX_RANKS_PER_NODE} can run on a node")]
-    TooManyHere { count: u32 },
+    TooManyOnNode { count: u32 },
+    #[error(
+        "the command and the variables are {bytes} bytes together, at most {cap} travel with a job; put what is long into a file"
+    )]
+    TooMuchText { bytes: usize, cap: usize },
     #[error("no command: write it after `--`, or as `command: [program, argument]` in a job file")]
     NoCommand,
     #[error("this machine has no GPU that the launcher may use")]

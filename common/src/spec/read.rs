@@ -124,15 +124,16 @@ pub(super) fn positive(scalar: Scalar<'_>) -> Read<Positive> {
         .ok_or_else(|| scalar.expected(Expected::PositiveSeconds))
 }
 
-/// Decimal seconds to the nanosecond; digits beyond are cut. No way through a float, which would round.
+/// Decimal seconds to the microsecond, which is what a `Timestamp` counts; digits beyond are cut. No way
+/// through a float, which would round.
 fn decimal(scalar: Scalar<'_>) -> Option<Duration> {
     let (whole, fraction) = scalar.text.split_once('.').unwrap_or((scalar.text, ""));
     let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
     if !scalar.is_number() || whole.is_empty() || !digits(whole) || !digits(fraction) {
         return None;
     }
-    let nanos: u32 = format!("{:0<9.9}", fraction).parse().ok()?;
-    let time = Duration::new(whole.parse().ok()?, nanos);
+    let micros: u32 = format!("{:0<6.6}", fraction).parse().ok()?;
+    let time = Duration::new(whole.parse().ok()?, micros * 1000);
     (time <= Duration::from_secs(MAX_SECONDS.into())).then_some(time)
 }
 

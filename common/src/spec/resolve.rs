@@ -11,6 +11,9 @@ use super::place::{Given, Origin};
 use super::problem::ProblemKind;
 use crate::defaults;
 
+/// Most bytes of a job's command and variables together: they fit a frame with all that goes beside them.
+pub const MAX_TEXT_BYTES: usize = defaults::FRAME_CAP / 2;
+
 /// What a job is resolved against. The questions are asked only if the job depends on the answer.
 #[derive(Clone, Copy)]
 pub struct Surroundings<'a> {
@@ -49,7 +52,7 @@ impl JobFile {
     /// Fills in the defaults and checks what depends on more than one value.
     ///
     /// # Errors
-    /// No command, numbers of ranks that contradict each other, `gpu` without a GPU.
+    /// No command, numbers of ranks that contradict each other, `gpu` without a GPU, more text than travels.
     pub fn resolve(&self, around: &Surroundings<'_>) -> Result<JobSpec, Error> {
         let shape = self.resolve_shape(around);
         let command = self.command.as_ref().ok_or_else(|| Box::new(self.missing(ProblemKind::NoCommand)));
@@ -58,6 +61,12 @@ impl JobFile {
             (shape, command) => return Err(Error::all([shape.err(), command.err()])),
         };
         let command: Vec<String> = command.value.iter().map(|word| word.0.clone()).collect();
+        let bytes = command.iter().map(String::len).sum::<usize>()
+            + self.env.iter().map(|(name, given)| name.len() + given.value.0.len()).sum::<usize>();
+        if bytes > MAX_TEXT_BYTES {
+            let kind = ProblemKind::TooMuchText { bytes, cap: MAX_TEXT_BYTES };
+            return Err(Error::one(self.missing(kind)));
+        }
         let output = &self.output;
         let log_dir = output.log_dir.as_ref().map(|dir| place(dir, around));
         let seconds = |given: &Option<Given<super::file::Seconds>>| given.as_ref().map(|given| given.value.0);
@@ -101,7 +110,7 @@ impl JobFile {
         }
         let per_node = value(&self.ranks_per_node);
         let Some(asked) = &self.ranks else {
-            return Ok(Shape::Nodes { nodes: nodes.unwrap_or(1), ranks_per_node: per_node.unwrap_or(1) });
+            return self.by_node(nodes.unwrap_or(1), per_node.unwrap_or(1));
         };
         let refuse = |kind| Err(Box::new(self.problem("ranks", &asked.origin, kind)));
         let ranks = match asked.value {
@@ -118,25 +127,37 @@ impl JobFile {
             },
         };
         match (nodes, per_node) {
+            (None, Some(ranks_per_node)) if around.cluster && !ranks.is_multiple_of(ranks_per_node) => {
+                refuse(ProblemKind::PartOfNode { ranks, ranks_per_node })
+            }
             (nodes, Some(ranks_per_node)) => {
                 let nodes = nodes.unwrap_or(if around.cluster { ranks / ranks_per_node } else { 1 });
-                if u64::from(ranks) != u64::from(nodes) * u64::from(ranks_per_node) {
-                    return refuse(ProblemKind::Contradiction { ranks, nodes, ranks_per_node });
+                match u64::from(nodes) * u64::from(ranks_per_node) {
+                    _ if nodes > defaults::MAX_NODES => refuse(ProblemKind::TooManyNodes { nodes }),
+                    all if all == u64::from(ranks) => Ok(Shape::Nodes { nodes, ranks_per_node }),
+                    _ => refuse(ProblemKind::Contradiction { ranks, nodes, ranks_per_node }),
                 }
-                Ok(Shape::Nodes { nodes, ranks_per_node })
-            }
-            (Some(nodes), None) if ranks % nodes == 0 && ranks / nodes <= defaults::MAX_RANKS_PER_NODE => {
-                Ok(Shape::Nodes { nodes, ranks_per_node: ranks / nodes })
-            }
-            (Some(nodes), None) if nodes > 1 && ranks % nodes != 0 => {
-                refuse(ProblemKind::Uneven { ranks, nodes })
             }
             (None, None) if around.cluster => Ok(Shape::Ranks(ranks)),
-            (None, None) if ranks <= defaults::MAX_RANKS_PER_NODE => {
-                Ok(Shape::Nodes { nodes: 1, ranks_per_node: ranks })
+            (nodes, None) => match (nodes.unwrap_or(1), asked.value) {
+                (nodes, _) if !ranks.is_multiple_of(nodes) => refuse(ProblemKind::Uneven { ranks, nodes }),
+                (nodes, _) if ranks / nodes <= defaults::MAX_RANKS_PER_NODE => {
+                    Ok(Shape::Nodes { nodes, ranks_per_node: ranks / nodes })
+                }
+                (_, Ranks::Cpu) => refuse(ProblemKind::TooManyRanks { count: ranks }),
+                (nodes, _) => refuse(ProblemKind::TooManyOnNode { count: ranks / nodes }),
+            },
+        }
+    }
+
+    /// The shape of a job that says only how many ranks a node has.
+    fn by_node(&self, nodes: u32, ranks_per_node: u32) -> Result<Shape, Box<Problem>> {
+        let count = u64::from(nodes) * u64::from(ranks_per_node);
+        match &self.ranks_per_node {
+            Some(Given { origin, .. }) if count > u64::from(defaults::MAX_RANKS) => {
+                Err(Box::new(self.problem("ranksPerNode", origin, ProblemKind::TooManyInAll { count })))
             }
-            (_, None) if asked.value == Ranks::Cpu => refuse(ProblemKind::TooManyRanks { count: ranks }),
-            (_, None) => refuse(ProblemKind::TooManyHere { count: ranks }),
+            _ => Ok(Shape::Nodes { nodes, ranks_per_node }),
         }
     }
 

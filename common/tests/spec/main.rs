@@ -1,7 +1,9 @@
 //! Job files and flags, by their public interface.
 #![expect(clippy::unwrap_used, reason = "in a test that is how it fails")]
 
+mod cluster;
 mod docs;
+mod document;
 mod errors;
 mod flags;
 mod properties;
@@ -25,10 +27,18 @@ fn around() -> Surroundings<'static> {
 
 /// The whole way of a job file with flags; the error as it is printed.
 fn run(text: &str, flags: &Flags) -> Result<JobSpec, String> {
-    let around = around();
+    resolve(text, flags, &around())
+}
+
+/// The same for a job that a cluster will run.
+fn run_in_cluster(text: &str, flags: &Flags) -> Result<JobSpec, String> {
+    resolve(text, flags, &Surroundings { cluster: true, ..around() })
+}
+
+fn resolve(text: &str, flags: &Flags, around: &Surroundings<'_>) -> Result<JobSpec, String> {
     let resolved = JobFile::parse("job.yaml", text.as_bytes())
-        .and_then(|file| file.overlay(flags, &around))
-        .and_then(|file| file.resolve(&around));
+        .and_then(|file| file.overlay(flags, around))
+        .and_then(|file| file.resolve(around));
     resolved.map_err(|error| error.to_string())
 }
 

@@ -98,7 +98,7 @@ fn piece() -> impl Strategy<Value = String> {
     prop::sample::select(PIECES).prop_map(str::to_string)
 }
 
-fn job() -> impl Strategy<Value = JobSpec> {
+pub(crate) fn job() -> impl Strategy<Value = JobSpec> {
     let text = "[^\\x00]{0,20}";
     let path = "(/[a-z.][a-zé \"':#]{1,6}){1,3}";
     let head = (
@@ -108,7 +108,7 @@ fn job() -> impl Strategy<Value = JobSpec> {
         prop::collection::vec(text, 0..5),
     );
     let places = (prop::option::of(path), path, prop::collection::btree_map("[^\\x00=]{1,10}", text, 0..5));
-    let times = (1..=1_000_000_000_000_000_000u64, 0..=1_000_000_000_000_000_000u64, any::<u32>());
+    let times = (1..=1_000_000_000_000_000u64, 0..=1_000_000_000_000_000u64, any::<u32>());
     let words = (
         prop::sample::select([StopScope::Group, StopScope::Process].as_slice()),
         prop::sample::select([Keep::Never, Keep::OnFailure, Keep::Always].as_slice()),
@@ -129,8 +129,8 @@ fn job() -> impl Strategy<Value = JobSpec> {
         lease: defaults::LEASE,
         fencing: Fencing::Lenient,
         env: places.2,
-        start_timeout: Duration::from_nanos(times.0),
-        termination_grace: Duration::from_nanos(times.1),
+        start_timeout: Duration::from_micros(times.0),
+        termination_grace: Duration::from_micros(times.1),
         max_restarts: times.2,
         stop_scope: words.0,
         keep: words.1,

@@ -185,7 +185,7 @@ fn times_and_sizes_are_exact() {
             .map(|job| job.termination_grace.as_nanos())
     };
     assert_eq!(time("0.1"), Ok(100_000_000));
-    assert_eq!(time("999999999.123456789"), Ok(999_999_999_123_456_789));
+    assert_eq!(time("999999999.123456789"), Ok(999_999_999_123_456_000), "a timestamp counts microseconds");
     assert_eq!(time("1."), Ok(1_000_000_000));
     assert_eq!(time("1000000000"), Ok(1_000_000_000_000_000_000));
     let size = |text: &str| {

@@ -5,14 +5,10 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use phalanx_common::defaults;
 use phalanx_common::spec::{CountError, Document, Flags, JobFile, JobSpec, MAX_FILE_BYTES, Surroundings};
 
 use super::args::JobArgs;
 use super::{Exit, env, pretty, print};
-
-/// Bytes of command and env that fit a frame with all that goes beside them.
-const LARGEST_COMMAND: usize = defaults::FRAME_CAP / 2;
 
 /// Prints the job that a file and flags mean.
 pub(super) fn check(args: &JobArgs) -> anyhow::Result<Exit> {
@@ -81,14 +77,6 @@ pub(super) fn resolve(args: &JobArgs, target: &Target) -> anyhow::Result<JobSpec
     } else if let Some(typed) = args.secret.first() {
         bail!(
             "--secret {typed}: on this machine ranks inherit your variables; secrets travel in a cluster alone"
-        );
-    }
-    let size = spec.command.iter().map(String::len).sum::<usize>()
-        + spec.env.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
-    if size > LARGEST_COMMAND {
-        bail!(
-            "the command and env of the job are {size} bytes together, at most {LARGEST_COMMAND} travel with a job; \
-             put what is long into a file"
         );
     }
     Ok(spec)

@@ -27,7 +27,8 @@ pub(super) fn of_files(paths: &[PathBuf]) -> anyhow::Result<Vec<String>> {
             }
             let line = line.strip_prefix("export ").unwrap_or(line);
             let Some((name, value)) = line.split_once('=') else {
-                bail!("{}:{number}: expected NAME=VALUE, found {line:?}", path.display());
+                // The line is not shown: it may be a secret.
+                bail!("{}:{number}: expected NAME=VALUE", path.display());
             };
             variables.push(format!("{}={}", name.trim_end(), unquoted(value.trim())));
         }
@@ -105,7 +106,7 @@ mod tests {
         assert_eq!(of_files(std::slice::from_ref(&path)).unwrap(), ["A=1", "B=two words", "C=x=y", "D="]);
         std::fs::write(&path, "A=1\nnonsense\n").unwrap();
         let error = of_files(std::slice::from_ref(&path)).unwrap_err().to_string();
-        assert!(error.ends_with(":2: expected NAME=VALUE, found \"nonsense\""), "{error}");
+        assert!(error.ends_with(":2: expected NAME=VALUE"), "{error}");
         std::fs::remove_file(&path).unwrap();
         assert!(of_files(&[path]).unwrap_err().to_string().starts_with("--env-file: cannot read "));
     }

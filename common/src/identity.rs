@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::hex;
 use crate::id::NodeId;
 
 /// A cluster: the first 16 hexadecimal digits of the SHA-256 of its CA's public key (SubjectPublicKeyInfo).
@@ -15,20 +16,19 @@ use crate::id::NodeId;
 pub struct ClusterId(String);
 
 /// Hexadecimal digits of a cluster id.
-const CLUSTER_ID_LEN: usize = 16;
+const CLUSTER_ID_BYTES: usize = 8;
 /// Longest name of a user or node, bytes.
 pub const NAME_MAX: usize = 64;
 
 impl ClusterId {
     /// The id of the cluster whose CA's public key has this SHA-256.
     pub fn of_key(spki_sha256: &[u8; 32]) -> ClusterId {
-        ClusterId(spki_sha256[..CLUSTER_ID_LEN / 2].iter().map(|byte| format!("{byte:02x}")).collect())
+        ClusterId(hex::encode(&spki_sha256[..CLUSTER_ID_BYTES]))
     }
 
     /// Reads an id; `None` if it is none.
     pub fn parse(text: &str) -> Option<ClusterId> {
-        let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        (text.len() == CLUSTER_ID_LEN && text.bytes().all(hex)).then(|| ClusterId(text.to_owned()))
+        hex::decode::<CLUSTER_ID_BYTES>(text).map(|_| ClusterId(text.to_owned()))
     }
 
     pub fn as_str(&self) -> &str {

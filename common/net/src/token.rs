@@ -12,6 +12,7 @@
 
 use std::fmt;
 
+use phalanx_common::hex;
 use ring::digest::{SHA256, digest};
 use ring::rand::SecureRandom;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
@@ -30,13 +31,13 @@ pub struct TokenId([u8; ID_BYTES]);
 impl TokenId {
     /// Reads an id as `Display` writes it; `None` if it is none.
     pub fn parse(text: &str) -> Option<TokenId> {
-        unhex(text).map(TokenId)
+        hex::decode(text).map(TokenId)
     }
 }
 
 impl fmt::Display for TokenId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex(&self.0))
+        f.write_str(&hex::encode(&self.0))
     }
 }
 
@@ -102,7 +103,7 @@ impl Token {
         }
         let [_, id, secret, pin, sum] = parts[..] else { return Err(Error::Parts { found: parts.len() }) };
         let body = text.len() - sum.len() - 1;
-        if hex(&checksum(&text[..body])) != sum {
+        if hex::encode(&checksum(&text[..body])) != sum {
             return Err(Error::Checksum);
         }
         Ok(Token {
@@ -123,8 +124,8 @@ impl Token {
 
     /// The token as text, secret and all, for the person who gives it to a node.
     pub fn reveal(&self) -> String {
-        let body = format!("{PREFIX}.{}.{}.{}", self.id, hex(&self.secret), hex(&self.pin));
-        let sum = hex(&checksum(&body));
+        let body = format!("{PREFIX}.{}.{}.{}", self.id, hex::encode(&self.secret), hex::encode(&self.pin));
+        let sum = hex::encode(&checksum(&body));
         format!("{body}.{sum}")
     }
 
@@ -159,28 +160,7 @@ fn checksum(body: &str) -> [u8; CHECKSUM_BYTES] {
 }
 
 fn part<const N: usize>(part: &'static str, text: &str) -> Result<[u8; N], Error> {
-    unhex(text).ok_or(Error::Part { part, bytes: N })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let digit = |byte: u8| match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
-    };
-    let text = text.as_bytes();
-    let mut bytes = [0; N];
-    if text.len() != 2 * N {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
-        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
-    }
-    Some(bytes)
+    hex::decode(text).ok_or(Error::Part { part, bytes: N })
 }
 
 #[cfg(test)]
@@ -195,7 +175,7 @@ mod tests {
 
     /// `body` with a checksum that matches it.
     fn summed(body: &str) -> String {
-        format!("{body}.{}", hex(&checksum(body)))
+        format!("{body}.{}", hex::encode(&checksum(body)))
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A node that joins.
 
 use phalanx_common::defaults::CERTIFICATE_LIFETIME;
+use phalanx_common::hex;
 use phalanx_common::id::NodeId;
 use phalanx_common::identity::{NAME_MAX, Principal, valid_name};
 use phalanx_common::wire::join_v1::JoinReply;
@@ -63,7 +64,7 @@ fn node_id(host_name: &str, key: &[u8]) -> Result<NodeId, String> {
     if !valid_name(host_name) || host_name.len() > NAME_MAX - SUFFIX - 1 {
         return Err(format!("the host name {host_name:?} cannot name a node"));
     }
-    let hash: String = spki_sha256(key).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = hex::encode(&spki_sha256(key));
     Ok(NodeId::new(format!("{host_name}-{}", &hash[..SUFFIX])))
 }
 

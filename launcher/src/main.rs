@@ -12,6 +12,7 @@ mod run;
 mod server;
 mod ship;
 mod store;
+mod taken;
 
 use std::process::ExitCode;
 

@@ -1,17 +1,14 @@
 //! Output and events taken up again after a lost link, without showing anything twice.
 
-use std::collections::BTreeMap;
-
 use phalanx_common::time::Timestamp;
-use phalanx_common::wire::v1::{LogFrame, Stream};
+use phalanx_common::wire::v1::LogFrame;
+
+use crate::taken::Taken;
 
 /// What was seen so far.
 #[derive(Debug, Default)]
 pub(crate) struct Resume {
-    /// Bytes shown, by stream of a rank.
-    shown: BTreeMap<(u32, u32, Stream), u64>,
-    /// Bytes that came since the link is up: streams begin anew with it.
-    come: BTreeMap<(u32, u32, Stream), u64>,
+    output: Taken,
     last: Timestamp,
     /// Events of that very moment.
     at_last: Vec<String>,
@@ -20,33 +17,12 @@ pub(crate) struct Resume {
 impl Resume {
     /// The link is up again.
     pub(crate) fn begin(&mut self) {
-        self.come.clear();
+        self.output.begin();
     }
 
     /// What of a frame is new; `None`: nothing.
     pub(crate) fn frame(&mut self, frame: LogFrame) -> Option<LogFrame> {
-        match frame {
-            LogFrame::Chunk { generation, rank, stream, mut bytes } => {
-                let len = bytes.0.len() as u64;
-                let new = self.advance((generation, rank, stream), len);
-                bytes.0.drain(..(len - new) as usize);
-                (new > 0).then_some(LogFrame::Chunk { generation, rank, stream, bytes })
-            }
-            LogFrame::Skipped { generation, rank, stream, bytes } => {
-                let bytes = self.advance((generation, rank, stream), bytes);
-                (bytes > 0).then_some(LogFrame::Skipped { generation, rank, stream, bytes })
-            }
-            other => Some(other),
-        }
-    }
-
-    fn advance(&mut self, key: (u32, u32, Stream), bytes: u64) -> u64 {
-        let come = self.come.entry(key).or_default();
-        *come += bytes;
-        let shown = self.shown.entry(key).or_default();
-        let new = come.saturating_sub(*shown).min(bytes);
-        *shown = (*shown).max(*come);
-        new
+        self.output.frame(frame)
     }
 
     /// Whether this event, which happened at `at`, is new.
@@ -65,26 +41,7 @@ impl Resume {
 
 #[cfg(test)]
 mod tests {
-    use phalanx_common::wire::bytes::Bytes;
-
     use super::*;
-
-    fn chunk(text: &str) -> LogFrame {
-        let bytes = Bytes(text.as_bytes().to_vec());
-        LogFrame::Chunk { generation: 1, rank: 0, stream: Stream::Stdout, bytes }
-    }
-
-    #[test]
-    fn output_that_was_shown_is_not_shown_again() {
-        let mut resume = Resume::default();
-        assert_eq!(resume.frame(chunk("abc")), Some(chunk("abc")));
-        assert_eq!(resume.frame(chunk("de")), Some(chunk("de")));
-        resume.begin();
-        assert_eq!(resume.frame(chunk("abcd")), None);
-        assert_eq!(resume.frame(chunk("efg")), Some(chunk("fg")));
-        let end = LogFrame::End { generation: 1 };
-        assert_eq!(resume.frame(end.clone()), Some(end));
-    }
 
     #[test]
     fn events_of_the_history_are_told_once() {

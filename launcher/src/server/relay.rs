@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use phalanx_common::event::{Event, EventKind};
 use phalanx_common::id::{JobId, NodeId};
 use phalanx_common::wire::client_v1::Reply;
-use phalanx_common::wire::v1::{LogFrame, LogRequest, Stream, ToWorker};
+use phalanx_common::wire::v1::{LogFrame, LogRequest, ToWorker};
 use phalanx_net::frames::Sending;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -15,6 +15,7 @@ use super::client::{EVENTS_QUEUED, Failed};
 use super::hub::Answers;
 use crate::cluster::Cluster;
 use crate::driver::{Message, look};
+use crate::taken::Taken;
 
 /// Frames of all nodes that may wait for the client.
 const FRAMES_QUEUED: usize = 8;
@@ -46,10 +47,8 @@ struct Source {
     over: bool,
     /// Generations before and with this are complete.
     complete: u32,
-    /// Bytes that went to the client, by stream of a rank.
-    sent: BTreeMap<(u32, u32, Stream), u64>,
-    /// Bytes that came on the stream that is open now: it begins anew after a lost link.
-    come: BTreeMap<(u32, u32, Stream), u64>,
+    /// Of its output, to the client.
+    taken: Taken,
 }
 
 struct Relay<'a> {
@@ -173,7 +172,7 @@ impl Relay<'_> {
             return;
         }
         (source.asked, source.over) = (true, false);
-        source.come.clear();
+        source.taken.begin();
         let answers = self.cluster.hub.open();
         let mut request = self.places.request.clone();
         request.follow = self.wanted.follow && !self.places.ended;
@@ -233,19 +232,8 @@ impl Relay<'_> {
         let Some(source) = self.sources.get_mut(node) else { return Vec::new() };
         let mut out = Vec::new();
         match frame {
-            Some(LogFrame::Chunk { generation, rank, stream, mut bytes }) => {
-                let len = bytes.0.len() as u64;
-                let new = source.advance((generation, rank, stream), len);
-                bytes.0.drain(..(len - new) as usize);
-                if new > 0 {
-                    out.push(LogFrame::Chunk { generation, rank, stream, bytes });
-                }
-            }
-            Some(LogFrame::Skipped { generation, rank, stream, bytes }) => {
-                let bytes = source.advance((generation, rank, stream), bytes);
-                if bytes > 0 {
-                    out.push(LogFrame::Skipped { generation, rank, stream, bytes });
-                }
+            Some(frame @ (LogFrame::Chunk { .. } | LogFrame::Skipped { .. })) => {
+                out.extend(source.taken.frame(frame));
             }
             Some(LogFrame::End { generation }) => source.complete = source.complete.max(generation),
             Some(LogFrame::Refused { why }) => {
@@ -277,18 +265,6 @@ impl Relay<'_> {
         let last = complete.last().copied()?;
         self.announced = last;
         Some(last)
-    }
-}
-
-impl Source {
-    /// Counts what came, and says how many bytes at its end are new to the client.
-    fn advance(&mut self, key: (u32, u32, Stream), bytes: u64) -> u64 {
-        let come = self.come.entry(key).or_default();
-        *come += bytes;
-        let sent = self.sent.entry(key).or_default();
-        let new = come.saturating_sub(*sent).min(bytes);
-        *sent = (*sent).max(*come);
-        new
     }
 }
 

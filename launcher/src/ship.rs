@@ -1,12 +1,13 @@
 //! A directory that travels with a job: packed once, the same bytes for the same content.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use phalanx_common::defaults::SHIP_CAP;
+use phalanx_common::hex;
 use phalanx_common::spec::Ship;
 use ring::digest::{Context, SHA256};
 
@@ -26,11 +27,13 @@ pub(crate) enum Error {
     Walk(#[from] ignore::Error),
     #[error("--ship: the link {} leads outside of the directory, to {}", link.display(), target.display())]
     Outside { link: PathBuf, target: PathBuf },
+    #[error("--ship {}: the file changed while it was packed; submit again when nobody writes to it", .0.display())]
+    Changed(PathBuf),
     #[error(
         "--ship: more than {} MiB would travel; the largest files are {}; name in .gitignore what the job does not need",
-        SHIP_CAP >> 20, .0.join(", ")
+        cap >> 20, largest.join(", ")
     )]
-    TooLarge(Vec<String>),
+    TooLarge { cap: u64, largest: Vec<String> },
 }
 
 /// An archive, in a file without a name.
@@ -43,6 +46,10 @@ pub(crate) struct Packed {
 /// Packs what git would not ignore, `.git` itself left out. Times and owners are left out as well, so that
 /// the archive depends on names, modes and content alone.
 pub(crate) fn pack(dir: &Path) -> Result<Packed, Error> {
+    pack_within(dir, SHIP_CAP)
+}
+
+fn pack_within(dir: &Path, cap: u64) -> Result<Packed, Error> {
     if !dir.is_dir() {
         return Err(Error::NoDirectory(dir.to_owned()));
     }
@@ -50,8 +57,8 @@ pub(crate) fn pack(dir: &Path) -> Result<Packed, Error> {
         let path = path.to_owned();
         move |source| Error::Io { path, source }
     };
-    let entries = entries(dir)?;
-    let file = nameless().map_err(failed(&std::env::temp_dir()))?;
+    let entries = entries(dir, cap)?;
+    let file = tempfile::tempfile().map_err(failed(&std::env::temp_dir()))?;
     let mut archive = tar::Builder::new(Hashing { file, context: Context::new(&SHA256), bytes: 0 });
     archive.follow_symlinks(false);
     for (name, path) in &entries {
@@ -79,8 +86,13 @@ pub(crate) fn pack(dir: &Path) -> Result<Packed, Error> {
             header.set_entry_type(tar::EntryType::Regular);
             header.set_size(meta.len());
             header.set_mode(if executable { 0o755 } else { 0o644 });
-            let content = File::open(path).map_err(failed(path))?.take(meta.len());
-            archive.append_data(&mut header, name, content)
+            let mut content = File::open(path).map_err(failed(path))?.take(meta.len());
+            let written = archive.append_data(&mut header, name, &mut content);
+            // The header has told its length: one that shrinks would garble all that follows.
+            if written.is_ok() && content.limit() > 0 {
+                return Err(Error::Changed(path.clone()));
+            }
+            written
         } else {
             // Sockets, pipes and devices are of this host.
             Ok(())
@@ -90,14 +102,14 @@ pub(crate) fn pack(dir: &Path) -> Result<Packed, Error> {
     let hashing = archive.into_inner().map_err(failed(dir))?;
     let Hashing { mut file, context, bytes } = hashing;
     file.seek(SeekFrom::Start(0)).map_err(failed(dir))?;
-    let digest = context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = hex::encode(context.finish().as_ref());
     Ok(Packed { file, ship: Ship { digest, bytes } })
 }
 
 /// Names in the archive and where they are, sorted.
-fn entries(dir: &Path) -> Result<BTreeMap<PathBuf, PathBuf>, Error> {
+fn entries(dir: &Path, cap: u64) -> Result<BTreeMap<PathBuf, PathBuf>, Error> {
     let mut walk = ignore::WalkBuilder::new(dir);
-    walk.hidden(false).parents(false).require_git(false).git_global(false).git_exclude(false);
+    walk.hidden(false).ignore(false).parents(false).require_git(false).git_global(false).git_exclude(false);
     walk.filter_entry(|entry| entry.file_name() != ".git");
     let mut entries = BTreeMap::new();
     let (mut total, mut sizes) = (0, Vec::new());
@@ -112,11 +124,11 @@ fn entries(dir: &Path) -> Result<BTreeMap<PathBuf, PathBuf>, Error> {
         sizes.push((size, name.to_owned()));
         entries.insert(name.to_owned(), entry.path().to_owned());
     }
-    if total > SHIP_CAP {
+    if total > cap {
         sizes.sort();
         let largest = sizes.iter().rev().take(LARGEST_NAMED);
         let named = largest.map(|(size, name)| format!("{} ({} MiB)", name.display(), size >> 20));
-        return Err(Error::TooLarge(named.collect()));
+        return Err(Error::TooLarge { cap, largest: named.collect() });
     }
     Ok(entries)
 }
@@ -133,14 +145,6 @@ fn leads_outside(link: &Path, target: &Path) -> bool {
         }
     }
     false
-}
-
-/// A file that is gone when this process is.
-fn nameless() -> io::Result<File> {
-    let path = std::env::temp_dir().join(format!("phalanx-ship-{}", std::process::id()));
-    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
-    fs::remove_file(&path)?;
-    Ok(file)
 }
 
 struct Hashing {
@@ -180,12 +184,16 @@ mod tests {
         fs::create_dir_all(dir.join(".git")).unwrap();
         fs::write(dir.join(".git/HEAD"), "x").unwrap();
         fs::write(dir.join(".gitignore"), "*.ckpt\n").unwrap();
+        fs::write(dir.join(".ignore"), "*.py\n").unwrap();
         fs::write(dir.join("big.ckpt"), "x").unwrap();
         fs::write(dir.join("train.py"), "print()").unwrap();
         fs::write(dir.join("sub/.hidden"), "y").unwrap();
         std::os::unix::fs::symlink("../train.py", dir.join("sub/link")).unwrap();
         let mut first = pack(&dir).unwrap();
-        assert_eq!(names(&mut first), [".gitignore", "sub", "sub/.hidden", "sub/link", "train.py"]);
+        assert_eq!(
+            names(&mut first),
+            [".gitignore", ".ignore", "sub", "sub/.hidden", "sub/link", "train.py"]
+        );
         let touched = std::time::SystemTime::UNIX_EPOCH;
         File::open(dir.join("train.py")).unwrap().set_modified(touched).unwrap();
         assert_eq!(pack(&dir).unwrap().ship, first.ship);
@@ -195,5 +203,21 @@ mod tests {
         assert!(matches!(pack(&dir), Err(Error::Outside { .. })));
         assert!(matches!(pack(&dir.join("train.py")), Err(Error::NoDirectory(_))));
         fs::remove_dir_all(&top).unwrap();
+    }
+
+    #[test]
+    fn a_directory_over_the_cap_is_refused_with_its_five_largest_files() {
+        let dir = tempfile::tempdir().unwrap();
+        for mib in 1..=6 {
+            let file = File::create(dir.path().join(format!("{mib}.bin"))).unwrap();
+            file.set_len(mib << 20).unwrap();
+        }
+        let Err(Error::TooLarge { cap, largest }) = pack_within(dir.path(), 8 << 20) else { panic!("taken") };
+        assert_eq!(cap, 8 << 20);
+        assert_eq!(
+            largest,
+            ["6.bin (6 MiB)", "5.bin (5 MiB)", "4.bin (4 MiB)", "3.bin (3 MiB)", "2.bin (2 MiB)"]
+        );
+        assert!(pack_within(dir.path(), 32 << 20).is_ok());
     }
 }

@@ -15,6 +15,7 @@ use super::place::Source;
 use super::read;
 use super::resolve::Surroundings;
 use crate::defaults::SHIP_CAP;
+use crate::hex;
 
 /// A job with nothing left to default; as JSON it is a job file, because YAML takes JSON.
 #[derive(Clone, Debug, Serialize)]
@@ -117,6 +118,8 @@ pub enum DocumentError {
     VirtualEnv(String),
     #[error("{0:?} is not a name for a secret variable")]
     Secret(String),
+    #[error("{0} is a variable of the job and a secret too, and only one of the two can be its value")]
+    Twice(String),
     #[error("{what} {path} of a job in a cluster has to be an absolute path")]
     Relative { what: &'static str, path: String },
 }
@@ -158,8 +161,7 @@ impl JobSpec {
         }
         let mut spec = file.resolve(&around)?;
         if let Some(ship) = submission.ship {
-            let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-            if ship.digest.len() != 64 || !ship.digest.bytes().all(hex) || ship.bytes > SHIP_CAP {
+            if hex::decode::<32>(&ship.digest).is_none() || ship.bytes > SHIP_CAP {
                 return Err(DocumentError::Ship { digest: ship.digest, bytes: ship.bytes });
             }
             spec.ship = Some(ship);
@@ -172,6 +174,9 @@ impl JobSpec {
         }
         if let Some(name) = submission.secrets.iter().find(|name| read::variable(name).is_err()) {
             return Err(DocumentError::Secret(name.clone()));
+        }
+        if let Some(name) = submission.secrets.iter().find(|name| spec.env.contains_key(*name)) {
+            return Err(DocumentError::Twice(name.clone()));
         }
         spec.secrets = submission.secrets;
         Ok(spec)

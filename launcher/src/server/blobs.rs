@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use phalanx_common::defaults::SHIP_CAP;
+use phalanx_common::hex;
 use phalanx_common::id::{JobId, NodeId};
 use phalanx_common::spec::Ship;
 use phalanx_common::wire::bytes::Bytes;
@@ -67,8 +68,7 @@ impl Blobs {
         send: &mut Sending,
         frames: &mut Receiving,
     ) -> Result<(), Error> {
-        let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        if ship.bytes > SHIP_CAP || ship.digest.len() != 64 || !ship.digest.bytes().all(hex) {
+        if ship.bytes > SHIP_CAP || hex::decode::<32>(&ship.digest).is_none() {
             return Err(Error::Bad { bytes: ship.bytes });
         }
         fs::create_dir_all(&self.dir)?;
@@ -166,7 +166,8 @@ async fn receive(path: &Path, ship: &Ship, frames: &mut Receiving) -> Result<(),
         file.write_all(&bytes)?;
         left -= bytes.len() as u64;
     }
-    file.sync_all()?;
-    let digest: String = context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    // A disk may take seconds for it, and everything else of the coordinator waits on this thread.
+    tokio::task::spawn_blocking(move || file.sync_all()).await.map_err(io::Error::other)??;
+    let digest = hex::encode(context.finish().as_ref());
     if digest == ship.digest { Ok(()) } else { Err(Error::Mismatch) }
 }

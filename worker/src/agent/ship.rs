@@ -6,6 +6,7 @@ use std::os::unix::fs::{OpenOptionsExt, lchown};
 use std::path::{Path, PathBuf};
 
 use phalanx_common::defaults::SHIP_CAP;
+use phalanx_common::hex;
 use phalanx_common::id::JobId;
 use phalanx_common::wire::v1::{FileFrame, FileRequest};
 use ring::digest::{Context, SHA256};
@@ -81,7 +82,9 @@ async fn receive<L: FileLink>(wanted: &Wanted, path: &Path, bytes: u64, link: &m
         file.write_all(&piece.0).map_err(failed)?;
         left -= piece.0.len() as u64;
     }
-    file.sync_all().map_err(failed)?;
-    let digest: String = context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    // A disk may take seconds for it, and the heartbeats wait on this thread.
+    let synced = tokio::task::spawn_blocking(move || file.sync_all()).await;
+    synced.map_err(io::Error::other).flatten().map_err(failed)?;
+    let digest = hex::encode(context.finish().as_ref());
     if digest == wanted.digest { Ok(()) } else { Err(Error::Mismatch) }
 }

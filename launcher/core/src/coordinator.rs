@@ -8,7 +8,7 @@ use phalanx_common::order::{Order, OrderKind};
 use phalanx_common::time::Timestamp;
 
 use crate::durable::{Durable, Job};
-use crate::gang::{Gang, GangPhase};
+use crate::gang::{Gang, GangPhase, Pod};
 use crate::input::{Command, Config, Input, Why};
 use crate::nodes::Nodes;
 use crate::probes::Round;
@@ -156,6 +156,21 @@ impl Coordinator {
 
     pub(crate) fn phase(&self, job: &JobId) -> Option<GangPhase> {
         self.job(job).map(|view| view.phase)
+    }
+
+    /// What is known of the pod of `job` on this node.
+    pub(crate) fn pod(&self, node: &NodeId, job: &JobId) -> Option<&Pod> {
+        self.gangs.get(job)?.pod(node)
+    }
+
+    /// Something was learnt of a pod; `None`: there is no such pod.
+    pub(crate) fn change_pod<T>(
+        &mut self,
+        node: &NodeId,
+        job: &JobId,
+        change: impl FnOnce(&mut Pod) -> T,
+    ) -> Option<T> {
+        self.gangs.get_mut(job)?.change(node, change)
     }
 
     /// Stores a decision and makes it true. The only caller of `Durable::apply` outside of replay.

@@ -105,7 +105,7 @@ impl Coordinator {
     /// Nodes whose pod of the live generation is not over.
     fn pods_left(&self, job: &JobId) -> Vec<NodeId> {
         let Some(gang) = self.gangs.get(job) else { return Vec::new() };
-        gang.pods.iter().filter(|(_, pod)| !pod.over()).map(|(node, _)| node.clone()).collect()
+        gang.pods().filter(|(_, pod)| !pod.over()).map(|(node, _)| node.clone()).collect()
     }
 
     fn abandon_unreachable(&mut self, job: &JobId) {
@@ -118,8 +118,7 @@ impl Coordinator {
 
     /// Gives a pod up: its node cannot be reached, it ends by its lease.
     pub(crate) fn abandon(&mut self, job: &JobId, node: &NodeId) {
-        if let Some(pod) = self.gangs.get_mut(job).and_then(|gang| gang.pods.get_mut(node)) {
-            pod.view = PodView::Abandoned;
+        if self.change_pod(node, job, |pod| pod.view = PodView::Abandoned).is_some() {
             self.emit_for(job, EventKind::PodAbandoned { node: node.clone() });
         }
     }
@@ -134,9 +133,10 @@ impl Coordinator {
         let active = self.durable.jobs.get(job)?.active()?;
         let gang = self.gangs.get(job)?;
         let ranks_where = |is_culprit: &dyn Fn(&NodeId, PodView) -> bool| -> Vec<Rank> {
-            let culprits = active.pods.iter().filter(|place| {
-                gang.pods.get(&place.node).is_some_and(|pod| is_culprit(&place.node, pod.view))
-            });
+            let culprits = active
+                .pods
+                .iter()
+                .filter(|place| gang.pod(&place.node).is_some_and(|pod| is_culprit(&place.node, pod.view)));
             culprits.flat_map(|place| place.ranks()).collect()
         };
         if active.released {

@@ -66,14 +66,28 @@ impl GangPhase {
 /// What the coordinator learnt of a live generation from its nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gang {
-    pub pods: BTreeMap<NodeId, Pod>,
+    pods: BTreeMap<NodeId, Pod>,
+    tally: Tally,
     /// When it became Running, on today's clock (a clock jump moves it; the record stays).
     pub(crate) running_since: Option<Timestamp>,
+}
+
+/// How many pods have come how far. Kept as pods change: what a report of one pod costs does not grow
+/// with the gang.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Tally {
+    prepared: usize,
+    started: usize,
+    finished: usize,
+    over: usize,
 }
 
 /// What the coordinator learnt of one pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pod {
+    /// Its place among the pods of the generation.
+    pub(crate) node_rank: u32,
+    pub(crate) first_rank: Rank,
     /// How many ranks it has.
     pub ranks: u32,
     pub view: PodView,
@@ -99,40 +113,83 @@ pub enum PodView {
 
 impl Gang {
     pub(crate) fn new(generation: &GenerationState) -> Gang {
-        let pods = generation
-            .pods
-            .iter()
-            .map(|place| {
-                let pod = Pod {
-                    ranks: place.ranks,
-                    view: PodView::Preparing,
-                    exits: BTreeMap::new(),
-                    interpreter: None,
-                    refused: false,
-                };
-                (place.node.clone(), pod)
-            })
-            .collect();
-        Gang { pods, running_since: generation.running_since }
+        let mut tally = Tally::default();
+        let pods = (0..).zip(&generation.pods).map(|(node_rank, place)| {
+            let pod = Pod {
+                node_rank,
+                first_rank: place.first_rank,
+                ranks: place.ranks,
+                view: PodView::Preparing,
+                exits: BTreeMap::new(),
+                interpreter: None,
+                refused: false,
+            };
+            tally.count(&pod, |count| *count += 1);
+            (place.node.clone(), pod)
+        });
+        Gang { pods: pods.collect(), tally, running_since: generation.running_since }
     }
 
-    /// Every rank ended with 0.
-    pub fn finished(&self) -> bool {
-        self.pods.values().all(Pod::finished)
+    /// Every pod, by node.
+    pub fn pods(&self) -> impl Iterator<Item = (&NodeId, &Pod)> {
+        self.pods.iter()
     }
 
-    /// Every pod ended or was given up.
-    pub fn over(&self) -> bool {
-        self.pods.values().all(Pod::over)
+    /// The pod on this node.
+    pub fn pod(&self, node: &NodeId) -> Option<&Pod> {
+        self.pods.get(node)
+    }
+
+    /// The one way in which a pod changes. `None`: this node has none.
+    pub(crate) fn change<T>(&mut self, node: &NodeId, change: impl FnOnce(&mut Pod) -> T) -> Option<T> {
+        let pod = self.pods.get_mut(node)?;
+        self.tally.count(pod, |count| *count -= 1);
+        let changed = change(pod);
+        self.tally.count(pod, |count| *count += 1);
+        Some(changed)
+    }
+
+    /// Every pod is prepared, and none has started.
+    pub fn prepared(&self) -> bool {
+        self.tally.prepared == self.pods.len()
     }
 
     /// Every rank has executed its program.
     pub fn started(&self) -> bool {
-        self.pods.values().all(|pod| pod.view == PodView::Started || pod.finished())
+        self.tally.started == self.pods.len()
+    }
+
+    /// Every rank ended with 0.
+    pub fn finished(&self) -> bool {
+        self.tally.finished == self.pods.len()
+    }
+
+    /// Every pod ended or was given up.
+    pub fn over(&self) -> bool {
+        self.tally.over == self.pods.len()
+    }
+}
+
+impl Tally {
+    /// Changes every count that this pod is a part of.
+    fn count(&mut self, pod: &Pod, change: impl Fn(&mut usize)) {
+        let finished = pod.finished();
+        let parts = [
+            (pod.view == PodView::Prepared, &mut self.prepared),
+            (pod.view == PodView::Started || finished, &mut self.started),
+            (finished, &mut self.finished),
+            (pod.over(), &mut self.over),
+        ];
+        parts.into_iter().filter(|(counts, _)| *counts).for_each(|(_, count)| change(count));
     }
 }
 
 impl Pod {
+    /// Whether this rank is one of the pod's.
+    pub(crate) fn holds(&self, rank: Rank) -> bool {
+        (self.first_rank.0..self.first_rank.0 + self.ranks).contains(&rank.0)
+    }
+
     /// Every rank ended with 0.
     pub fn finished(&self) -> bool {
         self.exits.len() == self.ranks as usize && self.exits.values().all(|status| status.success())
@@ -141,5 +198,64 @@ impl Pod {
     /// Nobody waits for it any more.
     pub fn over(&self) -> bool {
         self.view >= PodView::Ended
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use phalanx_common::id::Generation;
+
+    use super::*;
+    use crate::durable::PodPlace;
+
+    const VIEWS: [PodView; 5] =
+        [PodView::Preparing, PodView::Prepared, PodView::Started, PodView::Ended, PodView::Abandoned];
+
+    fn gang(nodes: u32) -> Gang {
+        let place = |node: u32| PodPlace {
+            node: NodeId::new(format!("n{node}")),
+            first_rank: Rank(node),
+            ranks: 1,
+            interface: None,
+            probe_port: None,
+        };
+        Gang::new(&GenerationState {
+            number: Generation(1),
+            planned_at: Timestamp(0),
+            pods: (0..nodes).map(place).collect(),
+            master_addr: Ipv4Addr::LOCALHOST.into(),
+            master_port: 1,
+            released: false,
+            running_since: None,
+            stopping: None,
+        })
+    }
+
+    #[test]
+    fn the_counts_say_what_the_pods_say_whatever_they_were_before() {
+        let exits = [None, Some(ExitStatus::Code(0)), Some(ExitStatus::Code(1))];
+        let states: Vec<_> = VIEWS.iter().flat_map(|view| exits.map(|exit| (*view, exit))).collect();
+        let mut gang = gang(2);
+        for _ in 0..2 {
+            for first in &states {
+                for second in &states {
+                    for (node, (view, exit)) in [("n0", first), ("n1", second)] {
+                        let change = |pod: &mut Pod| {
+                            pod.view = *view;
+                            pod.exits = exit.iter().map(|exit| (pod.first_rank, *exit)).collect();
+                        };
+                        gang.change(&NodeId::new(node), change).unwrap();
+                    }
+                    let all = |holds: fn(&Pod) -> bool| gang.pods().all(|(_, pod)| holds(pod));
+                    assert_eq!(gang.prepared(), all(|pod| pod.view == PodView::Prepared));
+                    assert_eq!(gang.started(), all(|pod| pod.view == PodView::Started || pod.finished()));
+                    assert_eq!(gang.finished(), all(Pod::finished));
+                    assert_eq!(gang.over(), all(Pod::over));
+                }
+            }
+        }
+        assert_eq!(gang.change(&NodeId::new("n2"), |_| ()), None);
     }
 }

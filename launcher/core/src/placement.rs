@@ -1,7 +1,7 @@
 //! Where a gang goes. Reads and changes nothing: same input, same answer.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use phalanx_common::id::NodeId;
@@ -20,7 +20,7 @@ pub struct GangRequest {
     /// Every pod gets a port for the probes of its peers.
     pub probes: bool,
     /// Nodes of the last generation: the gang restarts in place where it can.
-    pub prefer: Vec<NodeId>,
+    pub prefer: BTreeSet<NodeId>,
     /// Taken only if nothing else is left: its last pod could not be prepared there.
     pub shun: Option<NodeId>,
     pub now: Timestamp,

@@ -68,8 +68,7 @@ impl Coordinator {
         let to = self.nodes.get(target).and_then(|node| node.facts.as_ref());
         let (Some(gang), Some(port), Some(to)) = (self.gangs.get(job), port, to) else { return Vec::new() };
         let started = gang
-            .pods
-            .iter()
+            .pods()
             .filter(|(node, pod)| *node != target && pod.view == PodView::Started && self.reachable(node));
         started
             .filter_map(|(node, _)| {

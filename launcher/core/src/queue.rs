@@ -1,5 +1,6 @@
 //! Jobs that wait, and how the next generation of a job is planned.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use phalanx_common::defaults;
@@ -125,7 +126,9 @@ impl Coordinator {
             })
             .collect();
         let nodes: Vec<NodeId> = placement.pods.iter().map(|pod| pod.node.clone()).collect();
-        let left: Vec<NodeId> = last_nodes(job).into_iter().filter(|node| !nodes.contains(node)).collect();
+        let placed: BTreeSet<&NodeId> = nodes.iter().collect();
+        let mut left = last_nodes(job);
+        left.retain(|node| !placed.contains(node));
         let (timeout, lease) = (job.spec.start_timeout, job.spec.lease);
         self.persist(Record::GenerationPlanned(Box::new(GenerationRecord {
             job: id.clone(),
@@ -158,8 +161,8 @@ impl Coordinator {
 
     pub(crate) fn send_prepare(&mut self, id: &JobId, node: &NodeId) {
         let Some(job) = self.durable.jobs.get(id) else { return };
-        if let Some(plan) = job.active().and_then(|state| pod_plan(id, job, state, node, self.config.cluster))
-        {
+        let (Some(state), Some(pod)) = (job.active(), self.pod(node, id)) else { return };
+        if let Some(plan) = pod_plan(id, job, state, pod.node_rank, self.config.cluster) {
             self.send(node, OrderKind::Prepare(Box::new(plan)));
         }
     }
@@ -177,15 +180,20 @@ impl Coordinator {
 }
 
 /// The nodes of the generation planned last.
-fn last_nodes(job: &Job) -> Vec<NodeId> {
+fn last_nodes(job: &Job) -> BTreeSet<NodeId> {
     let pods = job.generation.as_ref().map_or(&[][..], |generation| &generation.pods);
     pods.iter().map(|place| place.node.clone()).collect()
 }
 
-/// The plan of the pod of `state` on `node`: what was decided, put together the same way every time.
-fn pod_plan(id: &JobId, job: &Job, state: &GenerationState, node: &NodeId, cluster: bool) -> Option<PodPlan> {
-    let (node_rank, place): (u32, &PodPlace) =
-        (0u32..).zip(&state.pods).find(|(_, pod)| pod.node == *node)?;
+/// The plan of this pod of `state`: what was decided, put together the same way every time.
+fn pod_plan(
+    id: &JobId,
+    job: &Job,
+    state: &GenerationState,
+    node_rank: u32,
+    cluster: bool,
+) -> Option<PodPlan> {
+    let place: &PodPlace = state.pods.get(node_rank as usize)?;
     let spec = &job.spec;
     Some(PodPlan {
         job: id.clone(),

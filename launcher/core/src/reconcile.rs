@@ -12,7 +12,7 @@ use phalanx_common::time::Timestamp;
 
 use crate::coordinator::Coordinator;
 use crate::durable::{Evidence, Job, JobState};
-use crate::gang::{GangPhase, PodView};
+use crate::gang::{GangPhase, Pod, PodView};
 use crate::input::Why;
 use crate::nodes::{LinkState, Node, NodeFacts};
 
@@ -119,12 +119,12 @@ impl Coordinator {
     fn reconcile_pod(&mut self, node: &NodeId, status: &PodStatus) {
         let (job, generation) = (&status.job, status.generation);
         let go_is_due = self.is_released(job) && status.phase == PodPhase::Prepared;
-        if let Some(pod) = self.gangs.get_mut(job).and_then(|gang| gang.pods.get_mut(node))
-            && pod.view == PodView::Abandoned
-        {
-            // It was given up too early; while the generation lasts, it counts again.
-            pod.view = PodView::Preparing;
-        }
+        self.change_pod(node, job, |pod| {
+            if pod.view == PodView::Abandoned {
+                // It was given up too early; while the generation lasts, it counts again.
+                pod.view = PodView::Preparing;
+            }
+        });
         if let Some(reason) = &status.not_prepared {
             self.on_not_prepared(node, job, generation, reason.clone());
         }
@@ -186,24 +186,19 @@ impl Coordinator {
     fn reconcile_missing(&mut self, node: &NodeId, job: &JobId, back: &Return) {
         let Some(active) = self.durable.jobs.get(job).and_then(Job::active) else { return };
         let (generation, released) = (active.number, active.released);
-        let Some(pod) = self.gangs.get_mut(job).and_then(|gang| gang.pods.get_mut(node)) else { return };
-        if pod.over() {
+        if self.pod(node, job).is_none_or(Pod::over) {
             return;
         }
         if !released && self.phase(job) == Some(GangPhase::Preparing) {
             // Prepare was lost with the connection, or what it made with the worker; nothing has run.
-            if let Some(pod) = self.gangs.get_mut(job).and_then(|gang| gang.pods.get_mut(node)) {
-                pod.view = PodView::Preparing;
-            }
+            self.change_pod(node, job, |pod| pod.view = PodView::Preparing);
             return self.send_prepare(job, node);
         }
         if self.phase(job) == Some(GangPhase::Stopping) {
             return self.on_pod_ended(node, job, generation, PodEnd::default());
         }
-        let finished = pod_finished(self, job, node);
-        if let Some(pod) = self.gangs.get_mut(job).and_then(|gang| gang.pods.get_mut(node)) {
-            pod.view = PodView::Ended;
-        }
+        let finished = self.pod(node, job).is_some_and(Pod::finished);
+        self.change_pod(node, job, |pod| pod.view = PodView::Ended);
         self.emit_for(job, EventKind::PodEnded { node: node.clone(), end: PodEnd::default() });
         if finished {
             return self.conclude_if_over(job);
@@ -255,7 +250,7 @@ impl Coordinator {
         if !self.gangs_on(id).contains(job) {
             return;
         }
-        let finished = pod_finished(self, job, id);
+        let finished = self.pod(id, job).is_some_and(Pod::finished);
         self.abandon(job, id);
         if !finished && self.phase(job) != Some(GangPhase::Stopping) {
             self.fail(job, Evidence::new(Cause::NodeLost { node: id.clone() }, since));
@@ -304,13 +299,8 @@ impl Coordinator {
     pub(crate) fn gangs_on(&self, node: &NodeId) -> Vec<JobId> {
         self.gangs
             .iter()
-            .filter(|(_, gang)| gang.pods.get(node).is_some_and(|pod| !pod.over()))
+            .filter(|(_, gang)| gang.pod(node).is_some_and(|pod| !pod.over()))
             .map(|(id, _)| id.clone())
             .collect()
     }
-}
-
-fn pod_finished(coordinator: &Coordinator, job: &JobId, node: &NodeId) -> bool {
-    let pod = coordinator.gangs.get(job).and_then(|gang| gang.pods.get(node));
-    pod.is_some_and(crate::gang::Pod::finished)
 }

@@ -54,8 +54,10 @@ impl Coordinator {
         if pod.view != PodView::Preparing || pod.refused {
             return;
         }
-        pod.view = PodView::Prepared;
-        pod.interpreter = interpreter;
+        self.change_pod(node, job, |pod| {
+            pod.view = PodView::Prepared;
+            pod.interpreter = interpreter;
+        });
         self.emit_for(job, EventKind::PodPrepared { node: node.clone() });
         self.release_if_prepared(job);
     }
@@ -64,7 +66,7 @@ impl Coordinator {
     fn compare_interpreters(&mut self, job: &JobId) {
         let Some(gang) = self.gangs.get(job) else { return };
         let mut versions: BTreeMap<String, Vec<NodeId>> = BTreeMap::new();
-        for (node, pod) in &gang.pods {
+        for (node, pod) in gang.pods() {
             if let Some(version) = &pod.interpreter {
                 versions.entry(version.clone()).or_default().push(node.clone());
             }
@@ -82,9 +84,10 @@ impl Coordinator {
         reason: PrepareFailure,
     ) {
         let Some(pod) = self.live_pod(node, job, generation) else { return };
-        if pod.view != PodView::Preparing || std::mem::replace(&mut pod.refused, true) {
+        if pod.view != PodView::Preparing || pod.refused {
             return;
         }
+        self.change_pod(node, job, |pod| pod.refused = true);
         if let PrepareFailureKind::PortTaken(port) = reason.kind
             && let Some(state) = self.nodes.get_mut(node)
         {
@@ -99,26 +102,21 @@ impl Coordinator {
         if pod.view >= PodView::Started {
             return;
         }
-        pod.view = PodView::Started;
+        self.change_pod(node, job, |pod| pod.view = PodView::Started);
         self.emit_for(job, EventKind::PodStarted { node: node.clone(), pids });
         self.run_if_started(job);
     }
 
     pub(crate) fn on_exited(&mut self, node: &NodeId, job: &JobId, generation: Generation, exit: RankExit) {
-        let Some(place) =
-            self.durable.jobs.get(job).and_then(Job::active).and_then(|state| state.place_on(node)).cloned()
-        else {
-            return;
-        };
         let Some(pod) = self.live_pod(node, job, generation) else { return };
         if pod.view == PodView::Ended || pod.exits.contains_key(&exit.rank) {
             return;
         }
-        if !place.ranks().any(|rank| rank == exit.rank) {
+        if !pod.holds(exit.rank) {
             let what = format!("node {node} reported the end of rank {}, which it does not have", exit.rank);
             return self.ignore(Some(job), what);
         }
-        pod.exits.insert(exit.rank, exit.status);
+        self.change_pod(node, job, |pod| pod.exits.insert(exit.rank, exit.status));
         let evidence = (!exit.status.success() && !exit.after_stop).then(|| Evidence {
             cause: Cause::RankFailed { rank: exit.rank, node: node.clone(), status: exit.status },
             at: exit.at,
@@ -143,8 +141,8 @@ impl Coordinator {
         if pod.view == PodView::Ended {
             return;
         }
-        pod.view = PodView::Ended;
         let finished = pod.finished();
+        self.change_pod(node, job, |pod| pod.view = PodView::Ended);
         let cause = if end.shim_lost {
             Cause::ShimLost { node: node.clone() }
         } else if end.lease_lapsed {
@@ -176,11 +174,10 @@ impl Coordinator {
         let Some((number, gang)) = state.active().map(|active| active.number).zip(self.gangs.get(job)) else {
             return;
         };
-        let ready = gang.pods.iter().all(|(node, pod)| pod.view == PodView::Prepared && self.reachable(node));
-        if !ready {
+        if !gang.prepared() || !gang.pods().all(|(node, _)| self.reachable(node)) {
             return;
         }
-        let nodes: Vec<NodeId> = gang.pods.keys().cloned().collect();
+        let nodes: Vec<NodeId> = gang.pods().map(|(node, _)| node.clone()).collect();
         self.compare_interpreters(job);
         self.persist(Record::Released { job: job.clone(), generation: number, at: self.now });
         self.emit_for(job, EventKind::GangReleased);
@@ -209,7 +206,7 @@ impl Coordinator {
 
     /// The pod a report is about, if it is one of a live generation. Old news are dropped silently:
     /// they are expected after every restart.
-    fn live_pod(&mut self, node: &NodeId, job: &JobId, generation: Generation) -> Option<&mut Pod> {
+    fn live_pod(&mut self, node: &NodeId, job: &JobId, generation: Generation) -> Option<&Pod> {
         if !self.is_live(job, generation) {
             let last = self.durable.jobs.get(job).and_then(|job| job.generation.as_ref());
             if last.is_none_or(|last| last.number < generation) {
@@ -220,10 +217,10 @@ impl Coordinator {
             }
             return None;
         }
-        if !self.gangs.get(job).is_some_and(|gang| gang.pods.contains_key(node)) {
+        if self.pod(node, job).is_none() {
             self.ignore(Some(job), format!("node {node} reported a pod of job {job} that it does not have"));
             return None;
         }
-        self.gangs.get_mut(job)?.pods.get_mut(node)
+        self.pod(node, job)
     }
 }

@@ -72,7 +72,7 @@ impl View {
     pub(crate) fn of(coordinator: &Coordinator) -> View {
         let jobs = coordinator.jobs().map(|view| {
             let pods =
-                view.gang.map(|gang| gang.pods.iter().map(|(node, pod)| (node.clone(), pod.view)).collect());
+                view.gang.map(|gang| gang.pods().map(|(node, pod)| (node.clone(), pod.view)).collect());
             let shown = JobShown {
                 phase: view.phase,
                 suspended: view.job.suspended,
@@ -338,7 +338,7 @@ fn given_up(world: &World, job: &JobId, generation: Generation, node: &NodeId) -
     }
     let Some(view) = world.coordinator().and_then(|coordinator| coordinator.job(job)) else { return true };
     let live = view.job.active().is_some_and(|active| active.number == generation);
-    let pod = view.gang.and_then(|gang| gang.pods.get(node));
+    let pod = view.gang.and_then(|gang| gang.pod(node));
     !live || pod.is_some_and(|pod| pod.view == PodView::Abandoned)
 }
 
@@ -357,8 +357,7 @@ pub(crate) fn nothing_waits_in_vain(coordinator: &Coordinator) -> Vec<String> {
         let Some(gang) = view.gang else { return false };
         match view.phase {
             GangPhase::Preparing => {
-                let ready =
-                    gang.pods.iter().all(|(node, pod)| pod.view == PodView::Prepared && reachable(node));
+                let ready = gang.pods().all(|(node, pod)| pod.view == PodView::Prepared && reachable(node));
                 ready && !view.job.suspended
             }
             GangPhase::Starting => gang.started(),

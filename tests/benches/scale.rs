@@ -35,6 +35,8 @@ const ADDRESS: &str = "127.0.0.1:7643";
 const GANGS: usize = 7;
 /// Joins at once: each is two handshakes' worth of work.
 const JOINING: usize = 32;
+/// How long ranks run: they end when all of them have long started.
+const RUNNING: Duration = Duration::from_secs(1);
 
 fn main() {
     // `cargo bench` adds an argument of its own.
@@ -122,8 +124,19 @@ fn serve(phalanx: &Path, dir: &Path) -> Child {
 enum Told {
     /// Its coordinator has said Hello.
     Connected,
+    /// Its link is lost, and so it noticed.
+    Lost(Noticed),
     /// Bytes of UDP payload received and sent since it was asked last.
     Bytes(u64, u64),
+}
+
+/// How a worker noticed that its coordinator is gone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Noticed {
+    /// The next coordinator said so (stateless reset).
+    Reset,
+    /// Nothing was heard for the idle timeout: the reset was lost.
+    Silence,
 }
 
 async fn bench(workers: u32, ranks: u32) {
@@ -251,10 +264,11 @@ async fn futures<T>(all: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T
 }
 
 async fn connected(told: &mut mpsc::UnboundedReceiver<Told>, workers: u32, what: &str, since: Instant) {
-    let mut times = Vec::new();
+    let (mut times, mut noticed) = (Vec::new(), Vec::new());
     while times.len() < workers as usize {
         match tokio::time::timeout(Duration::from_secs(120), told.recv()).await {
             Ok(Some(Told::Connected)) => times.push(since.elapsed().as_secs_f64()),
+            Ok(Some(Told::Lost(how))) => noticed.push((how, since.elapsed().as_secs_f64())),
             Ok(Some(Told::Bytes(..))) => {}
             _ => panic!("only {} of {workers} workers are {what}", times.len()),
         }
@@ -264,6 +278,10 @@ async fn connected(told: &mut mpsc::UnboundedReceiver<Told>, workers: u32, what:
         times[times.len() * 99 / 100],
         times[times.len() - 1]
     );
+    if let Some((_, last)) = noticed.iter().rfind(|(how, _)| *how == Noticed::Reset) {
+        let lost = noticed.iter().filter(|(how, _)| *how == Noticed::Silence).count();
+        println!("they noticed by a reset, the last after {last:.2} s; {lost} resets were lost");
+    }
 }
 
 async fn bytes(told: &mut mpsc::UnboundedReceiver<Told>, workers: u32) -> (u64, u64) {
@@ -296,11 +314,22 @@ async fn work(
         }
         let (mut received, mut sent) = (0, 0);
         let mut pods: Vec<PodPlan> = Vec::new();
+        let mut ending: Option<(tokio::time::Instant, PodPlan)> = None;
         loop {
+            let end = ending.as_ref().map(|(at, _)| *at);
             tokio::select! {
                 message = link.recv() => {
                     let Ok(message) = message else { break };
                     for report in answer(message, &mut pods) {
+                        if let Report::Started { job, .. } = &report {
+                            let pod = pods.iter().find(|pod| pod.job == *job).cloned();
+                            ending = pod.map(|pod| (tokio::time::Instant::now() + RUNNING, pod));
+                        }
+                        let _ = link.send((&report).into()).await;
+                    }
+                }
+                () = tokio::time::sleep_until(end.unwrap_or_else(tokio::time::Instant::now)), if end.is_some() => {
+                    for report in ending.take().map(|(_, pod)| ends(&pod)).into_iter().flatten() {
                         let _ = link.send((&report).into()).await;
                     }
                 }
@@ -315,6 +344,11 @@ async fn work(
                 }
             }
         }
+        let noticed = match connection.close_reason() {
+            Some(quinn::ConnectionError::Reset) => Noticed::Reset,
+            _ => Noticed::Silence,
+        };
+        let _ = tell.send(Told::Lost(noticed));
     }
 }
 
@@ -348,11 +382,7 @@ fn answer(message: ToWorker, pods: &mut Vec<PodPlan>) -> Vec<Report> {
         OrderKind::Go { job, generation } => {
             let Some(pod) = pods.iter().find(|pod| pod.job == job) else { return Vec::new() };
             let pids = (0..pod.local_ranks).map(|local| 1000 + local).collect();
-            let started = Report::Started { job: job.clone(), generation, pids };
-            let exits =
-                pod.ranks().map(|rank| Report::Exited { job: job.clone(), generation, exit: exit(rank) });
-            let ended = Report::PodEnded { job: job.clone(), generation, end: PodEnd::default() };
-            [started].into_iter().chain(exits).chain([ended]).collect()
+            vec![Report::Started { job, generation, pids }]
         }
         OrderKind::Stop { job, generation, .. } => {
             vec![Report::PodEnded { job, generation, end: PodEnd::default() }]
@@ -360,6 +390,14 @@ fn answer(message: ToWorker, pods: &mut Vec<PodPlan>) -> Vec<Report> {
         OrderKind::Forget { job, .. } => forget(pods, &job),
         _ => Vec::new(),
     }
+}
+
+/// Every rank of the pod ends with 0, and the pod with them.
+fn ends(pod: &PodPlan) -> Vec<Report> {
+    let (job, generation) = (&pod.job, pod.generation);
+    let exits = pod.ranks().map(|rank| Report::Exited { job: job.clone(), generation, exit: exit(rank) });
+    let ended = Report::PodEnded { job: job.clone(), generation, end: PodEnd::default() };
+    exits.chain([ended]).collect()
 }
 
 fn forget(pods: &mut Vec<PodPlan>, job: &JobId) -> Vec<Report> {

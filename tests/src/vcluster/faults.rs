@@ -1,10 +1,11 @@
-//! What goes wrong.
+//! What goes wrong, and how often it met something that it could harm.
 
 use std::time::Duration;
 
 use phalanx_common::id::{JobId, NodeId};
 use phalanx_worker_core::Input as WorkerInput;
 
+use super::net::Way;
 use super::shim;
 use super::world::{Happening, World};
 
@@ -24,6 +25,18 @@ pub enum Fault {
     /// Its peers do not hear the node for this time; the coordinator does.
     CutData {
         node: NodeId,
+        cut: Duration,
+    },
+    /// Between the node and the coordinator nothing gets through this way for this time.
+    LoseOneWay {
+        node: NodeId,
+        way: Way,
+        cut: Duration,
+    },
+    /// Between the node and its peers nothing gets through this way for this time.
+    CutDataOneWay {
+        node: NodeId,
+        way: Way,
         cut: Duration,
     },
     /// Power off, and on again after this time.
@@ -86,58 +99,82 @@ impl World {
     pub(crate) fn apply_fault(&mut self, fault: Fault) {
         match fault {
             Fault::LoseConnection { node, cut } => {
-                if let Some(machine) = self.machines.get_mut(&node) {
-                    machine.cut_until = machine.cut_until.max(self.now + cut);
-                }
-                self.lose_connections(&node);
+                self.injected_where("lost connection", |world| !world.net.of(&node).is_empty());
+                self.lose_link(&node, cut);
             }
             Fault::Isolate { node, cut } => {
-                self.cut_data(&node, cut);
-                self.apply_fault(Fault::LoseConnection { node, cut });
+                self.injected_where("isolation", |world| !world.net.of(&node).is_empty());
+                self.cut_data(&node, Way::In, cut);
+                self.cut_data(&node, Way::Out, cut);
+                self.lose_link(&node, cut);
             }
-            Fault::CutData { node, cut } => self.cut_data(&node, cut),
+            Fault::CutData { node, cut } => {
+                self.injected("data plane cut");
+                self.cut_data(&node, Way::In, cut);
+                self.cut_data(&node, Way::Out, cut);
+            }
+            Fault::LoseOneWay { node, way, cut } => self.lose_one_way(&node, way, cut),
+            Fault::CutDataOneWay { node, way, cut } => {
+                self.injected(match way {
+                    Way::In => "deaf on the data plane",
+                    Way::Out => "mute on the data plane",
+                });
+                self.cut_data(&node, way, cut);
+            }
             Fault::KillNode { node, down } => self.kill_node(&node, down),
-            Fault::CrashWorker { node } => {
-                // The shims live on for their grace, then the next worker finds nothing of them.
-                let Some(machine) = self.machines.get_mut(&node).filter(|machine| machine.worker.is_some())
-                else {
-                    return;
-                };
-                machine.worker = None;
-                machine.life += 1;
-                machine.connection = None;
-                machine.frozen_until = None;
-                self.lose_connections(&node);
-                let life = self.life_of(&node);
-                self.after(ORPHAN_GRACE, Happening::Orphans { node: node.clone(), life });
-            }
+            Fault::CrashWorker { node } => self.crash_worker(&node),
             Fault::FreezeWorker { node, time } => self.freeze(&node, time),
             Fault::KillShim { node } => self.kill_shim(&node),
             Fault::CrashCoordinator { down } => self.crash_coordinator(down),
             Fault::CrashCoordinatorAfter { commands, down } => self.crash_after = Some((commands, down)),
-            Fault::JumpClock { seconds } => self.jump_clock(seconds * 1_000_000),
+            Fault::JumpClock { seconds } => {
+                self.injected_where("clock jump", |world| world.reign.is_some());
+                self.jump_clock(seconds * 1_000_000);
+            }
             Fault::TakePort { node, port } => {
                 if let Some(machine) = self.machines.get_mut(&node) {
                     machine.foreign_ports.push(port);
+                    self.injected("port taken");
                 }
             }
             Fault::StaleOrder { node } => self.deliver_stale_order(&node),
-            Fault::Stop { job, force } => self.stop(&job, force),
-            Fault::Suspend { job } => self.suspend(&job),
+            Fault::Stop { job, force } => {
+                self.injected_where("stop", |world| world.reign.is_some());
+                self.stop(&job, force);
+            }
+            Fault::Suspend { job } => {
+                self.injected_where("suspension", |world| world.reign.is_some());
+                self.suspend(&job);
+            }
             Fault::Resume { job } => self.resume(&job),
         }
     }
 
-    fn cut_data(&mut self, node: &NodeId, cut: Duration) {
-        let until = self.now + cut;
-        if let Some(machine) = self.machines.get_mut(node) {
-            machine.data_cut_until = machine.data_cut_until.max(until);
+    fn injected_where(&mut self, what: &'static str, harms: impl Fn(&World) -> bool) {
+        if harms(self) {
+            self.injected(what);
         }
+    }
+
+    /// The shims live on for their grace, then the next worker finds nothing of them.
+    fn crash_worker(&mut self, node: &NodeId) {
+        let Some(machine) = self.machines.get_mut(node).filter(|machine| machine.worker.is_some()) else {
+            return;
+        };
+        machine.worker = None;
+        machine.life += 1;
+        machine.connection = None;
+        machine.frozen_until = None;
+        self.injected("worker crash");
+        self.lose_connections(node);
+        let life = self.life_of(node);
+        self.after(ORPHAN_GRACE, Happening::Orphans { node: node.clone(), life });
     }
 
     fn kill_node(&mut self, node: &NodeId, down: Duration) {
         let Some(machine) = self.machines.get_mut(node) else { return };
         machine.stop_everything();
+        self.injected("power loss");
         self.lose_connections(node);
         let life = self.life_of(node);
         self.after(down, Happening::StartWorker { node: node.clone(), life });
@@ -149,7 +186,14 @@ impl World {
             return;
         };
         machine.frozen_until = Some(machine.frozen_until.map_or(until, |known| known.max(until)));
+        if time >= Duration::from_secs(1) {
+            self.injected("worker paused for a second or more");
+        }
+        if time >= Duration::from_secs(30) {
+            self.injected("worker paused for half a minute or more");
+        }
         if time > IDLE_TIMEOUT {
+            self.injected("worker paused beyond the idle timeout");
             let node = node.clone();
             self.after(IDLE_TIMEOUT, Happening::Fault(Fault::LoseConnection { node, cut: Duration::ZERO }));
         }
@@ -164,6 +208,7 @@ impl World {
         if let Some(shim) = machine.shims.remove(&id) {
             shim::die(&shim, &mut machine.processes);
             machine.shim_of.remove(&job);
+            self.injected("shim killed");
             self.tell_worker(node, WorkerInput::ShimLost { job, why: "killed".to_owned() });
         }
     }

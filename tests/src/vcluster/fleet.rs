@@ -9,6 +9,7 @@ use phalanx_worker_core::shim::{ShimOrder, ShimReport};
 use phalanx_worker_core::{Command as WorkerCommand, Input as WorkerInput};
 
 use super::invariants::{self, Invariant};
+use super::net::Way;
 use super::reign::brief;
 use super::sabotage::Sabotage;
 use super::shim::{Around, Shim};
@@ -69,6 +70,7 @@ impl World {
             .map(|(_, order)| order.clone())
             .collect();
         if let Some(order) = self.rng.pick(&stale).cloned() {
+            self.injected("stale order");
             self.deliver_order(node, order);
         }
     }
@@ -144,8 +146,9 @@ impl World {
 
     /// The shim asks its peer on the data plane: a shim that lives there answers, whatever its worker does.
     fn probe(&mut self, node: &NodeId, life: u64, job: JobId, generation: Generation, target: NodeId) {
+        // The question goes one way, the answer the other.
         let open =
-            |node: &NodeId| self.machines.get(node).is_some_and(|machine| machine.data_cut_until <= self.now);
+            |node: &NodeId| self.machines.get(node).is_some_and(|machine| machine.data_is_open(self.now));
         let answers = self.machines.get(&target).is_some_and(|machine| {
             machine.shims.values().any(|shim| shim.job == job && shim.generation() == Some(generation))
         });
@@ -174,7 +177,7 @@ impl World {
         }
         let Some(connection) = self.machines.get(node).and_then(|machine| machine.connection) else { return };
         let at = self.now + self.delay();
-        let at = self.net.arrives_up(connection, at);
+        let at = self.net.arrives(connection, Way::Out, at);
         self.at(at, Happening::ToCoordinator { connection, node: node.clone(), report });
     }
 

@@ -40,8 +40,10 @@ pub(crate) struct Machine {
     pub(crate) frozen_until: Option<Timestamp>,
     /// No connection can be made before this.
     pub(crate) cut_until: Timestamp,
-    /// Nobody hears this machine on the data plane before this.
-    pub(crate) data_cut_until: Timestamp,
+    /// On the data plane this machine hears nobody before this.
+    pub(crate) data_deaf_until: Timestamp,
+    /// Nobody hears it there before this.
+    pub(crate) data_mute_until: Timestamp,
     /// The connection the worker believes in.
     pub(crate) connection: Option<u64>,
     pub(crate) shims: BTreeMap<u64, Shim>,
@@ -63,7 +65,8 @@ impl Machine {
             life: 0,
             frozen_until: None,
             cut_until: Timestamp::default(),
-            data_cut_until: Timestamp::default(),
+            data_deaf_until: Timestamp::default(),
+            data_mute_until: Timestamp::default(),
             connection: None,
             shims: BTreeMap::new(),
             shim_of: BTreeMap::new(),
@@ -73,6 +76,11 @@ impl Machine {
         };
         machine.start_worker();
         machine
+    }
+
+    /// Whether it hears and is heard on the data plane.
+    pub(crate) fn data_is_open(&self, now: Timestamp) -> bool {
+        self.data_deaf_until <= now && self.data_mute_until <= now
     }
 
     /// A new life of the worker, with nothing of the one before.

@@ -14,9 +14,11 @@
 //! and said. [`Sabotage`] breaks one thing on purpose, in the harness and never in production code, to prove
 //! that they notice.
 
+pub mod coverage;
 mod faults;
 mod fleet;
 pub mod invariants;
+mod loss;
 mod machine;
 mod net;
 mod reign;
@@ -32,6 +34,7 @@ mod world;
 pub use faults::Fault;
 pub use invariants::{Invariant, Violation};
 pub use machine::Process;
+pub use net::Way;
 pub use rng::Rng;
 pub use sabotage::Sabotage;
 pub use script::{PodScript, RankScript, Scripts};

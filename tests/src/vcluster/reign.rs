@@ -14,6 +14,7 @@ use phalanx_launcher_core::{Command, Coordinator, Durable, Input, Record};
 use super::invariants::{
     Invariant, View, changes_are_told, nothing_waits_in_vain, order_is_recorded, record_is_lawful,
 };
+use super::net::Way;
 use super::sabotage::Sabotage;
 use super::witness::PodKey;
 use super::world::{Happening, World};
@@ -156,7 +157,7 @@ impl World {
         }
         let Some(connection) = self.net.peers.get(node).copied() else { return };
         let at = self.now + self.delay();
-        let at = self.net.arrives_down(connection, at);
+        let at = self.net.arrives(connection, Way::In, at);
         self.at(at, Happening::ToWorker { connection, node: node.clone(), order });
     }
 
@@ -170,6 +171,7 @@ impl World {
             return;
         }
         self.trace.add(self.now, || "coordinator crashes".to_owned());
+        self.injected("coordinator crash");
         let nodes: Vec<NodeId> = self.machines.keys().cloned().collect();
         for node in nodes {
             self.lose_connections(&node);

@@ -1,5 +1,6 @@
 //! Runs that follow from their seed: jobs, faults, and the time after which nothing goes wrong any more.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use phalanx_common::id::{JobId, NodeId};
@@ -7,9 +8,11 @@ use phalanx_common::spec::{Fencing, JobSpec, Keep, OutputMode, OutputSpec, Shape
 use phalanx_launcher_core::Config;
 use phalanx_launcher_core::gang::GangPhase;
 
+use super::coverage;
 use super::faults::Fault;
 use super::invariants::{Invariant, Violation, check_settled};
 use super::machine::PORTS;
+use super::net::Way;
 use super::rng::Rng;
 use super::sabotage::Sabotage;
 use super::script::Scripts;
@@ -34,6 +37,10 @@ pub struct Run {
     /// Outcomes by name, to see that runs are not all alike.
     pub outcomes: Vec<&'static str>,
     pub restarts: u32,
+    /// See [`coverage::FAULTS`].
+    pub injected: BTreeMap<&'static str, u64>,
+    /// See [`coverage::CONSEQUENCES`].
+    pub consequences: BTreeMap<&'static str, u64>,
 }
 
 /// A job of `nodes` times `ranks` ranks with short deadlines.
@@ -110,7 +117,7 @@ fn plan_faults(world: &mut World, rng: &mut Rng, jobs: &[JobId]) {
         let at = rng.millis(0, quiet);
         let node = rng.pick(&nodes).cloned().unwrap_or_else(|| NodeId::new("a"));
         let job = rng.pick(jobs).cloned().unwrap_or_else(|| JobId::from_existing("job0"));
-        let fault = match rng.between(0, 99) {
+        let fault = match rng.between(0, 119) {
             0..=4 => Fault::Isolate { node, cut: rng.millis(0, 60_000) },
             5..=7 => Fault::CutData { node, cut: rng.millis(0, 60_000) },
             8..=24 => {
@@ -137,10 +144,21 @@ fn plan_faults(world: &mut World, rng: &mut Rng, jobs: &[JobId]) {
                 Fault::Suspend { job }
             }
             91..=96 => Fault::Stop { job, force: false },
-            _ => Fault::Stop { job, force: true },
+            97..=99 => Fault::Stop { job, force: true },
+            100..=106 => {
+                let longest = if rng.chance(50) { 60_000 } else { 6000 };
+                Fault::LoseOneWay { node, way: either_way(rng), cut: rng.millis(100, longest) }
+            }
+            107..=111 => Fault::CutDataOneWay { node, way: either_way(rng), cut: rng.millis(0, 60_000) },
+            // Long enough for its peers to be asked in vain.
+            _ => Fault::Isolate { node, cut: rng.millis(15_000, 60_000) },
         };
         world.schedule(at, fault);
     }
+}
+
+fn either_way(rng: &mut Rng) -> Way {
+    if rng.chance(50) { Way::In } else { Way::Out }
 }
 
 /// Runs until every job has settled, and checks I10 if they do not.
@@ -202,6 +220,8 @@ fn finish(seed: u64, world: &World) -> Run {
         violations: world.violations.clone(),
         trace: world.trace_lines().to_vec(),
         outcomes: outcomes.collect(),
+        injected: world.injected.clone(),
+        consequences: coverage::consequences(world),
         restarts: jobs.filter_map(|job| job.generation.as_ref()).map(|g| g.number.0 - 1).sum(),
     }
 }

@@ -15,7 +15,7 @@ use phalanx_worker_core::shim::ShimOrder;
 use super::faults::Fault;
 use super::invariants::{self, Invariant, Violation};
 use super::machine::Machine;
-use super::net::Net;
+use super::net::{Net, Passage, Way};
 use super::rng::Rng;
 use super::sabotage::Sabotage;
 use super::script::Scripts;
@@ -44,6 +44,8 @@ pub struct World {
     pub events: Vec<Event>,
     pub store: Vec<Record>,
     pub violations: Vec<Violation>,
+    /// How often each kind of fault met something that it could harm.
+    pub injected: BTreeMap<&'static str, u64>,
     pub(crate) machines: BTreeMap<NodeId, Machine>,
     pub(crate) net: Net,
     pub(crate) reign: Option<Coordinator>,
@@ -139,6 +141,7 @@ impl World {
             events: Vec::new(),
             store: Vec::new(),
             violations: Vec::new(),
+            injected: BTreeMap::new(),
             machines,
             net: Net::default(),
             reign: None,
@@ -227,6 +230,10 @@ impl World {
         self.violations.push(Violation { invariant, at: self.now, what });
     }
 
+    pub(crate) fn injected(&mut self, what: &'static str) {
+        *self.injected.entry(what).or_default() += 1;
+    }
+
     pub(crate) fn at(&mut self, at: Timestamp, happening: Happening) {
         // Two things at the same time happen in the order in which they were decided.
         self.numbered += 1;
@@ -261,17 +268,6 @@ impl World {
         ranks.any(|rank| self.setup.scripts.rank(job, generation, rank).runs.is_none())
     }
 
-    pub(crate) fn lose_connections(&mut self, node: &NodeId) {
-        for id in self.net.of(node) {
-            if let Some(connection) = self.net.connections.get_mut(&id) {
-                connection.lost = true;
-            }
-            let (coordinator, worker) = (self.rng.millis(10, 6000), self.rng.millis(10, 6000));
-            self.after(coordinator, Happening::CoordinatorNotices { connection: id, node: node.clone() });
-            self.after(worker, Happening::WorkerNotices { connection: id, node: node.clone() });
-        }
-    }
-
     /// Something the machine's own worker hears, in the order it was said.
     pub(crate) fn tell_worker(&mut self, node: &NodeId, input: WorkerInput) {
         let life = self.life_of(node);
@@ -282,13 +278,18 @@ impl World {
         if let Some(until) = self.frozen(&happening) {
             return self.at(until, happening);
         }
+        match self.passage(&happening) {
+            Passage::Arrives => {}
+            Passage::HeldUntil(until) => return self.at(until, happening),
+            Passage::Lost => return,
+        }
         match happening {
             Happening::ToCoordinator { connection, node, report } => {
                 self.on_to_coordinator(connection, node, report)
             }
             Happening::ToWorker { connection, node, order } => {
                 let believed = self.machines.get(&node).and_then(|machine| machine.connection);
-                if believed == Some(connection) && self.net.alive(connection) {
+                if believed == Some(connection) {
                     self.deliver_order(&node, order);
                 }
             }
@@ -363,8 +364,17 @@ impl World {
         self.machines.get(node)?.frozen_until.filter(|until| *until > self.now)
     }
 
+    /// Whether a message gets through, if this is one.
+    fn passage(&mut self, happening: &Happening) -> Passage {
+        match happening {
+            Happening::ToCoordinator { connection, .. } => self.net.passage(*connection, Way::Out, self.now),
+            Happening::ToWorker { connection, .. } => self.net.passage(*connection, Way::In, self.now),
+            _ => Passage::Arrives,
+        }
+    }
+
     fn on_to_coordinator(&mut self, connection: u64, node: NodeId, report: Report) {
-        if !self.net.alive(connection) || self.reign.is_none() {
+        if self.reign.is_none() {
             return;
         }
         if let Report::Hello(hello) = &report {

@@ -2,5 +2,6 @@
 
 mod cluster;
 mod noticed;
+mod one_way;
 mod scenarios;
 mod seeds;

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use phalanx_tests::vcluster::seeded;
+use phalanx_tests::vcluster::{coverage, seeded};
+
+/// Seeds in which everything has to occur: the rarest does several times.
+const COVERED: u64 = 300;
 
 #[test]
 fn seeds_break_nothing() {
@@ -30,4 +33,21 @@ fn the_same_seed_runs_the_same_way() {
     for seed in [3, 17, 42] {
         assert_eq!(seeded::run(seed, None, true).trace, seeded::run(seed, None, true).trace);
     }
+}
+
+#[test]
+fn every_fault_meets_something_and_every_consequence_occurs() {
+    let mut met: BTreeMap<&str, u64> = BTreeMap::new();
+    for seed in 0..COVERED {
+        let run = seeded::run(seed, None, false);
+        for (what, times) in run.injected.into_iter().chain(run.consequences) {
+            *met.entry(what).or_default() += times;
+        }
+    }
+    let listed = || coverage::FAULTS.into_iter().chain(coverage::CONSEQUENCES);
+    let missing: Vec<&str> = listed().filter(|what| !met.contains_key(what)).collect();
+    assert_eq!(missing, [""; 0], "in {COVERED} seeds; met: {met:#?}");
+    let unlisted: Vec<&&str> = met.keys().filter(|what| !listed().any(|listed| listed == **what)).collect();
+    assert_eq!(unlisted, [&""; 0], "met, and not in the list");
+    println!("{met:#?}");
 }

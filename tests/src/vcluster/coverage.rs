@@ -1,0 +1,136 @@
+//! What a run met: so that seeds that meet nothing any more are noticed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use phalanx_common::event::{Cause, Event, EventKind, Outcome};
+use phalanx_common::id::JobId;
+use phalanx_common::report::Notice;
+use phalanx_common::spec::Fencing;
+use phalanx_launcher_core::{Durable, Job, Record};
+
+use super::world::World;
+
+/// Every kind of fault, as [`World::injected`] counts them.
+pub const FAULTS: [&str; 21] = [
+    "clock jump",
+    "coordinator crash",
+    "data plane cut",
+    "deaf",
+    "deaf for a moment",
+    "deaf on the data plane",
+    "isolation",
+    "lost connection",
+    "mute",
+    "mute for a moment",
+    "mute on the data plane",
+    "port taken",
+    "power loss",
+    "shim killed",
+    "stale order",
+    "stop",
+    "suspension",
+    "worker crash",
+    "worker paused beyond the idle timeout",
+    "worker paused for a second or more",
+    "worker paused for half a minute or more",
+];
+
+/// What has to follow from them, now and then.
+pub const CONSEQUENCES: [&str; 23] = [
+    "a coordinator came back to a live generation",
+    "a coordinator came back to a queued job",
+    "a gang restarted",
+    "a gang restarted at no cost",
+    "a gang restarted without a lost node",
+    "a job failed",
+    "a job resumed",
+    "a job succeeded",
+    "a job was stopped",
+    "a job was suspended",
+    "a job waited for nodes",
+    "a lease lapsed",
+    "a node came back as it was",
+    "a node restarted",
+    "a node was unreachable",
+    "a pod was dead",
+    "a pod was given up",
+    "a pod was heard by a peer",
+    "a shim was lost",
+    "a stale order was refused",
+    "ranks missed their start deadline",
+    "strict fencing waited for a dead pod",
+    "the clock jumped",
+];
+
+/// How often each of [`CONSEQUENCES`] occurred.
+pub(crate) fn consequences(world: &World) -> BTreeMap<&'static str, u64> {
+    let mut met = BTreeMap::new();
+    let mut add = |what| *met.entry(what).or_default() += 1;
+    let strict = |job: &JobId| {
+        let facts = world.witness.jobs.get(job);
+        facts.is_some_and(|facts| facts.spec.fencing == Fencing::Strict)
+    };
+    let mut dead = BTreeSet::new();
+    for event in &world.events {
+        let (Some(job), generation) = (&event.job, event.generation) else {
+            of_event(event).into_iter().for_each(&mut add);
+            continue;
+        };
+        match &event.kind {
+            EventKind::PodDead { node, .. } if strict(job) => {
+                dead.insert((job, generation, node));
+            }
+            EventKind::PodAbandoned { node } if dead.contains(&(job, generation, node)) => {
+                add("strict fencing waited for a dead pod");
+            }
+            _ => {}
+        }
+        of_event(event).into_iter().for_each(&mut add);
+    }
+    let mut durable = Durable::default();
+    for record in &world.store {
+        durable.apply(record);
+        if let Record::EpochStarted { .. } = record {
+            let mut jobs = durable.jobs.values().filter(|job| !job.ended());
+            if jobs.clone().any(|job| job.active().is_some()) {
+                add("a coordinator came back to a live generation");
+            }
+            if jobs.any(|job: &Job| job.active().is_none()) {
+                add("a coordinator came back to a queued job");
+            }
+        }
+    }
+    met
+}
+
+fn of_event(event: &Event) -> Vec<&'static str> {
+    match &event.kind {
+        EventKind::NodeUnreachable { .. } => vec!["a node was unreachable"],
+        EventKind::NodeReachable { .. } => vec!["a node came back as it was"],
+        EventKind::NodeRestarted { .. } => vec!["a node restarted"],
+        EventKind::PodHeard { .. } => vec!["a pod was heard by a peer"],
+        EventKind::PodDead { .. } => vec!["a pod was dead"],
+        EventKind::PodAbandoned { .. } => vec!["a pod was given up"],
+        EventKind::PodEnded { end, .. } if end.lease_lapsed => vec!["a lease lapsed"],
+        EventKind::PodEnded { end, .. } if end.shim_lost => vec!["a shim was lost"],
+        EventKind::GangRestarting { free: true, .. } => vec!["a gang restarted at no cost"],
+        EventKind::GangRestarting { cause: Cause::NodeLost { .. }, .. } => {
+            vec!["a gang restarted", "a gang restarted without a lost node"]
+        }
+        EventKind::GangRestarting { .. } => vec!["a gang restarted"],
+        EventKind::GangStopping { cause: Cause::StartTimeout { .. }, .. } => {
+            vec!["ranks missed their start deadline"]
+        }
+        EventKind::JobQueued { .. } => vec!["a job waited for nodes"],
+        EventKind::JobSuspended => vec!["a job was suspended"],
+        EventKind::JobResumed => vec!["a job resumed"],
+        EventKind::JobEnded { outcome: Outcome::Succeeded } => vec!["a job succeeded"],
+        EventKind::JobEnded { outcome: Outcome::Failed { .. } } => vec!["a job failed"],
+        EventKind::JobEnded { outcome: Outcome::Stopped { .. } } => vec!["a job was stopped"],
+        EventKind::ClockJumped { .. } => vec!["the clock jumped"],
+        EventKind::Notice { notice: Notice::Refused { what } } if what.contains("reigns") => {
+            vec!["a stale order was refused"]
+        }
+        _ => Vec::new(),
+    }
+}

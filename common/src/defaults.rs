@@ -16,6 +16,10 @@ pub const LEASE: Duration = Duration::from_secs(600);
 pub const PROBE_WITHIN: Duration = Duration::from_secs(3);
 /// A job whose client is gone, and that was not detached, is stopped after this.
 pub const CLIENT_LOST: Duration = Duration::from_secs(60);
+/// An ended job is forgotten after this, and what the coordinator keeps of it is removed.
+pub const ENDED_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Most ended jobs that are kept, the newest: the coordinator holds them in memory.
+pub const ENDED_KEPT_MOST: usize = 10_000;
 /// The first gang restart comes at once, the next after this, doubled each time.
 pub const BACKOFF_INITIAL: Duration = Duration::from_secs(1);
 /// The longest wait before a gang restart.

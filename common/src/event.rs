@@ -134,6 +134,8 @@ pub enum EventKind {
     JobEnded {
         outcome: Outcome,
     },
+    /// It ended long ago, or too many ended after it: nothing is known of it any more.
+    JobForgotten,
     ClockJumped {
         by_ms: i64,
     },

@@ -74,6 +74,7 @@ impl Coordinator {
             events: VecDeque::new(),
         };
         coordinator.persist(Record::EpochStarted { epoch });
+        coordinator.wait_to_forget();
         coordinator
     }
 
@@ -110,6 +111,7 @@ impl Coordinator {
                 Why::Unreachable { job, node } => self.on_unreachable(&job, &node),
                 Why::Probe { job, node } => self.on_probe_deadline(&job, &node),
                 Why::RenewLeases => self.on_renew_leases(),
+                Why::Forget => self.on_forget_deadline(),
             }
         }
         self.run_queue();

@@ -1,6 +1,6 @@
 //! What survives the coordinator: made by records, and by records alone (invariant I8).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use phalanx_common::event::{Cause, Outcome};
@@ -21,6 +21,10 @@ pub struct Durable {
     pub epoch: Epoch,
     pub jobs: BTreeMap<JobId, Job>,
     pub ledger: Ledger,
+    /// Jobs submitted so far, as far as the records tell.
+    submitted: u64,
+    /// Ended jobs by their end.
+    ended: BTreeSet<(Timestamp, JobId)>,
 }
 
 /// One job.
@@ -31,7 +35,8 @@ pub struct Job {
     /// A client has to wait for it: see [`Input::Submit`](crate::Input::Submit).
     pub attached: bool,
     pub submitted_at: Timestamp,
-    /// Place in the order of submission, from 0.
+    /// Place in the order of submission. Records of jobs that were forgotten may be gone at the next
+    /// replay: then the numbers differ, and their order does not.
     pub order: u64,
     pub used: Accounting,
     pub suspended: bool,
@@ -41,6 +46,7 @@ pub struct Job {
     /// Where the next generation goes only if nothing else is left.
     pub shun: Option<NodeId>,
     pub state: JobState,
+    pub ended_at: Option<Timestamp>,
 }
 
 /// Where a job stands.
@@ -155,21 +161,22 @@ impl Durable {
         match record {
             Record::EpochStarted { epoch } => self.epoch = *epoch,
             Record::JobSubmitted { job, at, spec, owner, unix_user, attached } => {
-                let order = self.jobs.len() as u64;
                 let state = JobState::Queued { not_before: *at };
                 let new = Job {
                     spec: spec.as_ref().into(),
                     owner: Owner { name: owner.clone(), unix_user: unix_user.clone() },
                     attached: *attached,
                     submitted_at: *at,
-                    order,
+                    order: self.submitted,
                     used: Accounting::default(),
                     suspended: false,
                     stop: None,
                     generation: None,
                     shun: None,
                     state,
+                    ended_at: None,
                 };
+                self.submitted += 1;
                 self.jobs.entry(job.clone()).or_insert(new);
             }
             Record::GenerationPlanned(record) => self.apply_planned(record),
@@ -197,14 +204,35 @@ impl Durable {
             Record::Suspended { job } => self.set_suspended(job, true),
             Record::Resumed { job } => self.set_suspended(job, false),
             Record::GenerationEnded(record) => self.apply_ended(record),
-            Record::JobEnded { job, outcome, .. } => {
-                self.free_generation(job);
-                if let Some(job) = self.jobs.get_mut(job) {
+            Record::JobEnded { job: id, at, outcome } => {
+                self.free_generation(id);
+                if let Some(job) = self.jobs.get_mut(id) {
                     job.state = JobState::Ended(outcome.into());
                     job.suspended = false;
+                    if let Some(before) = job.ended_at.replace(*at) {
+                        self.ended.remove(&(before, id.clone()));
+                    }
+                    self.ended.insert((*at, id.clone()));
+                }
+            }
+            Record::JobForgotten { job: id } => {
+                self.free_generation(id);
+                let ended_at = self.jobs.remove(id).and_then(|job| job.ended_at);
+                if let Some(at) = ended_at {
+                    self.ended.remove(&(at, id.clone()));
                 }
             }
         }
+    }
+
+    /// When the job ended that ended first, and which it is.
+    pub fn ended_first(&self) -> Option<&(Timestamp, JobId)> {
+        self.ended.first()
+    }
+
+    /// How many jobs have ended, and are not forgotten.
+    pub fn ended_count(&self) -> usize {
+        self.ended.len()
     }
 
     fn on_generation(

@@ -212,6 +212,7 @@ impl Coordinator {
         self.queued_why.remove(job);
         self.timers.cancel(&Why::Client { job: job.clone() });
         self.persist(Record::JobEnded { job: job.clone(), at: self.now, outcome: (&outcome).into() });
+        self.wait_to_forget();
         self.emit_for(job, EventKind::JobEnded { outcome });
         for node in nodes {
             self.send(&node, OrderKind::Forget { job: job.clone(), failed });

@@ -1,5 +1,8 @@
 //! What goes into the coordinator and what comes out.
 
+use std::time::Duration;
+
+use phalanx_common::defaults;
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::{JobId, NodeId};
 use phalanx_common::identity::Owner;
@@ -18,12 +21,21 @@ pub struct Config {
     /// Where in a node's port range the first port is taken. Launchers that know nothing of each other
     /// but share a machine give different numbers, so that they seldom meet.
     pub port_salt: u64,
+    /// How long an ended job is kept.
+    pub ended_kept: Duration,
+    /// How many are kept.
+    pub ended_kept_most: usize,
 }
 
 impl Default for Config {
     /// Local mode.
     fn default() -> Config {
-        Config { cluster: false, port_salt: 0 }
+        Config {
+            cluster: false,
+            port_salt: 0,
+            ended_kept: defaults::ENDED_KEPT,
+            ended_kept_most: defaults::ENDED_KEPT_MOST,
+        }
     }
 }
 
@@ -105,4 +117,6 @@ pub enum Why {
     Client { job: JobId },
     /// The next Renew to every reachable node.
     RenewLeases,
+    /// The job that ended first to be forgotten.
+    Forget,
 }

@@ -19,6 +19,7 @@ mod clients;
 mod coordinator;
 mod durable;
 mod ending;
+mod forgetting;
 pub mod gang;
 mod input;
 mod ledger;

@@ -180,7 +180,7 @@ proptest! {
 
     #[test]
     fn nothing_said_breaks_the_coordinator(steps in proptest::collection::vec(step(), 1..60), lease in any::<bool>()) {
-        let config = Config { cluster: lease, port_salt: u64::MAX };
+        let config = Config { cluster: lease, port_salt: u64::MAX, ended_kept: Duration::from_secs(5), ended_kept_most: 1 };
         let mut coordinator = Coordinator::new(config.clone(), Epoch(1), &[]);
         let mut records: Vec<Record> = Vec::new();
         let mut now = Timestamp(1_000_000_000);

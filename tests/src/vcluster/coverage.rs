@@ -36,7 +36,7 @@ pub const FAULTS: [&str; 21] = [
 ];
 
 /// What has to follow from them, now and then.
-pub const CONSEQUENCES: [&str; 23] = [
+pub const CONSEQUENCES: [&str; 25] = [
     "a coordinator came back to a live generation",
     "a coordinator came back to a queued job",
     "a gang restarted",
@@ -46,6 +46,8 @@ pub const CONSEQUENCES: [&str; 23] = [
     "a job resumed",
     "a job succeeded",
     "a job was stopped",
+    "a job was forgotten",
+    "a job was forgotten, and a pod of it was alive",
     "a job was suspended",
     "a job waited for nodes",
     "a lease lapsed",
@@ -122,6 +124,7 @@ fn of_event(event: &Event) -> Vec<&'static str> {
             vec!["ranks missed their start deadline"]
         }
         EventKind::JobQueued { .. } => vec!["a job waited for nodes"],
+        EventKind::JobForgotten => vec!["a job was forgotten"],
         EventKind::JobSuspended => vec!["a job was suspended"],
         EventKind::JobResumed => vec!["a job resumed"],
         EventKind::JobEnded { outcome: Outcome::Succeeded } => vec!["a job succeeded"],

@@ -8,7 +8,7 @@
 //! | I5 | No two live generations hold the same port of a node, by the records alone |
 //! | I6 | What the records charge stays within the budgets, and a job that its user stopped never restarts |
 //! | I7 | Nothing is alive of a pod that was said to have ended, nor of an ended job on a machine within reach (but pods given up, whose end was ordered) |
-//! | I8 | The stored records replayed give the coordinator's durable state; no order is sent before the record it depends on |
+//! | I8 | The stored records replayed give the coordinator's durable state; no order is sent before the record it depends on; only a job that ended is forgotten, and once |
 //! | I9 | A change of a job's phase, a pod or a node comes with an event that tells it |
 //! | I10 | Once faults stop, every job ends, or is Running if its ranks run on, within a bound; no gang waits for what it already has; no worker remembers a pod of an ended job and no shim is left of one |
 //!
@@ -115,6 +115,12 @@ pub(crate) fn changes_are_told(before: &View, after: &View, events: &[Event]) ->
             }
         }
     }
+    for job in before.jobs.keys().filter(|job| !after.jobs.contains_key(*job)) {
+        let told = |event: &Event| event.job.as_ref() == Some(job) && event.kind == EventKind::JobForgotten;
+        if !events.iter().any(told) {
+            untold.push(format!("job {job} was forgotten"));
+        }
+    }
     for (node, reachable) in &after.nodes {
         if before.nodes.get(node) != Some(reachable)
             && !events.iter().any(|event| tells_node(*reachable, node, &event.kind))
@@ -210,6 +216,11 @@ pub(crate) fn record_is_lawful(witness: &Witness, record: &Record) -> Option<(In
             over.then(|| {
                 (Invariant::I6, format!("job {} used {used:?} of {}", ended.job, facts.spec.max_restarts))
             })
+        }
+        Record::JobForgotten { job } => {
+            let facts = witness.jobs.get(job);
+            let once = facts.is_some_and(|facts| facts.ended && !facts.forgotten);
+            (!once).then(|| (Invariant::I8, format!("job {job} is forgotten: {facts:?}")))
         }
         _ => None,
     }

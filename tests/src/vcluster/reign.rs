@@ -133,6 +133,11 @@ impl World {
         if let Some((invariant, what)) = record_is_lawful(&self.witness, &record) {
             self.violated(invariant, what);
         }
+        if let Record::JobForgotten { job } = &record
+            && self.processes().any(|(_, process)| process.job == *job)
+        {
+            self.injected("a job was forgotten, and a pod of it was alive");
+        }
         self.witness.note_record(&record);
         self.store.push(record);
     }

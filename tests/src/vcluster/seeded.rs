@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use phalanx_common::id::{JobId, NodeId};
 use phalanx_common::spec::{Fencing, JobSpec, Keep, OutputMode, OutputSpec, Shape, StopScope};
-use phalanx_launcher_core::Config;
 use phalanx_launcher_core::gang::GangPhase;
+use phalanx_launcher_core::records::OutcomeRecord;
+use phalanx_launcher_core::{Config, Record};
 
 use super::coverage;
 use super::faults::Fault;
@@ -80,7 +81,12 @@ pub fn three_nodes() -> Vec<NodeId> {
 pub fn run(seed: u64, sabotage: Option<Sabotage>, trace: bool) -> Run {
     let mut rng = Rng::fork(seed, "plan");
     let cluster = rng.chance(60);
-    let config = Config { cluster, port_salt: rng.draw() };
+    let config = Config {
+        cluster,
+        port_salt: rng.draw(),
+        ended_kept: rng.millis(1000, 300_000),
+        ended_kept_most: *rng.pick(&[1, 2, 10]).unwrap_or(&1),
+    };
     let scripts = Scripts::seeded(seed);
     let setup = Setup { seed, config, nodes: three_nodes(), scripts, sabotage, trace };
     let mut world = World::new(setup);
@@ -200,29 +206,32 @@ impl World {
 
     /// No job is still to come.
     fn all_submitted(&self) -> bool {
-        self.coordinator().is_some_and(|coordinator| coordinator.jobs().next().is_some())
+        self.coordinator().is_some() && !self.witness.jobs.is_empty()
     }
 }
 
 fn finish(seed: u64, world: &World) -> Run {
-    let durable = world.coordinator().map(|coordinator| coordinator.durable());
-    let jobs = durable.into_iter().flat_map(|durable| durable.jobs.values());
-    let outcomes = jobs.clone().map(|job| match &job.state {
-        phalanx_launcher_core::JobState::Ended(phalanx_common::event::Outcome::Succeeded) => "succeeded",
-        phalanx_launcher_core::JobState::Ended(phalanx_common::event::Outcome::Failed { .. }) => "failed",
-        phalanx_launcher_core::JobState::Ended(phalanx_common::event::Outcome::Stopped { .. }) => "stopped",
-        _ => "running",
+    // From the records: jobs that were forgotten count too.
+    let ended = world.store.iter().filter_map(|record| match record {
+        Record::JobEnded { outcome, .. } => Some(match outcome {
+            OutcomeRecord::Succeeded => "succeeded",
+            OutcomeRecord::Failed { .. } => "failed",
+            OutcomeRecord::Stopped { .. } => "stopped",
+        }),
+        _ => None,
     });
+    let running = world.witness.jobs.values().filter(|facts| !facts.ended).map(|_| "running");
+    let restarts = world.store.iter().filter(|record| matches!(record, Record::GenerationEnded(_))).count();
     Run {
         seed,
         steps: world.steps(),
         virtual_time: world.now.since(phalanx_common::time::Timestamp(1_800_000_000_000_000)),
         violations: world.violations.clone(),
         trace: world.trace_lines().to_vec(),
-        outcomes: outcomes.collect(),
+        outcomes: ended.chain(running).collect(),
+        restarts: u32::try_from(restarts).unwrap_or(u32::MAX),
         injected: world.injected.clone(),
         consequences: coverage::consequences(world),
-        restarts: jobs.filter_map(|job| job.generation.as_ref()).map(|g| g.number.0 - 1).sum(),
     }
 }
 

@@ -40,6 +40,7 @@ pub(crate) struct JobFacts {
     pub(crate) used: Accounting,
     pub(crate) stop_requested: bool,
     pub(crate) ended: bool,
+    pub(crate) forgotten: bool,
 }
 
 impl Witness {
@@ -56,6 +57,7 @@ impl Witness {
                     used: Accounting::default(),
                     stop_requested: false,
                     ended: false,
+                    forgotten: false,
                 };
                 self.jobs.insert(job.clone(), facts);
             }
@@ -91,6 +93,11 @@ impl Witness {
             Record::StopRequested { job, .. } => {
                 if let Some(facts) = self.jobs.get_mut(job) {
                     facts.stop_requested = true;
+                }
+            }
+            Record::JobForgotten { job } => {
+                if let Some(facts) = self.jobs.get_mut(job) {
+                    facts.forgotten = true;
                 }
             }
             Record::Running { .. }

@@ -1,6 +1,7 @@
 //! The virtual cluster: seeds that go well, named scenarios, and proof that the invariants notice.
 
 mod cluster;
+mod forgetting;
 mod noticed;
 mod one_way;
 mod scenarios;

@@ -76,6 +76,30 @@ pub enum Record {
         at: Timestamp,
         outcome: OutcomeRecord,
     },
+    /// The job ended long ago: all records of it say nothing any more, this one included.
+    JobForgotten {
+        job: JobId,
+    },
+}
+
+impl Record {
+    /// The job it is about; `None`: about none.
+    pub fn job(&self) -> Option<&JobId> {
+        match self {
+            Record::EpochStarted { .. } => None,
+            Record::JobSubmitted { job, .. }
+            | Record::Released { job, .. }
+            | Record::Running { job, .. }
+            | Record::StopRequested { job, .. }
+            | Record::Suspended { job }
+            | Record::Resumed { job }
+            | Record::JobEnded { job, .. }
+            | Record::JobForgotten { job } => Some(job),
+            Record::GenerationPlanned(record) => Some(&record.job),
+            Record::Stopping(record) => Some(&record.job),
+            Record::GenerationEnded(record) => Some(&record.job),
+        }
+    }
 }
 
 /// Where a generation runs.
@@ -243,6 +267,7 @@ mod tests {
                 Record::JobEnded { job: job(), at, outcome: OutcomeRecord::Succeeded },
                 "090000000a036a2d31fbe80300",
             ),
+            (Record::JobForgotten { job: job() }, "050000000b036a2d31"),
         ];
         for (record, want) in golden {
             assert_eq!(bytes(&record), want, "{record:?}");

@@ -62,7 +62,7 @@ pub(crate) struct Options {
 pub(crate) async fn serve(options: Options) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot take over signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot take over signals")?;
-    let state = state::State::open(&options.state_dir)?;
+    let mut state = state::State::open(&options.state_dir)?;
     let endpoint = listen(&options, &state)?;
     let address = endpoint.local_addr().context("the coordinator's socket has no address")?;
     let advertise =

@@ -111,7 +111,7 @@ async fn run(launch: Launch) -> Result<Outcome, Error> {
     let server = Server::start((LOOPBACK, 0).into(), server_config, service)?;
     let address = server.address().map_err(Error::Address)?;
 
-    let store = MemoryStore::default();
+    let mut store = MemoryStore::default();
     let config = Config { port_salt: u64::from(std::process::id()), ..Config::default() };
     let coordinator = Coordinator::new(config, epoch, &store.load()?);
     let driver =

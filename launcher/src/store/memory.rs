@@ -14,7 +14,7 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn load(&self) -> Result<Vec<Record>, Error> {
+    fn load(&mut self) -> Result<Vec<Record>, Error> {
         Ok(self.0.clone())
     }
 }

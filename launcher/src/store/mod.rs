@@ -29,9 +29,10 @@ pub(crate) enum Error {
     Ending,
 }
 
-/// Keeps records in order. What `append` has returned for is durable as far as the store is.
+/// Keeps records in order. What `append` has returned for is durable as far as the store is. Records of a job
+/// that is forgotten may go with the record that says so: their replay leads to the same.
 pub(crate) trait Store: Send + 'static {
     fn append(&mut self, records: Vec<Record>) -> impl Future<Output = Result<(), Error>> + Send;
     /// Every record, oldest first.
-    fn load(&self) -> Result<Vec<Record>, Error>;
+    fn load(&mut self) -> Result<Vec<Record>, Error>;
 }

@@ -34,7 +34,8 @@ impl Clock {
         deadline.since(self.steady())
     }
 
-    fn steady(&self) -> Timestamp {
+    /// The time that passed, whatever the wall clock did since it was read last.
+    pub(super) fn steady(&self) -> Timestamp {
         self.origin + self.started.elapsed()
     }
 }

@@ -176,7 +176,8 @@ impl<S: Store> Driver<S> {
     pub(crate) async fn run(mut self) -> Result<(), store::Error> {
         loop {
             self.carry_out().await?;
-            let deadline = self.coordinator.poll_timeout().map(|(at, _)| at);
+            // One that was due before (it is as old as the records of an earlier reign) is no late wake-up.
+            let deadline = self.coordinator.poll_timeout().map(|(at, _)| at.max(self.clock.steady()));
             tokio::select! {
                 message = self.inbox.recv() => match message {
                     Some(message) => self.on_message(message),

@@ -1,0 +1,33 @@
+//! A coordinator that is started again: what it waits for.
+
+use crate::lab::{Lab, Plane};
+use crate::support::wait_for;
+
+/// The state of the one job.
+fn state(lab: &Lab, job: &str) -> String {
+    let jobs = lab.operate(&["ps", "--all"]).out();
+    jobs.lines().find(|line| line.starts_with(job)).unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_node_that_was_lost_while_there_was_no_coordinator_is_given_up_by_the_next_one() {
+    let Some(mut lab) = Lab::new(2) else { return };
+    lab.serve();
+    lab.login();
+    lab.join("node1");
+    lab.join("node2");
+    let script = "touch began-$RANK; sleep 600";
+    let args = ["submit", "--nodes", "2", "--ranks-per-node", "1", "--unreachable", "8", "--grace", "1"];
+    lab.run(&[&args[..], &["--", "sh", "-c", script]].concat()).assert_code(0);
+    let job = lab.only_job();
+    for rank in ["began-0", "began-1"] {
+        lab.wait_for_file(rank, "");
+    }
+    wait_for("the job to run", || state(&lab, &job).contains("running").then_some(()));
+    lab.kill("coordinator");
+    lab.link("node2", Plane::Control, false);
+    lab.link("node2", Plane::Data, false);
+    lab.serve();
+    lab.wait_ready("node1");
+    wait_for("the job to fail without node2", || state(&lab, &job).contains("failed").then_some(()));
+}

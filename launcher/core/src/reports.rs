@@ -39,7 +39,12 @@ impl Coordinator {
             Report::Started { job, generation, pids } => self.on_started(node, &job, generation, pids),
             Report::Exited { job, generation, exit } => self.on_exited(node, &job, generation, exit),
             Report::PodEnded { job, generation, end } => self.on_pod_ended(node, &job, generation, end),
-            Report::Notice { job, notice } => self.emit(job.as_ref(), None, EventKind::Notice { notice }),
+            Report::Notice { job, notice } => {
+                // Of a job that is not there nobody wants to hear.
+                if job.as_ref().is_none_or(|job| self.durable.jobs.contains_key(job)) {
+                    self.emit(job.as_ref(), None, EventKind::Notice { notice });
+                }
+            }
         }
     }
 

@@ -82,7 +82,14 @@ pub(crate) async fn serve(options: Options) -> anyhow::Result<()> {
     let epoch = coordinator.epoch();
     let (inbox, messages) = mpsc::channel(INBOX);
     let confidence = Confidence::new(&state.probe_key()?);
-    let driver = Driver::new(coordinator, state.store.clone(), messages, None, confidence);
+    let (forgotten, to_remove) = mpsc::unbounded_channel();
+    for job in cluster.tails.of_jobs_but(|job| coordinator.job(job).is_some()) {
+        // The other end is below.
+        let _ = forgotten.send(job);
+    }
+    tokio::spawn(cluster.tails.clone().remove(to_remove));
+    let driver =
+        Driver::new(coordinator, state.store.clone(), messages, None, confidence).with_forgotten(forgotten);
     let logs = Logs::Hub(cluster.hub.clone());
     let service = Service { epoch, inbox, logs, cluster: Some(Arc::clone(&cluster)) };
     let login = login::Login::bind(&login_socket(&options.state_dir), state::local_addresses(address))?;

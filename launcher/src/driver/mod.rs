@@ -3,6 +3,8 @@
 
 mod clock;
 mod confidence;
+#[cfg(all(test, feature = "local"))]
+mod tests;
 mod watchers;
 
 use std::collections::BTreeMap;
@@ -145,6 +147,8 @@ pub(crate) struct Driver<S> {
     /// Every event, for the launcher of local mode.
     events: Option<mpsc::UnboundedSender<Event>>,
     watchers: Watchers,
+    /// Jobs that are forgotten, for whoever keeps something of theirs.
+    forgotten: Option<mpsc::UnboundedSender<JobId>>,
     confidence: Confidence,
     peers: Peers,
     /// Jobs whose output is wanted.
@@ -166,10 +170,18 @@ impl<S: Store> Driver<S> {
             inbox,
             events,
             watchers: Watchers::default(),
+            forgotten: None,
             confidence,
             peers: Peers::new(),
             followed: Vec::new(),
         }
+    }
+
+    /// Tells which jobs are forgotten.
+    #[must_use]
+    pub(crate) fn with_forgotten(mut self, forgotten: mpsc::UnboundedSender<JobId>) -> Driver<S> {
+        self.forgotten = Some(forgotten);
+        self
     }
 
     /// Runs until every sender of messages is gone, or the store fails.
@@ -319,6 +331,14 @@ impl<S: Store> Driver<S> {
         }
         if let (Some(job), EventKind::JobEnded { .. }) = (&event.job, &event.kind) {
             self.confidence.forget(job);
+        }
+        if let (Some(job), EventKind::JobForgotten) = (&event.job, &event.kind) {
+            self.watchers.forget(job);
+            if let Some(forgotten) = &self.forgotten {
+                // Nobody listens any more while the program ends.
+                let _ = forgotten.send(job.clone());
+            }
+            return;
         }
         if let Some(events) = &self.events {
             // Nobody listens any more while the program ends.

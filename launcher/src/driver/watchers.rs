@@ -33,6 +33,12 @@ impl Watchers {
         }
     }
 
+    /// Nothing is kept of this job any more.
+    pub(super) fn forget(&mut self, job: &JobId) {
+        self.jobs.remove(job);
+        self.ended.retain(|ended| ended != job);
+    }
+
     /// An event of a job goes to its watchers, one of the cluster to all. Of ranks that did not fail the last
     /// output is left out: thousands of them may end at once, and their logs have it.
     pub(super) fn tell(&mut self, mut event: Event) {
@@ -50,6 +56,10 @@ impl Watchers {
         };
         let over = matches!(event.kind, EventKind::JobEnded { .. });
         let job = job.clone();
+        if matches!(event.kind, EventKind::Ignored { .. }) && !self.jobs.contains_key(&job) {
+            // It may be of a job that is not there, which nothing would ever remove.
+            return;
+        }
         let watched = self.jobs.entry(job.clone()).or_default();
         watched.watchers.retain(|watcher| watcher.try_send(event.clone()).is_ok());
         watched.told.push_back(event);

@@ -62,6 +62,27 @@ impl Tails {
         fs::write(&path, [format!("{}\n", frame.written).as_bytes(), &bytes].concat())
     }
 
+    /// Jobs of which there are tails and that are not `known`.
+    pub(crate) fn of_jobs_but(&self, known: impl Fn(&JobId) -> bool) -> Vec<JobId> {
+        let Ok(entries) = fs::read_dir(&self.dir) else { return Vec::new() };
+        let jobs = entries.flatten().map(|entry| JobId::from_existing(entry.file_name().to_string_lossy()));
+        jobs.filter(|job| !known(job)).collect()
+    }
+
+    /// Removes the tails of jobs that are forgotten, off the serving thread.
+    pub(crate) async fn remove(self, mut forgotten: mpsc::UnboundedReceiver<JobId>) {
+        while let Some(job) = forgotten.recv().await {
+            let dir = self.dir.join(job.as_str());
+            let removed = tokio::task::spawn_blocking(move || fs::remove_dir_all(dir)).await;
+            match removed {
+                Ok(Err(error)) if error.kind() != std::io::ErrorKind::NotFound => {
+                    tracing::warn!(%job, %error, dir = %self.dir.display(), "the tails of a forgotten job cannot be removed");
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// What is known of these ranks' output: what is missing of it, and its end.
     pub(super) fn last_words(
         &self,
@@ -149,5 +170,29 @@ mod tests {
         let long = vec![b'z'; LOG_TAIL];
         assert_eq!(keep(10 + LOG_TAIL as u64, &long), [skipped(10), chunk(&long)]);
         fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[tokio::test]
+    async fn tails_of_forgotten_and_of_unknown_jobs_are_removed_and_no_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let tails = Tails::new(dir.path().join("tails"));
+        let known = |job: &JobId| job.as_str() != "gone-1";
+        assert_eq!(tails.of_jobs_but(known), [], "before there is any");
+        for job in ["gone-1", "ended-1", "kept-1"] {
+            let bytes = Bytes(b"x".to_vec());
+            let job = job.to_owned();
+            let frame = TailFrame { job, generation: 1, rank: 0, stream: Stream::Stdout, written: 1, bytes };
+            tails.keep(&frame).unwrap();
+        }
+        let (forgotten, to_remove) = mpsc::unbounded_channel();
+        for job in tails.of_jobs_but(known) {
+            forgotten.send(job).unwrap();
+        }
+        for job in ["without-tails", "ended-1"] {
+            forgotten.send(JobId::from_existing(job)).unwrap();
+        }
+        drop(forgotten);
+        tails.clone().remove(to_remove).await;
+        assert_eq!(tails.of_jobs_but(|_| false), [JobId::from_existing("kept-1")]);
     }
 }

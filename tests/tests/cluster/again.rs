@@ -1,4 +1,6 @@
-//! A coordinator that is started again: what it waits for.
+//! A coordinator that is started again: what it waits for, and what it keeps.
+
+use std::fs;
 
 use crate::lab::{Lab, Plane};
 use crate::support::wait_for;
@@ -16,7 +18,7 @@ fn a_node_that_was_lost_while_there_was_no_coordinator_is_given_up_by_the_next_o
     lab.login();
     lab.join("node1");
     lab.join("node2");
-    let script = "touch began-$RANK; sleep 600";
+    let script = "echo here; touch began-$RANK; sleep 600";
     let args = ["submit", "--nodes", "2", "--ranks-per-node", "1", "--unreachable", "8", "--grace", "1"];
     lab.run(&[&args[..], &["--", "sh", "-c", script]].concat()).assert_code(0);
     let job = lab.only_job();
@@ -24,10 +26,17 @@ fn a_node_that_was_lost_while_there_was_no_coordinator_is_given_up_by_the_next_o
         lab.wait_for_file(rank, "");
     }
     wait_for("the job to run", || state(&lab, &job).contains("running").then_some(()));
+    let tails = lab.dir.join("coordinator/tails");
+    wait_for("the last words of its ranks", || tails.join(&job).exists().then_some(()));
     lab.kill("coordinator");
     lab.link("node2", Plane::Control, false);
     lab.link("node2", Plane::Data, false);
+    // Of a job that nobody knows any more.
+    let strange = tails.join("strange-1");
+    fs::create_dir_all(&strange).unwrap();
     lab.serve();
     lab.wait_ready("node1");
     wait_for("the job to fail without node2", || state(&lab, &job).contains("failed").then_some(()));
+    wait_for("the strange tails to go", || (!strange.exists()).then_some(()));
+    assert!(tails.join(&job).exists(), "those of the known job stay");
 }

@@ -62,6 +62,8 @@ pub const LOG_FILE_CAP: u64 = 1 << 30;
 pub const LOG_FILES_KEPT: u32 = 3;
 /// Largest directory that travels with a job, bytes, packed.
 pub const SHIP_CAP: u64 = 256 << 20;
+/// A directory that travelled with a job and that no job used for so long is removed, on its node and at the coordinator.
+pub const SHIP_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Most nodes of a job; a guard against a slipped zero.
 pub const MAX_NODES: u32 = 16_384;
 /// Most ranks of a job; its plan has to fit the memory of one coordinator, not a frame.

@@ -1,12 +1,13 @@
 //! Directories that travel with jobs, kept by user and digest: nobody gets what somebody else sent.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use phalanx_common::defaults::SHIP_CAP;
+use phalanx_common::defaults::{SHIP_CAP, SHIP_KEPT};
 use phalanx_common::hex;
 use phalanx_common::id::{JobId, NodeId};
 use phalanx_common::spec::Ship;
@@ -21,8 +22,6 @@ use crate::driver::{Message, look};
 
 /// Bytes of one piece on its way.
 const PIECE: usize = 256 << 10;
-/// What no job used for so long goes.
-const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Where they are kept.
 #[derive(Clone, Debug)]
@@ -72,7 +71,6 @@ impl Blobs {
             return Err(Error::Bad { bytes: ship.bytes });
         }
         fs::create_dir_all(&self.dir)?;
-        self.prune();
         let path = self.path(user, &ship.digest);
         if self.has(user, ship) {
             // Used again: kept from now on.
@@ -90,12 +88,14 @@ impl Blobs {
         taken
     }
 
-    fn prune(&self) {
+    /// Removes what was not used for long, but that of these users and digests.
+    pub(super) fn prune(&self, in_use: &[(String, String)]) {
+        let in_use: BTreeSet<PathBuf> = in_use.iter().map(|(user, digest)| self.path(user, digest)).collect();
         let Ok(entries) = fs::read_dir(&self.dir) else { return };
-        for entry in entries.flatten() {
+        for entry in entries.flatten().filter(|entry| !in_use.contains(&entry.path())) {
             let age =
                 entry.metadata().and_then(|meta| meta.modified()).map(|at| at.elapsed().unwrap_or_default());
-            if age.is_ok_and(|age| age > KEPT) {
+            if age.is_ok_and(|age| age > SHIP_KEPT) {
                 let _ = fs::remove_file(entry.path());
             }
         }
@@ -170,4 +170,24 @@ async fn receive(path: &Path, ship: &Ship, frames: &mut Receiving) -> Result<(),
     tokio::task::spawn_blocking(move || file.sync_all()).await.map_err(io::Error::other)??;
     let digest = hex::encode(context.finish().as_ref());
     if digest == ship.digest { Ok(()) } else { Err(Error::Mismatch) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_no_job_used_for_long_is_removed_and_what_a_live_job_may_need_again_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let blobs = Blobs::new(dir.path().to_owned());
+        for (user, age) in [("ann", SHIP_KEPT * 2), ("bob", SHIP_KEPT * 2), ("cleo", SHIP_KEPT / 2)] {
+            let file = File::create(blobs.path(user, "ab")).unwrap();
+            file.set_modified(SystemTime::now() - age - Duration::from_secs(1)).unwrap();
+        }
+        blobs.prune(&[("bob".to_owned(), "ab".to_owned())]);
+        assert!(!blobs.path("ann", "ab").exists());
+        assert!(blobs.path("bob", "ab").exists() && blobs.path("cleo", "ab").exists());
+    }
 }

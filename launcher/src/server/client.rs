@@ -10,6 +10,7 @@ use phalanx_common::identity::{Owner, Principal, Role, valid_name};
 use phalanx_common::spec::{JobSpec, Ship};
 use phalanx_common::wire::StreamKind;
 use phalanx_common::wire::client_v1::{PART, Refusal, Reply, Request, Submit};
+use phalanx_launcher_core::Job;
 use phalanx_launcher_core::access::{Action, allowed};
 use phalanx_net::frames::{self, Receiving, Sending, accept};
 use phalanx_net::transport::{CLOSED_PROTOCOL, MORE_STREAMS};
@@ -200,6 +201,7 @@ impl Session {
             Request::Put { digest, bytes, as_user } => {
                 let owner = self.owner(as_user).await?;
                 let ship = Ship { digest, bytes };
+                self.cluster.blobs.prune(&self.ships_in_use().await?);
                 match self.cluster.blobs.take(&owner.name, &ship, send, frames).await {
                     Ok(()) => Ok(()),
                     Err(blobs::Error::Stream(_)) => Err(Failed::Gone),
@@ -266,6 +268,16 @@ impl Session {
                 format!("there is no job {prefix}; `phalanx ps --all` lists them"),
             )),
         }
+    }
+
+    /// Users and digests of the directories that jobs may need again.
+    async fn ships_in_use(&self) -> Result<Vec<(String, String)>, Failed> {
+        let found = look(&self.service.inbox, |coordinator, _| {
+            let live = coordinator.jobs().filter(|view| !view.job.ended());
+            let ship = |job: &Job| Some((job.owner.name.clone(), job.spec.ship.clone()?.digest));
+            live.filter_map(|view| ship(view.job)).collect()
+        });
+        found.await.ok_or_else(ending)
     }
 
     async fn owner(&self, as_user: Option<String>) -> Result<Owner, Failed> {

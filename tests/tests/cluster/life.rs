@@ -427,7 +427,21 @@ fn a_directory_travels_with_its_job_once_and_is_the_users_on_each_node() {
     assert!(!code.join("made-0").exists(), "the submitter's own directory is left alone");
     let count = |dir: &std::path::Path| std::fs::read_dir(dir).unwrap().count();
     assert_eq!(count(&lab.dir.join("coordinator/ship")), 1, "the same content is one archive");
-    assert_eq!(count(&lab.dir.join("node1/ship/root")), 1, "and came once");
+    let archives = lab.dir.join("node1/ship/root");
+    assert_eq!(count(&archives), 1, "and came once");
+    // An archive that no job used for long goes when another comes; one that was used again does not.
+    let used = std::fs::read_dir(&archives).unwrap().flatten().next().unwrap().path();
+    let unused = archives.join(format!("{}.tar", "a".repeat(64)));
+    std::fs::write(&unused, "").unwrap();
+    let long_ago = std::time::SystemTime::now() - Duration::from_secs(8 * 24 * 3600);
+    for path in [&used, &unused] {
+        std::fs::File::options().write(true).open(path).unwrap().set_modified(long_ago).unwrap();
+    }
+    lab.run(&args).assert_code(0);
+    std::fs::write(code.join("pkg/data"), "something else").unwrap();
+    lab.run(&args).assert_code(0);
+    assert!(used.exists() && !unused.exists());
+    assert_eq!(count(&archives), 2);
     let missing = lab.run(&["run", "--ship", "/nowhere", "--", "true"]);
     missing.assert_code(125).assert_says("--ship /nowhere: it is not a directory");
 }

@@ -84,6 +84,8 @@ pub struct Agent<L: Link> {
     /// Directories on their way, and the Prepare that waits for each.
     fetched: JoinSet<(JobId, Result<(), ship::Error>)>,
     waiting: BTreeMap<JobId, ShimOrder>,
+    /// The archives of jobs that are here.
+    archives: BTreeMap<JobId, PathBuf>,
 }
 
 impl<L: Link> Agent<L> {
@@ -115,6 +117,7 @@ impl<L: Link> Agent<L> {
             swept: JoinSet::new(),
             fetched: JoinSet::new(),
             waiting: BTreeMap::new(),
+            archives: BTreeMap::new(),
         }
     }
 
@@ -136,6 +139,7 @@ impl<L: Link> Agent<L> {
     /// # Errors
     /// Why the last link was lost.
     pub async fn run(mut self) -> Result<(), Error> {
+        self.prune_archives();
         loop {
             if let Err(lost) = self.carry_out().await {
                 self.on_link_lost(lost)?;
@@ -339,9 +343,13 @@ impl<L: Link> Agent<L> {
             }
             return false;
         };
-        let Some(path) = plan.ship.as_ref().map(PathBuf::from).filter(|path| !path.exists()) else {
+        let Some(path) = plan.ship.as_ref().map(PathBuf::from) else { return false };
+        self.archives.insert(job.clone(), path.clone());
+        if path.exists() {
+            ship::touch(&path);
             return false;
-        };
+        }
+        self.prune_archives();
         let Some(link) = &self.link else { return false };
         let digest = path.file_stem().map(|digest| digest.to_string_lossy().into_owned()).unwrap_or_default();
         let owner = self.owners.get(job).copied();
@@ -350,6 +358,14 @@ impl<L: Link> Agent<L> {
         self.waiting.insert(job.clone(), order.clone());
         self.fetched.spawn(async move { (wanted.job.clone(), ship::fetch(&wanted, opening).await) });
         true
+    }
+
+    /// Removes archives that no job used for long. On this thread: what a Prepare finds there must not go.
+    fn prune_archives(&mut self) {
+        let pods = self.worker.report(wall_clock()).pods;
+        self.archives.retain(|job, _| pods.iter().any(|pod| pod.job == *job));
+        let in_use = self.archives.values().map(PathBuf::as_path).collect();
+        ship::prune(Path::new(&self.config.ship_dir), &in_use);
     }
 
     fn on_fetched(&mut self, fetched: Result<(JobId, Result<(), ship::Error>), tokio::task::JoinError>) {
@@ -396,6 +412,7 @@ impl<L: Link> Agent<L> {
         self.note(job, |state| state.closed = true);
         self.written.remove(job);
         self.owners.remove(job);
+        self.archives.remove(job);
         if let Some(tails) = &mut self.tails {
             tails.forget(job);
         }

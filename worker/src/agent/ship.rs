@@ -1,11 +1,15 @@
-//! Fetches the directory that travels with a job, once per node and digest.
+//! Fetches the directory that travels with a job, once per node and digest, and removes what no job used for
+//! long. It lies in its user's directory: what is there is what that user likes, and no link is followed.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, lchown};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
-use phalanx_common::defaults::SHIP_CAP;
+use nix::fcntl::OFlag;
+use phalanx_common::defaults::{SHIP_CAP, SHIP_KEPT};
 use phalanx_common::hex;
 use phalanx_common::id::JobId;
 use phalanx_common::wire::v1::{FileFrame, FileRequest};
@@ -35,6 +39,46 @@ pub(super) struct Wanted {
     pub(super) path: PathBuf,
     /// User id that has to be able to read it.
     pub(super) owner: Option<u32>,
+}
+
+/// A job uses this archive: it is kept from here on.
+pub(super) fn touch(path: &Path) {
+    let options = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    let Ok(file) = fs::OpenOptions::new().read(true).custom_flags(options.bits()).open(path) else { return };
+    if file.metadata().is_ok_and(|meta| meta.is_file()) {
+        // An archive that seems older than it is comes once more than it must.
+        let _ = file.set_modified(SystemTime::now());
+    }
+}
+
+/// Removes the archives of all users below `dir` that were not used for long, but those `in_use`.
+pub(super) fn prune(dir: &Path, in_use: &BTreeSet<&Path>) {
+    for user in entries(dir).filter(|user| user.file_type().is_ok_and(|kind| kind.is_dir())) {
+        for archive in entries(&user.path()) {
+            let path = archive.path();
+            if is_archive(&path) && !in_use.contains(path.as_path()) && is_old(&archive) {
+                let _ = fs::remove_file(&path);
+            }
+        }
+    }
+}
+
+fn entries(dir: &Path) -> impl Iterator<Item = fs::DirEntry> + use<> {
+    fs::read_dir(dir).into_iter().flatten().flatten()
+}
+
+/// `<digest>.tar`, or what is left of a fetch that was cut short: `<digest>.<job>.part`.
+fn is_archive(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.split_once('.'));
+    name.is_some_and(|(digest, rest)| {
+        hex::decode::<32>(digest).is_some() && (rest == "tar" || rest.ends_with(".part"))
+    })
+}
+
+/// Of a link this tells of the link.
+fn is_old(entry: &fs::DirEntry) -> bool {
+    let age = |meta: fs::Metadata| meta.modified().ok().and_then(|at| at.elapsed().ok());
+    entry.metadata().is_ok_and(|meta| meta.is_file() && age(meta).is_some_and(|age| age > SHIP_KEPT))
 }
 
 /// Fetches it, unless it is here.
@@ -87,4 +131,70 @@ async fn receive<L: FileLink>(wanted: &Wanted, path: &Path, bytes: u64, link: &m
     synced.map_err(io::Error::other).flatten().map_err(failed)?;
     let digest = hex::encode(context.finish().as_ref());
     if digest == wanted.digest { Ok(()) } else { Err(Error::Mismatch) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn age(path: &Path, by: Duration) {
+        File::options().write(true).open(path).unwrap().set_modified(SystemTime::now() - by).unwrap();
+    }
+
+    fn modified(path: &Path) -> Duration {
+        fs::symlink_metadata(path).unwrap().modified().unwrap().elapsed().unwrap_or_default()
+    }
+
+    #[test]
+    fn archives_that_no_job_used_for_long_are_removed_and_nothing_else() {
+        let ship = std::env::temp_dir().join(format!("phalanx-archives-{}", std::process::id()));
+        let ann = ship.join("ann");
+        fs::create_dir_all(&ann).unwrap();
+        let old = SHIP_KEPT + Duration::from_secs(60);
+        let digest = |digit: &str| digit.repeat(64);
+        let make = |name: String, by: Duration| {
+            let path = ann.join(name);
+            fs::write(&path, "x").unwrap();
+            age(&path, by);
+            path
+        };
+        let unused = make(format!("{}.tar", digest("a")), old);
+        let cut_short = make(format!("{}.j-1.part", digest("a")), old);
+        let young = make(format!("{}.tar", digest("b")), SHIP_KEPT - Duration::from_secs(60));
+        let used_again = make(format!("{}.tar", digest("c")), old);
+        let of_a_live_job = make(format!("{}.tar", digest("d")), old);
+        let no_digest = make("notes.tar".to_owned(), old);
+        let no_archive = make(format!("{}.txt", digest("e")), old);
+        // Links: to an old file elsewhere, and from where users' directories are.
+        let elsewhere = ship.with_extension("elsewhere");
+        fs::create_dir_all(&elsewhere).unwrap();
+        let theirs = elsewhere.join(format!("{}.tar", digest("f")));
+        fs::write(&theirs, "x").unwrap();
+        age(&theirs, old);
+        let link = ann.join(format!("{}.tar", digest("f")));
+        symlink(&theirs, &link).unwrap();
+        symlink(&elsewhere, ship.join("bob")).unwrap();
+        let in_the_way = ann.join(format!("{}.tar", digest("9")));
+        fs::create_dir(&in_the_way).unwrap();
+
+        touch(&used_again);
+        touch(&link);
+        touch(&in_the_way);
+        touch(&ann.join("none"));
+        assert!(modified(&used_again) < SHIP_KEPT);
+        assert!(modified(&theirs) > SHIP_KEPT, "a link is not followed");
+        prune(&ship, &BTreeSet::from([of_a_live_job.as_path()]));
+        prune(&ship.join("none"), &BTreeSet::new());
+        for gone in [unused, cut_short] {
+            assert!(!gone.exists(), "{}", gone.display());
+        }
+        for kept in [young, used_again, of_a_live_job, no_digest, no_archive, theirs, link, in_the_way] {
+            assert!(kept.exists(), "{}", kept.display());
+        }
+        fs::remove_dir_all(&ship).unwrap();
+        fs::remove_dir_all(&elsewhere).unwrap();
+    }
 }

@@ -19,18 +19,18 @@ const PER_ENTRY: u64 = 1536;
 /// Why a directory does not travel.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("--ship {}: {source}", path.display())]
+    #[error("ship {}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
-    #[error("--ship {}: it is not a directory", .0.display())]
+    #[error("ship {}: it is not a directory", .0.display())]
     NoDirectory(PathBuf),
-    #[error("--ship: the directory cannot be read: {0}")]
+    #[error("ship: the directory cannot be read: {0}")]
     Walk(#[from] ignore::Error),
-    #[error("--ship: the link {} leads outside of the directory, to {}", link.display(), target.display())]
+    #[error("ship: the link {} leads outside of the directory, to {}", link.display(), target.display())]
     Outside { link: PathBuf, target: PathBuf },
-    #[error("--ship {}: the file changed while it was packed; submit again when nobody writes to it", .0.display())]
+    #[error("ship {}: the file changed while it was packed; submit again when nobody writes to it", .0.display())]
     Changed(PathBuf),
     #[error(
-        "--ship: more than {} MiB would travel; the largest files are {}; name in .gitignore what the job does not need",
+        "ship: more than {} MiB would travel; the largest files are {}; name in .gitignore what the job does not need",
         cap >> 20, largest.join(", ")
     )]
     TooLarge { cap: u64, largest: Vec<String> },

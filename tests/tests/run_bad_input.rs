@@ -74,6 +74,19 @@ fn flags_win_over_the_file_and_check_shows_the_result() {
 }
 
 #[test]
+fn a_directory_that_a_file_ships_is_where_ranks_of_this_machine_start() {
+    let sandbox = Sandbox::new();
+    std::fs::create_dir(sandbox.dir.join("code")).unwrap();
+    let file = sandbox.file("code/job.yaml", "ship: .\ncommand: [pwd]\noutput: raw\n");
+    let file = file.to_str().unwrap();
+    let code = format!("{}\n", sandbox.dir.join("code").display());
+    assert_eq!(sandbox.run(&["run", "-f", file]).assert_code(0).out(), code);
+    std::fs::create_dir(sandbox.dir.join("other")).unwrap();
+    let other = sandbox.run(&["run", "-f", file, "--ship", "other"]);
+    assert_eq!(other.assert_code(0).out(), format!("{}\n", sandbox.dir.join("other").display()));
+}
+
+#[test]
 fn a_missing_command_is_127_and_one_that_cannot_run_126() {
     let sandbox = Sandbox::new();
     let script = |name: &str, text: &str, mode: u32| {

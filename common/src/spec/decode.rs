@@ -45,6 +45,7 @@ impl Decoder<'_> {
             "ranksPerNode" => file.ranks_per_node = self.scalar(name, node, read::ranks_per_node),
             "command" => file.command = self.command(node),
             "workingDir" => file.working_dir = self.scalar(name, node, read::path),
+            "ship" => file.ship = self.scalar(name, node, read::path),
             "env" => file.env = self.env(node),
             "startTimeoutSeconds" => file.start_timeout_seconds = self.scalar(name, node, read::positive),
             "terminationGracePeriodSeconds" => {

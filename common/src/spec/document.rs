@@ -120,6 +120,8 @@ pub enum DocumentError {
     Secret(String),
     #[error("{0} is a variable of the job and a secret too, and only one of the two can be its value")]
     Twice(String),
+    #[error("{0} of a job file is for its submitter, and a coordinator makes nothing of it")]
+    Submitters(&'static str),
     #[error("{what} {path} of a job in a cluster has to be an absolute path")]
     Relative { what: &'static str, path: String },
 }
@@ -158,6 +160,9 @@ impl JobSpec {
             if let Some(path) = path.as_ref().filter(|path| !path.value.starts_with('/')) {
                 return Err(DocumentError::Relative { what, path: path.value.clone() });
             }
+        }
+        if file.ship.is_some() {
+            return Err(DocumentError::Submitters("the directory `ship`"));
         }
         let mut spec = file.resolve(&around)?;
         if let Some(ship) = submission.ship {

@@ -37,6 +37,10 @@ pub struct JobFile {
     /// Directory the ranks start in; a relative one starts at the job file. Default: the launcher's.
     #[schemars(length(min = 1))]
     pub working_dir: Option<Given<String>>,
+    /// Directory to send along, honouring .gitignore; a relative one starts at the job file. Ranks start in a
+    /// copy of it, in place of `workingDir`; on one machine, in the directory itself.
+    #[schemars(length(min = 1))]
+    pub ship: Option<Given<String>>,
     /// Variables for the ranks. They win over what Phalanx sets and over the inherited environment.
     #[schemars(default)]
     pub env: BTreeMap<String, Given<Text>>,

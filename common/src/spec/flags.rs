@@ -20,6 +20,8 @@ pub struct Flags {
     pub ranks_per_node: Option<String>,
     /// `-C`, `--working-dir DIR`
     pub working_dir: Option<String>,
+    /// `--ship DIR`
+    pub ship: Option<String>,
     /// `--env NAME[=VALUE]`, any number of times; without a value, the launcher's own.
     pub env: Vec<String>,
     /// `--start-timeout SECONDS`
@@ -51,14 +53,18 @@ pub struct Flags {
 }
 
 impl JobFile {
-    /// Lays `flags` over the file: a flag wins over the same key, `env` is merged name by name, and a
-    /// number of ranks by flag replaces both `ranks` and `ranksPerNode` of the file.
+    /// Lays `flags` over the file: a flag wins over the same key, `env` is merged name by name, a number of
+    /// ranks by flag replaces both `ranks` and `ranksPerNode` of the file, and a directory both `workingDir`
+    /// and `ship`.
     ///
     /// # Errors
     /// Every flag that cannot be read, named with what was typed.
     pub fn overlay(mut self, flags: &Flags, around: &Surroundings<'_>) -> Result<JobFile, Error> {
         if flags.ranks.is_some() || flags.ranks_per_node.is_some() {
             (self.ranks, self.ranks_per_node) = (None, None);
+        }
+        if flags.working_dir.is_some() || flags.ship.is_some() {
+            (self.working_dir, self.ship) = (None, None);
         }
         let mut problems = Problems(Vec::new());
         problems.set(&mut self.name, "--name", &flags.name, read::name);
@@ -71,6 +77,7 @@ impl JobFile {
             read::ranks_per_node,
         );
         problems.set(&mut self.working_dir, "--working-dir", &flags.working_dir, read::path);
+        problems.set(&mut self.ship, "--ship", &flags.ship, read::path);
         problems.set(
             &mut self.start_timeout_seconds,
             "--start-timeout",

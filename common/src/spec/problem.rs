@@ -58,6 +58,8 @@ pub enum ProblemKind {
     ReservedVariable,
     #[error("the variable is not set here, so there is no value to pass on; write NAME=VALUE")]
     VariableNotSet,
+    #[error("ranks start in the copy of this directory and in workingDir too; leave one of the two keys out")]
+    TwoStarts,
     #[error("{ranks} ranks contradict nodes {nodes} x ranksPerNode {ranks_per_node} = {}", u64::from(*nodes) * u64::from(*ranks_per_node))]
     Contradiction { ranks: u32, nodes: u32, ranks_per_node: u32 },
     #[error(

@@ -56,9 +56,10 @@ impl JobFile {
     pub fn resolve(&self, around: &Surroundings<'_>) -> Result<JobSpec, Error> {
         let shape = self.resolve_shape(around);
         let command = self.command.as_ref().ok_or_else(|| Box::new(self.missing(ProblemKind::NoCommand)));
-        let (shape, command) = match (shape, command) {
-            (Ok(shape), Ok(command)) => (shape, command),
-            (shape, command) => return Err(Error::all([shape.err(), command.err()])),
+        let start = self.one_start();
+        let (shape, command) = match (shape, command, start) {
+            (Ok(shape), Ok(command), Ok(())) => (shape, command),
+            (shape, command, start) => return Err(Error::all([shape.err(), start.err(), command.err()])),
         };
         let command: Vec<String> = command.value.iter().map(|word| word.0.clone()).collect();
         let bytes = command.iter().map(String::len).sum::<usize>()
@@ -75,7 +76,11 @@ impl JobFile {
             name: value(&self.name).unwrap_or_else(|| name::from_command(&command)),
             shape,
             command,
-            working_dir: self.working_dir.as_ref().map(|dir| place(dir, around)),
+            working_dir: match &self.ship {
+                // On one machine the directory is there already.
+                Some(dir) => (!around.cluster).then(|| place(dir, around)),
+                None => self.working_dir.as_ref().map(|dir| place(dir, around)),
+            },
             ship: None,
             virtual_env: None,
             secrets: BTreeSet::new(),
@@ -96,6 +101,22 @@ impl JobFile {
                 keep_files: value(&output.keep_files).unwrap_or(defaults::LOG_FILES_KEPT),
             },
         })
+    }
+
+    /// The directory that travels with the job, as an absolute path; `None` if none does. `JobSpec::ship` is
+    /// what it becomes once it is packed.
+    pub fn ship_dir(&self, around: &Surroundings<'_>) -> Option<String> {
+        self.ship.as_ref().filter(|_| around.cluster).map(|dir| place(dir, around))
+    }
+
+    /// Ranks start in one place: `workingDir`, or the copy of `ship`.
+    fn one_start(&self) -> Result<(), Box<Problem>> {
+        match (&self.working_dir, &self.ship) {
+            (Some(_), Some(ship)) => {
+                Err(Box::new(self.problem("ship", &ship.origin, ProblemKind::TwoStarts)))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// `ranks` alone, `ranksPerNode` alone, or both if they agree; on as many nodes as were asked for.

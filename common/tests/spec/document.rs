@@ -128,6 +128,10 @@ fn a_document_that_is_no_job_is_refused_in_these_words() {
             "output.logDir x of a job in a cluster has to be an absolute path",
         ),
         (
+            with("/job", json!({"command": ["a"], "ship": "/code"})),
+            "the directory `ship` of a job file is for its submitter, and a coordinator makes nothing of it",
+        ),
+        (
             beside("ship", json!({"digest": "AB", "bytes": 1})),
             "the job's directory does not travel as AB, 1 bytes: a SHA-256 in hexadecimal, at most 268435456 bytes",
         ),

@@ -1,4 +1,4 @@
-use phalanx_common::spec::{Fencing, Flags, JobFile, Ranks, Shape, StopScope};
+use phalanx_common::spec::{Fencing, Flags, JobFile, Ranks, Shape, StopScope, Surroundings};
 
 use crate::{around, run, some};
 
@@ -24,6 +24,7 @@ fn each_flag_wins_over_its_key() {
         nodes: some("1"),
         ranks_per_node: None,
         working_dir: some("./here/"),
+        ship: None,
         env: vec!["B=flag".into(), "C=x=y".into(), "TOKEN".into()],
         start_timeout: some("1.5"),
         grace: some("0"),
@@ -51,6 +52,23 @@ fn each_flag_wins_over_its_key() {
     assert_eq!(format!("{:?} {:?}", job.keep, job.output.mode), "Always Rank0");
     assert_eq!(job.output.log_dir, some("/var/logs"));
     assert_eq!((job.output.max_file_bytes, job.output.keep_files), (2 << 20, 9));
+}
+
+#[test]
+fn a_directory_by_flag_replaces_both_of_the_files() {
+    let flags = |working_dir, ship| Flags { working_dir, ship, ..Flags::default() };
+    let start = |text: &str, flags: &Flags| {
+        let around = Surroundings { cluster: true, ..around() };
+        let file = JobFile::parse("job.yaml", text.as_bytes()).unwrap().overlay(flags, &around).unwrap();
+        (file.resolve(&around).unwrap().working_dir, file.ship_dir(&around))
+    };
+    assert_eq!(start(FILE, &flags(None, some("code"))), (None, some("/home/ada/code")));
+    let ships = "command: [a]\nship: ../code\n";
+    assert_eq!(start(ships, &flags(None, None)), (None, some("/home/ada/jobs/../code")), "from the file");
+    assert_eq!(start(ships, &flags(None, some("/b"))), (None, some("/b")));
+    assert_eq!(start(ships, &flags(some("w"), None)), (some("/home/ada/w"), None));
+    let here = run(ships, &flags(None, None)).unwrap();
+    assert_eq!((here.working_dir, here.ship), (some("/home/ada/jobs/../code"), None), "it is there already");
 }
 
 #[test]

@@ -364,7 +364,7 @@ pub(crate) struct JobArgs {
     pub(crate) no_virtual_env: bool,
     /// Send this directory along; ranks start in a copy of it. Honours .gitignore; 256 MiB at most.
     #[arg(long, value_name = "DIR", conflicts_with = "working_dir")]
-    pub(crate) ship: Option<PathBuf>,
+    pub(crate) ship: Option<String>,
     /// Fail if not every rank is ready this many seconds after the start; 600 by default.
     #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
     pub(crate) start_timeout: Option<String>,

@@ -12,7 +12,7 @@ use super::{Exit, env, pretty, print};
 
 /// Prints the job that a file and flags mean.
 pub(super) fn check(args: &JobArgs) -> anyhow::Result<Exit> {
-    print(&pretty(&Document::from(&resolve(args, &this_machine()?)?)))
+    print(&pretty(&Document::from(&resolve(args, &this_machine()?)?.spec)))
 }
 
 /// What a job is resolved for.
@@ -36,8 +36,16 @@ fn this_machine() -> anyhow::Result<Target> {
     Ok(Target::Cluster)
 }
 
+/// A job, and what its submitter has to bring for it.
+#[derive(Debug)]
+pub(super) struct Resolved {
+    pub(super) spec: JobSpec,
+    /// The directory that travels, as an absolute path.
+    pub(super) ship: Option<String>,
+}
+
 /// The job that a file and flags mean there.
-pub(super) fn resolve(args: &JobArgs, target: &Target) -> anyhow::Result<JobSpec> {
+pub(super) fn resolve(args: &JobArgs, target: &Target) -> anyhow::Result<Resolved> {
     let cwd = std::env::current_dir().context("the current directory is gone; cd to one that exists")?;
     let cwd = utf8(cwd.as_os_str(), "the current directory")?;
     let (cluster, cpus, log_dir): (bool, u32, Option<&Path>) = match target {
@@ -62,12 +70,10 @@ pub(super) fn resolve(args: &JobArgs, target: &Target) -> anyhow::Result<JobSpec
         Some(path) => JobFile::parse(&path.to_string_lossy(), &read(path)?)?,
         None => JobFile::default(),
     };
-    let mut spec = file.overlay(&flags, &around)?.resolve(&around)?;
-    if let Some(dir) = args.ship.as_deref().filter(|_| !cluster) {
-        // Here the directory is there.
-        spec.working_dir = Some(utf8(Path::new(cwd).join(dir).as_os_str(), "--ship")?.to_owned());
-    }
-    if cluster && spec.working_dir.is_none() && args.ship.is_none() {
+    let file = file.overlay(&flags, &around)?;
+    let mut spec = file.resolve(&around)?;
+    let ship = file.ship_dir(&around);
+    if cluster && spec.working_dir.is_none() && ship.is_none() {
         // The nodes have no other way of knowing where this is.
         spec.working_dir = Some(cwd.to_owned());
     }
@@ -79,7 +85,7 @@ pub(super) fn resolve(args: &JobArgs, target: &Target) -> anyhow::Result<JobSpec
             "--secret {typed}: on this machine ranks inherit your variables; secrets travel in a cluster alone"
         );
     }
-    Ok(spec)
+    Ok(Resolved { spec, ship })
 }
 
 fn utf8<'a>(text: &'a OsStr, what: &str) -> anyhow::Result<&'a str> {
@@ -121,6 +127,7 @@ fn flags(args: &JobArgs) -> Flags {
         nodes: nodes.clone(),
         ranks_per_node: ranks_per_node.clone(),
         working_dir: working_dir.clone(),
+        ship: args.ship.clone(),
         env: env.clone(),
         start_timeout: args.start_timeout.clone(),
         grace: args.grace.clone(),

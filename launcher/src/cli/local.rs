@@ -33,7 +33,7 @@ pub(super) fn run(args: RunArgs, color: ColorChoice) -> anyhow::Result<Exit> {
     let facts = Facts::read()?;
     let base = base_dir::path();
     let target = Target::Machine { cores: facts.cores, log_dir: base.join("logs") };
-    let spec = job::resolve(&args.job, &target)?;
+    let spec = job::resolve(&args.job, &target)?.spec;
     let shim = spawn(&options, None).context("cannot start the process that owns the ranks")?;
     if let Some(filter) = &args.log {
         super::log_to_stderr(filter)?;

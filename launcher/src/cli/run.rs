@@ -1,17 +1,18 @@
 //! `phalanx run`, `submit` and `attach`: a job on the cluster, or on this machine where there is none.
 
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 
 use anyhow::{Context, bail};
 use phalanx_common::defaults::CLIENT_LOST;
-use phalanx_common::spec::{Choice, OutputMode};
+use phalanx_common::spec::{Choice, JobSpec, OutputMode};
 use phalanx_common::status::JobStatus;
 use phalanx_common::wire::client_v1::{Reply, Request, Submit};
 use phalanx_net::identity_file::Identity;
 
-use super::args::{AttachArgs, RunArgs, SubmitArgs};
+use super::args::{AttachArgs, JobArgs, RunArgs, SubmitArgs};
 use super::cluster::{Purpose, identity, need_identity, on_event_loop};
-use super::job::{self, Target};
+use super::job::{self, Resolved, Target};
 use super::{Exit, env, log_to_stderr};
 use crate::driver::wall;
 use crate::output::{ColorChoice, Printer, Screen, Style};
@@ -49,15 +50,7 @@ fn on_cluster(args: RunArgs, identity: Identity, color: ColorChoice) -> anyhow::
     if let Some(filter) = &args.log {
         log_to_stderr(filter)?;
     }
-    let mut spec = job::resolve(&args.job, &Target::Cluster)?;
-    let packed = args.job.ship.as_deref().map(ship::pack).transpose()?;
-    spec.ship = packed.as_ref().map(|packed| packed.ship.clone());
-    let submit = Submit {
-        document: spec.to_document(),
-        as_user: args.as_user,
-        attached: !args.detach,
-        secrets: env::secrets(&args.job.secret)?,
-    };
+    let (spec, submit, packed) = make_ready(&args.job, args.as_user, !args.detach)?;
     if args.detach {
         return on_event_loop(detached(identity, submit, packed));
     }
@@ -78,16 +71,22 @@ fn on_cluster(args: RunArgs, identity: Identity, color: ColorChoice) -> anyhow::
 pub(super) fn submit(args: &SubmitArgs) -> anyhow::Result<Exit> {
     let purpose = if args.as_user.is_some() { Purpose::Administer } else { Purpose::Work };
     let identity = need_identity(&args.cluster, purpose)?;
-    let mut spec = job::resolve(&args.job, &Target::Cluster)?;
-    let packed = args.job.ship.as_deref().map(ship::pack).transpose()?;
-    spec.ship = packed.as_ref().map(|packed| packed.ship.clone());
-    let submit = Submit {
-        document: spec.to_document(),
-        as_user: args.as_user.clone(),
-        attached: false,
-        secrets: env::secrets(&args.job.secret)?,
-    };
+    let (_, submit, packed) = make_ready(&args.job, args.as_user.clone(), false)?;
     on_event_loop(detached(identity, submit, packed))
+}
+
+/// A job, its submission, and the directory that goes before it.
+fn make_ready(
+    args: &JobArgs,
+    as_user: Option<String>,
+    attached: bool,
+) -> anyhow::Result<(JobSpec, Submit, Option<Packed>)> {
+    let Resolved { mut spec, ship } = job::resolve(args, &Target::Cluster)?;
+    let secrets = env::secrets(&args.secret)?;
+    let packed = ship.map(|dir| ship::pack(Path::new(&dir))).transpose()?;
+    spec.ship = packed.as_ref().map(|packed| packed.ship.clone());
+    let submit = Submit { document: spec.to_document(), as_user, attached, secrets };
+    Ok((spec, submit, packed))
 }
 
 async fn detached(identity: Identity, submit: Submit, packed: Option<Packed>) -> anyhow::Result<Exit> {

@@ -412,9 +412,11 @@ fn a_directory_travels_with_its_job_once_and_is_the_users_on_each_node() {
     std::fs::write(code.join(".gitignore"), "secret\n").unwrap();
     std::fs::write(code.join("secret"), "").unwrap();
     let ship = code.to_string_lossy().into_owned();
-    let args = ["run", "--nodes", "2", "--ranks-per-node", "1", "--ship", &ship, "--", "./run.sh"];
-    for _ in 0..2 {
-        let done = lab.run(&args);
+    let file = code.join("job.yaml").to_string_lossy().into_owned();
+    std::fs::write(&file, "nodes: 2\nranksPerNode: 1\ncommand: [./run.sh]\nship: .\n").unwrap();
+    let by_flag = ["run", "--nodes", "2", "--ranks-per-node", "1", "--ship", &ship, "--", "./run.sh"];
+    for args in [&by_flag[..], &["run", "-f", &file]] {
+        let done = lab.run(args);
         let lines = done.assert_code(0).sorted();
         let at = |rank: usize| {
             let begins = format!("[{rank}] {}/node{}/pods/", lab.dir.display(), rank + 1);
@@ -443,5 +445,5 @@ fn a_directory_travels_with_its_job_once_and_is_the_users_on_each_node() {
     assert!(used.exists() && !unused.exists());
     assert_eq!(count(&archives), 2);
     let missing = lab.run(&["run", "--ship", "/nowhere", "--", "true"]);
-    missing.assert_code(125).assert_says("--ship /nowhere: it is not a directory");
+    missing.assert_code(125).assert_says("ship /nowhere: it is not a directory");
 }

@@ -38,7 +38,7 @@ job.yaml:1:1: unknown key \"placment\"; did you mean \"placement\"?
     (
         "foo: 1",
         "\
-job.yaml:1:1: unknown key \"foo\"; expected one of name, ranks, nodes, ranksPerNode, command, workingDir, env, startTimeoutSeconds, terminationGracePeriodSeconds, maxRestarts, fencing, unreachableSeconds, leaseSeconds, stopScope, keep, output
+job.yaml:1:1: unknown key \"foo\"; expected one of name, ranks, nodes, ranksPerNode, command, workingDir, ship, env, startTimeoutSeconds, terminationGracePeriodSeconds, maxRestarts, fencing, unreachableSeconds, leaseSeconds, stopScope, keep, output
   1 | foo: 1
     | ^^^",
     ),
@@ -52,7 +52,7 @@ job.yaml:1:1: unknown key \"Name\"; did you mean \"name\"?
     (
         "<<: {}",
         "\
-job.yaml:1:1: unknown key \"<<\"; expected one of name, ranks, nodes, ranksPerNode, command, workingDir, env, startTimeoutSeconds, terminationGracePeriodSeconds, maxRestarts, fencing, unreachableSeconds, leaseSeconds, stopScope, keep, output
+job.yaml:1:1: unknown key \"<<\"; expected one of name, ranks, nodes, ranksPerNode, command, workingDir, ship, env, startTimeoutSeconds, terminationGracePeriodSeconds, maxRestarts, fencing, unreachableSeconds, leaseSeconds, stopScope, keep, output
   1 | <<: {}
     | ^^",
     ),
@@ -100,7 +100,7 @@ job.yaml:1:8: ranks: expected a whole number from 1 to 1048576, `gpu` or `cpu`, 
 job.yaml:2:7: keep: expected one of never, onFailure, always, found the string \"no\"
   2 | keep: no
     |       ^^
-job.yaml:3:1: unknown key \"foo\"; expected one of name, ranks, nodes, ranksPerNode, command, workingDir, env, startTimeoutSeconds, terminationGracePeriodSeconds, maxRestarts, fencing, unreachableSeconds, leaseSeconds, stopScope, keep, output
+job.yaml:3:1: unknown key \"foo\"; expected one of name, ranks, nodes, ranksPerNode, command, workingDir, ship, env, startTimeoutSeconds, terminationGracePeriodSeconds, maxRestarts, fencing, unreachableSeconds, leaseSeconds, stopScope, keep, output
   3 | foo: 1
     | ^^^
 job.yaml:4:1: the key \"ranks\" stands here a second time; the first is in line 1
@@ -122,7 +122,7 @@ job.yaml:7:10: command: the list is empty; expected a program and its arguments
     (
         "\"\": 1",
         "\
-job.yaml:1:1: unknown key \"\"; expected one of name, ranks, nodes, ranksPerNode, command, workingDir, env, startTimeoutSeconds, terminationGracePeriodSeconds, maxRestarts, fencing, unreachableSeconds, leaseSeconds, stopScope, keep, output
+job.yaml:1:1: unknown key \"\"; expected one of name, ranks, nodes, ranksPerNode, command, workingDir, ship, env, startTimeoutSeconds, terminationGracePeriodSeconds, maxRestarts, fencing, unreachableSeconds, leaseSeconds, stopScope, keep, output
   1 | \"\": 1
     | ^^",
     ),
@@ -152,7 +152,7 @@ job.yaml:1:12: env.KEY: a secret is not supported yet: export the variable befor
     |            ^",
     ),
     (
-        "resources: {cpus: 8}\nreadinessProbe: {notify: {}}\nimage: x\nroles: {}\nelastic: {}\nship: .",
+        "resources: {cpus: 8}\nreadinessProbe: {notify: {}}\nimage: x\nroles: {}\nelastic: {}\nvolumes: .",
         "\
 job.yaml:1:1: resources is not supported yet: the ranks share what the launcher may use (CUDA_VISIBLE_DEVICES, CPU mask and cgroup)
   1 | resources: {cpus: 8}
@@ -169,8 +169,8 @@ job.yaml:4:1: roles is not supported yet: this version runs ranks only
 job.yaml:5:1: elastic is not supported yet: this version restarts the whole job, at most maxRestarts times
   5 | elastic: {}
     | ^^^^^^^
-job.yaml:6:1: ship is not supported yet: give the directory with the flag --ship
-  6 | ship: .
-    | ^^^^",
+job.yaml:6:1: volumes is not supported yet: this version runs plain processes
+  6 | volumes: .
+    | ^^^^^^^",
     ),
 ];

@@ -161,6 +161,13 @@ job.yaml:1:13: workingDir: expected the path of a directory, found true, which i
     |             ^^^^",
     ),
     (
+        "ship: ''\ncommand: [a]",
+        "\
+job.yaml:1:7: ship: expected the path of a directory, found the string \"\"
+  1 | ship: ''
+    |       ^^",
+    ),
+    (
         "env: [A=1]\ncommand: [a]",
         "\
 job.yaml:1:6: env: expected a mapping of variables such as `OMP_NUM_THREADS: 8`, found a list

@@ -124,6 +124,13 @@ job.yaml:1:14: command[1]: a NUL character cannot be passed to a process
         "job.yaml: no command: write it after `--`, or as `command: [program, argument]` in a job file",
     ),
     (
+        "ship: .\nworkingDir: src\ncommand: [a]",
+        "\
+job.yaml:1:7: ship: ranks start in the copy of this directory and in workingDir too; leave one of the two keys out
+  1 | ship: .
+    |       ^",
+    ),
+    (
         "env: {\"\": x, A=B: y, \"C\\0\": z, PHALANX_POD: w, D: \"x\\0\"}\ncommand: [a]",
         "\
 job.yaml:1:7: env: \"\" is not a name for a variable: it must not be empty nor contain `=` or NUL

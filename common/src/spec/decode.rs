@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::error::{Error, MOST_PROBLEMS, Problem};
-use super::file::{JobFile, Output, Text};
+use super::file::{JobFile, Output, Text, Variable};
 use super::keys;
 use super::place::{Given, Origin, Source, Span};
 use super::problem::{Expected, Found, ProblemKind};
@@ -91,7 +91,7 @@ impl Decoder<'_> {
         output
     }
 
-    fn env(&mut self, node: &Node) -> BTreeMap<String, Given<Text>> {
+    fn env(&mut self, node: &Node) -> BTreeMap<String, Given<Variable>> {
         let mut env = BTreeMap::new();
         for (key, node) in
             self.mapping("env", node, "variables such as `OMP_NUM_THREADS: 8`").unwrap_or_default()
@@ -105,14 +105,31 @@ impl Decoder<'_> {
                 continue;
             }
             let path = format!("env.{}", key.text);
-            if is_secret(node) {
-                let why = "export the variable before the launch, ranks inherit it";
-                self.problem(node.span, Some(path), ProblemKind::NotYet { what: "a secret", why });
-            } else if let Some(value) = self.scalar(&path, node, read::text) {
-                env.insert(key.text.clone(), value);
-            }
+            let value = match &node.value {
+                Value::Mapping(_) => self.secret(&path, node),
+                _ => self.scalar(&path, node, read::variable_value),
+            };
+            env.extend(value.map(|value| (key.text.clone(), value)));
         }
         env
+    }
+
+    fn secret(&mut self, path: &str, node: &Node) -> Option<Given<Variable>> {
+        let (mut secret, mut wrong) = (None, false);
+        for (key, node) in self.mapping(path, node, "").unwrap_or_default() {
+            if key.text == "secret" {
+                secret = self.scalar(&format!("{path}.secret"), node, read::secret);
+                wrong = secret.is_none();
+            } else {
+                let nearest = |name: &str| keys::nearest(name, keys::VARIABLE);
+                self.unknown(key, Some("a variable"), nearest, keys::VARIABLE);
+                wrong = true;
+            }
+        }
+        if secret.is_none() && !wrong {
+            self.expected(path, node, Expected::Variable);
+        }
+        secret
     }
 
     fn command(&mut self, node: &Node) -> Option<Given<Vec<Text>>> {
@@ -216,10 +233,6 @@ impl Decoder<'_> {
             false => self.more += 1,
         }
     }
-}
-
-fn is_secret(node: &Node) -> bool {
-    matches!(&node.value, Value::Mapping(entries) if entries.iter().any(|(key, _)| key.text == "secret"))
 }
 
 /// `python train.py` as the list it should have been.

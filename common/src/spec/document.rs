@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::decode::decode_tree;
 use super::error::Error;
+use super::file::JobFile;
 use super::job::{Fencing, JobSpec, Keep, OutputMode, Shape, Ship, StopScope, VirtualEnv};
 use super::json;
 use super::place::Source;
@@ -31,7 +32,9 @@ pub struct Document<'a> {
     command: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     working_dir: Option<&'a str>,
-    env: &'a BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ship: Option<&'a str>,
+    env: BTreeMap<&'a str, Variable<'a>>,
     start_timeout_seconds: f64,
     termination_grace_period_seconds: f64,
     max_restarts: u32,
@@ -41,6 +44,13 @@ pub struct Document<'a> {
     stop_scope: StopScope,
     keep: Keep,
     output: Output<'a>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+enum Variable<'a> {
+    Plain(&'a str),
+    Secret { secret: &'a str },
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -66,7 +76,8 @@ impl<'a> From<&'a JobSpec> for Document<'a> {
             ranks_per_node,
             command: &spec.command,
             working_dir: spec.working_dir.as_deref(),
-            env: &spec.env,
+            ship: None,
+            env: spec.env.iter().map(|(name, value)| (name.as_str(), Variable::Plain(value))).collect(),
             start_timeout_seconds: seconds(spec.start_timeout),
             termination_grace_period_seconds: seconds(spec.termination_grace),
             max_restarts: spec.max_restarts,
@@ -82,6 +93,16 @@ impl<'a> From<&'a JobSpec> for Document<'a> {
                 keep_files: spec.output.keep_files,
             },
         }
+    }
+}
+
+impl<'a> Document<'a> {
+    /// The same with what the job's submitter brings: the directory `ship`, and the secrets of `file`, of
+    /// which the job was made.
+    pub fn bringing(mut self, file: &'a JobFile, ship: Option<&'a str>) -> Document<'a> {
+        self.ship = ship;
+        self.env.extend(file.secrets().map(|(name, secret)| (name, Variable::Secret { secret })));
+        self
     }
 }
 
@@ -163,6 +184,9 @@ impl JobSpec {
         }
         if file.ship.is_some() {
             return Err(DocumentError::Submitters("the directory `ship`"));
+        }
+        if file.secrets().next().is_some() {
+            return Err(DocumentError::Submitters("a secret in `env`"));
         }
         let mut spec = file.resolve(&around)?;
         if let Some(ship) = submission.ship {

@@ -122,16 +122,29 @@ impl Place {
     }
 }
 
+/// As it begins a message.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::File { file, line, column } => write!(f, "{}:{line}:{column}: ", plain(file)),
-            Place::WholeFile { file } => write!(f, "{}: ", plain(file)),
+            Place::Missing => Ok(()),
+            place => write!(f, "{}: ", At(place)),
+        }
+    }
+}
+
+/// A place as it stands inside of a message.
+pub(super) struct At<'a>(pub(super) &'a Place);
+
+impl fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Place::File { file, line, column } => write!(f, "{}:{line}:{column}", plain(file)),
+            Place::WholeFile { file } => f.write_str(&plain(file)),
             Place::Flag { flag, typed } if typed.is_empty() || typed.contains(char::is_whitespace) => {
-                write!(f, "{flag} {}: ", shown(typed))
+                write!(f, "{flag} {}", shown(typed))
             }
-            Place::Flag { flag, typed } => write!(f, "{flag} {}: ", plain(typed)),
-            Place::Arguments => f.write_str("command: "),
+            Place::Flag { flag, typed } => write!(f, "{flag} {}", plain(typed)),
+            Place::Arguments => f.write_str("command"),
             Place::Missing => Ok(()),
         }
     }

@@ -41,9 +41,10 @@ pub struct JobFile {
     /// copy of it, in place of `workingDir`; on one machine, in the directory itself.
     #[schemars(length(min = 1))]
     pub ship: Option<Given<String>>,
-    /// Variables for the ranks. They win over what Phalanx sets and over the inherited environment.
+    /// Variables for the ranks. They win over what Phalanx sets and over the inherited environment. A value is
+    /// text, or `{secret: KEY}`: then it is given when the job is submitted, and stored and shown nowhere.
     #[schemars(default)]
-    pub env: BTreeMap<String, Given<Text>>,
+    pub env: BTreeMap<String, Given<Variable>>,
     /// Seconds from the first preparation until every rank is ready. Default: 600.
     pub start_timeout_seconds: Option<Given<Positive>>,
     /// Seconds between the stop signal and SIGKILL. Default: 30.
@@ -137,6 +138,36 @@ impl JsonSchema for Text {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({"type": ["string", "number", "boolean"]})
+    }
+}
+
+/// The value of a variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Variable {
+    Plain(Text),
+    /// The submitter gives it under this name, when the job is submitted.
+    Secret(String),
+}
+
+impl JsonSchema for Variable {
+    fn schema_name() -> Cow<'static, str> {
+        "Variable".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({"anyOf": [
+            Text::json_schema(generator),
+            {
+                "type": "object",
+                "properties": {"secret": {"type": "string", "pattern": "^[^=]+$"}},
+                "required": ["secret"],
+                "additionalProperties": false,
+            },
+        ]})
     }
 }
 

@@ -1,7 +1,7 @@
 //! Flags laid over a job file.
 
 use super::error::{Error, Place, Problem};
-use super::file::{JobFile, Text};
+use super::file::{JobFile, Text, Variable};
 use super::place::{Given, Origin};
 use super::problem::ProblemKind;
 use super::read::{self, Read, Scalar, Style};
@@ -24,6 +24,10 @@ pub struct Flags {
     pub ship: Option<String>,
     /// `--env NAME[=VALUE]`, any number of times; without a value, the launcher's own.
     pub env: Vec<String>,
+    /// Lines of files given by `--env-file`, `NAME=VALUE`.
+    pub env_file: Vec<String>,
+    /// `--secret NAME[=FILE]`, any number of times.
+    pub secret: Vec<String>,
     /// `--start-timeout SECONDS`
     pub start_timeout: Option<String>,
     /// `--grace SECONDS`
@@ -95,12 +99,25 @@ impl JobFile {
         problems.set(&mut self.output.log_dir, "--log-dir", &flags.log_dir, read::path);
         problems.set(&mut self.output.max_file_size, "--max-file-size", &flags.max_file_size, read::size);
         problems.set(&mut self.output.keep_files, "--keep-files", &flags.keep_files, read::count);
+        for typed in &flags.env_file {
+            // What a line says is not shown: it may be a secret.
+            let shown = name_of(typed);
+            if let Err(kind) = self.set_variable("--env-file", typed, around) {
+                problems.push("--env-file", shown, kind);
+            }
+        }
         for typed in &flags.env {
-            match variable(typed, around) {
-                Ok((name, value)) => {
-                    self.env.insert(name, Given::new(value, origin("--env", typed)));
+            match self.set_variable("--env", typed, around) {
+                Err(kind @ ProblemKind::PlainAndSecret { .. }) => {
+                    problems.push("--env", name_of(typed), kind);
                 }
                 Err(kind) => problems.push("--env", typed, kind),
+                Ok(()) => {}
+            }
+        }
+        for typed in &flags.secret {
+            if let Err(kind) = self.set_secret(typed) {
+                problems.push("--secret", typed, kind);
             }
         }
         match command(&flags.command) {
@@ -111,6 +128,36 @@ impl JobFile {
         Error::check(problems.0, 0)?;
         Ok(self)
     }
+}
+
+impl JobFile {
+    /// `NAME=VALUE`, or `NAME` for the launcher's own value.
+    fn set_variable(&mut self, flag: &'static str, typed: &str, around: &Surroundings<'_>) -> Read<()> {
+        let (name, value) = variable(typed, around)?;
+        self.not_both(&name, false)?;
+        let origin = origin(flag, &name);
+        self.env.insert(name, Given::new(Variable::Plain(value), origin));
+        Ok(())
+    }
+
+    /// A secret that the file asks for is given by the flag under its name; any other is a variable of that
+    /// name.
+    fn set_secret(&mut self, typed: &str) -> Read<()> {
+        let name = name_of(typed);
+        read::variable(name)?;
+        if self.secrets().any(|(_, key)| key == name) {
+            return Ok(());
+        }
+        self.not_both(name, true)?;
+        let secret = Given::new(Variable::Secret(name.to_owned()), origin("--secret", typed));
+        self.env.insert(name.to_owned(), secret);
+        Ok(())
+    }
+}
+
+/// The name in `NAME=VALUE`.
+fn name_of(typed: &str) -> &str {
+    typed.split_once('=').map_or(typed, |(name, _)| name)
 }
 
 struct Problems(Vec<Problem>);

@@ -32,6 +32,9 @@ pub(super) const SUPPORTED: &[&str] = &[
 /// Keys in `output`.
 pub(super) const OUTPUT: &[&str] = &["mode", "logDir", "maxFileSize", "keepFiles"];
 
+/// Keys of a variable in `env` that is no text.
+pub(super) const VARIABLE: &[&str] = &["secret"];
+
 /// Keys of later versions: the key, and what this version does instead.
 pub(super) const NOT_YET: &[(&str, &str)] = &[
     ("activeDeadlineSeconds", QUEUE),
@@ -53,7 +56,7 @@ pub(super) const NOT_YET: &[(&str, &str)] = &[
     ("restartScope", RESTARTS),
     ("roles", ROLES),
     ("runtime", PROCESSES),
-    ("secrets", "the ranks inherit the launcher's environment"),
+    ("secrets", "a secret is a variable: `env: {NAME: {secret: KEY}}`"),
     ("securityContext", PROCESSES),
     ("sidecars", PROCESSES),
     ("startupProbe", PROBES),

@@ -53,11 +53,14 @@ mod problem;
 mod read;
 mod resolve;
 mod schema;
+mod secret;
 mod yaml;
 
 pub use document::{Document, DocumentError};
 pub use error::{Error, Excerpt, Place, Problem};
-pub use file::{JobFile, MAX_SECONDS, MIN_LOG_FILE_BYTES, Output, Positive, Ranks, Seconds, Size, Text};
+pub use file::{
+    JobFile, MAX_SECONDS, MIN_LOG_FILE_BYTES, Output, Positive, Ranks, Seconds, Size, Text, Variable,
+};
 pub use flags::Flags;
 pub use job::{Choice, Fencing, JobSpec, Keep, OutputMode, OutputSpec, Shape, Ship, StopScope, VirtualEnv};
 pub use name::MAX_NAME;

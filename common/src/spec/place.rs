@@ -82,18 +82,17 @@ impl Source {
         Source { name: name.into(), text: text.into() }
     }
 
+    pub(super) fn place(&self, span: Span) -> Place {
+        Place::File { file: self.name.to_string(), line: span.line, column: span.column }
+    }
+
     /// A problem at `span`; `key` is the path of the value it is about.
     pub(super) fn problem(&self, span: Span, key: Option<String>, kind: ProblemKind) -> Problem {
         if span == Span::NOWHERE {
             return Problem { key, ..self.whole(kind) };
         }
         let excerpt = self.text.lines().nth(span.line.saturating_sub(1) as usize);
-        Problem {
-            place: Place::File { file: self.name.to_string(), line: span.line, column: span.column },
-            key,
-            kind,
-            excerpt: excerpt.map(|line| Excerpt::new(line, span)),
-        }
+        Problem { place: self.place(span), key, kind, excerpt: excerpt.map(|line| Excerpt::new(line, span)) }
     }
 
     /// A problem of the file as a whole.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::error::{At, Place};
 use super::file::{MAX_SECONDS, MIN_LOG_FILE_BYTES};
 use crate::defaults::{MAX_NODES, MAX_RANKS, MAX_RANKS_PER_NODE, MIN_LEASE};
 
@@ -60,6 +61,17 @@ pub enum ProblemKind {
     VariableNotSet,
     #[error("ranks start in the copy of this directory and in workingDir too; leave one of the two keys out")]
     TwoStarts,
+    #[error("{name} {what} too ({}); leave one of the two out", At(other))]
+    PlainAndSecret {
+        name: String,
+        /// What it is at the other place.
+        what: &'static str,
+        other: Place,
+    },
+    #[error(
+        "the secret {key} is not given: the variable {key} is not set here or is not UTF-8; set it, or submit with `--secret {key}=FILE`"
+    )]
+    SecretNotGiven { key: String },
     #[error("{ranks} ranks contradict nodes {nodes} x ranksPerNode {ranks_per_node} = {}", u64::from(*nodes) * u64::from(*ranks_per_node))]
     Contradiction { ranks: u32, nodes: u32, ranks_per_node: u32 },
     #[error(
@@ -120,8 +132,12 @@ pub enum Expected {
     Command,
     Name,
     Path,
-    /// A variable's value or an argument.
+    /// An argument.
     Text,
+    /// The value of a variable.
+    Variable,
+    /// The name of a secret.
+    Secret,
     Ranks,
     /// A whole number from `min` on.
     Whole {
@@ -147,6 +163,8 @@ impl fmt::Display for Expected {
             ),
             Expected::Path => f.write_str("the path of a directory"),
             Expected::Text => f.write_str("a string, a number or a boolean"),
+            Expected::Variable => f.write_str("a string, a number, a boolean or `{secret: KEY}`"),
+            Expected::Secret => f.write_str("the name under which the secret is given"),
             Expected::Ranks => write!(f, "a whole number from 1 to {MAX_RANKS}, `gpu` or `cpu`"),
             Expected::Whole { min, max: u32::MAX } => write!(f, "a whole number, {min} or more"),
             Expected::Whole { min, max } => write!(f, "a whole number from {min} to {max}"),
@@ -214,7 +232,7 @@ struct Hint<'a> {
 impl fmt::Display for Hint<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.expected, self.found) {
-            (Expected::Name | Expected::Path, Found::Literal(_)) => {
+            (Expected::Name | Expected::Path | Expected::Secret, Found::Literal(_)) => {
                 f.write_str(", which is text only in quotes")
             }
             _ => did_you_mean(f, self.nearest),

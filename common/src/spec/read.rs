@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::file::{MAX_SECONDS, MIN_LOG_FILE_BYTES, Positive, Ranks, Seconds, Size, Text};
+use super::file::{MAX_SECONDS, MIN_LOG_FILE_BYTES, Positive, Ranks, Seconds, Size, Text, Variable};
 use super::job::Choice;
 use super::keys;
 use super::problem::{Expected, Found, ProblemKind};
@@ -178,6 +178,21 @@ pub(super) fn text(scalar: Scalar<'_>) -> Read<Text> {
         Found::Text(_) | Found::Literal(_) => no_nul(scalar.text).map(|text| Text(text.to_string())),
         _ => Err(scalar.expected(Expected::Text)),
     }
+}
+
+pub(super) fn variable_value(scalar: Scalar<'_>) -> Read<Variable> {
+    match text(scalar) {
+        Err(ProblemKind::Expected { .. }) => Err(scalar.expected(Expected::Variable)),
+        read => read.map(Variable::Plain),
+    }
+}
+
+/// The name under which a secret is given: the flag takes it, and it may be a variable's.
+pub(super) fn secret(scalar: Scalar<'_>) -> Read<Variable> {
+    if !scalar.is_string() {
+        return Err(scalar.expected(Expected::Secret));
+    }
+    variable(scalar.text).map(|()| Variable::Secret(scalar.text.to_string()))
 }
 
 pub(super) fn choice<T: Choice>(scalar: Scalar<'_>) -> Read<T> {

@@ -1,10 +1,9 @@
 //! From what was asked to a `JobSpec` in which nothing is missing.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use super::error::{Error, Place, Problem};
-use super::file::{JobFile, Ranks};
+use super::file::{JobFile, Ranks, Variable};
 use super::job::{JobSpec, OutputSpec, Shape};
 use super::name;
 use super::place::{Given, Origin};
@@ -63,7 +62,11 @@ impl JobFile {
         };
         let command: Vec<String> = command.value.iter().map(|word| word.0.clone()).collect();
         let bytes = command.iter().map(String::len).sum::<usize>()
-            + self.env.iter().map(|(name, given)| name.len() + given.value.0.len()).sum::<usize>();
+            + self
+                .env
+                .iter()
+                .map(|(name, given)| name.len() + plain(given).map_or(0, str::len))
+                .sum::<usize>();
         if bytes > MAX_TEXT_BYTES {
             let kind = ProblemKind::TooMuchText { bytes, cap: MAX_TEXT_BYTES };
             return Err(Error::one(self.missing(kind)));
@@ -83,11 +86,15 @@ impl JobFile {
             },
             ship: None,
             virtual_env: None,
-            secrets: BTreeSet::new(),
+            secrets: self.secrets().map(|(name, _)| name.to_owned()).collect(),
             unreachable: time(&self.unreachable_seconds).unwrap_or(defaults::UNREACHABLE),
             lease: time(&self.lease_seconds).unwrap_or(defaults::LEASE),
             fencing: value(&self.fencing).unwrap_or_default(),
-            env: self.env.iter().map(|(name, given)| (name.clone(), given.value.0.clone())).collect(),
+            env: self
+                .env
+                .iter()
+                .filter_map(|(name, given)| Some((name.clone(), plain(given)?.to_owned())))
+                .collect(),
             start_timeout: time(&self.start_timeout_seconds).unwrap_or(defaults::START_TIMEOUT),
             termination_grace: seconds(&self.termination_grace_period_seconds)
                 .unwrap_or(defaults::TERMINATION_GRACE),
@@ -182,14 +189,19 @@ impl JobFile {
         }
     }
 
-    fn problem(&self, key: &str, origin: &Origin, kind: ProblemKind) -> Problem {
+    pub(super) fn problem(&self, key: &str, origin: &Origin, kind: ProblemKind) -> Problem {
         match (origin, &self.source) {
             (Origin::File(span), Some(source)) => source.problem(*span, Some(key.to_string()), kind),
-            (Origin::Flag { flag, typed }, _) => {
-                Problem::at(Place::Flag { flag, typed: typed.clone() }, kind)
-            }
-            (Origin::Arguments, _) => Problem::at(Place::Arguments, kind),
-            (Origin::File(_), None) => Problem::at(Place::Missing, kind),
+            _ => Problem::at(self.place_of(origin), kind),
+        }
+    }
+
+    pub(super) fn place_of(&self, origin: &Origin) -> Place {
+        match (origin, &self.source) {
+            (Origin::File(span), Some(source)) => source.place(*span),
+            (Origin::Flag { flag, typed }, _) => Place::Flag { flag, typed: typed.clone() },
+            (Origin::Arguments, _) => Place::Arguments,
+            (Origin::File(_), None) => Place::Missing,
         }
     }
 
@@ -199,6 +211,13 @@ impl JobFile {
             Some(source) => source.whole(kind),
             None => Problem::at(Place::Missing, kind),
         }
+    }
+}
+
+fn plain(given: &Given<Variable>) -> Option<&str> {
+    match &given.value {
+        Variable::Plain(text) => Some(&text.0),
+        Variable::Secret(_) => None,
     }
 }
 

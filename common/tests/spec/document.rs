@@ -132,12 +132,20 @@ fn a_document_that_is_no_job_is_refused_in_these_words() {
             "the directory `ship` of a job file is for its submitter, and a coordinator makes nothing of it",
         ),
         (
+            with("/job", json!({"command": ["a"], "env": {"A": {"secret": "B"}}})),
+            "a secret in `env` of a job file is for its submitter, and a coordinator makes nothing of it",
+        ),
+        (
             beside("ship", json!({"digest": "AB", "bytes": 1})),
             "the job's directory does not travel as AB, 1 bytes: a SHA-256 in hexadecimal, at most 268435456 bytes",
         ),
         (
             beside("virtualEnv", json!({"prefix": "v", "version": null})),
             "v is no absolute path of a virtual environment",
+        ),
+        (
+            json!({"job": {"command": ["a"], "env": {"A": "1"}}, "secrets": ["A"]}),
+            "A is a variable of the job and a secret too, and only one of the two can be its value",
         ),
         (beside("secrets", json!(["A=B"])), "\"A=B\" is not a name for a secret variable"),
         (beside("more", json!(1)), "the job's document is not JSON of this version: unknown field `more`, "),

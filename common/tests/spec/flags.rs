@@ -26,6 +26,8 @@ fn each_flag_wins_over_its_key() {
         working_dir: some("./here/"),
         ship: None,
         env: vec!["B=flag".into(), "C=x=y".into(), "TOKEN".into()],
+        env_file: vec!["B=line".into(), "D=line".into()],
+        secret: Vec::new(),
         start_timeout: some("1.5"),
         grace: some("0"),
         max_restarts: some("7"),
@@ -45,7 +47,7 @@ fn each_flag_wins_over_its_key() {
     assert_eq!(job.command, ["echo", "hello"]);
     assert_eq!(job.working_dir.as_deref(), Some("/home/ada/here"), "relative to the launcher");
     let env: Vec<_> = job.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    assert_eq!(env, ["A=file", "B=flag", "C=x=y", "TOKEN=from the shell"]);
+    assert_eq!(env, ["A=file", "B=flag", "C=x=y", "D=line", "TOKEN=from the shell"]);
     assert_eq!((job.start_timeout.as_millis(), job.termination_grace.as_millis()), (1500, 0));
     assert_eq!((job.max_restarts, job.stop_scope), (7, StopScope::Process));
     assert_eq!((job.fencing, job.unreachable.as_secs(), job.lease.as_secs()), (Fencing::Strict, 30, 20));

@@ -9,6 +9,7 @@ mod flags;
 mod properties;
 mod resolve;
 mod schema;
+mod secret;
 
 use phalanx_common::spec::{Flags, JobFile, JobSpec, Surroundings};
 

@@ -34,6 +34,11 @@ fn the_schema_takes_and_refuses_what_the_decoder_does() {
         ("ship", json!({"digest": "x", "bytes": 1})),
         ("env", json!({"A": "x", "B": 1, "C": false})),
         ("env", json!({"A": {"secret": "x"}})),
+        ("env", json!({"A": {"secret": ""}})),
+        ("env", json!({"A": {"secret": 3}})),
+        ("env", json!({"A": {"secret": "a=b"}})),
+        ("env", json!({"A": {}})),
+        ("env", json!({"A": {"secret": "x", "from": "y"}})),
         ("env", json!(["A=1"])),
         ("startTimeoutSeconds", json!(0)),
         ("startTimeoutSeconds", json!(0.5)),
@@ -101,6 +106,9 @@ fn fits(schema: &Value, value: &Value) -> bool {
         "exclusiveMinimum" => number.is_none_or(|n| n > rule.as_f64().unwrap()),
         "minLength" => value.as_str().is_none_or(|text| text.len() >= rule.as_u64().unwrap() as usize),
         "minItems" => value.as_array().is_none_or(|items| items.len() >= rule.as_u64().unwrap() as usize),
+        "required" => value.as_object().is_none_or(|entries| {
+            rule.as_array().unwrap().iter().all(|key| entries.contains_key(key.as_str().unwrap()))
+        }),
         "items" => value.as_array().is_none_or(|items| items.iter().all(|item| fits(rule, item))),
         "pattern" => value.as_str().is_none_or(|text| matches_pattern(rule.as_str().unwrap(), text)),
         "properties" => value.as_object().is_none_or(|entries| {
@@ -133,6 +141,7 @@ fn matches_pattern(pattern: &str, text: &str) -> bool {
             text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
                 && !text.is_empty()
         }
+        "^[^=]+$" => !text.is_empty() && !text.contains('='),
         "^[0-9]+(Ki|Mi|Gi|Ti|k|M|G|T)$" => text.starts_with(|c: char| c.is_ascii_digit()),
         other => panic!("the schema uses the pattern {other}"),
     }

@@ -355,8 +355,8 @@ pub(crate) struct JobArgs {
     /// Set the variables of a file: a NAME=VALUE on each line, `#` begins a comment; --env wins. Repeatable.
     #[arg(long, value_name = "FILE")]
     pub(crate) env_file: Vec<PathBuf>,
-    /// In a cluster: give the ranks this variable of yours, or the content of a file under this name, without
-    /// it being stored or shown anywhere. Repeatable.
+    /// Give the ranks this variable of yours, or the content of a file under this name, without it being
+    /// stored or shown anywhere; or the value that the job file asks for as `{secret: NAME}`. Repeatable.
     #[arg(long, value_name = "NAME[=FILE]")]
     pub(crate) secret: Vec<String>,
     /// In a cluster: do not bring the active virtual environment or conda prefix along.

@@ -1,12 +1,13 @@
 //! What a job brings along from the submitter's environment: named variables, secrets, the active
 //! Python environment. Nothing else travels.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use phalanx_common::spec::VirtualEnv;
+use phalanx_common::spec::{JobFile, VirtualEnv};
 
 /// Largest file with variables, bytes.
 const LARGEST_FILE: u64 = 256 << 10;
@@ -42,38 +43,35 @@ fn unquoted(value: &str) -> &str {
     inside('"').or_else(|| inside('\'')).unwrap_or(value)
 }
 
-/// The variable that `--secret NAME[=FILE]` names.
-pub(super) fn secret_name(typed: &str) -> &str {
-    typed.split_once('=').map_or(typed, |(name, _)| name)
-}
+/// Where the secrets of a job come from: files that `--secret NAME=FILE` names, else variables set here.
+pub(super) struct SecretFiles<'a>(BTreeMap<&'a str, &'a Path>);
 
-/// Names and values of secrets.
-pub(super) fn secrets(typed: &[String]) -> anyhow::Result<Vec<(String, String)>> {
-    let mut secrets = Vec::new();
-    for typed in typed {
-        let name = secret_name(typed);
-        if name.is_empty() {
-            bail!("--secret {typed}: expected NAME or NAME=FILE");
-        }
-        let value = match typed.split_once('=') {
-            Some((_, path)) => {
-                let text = read(Path::new(path), LARGEST_SECRET, "--secret")?;
-                text.strip_suffix('\n').map_or_else(|| text.clone(), str::to_owned)
-            }
-            None => std::env::var(name).ok().with_context(|| {
-                format!("--secret {name}: no such variable is set here, or it is not UTF-8")
-            })?,
-        };
-        if value.contains('\0') {
-            bail!("--secret {name}: a NUL character cannot be passed to a process");
-        }
-        secrets.push((name.to_owned(), value));
+impl<'a> SecretFiles<'a> {
+    pub(super) fn new(typed: &'a [String]) -> SecretFiles<'a> {
+        SecretFiles(
+            typed
+                .iter()
+                .filter_map(|typed| typed.split_once('='))
+                .map(|(name, path)| (name, Path::new(path)))
+                .collect(),
+        )
     }
-    let size: usize = secrets.iter().map(|(name, value)| name.len() + value.len()).sum();
-    if size > LARGEST_SECRETS {
-        bail!("the secrets are {size} bytes together, at most {LARGEST_SECRETS} travel with a job");
+
+    /// Names and values of the job's secrets.
+    pub(super) fn values(&self, job: &JobFile) -> anyhow::Result<Vec<(String, String)>> {
+        let mut of_files = BTreeMap::new();
+        for (name, path) in &self.0 {
+            let text = read(path, LARGEST_SECRET, "--secret")?;
+            of_files.insert(*name, text.strip_suffix('\n').unwrap_or(&text).to_owned());
+        }
+        let given = |key: &str| of_files.get(key).cloned().or_else(|| std::env::var(key).ok());
+        let secrets = job.secret_values(&given)?;
+        let size: usize = secrets.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if size > LARGEST_SECRETS {
+            bail!("the secrets are {size} bytes together, at most {LARGEST_SECRETS} travel with a job");
+        }
+        Ok(secrets)
     }
-    Ok(secrets)
 }
 
 /// The environment that is active here.
@@ -115,12 +113,18 @@ mod tests {
     fn a_secret_comes_from_a_file_without_its_last_newline_or_from_a_variable() {
         let path = std::env::temp_dir().join(format!("phalanx-secret-{}", std::process::id()));
         std::fs::write(&path, "hush\n").unwrap();
+        let text = b"command: [a]\nenv: {A: {secret: KEY}, B: {secret: PATH}, C: {secret: KEY}}\n";
+        let job = JobFile::parse("job.yaml", text).unwrap();
         let typed = [format!("KEY={}", path.display()), "PATH".to_owned()];
-        let found = secrets(&typed).unwrap();
-        assert_eq!(found[0], ("KEY".to_owned(), "hush".to_owned()));
-        assert_eq!(found[1], ("PATH".to_owned(), std::env::var("PATH").unwrap()));
+        let found = SecretFiles::new(&typed).values(&job).unwrap();
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let of_path = std::env::var("PATH").unwrap();
+        assert_eq!(found, [pair("A", "hush"), pair("B", &of_path), pair("C", "hush")]);
+        std::fs::write(&path, "x".repeat(200 << 10)).unwrap();
+        let error = SecretFiles::new(&typed).values(&job).unwrap_err().to_string();
+        assert!(error.ends_with("is larger than 65536 bytes"), "{error}");
         std::fs::remove_file(&path).unwrap();
-        assert!(secrets(&["NO_SUCH_VARIABLE_HERE".to_owned()]).is_err());
-        assert!(secrets(&["=x".to_owned()]).is_err());
+        let error = SecretFiles::new(&typed).values(&job).unwrap_err().to_string();
+        assert!(error.starts_with("--secret: cannot read "), "{error}");
     }
 }

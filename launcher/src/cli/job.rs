@@ -8,11 +8,13 @@ use anyhow::{Context, bail};
 use phalanx_common::spec::{CountError, Document, Flags, JobFile, JobSpec, MAX_FILE_BYTES, Surroundings};
 
 use super::args::JobArgs;
-use super::{Exit, env, pretty, print};
+use super::env::{self, SecretFiles};
+use super::{Exit, pretty, print};
 
 /// Prints the job that a file and flags mean.
 pub(super) fn check(args: &JobArgs) -> anyhow::Result<Exit> {
-    print(&pretty(&Document::from(&resolve(args, &this_machine()?)?.spec)))
+    let Resolved { spec, file, ship } = resolve(args, &this_machine()?)?;
+    print(&pretty(&Document::from(&spec).bringing(&file, ship.as_deref())))
 }
 
 /// What a job is resolved for.
@@ -40,6 +42,8 @@ fn this_machine() -> anyhow::Result<Target> {
 #[derive(Debug)]
 pub(super) struct Resolved {
     pub(super) spec: JobSpec,
+    /// What `spec` was made of.
+    file: JobFile,
     /// The directory that travels, as an absolute path.
     pub(super) ship: Option<String>,
 }
@@ -63,9 +67,7 @@ pub(super) fn resolve(args: &JobArgs, target: &Target) -> anyhow::Result<Resolve
         gpus: &gpus,
         env: &|name| std::env::var(name).ok(),
     };
-    let mut flags = flags(args);
-    // In front, so that --env wins.
-    flags.env.splice(0..0, env::of_files(&args.env_file)?);
+    let flags = Flags { env_file: env::of_files(&args.env_file)?, ..flags(args) };
     let file = match &args.file {
         Some(path) => JobFile::parse(&path.to_string_lossy(), &read(path)?)?,
         None => JobFile::default(),
@@ -77,15 +79,17 @@ pub(super) fn resolve(args: &JobArgs, target: &Target) -> anyhow::Result<Resolve
         // The nodes have no other way of knowing where this is.
         spec.working_dir = Some(cwd.to_owned());
     }
-    if cluster {
-        spec.secrets = args.secret.iter().map(|typed| env::secret_name(typed).to_owned()).collect();
-        spec.virtual_env = if args.no_virtual_env { None } else { env::virtual_env() };
-    } else if let Some(typed) = args.secret.first() {
-        bail!(
-            "--secret {typed}: on this machine ranks inherit your variables; secrets travel in a cluster alone"
-        );
+    if cluster && !args.no_virtual_env {
+        spec.virtual_env = env::virtual_env();
     }
-    Ok(Resolved { spec, ship })
+    Ok(Resolved { spec, file, ship })
+}
+
+impl Resolved {
+    /// Names and values of the job's secrets.
+    pub(super) fn secrets(&self, args: &JobArgs) -> anyhow::Result<Vec<(String, String)>> {
+        SecretFiles::new(&args.secret).values(&self.file)
+    }
 }
 
 fn utf8<'a>(text: &'a OsStr, what: &str) -> anyhow::Result<&'a str> {
@@ -129,6 +133,8 @@ fn flags(args: &JobArgs) -> Flags {
         working_dir: working_dir.clone(),
         ship: args.ship.clone(),
         env: env.clone(),
+        env_file: Vec::new(),
+        secret: args.secret.clone(),
         start_timeout: args.start_timeout.clone(),
         grace: args.grace.clone(),
         max_restarts: args.max_restarts.clone(),

@@ -17,7 +17,7 @@ use phalanx_worker::shim::spawn::{SpawnOptions, spawn};
 use super::args::RunArgs;
 use super::job::{self, Target};
 use super::{Exit, sweep};
-use crate::driver::wall;
+use crate::driver::{Secrets, wall};
 use crate::local::{self, Launch, base_dir};
 use crate::output::{ColorChoice, Printer, Screen, Style};
 use crate::run::ViewOptions;
@@ -33,7 +33,9 @@ pub(super) fn run(args: RunArgs, color: ColorChoice) -> anyhow::Result<Exit> {
     let facts = Facts::read()?;
     let base = base_dir::path();
     let target = Target::Machine { cores: facts.cores, log_dir: base.join("logs") };
-    let spec = job::resolve(&args.job, &target)?.spec;
+    let resolved = job::resolve(&args.job, &target)?;
+    let secrets = Secrets(resolved.secrets(&args.job)?);
+    let spec = resolved.spec;
     let shim = spawn(&options, None).context("cannot start the process that owns the ranks")?;
     if let Some(filter) = &args.log {
         super::log_to_stderr(filter)?;
@@ -62,6 +64,7 @@ pub(super) fn run(args: RunArgs, color: ColorChoice) -> anyhow::Result<Exit> {
         job,
         owner: Owner { name: nix::unistd::getuid().to_string(), unix_user: None },
         spec,
+        secrets,
         facts,
         base_dir: base,
         printer,

@@ -13,7 +13,7 @@ use phalanx_net::identity_file::Identity;
 use super::args::{AttachArgs, JobArgs, RunArgs, SubmitArgs};
 use super::cluster::{Purpose, identity, need_identity, on_event_loop};
 use super::job::{self, Resolved, Target};
-use super::{Exit, env, log_to_stderr};
+use super::{Exit, log_to_stderr};
 use crate::driver::wall;
 use crate::output::{ColorChoice, Printer, Screen, Style};
 use crate::remote::{Client, Start, follow};
@@ -81,8 +81,9 @@ fn make_ready(
     as_user: Option<String>,
     attached: bool,
 ) -> anyhow::Result<(JobSpec, Submit, Option<Packed>)> {
-    let Resolved { mut spec, ship } = job::resolve(args, &Target::Cluster)?;
-    let secrets = env::secrets(&args.secret)?;
+    let resolved = job::resolve(args, &Target::Cluster)?;
+    let secrets = resolved.secrets(args)?;
+    let Resolved { mut spec, ship, .. } = resolved;
     let packed = ship.map(|dir| ship::pack(Path::new(&dir))).transpose()?;
     spec.ship = packed.as_ref().map(|packed| packed.ship.clone());
     let submit = Submit { document: spec.to_document(), as_user, attached, secrets };

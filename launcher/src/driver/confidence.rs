@@ -42,13 +42,19 @@ impl Confidence {
         self.secrets.remove(job);
     }
 
-    /// What a worker needs beside this plan; `None` in local mode.
+    /// What a worker needs beside this plan; `None` if nothing.
     pub(super) fn of(&self, plan: &PodPlan) -> Option<Confidential> {
-        let root = self.root.as_ref()?;
-        let what = format!("phalanx-probe/1 {} {}", plan.job, plan.generation);
+        let secrets = self.secrets.get(&plan.job).map(|secrets| secrets.0.clone());
         let mut probe_key = [0; 32];
-        probe_key.copy_from_slice(hmac::sign(root, what.as_bytes()).as_ref());
-        let secrets = self.secrets.get(&plan.job).map(|secrets| secrets.0.clone()).unwrap_or_default();
+        match (&self.root, &secrets) {
+            (None, None) => return None,
+            (None, Some(_)) => {}
+            (Some(root), _) => {
+                let what = format!("phalanx-probe/1 {} {}", plan.job, plan.generation);
+                probe_key.copy_from_slice(hmac::sign(root, what.as_bytes()).as_ref());
+            }
+        }
+        let secrets = secrets.unwrap_or_default();
         Some(Confidential { job: plan.job.to_string(), generation: plan.generation.0, secrets, probe_key })
     }
 }

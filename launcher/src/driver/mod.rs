@@ -53,6 +53,7 @@ pub(crate) enum Message {
         job: JobId,
         spec: Box<JobSpec>,
         owner: Owner,
+        secrets: Secrets,
     },
     /// Start a job under an id of the driver's choice, which is answered.
     Launch(Box<Launch>),
@@ -220,7 +221,8 @@ impl<S: Store> Driver<S> {
             }
             Message::Report { node, report } => Input::Report { node, report },
             #[cfg(feature = "local")]
-            Message::Submit { job, spec, owner } => {
+            Message::Submit { job, spec, owner, secrets } => {
+                self.confidence.keep(&job, secrets);
                 self.follow(&job, &spec);
                 Input::Submit { job, spec, owner, attached: false }
             }

@@ -23,7 +23,7 @@ use phalanx_worker::shim::spawn::{ShimProcess, SpawnOptions};
 use quinn::{TransportConfig, VarInt};
 use tokio::sync::{mpsc, watch};
 
-use crate::driver::{Confidence, Driver, INBOX, Message};
+use crate::driver::{Confidence, Driver, INBOX, Message, Secrets};
 use crate::output::{Printer, Shown};
 use crate::run::{Control, DriverGone, Foreground, Progress, Signals, View, ViewOptions};
 use crate::server::hub::Logs;
@@ -76,6 +76,7 @@ pub(crate) struct Launch {
     pub(crate) job: JobId,
     pub(crate) owner: Owner,
     pub(crate) spec: JobSpec,
+    pub(crate) secrets: Secrets,
     pub(crate) facts: Facts,
     /// Directory of pods' directories.
     pub(crate) base_dir: PathBuf,
@@ -143,8 +144,12 @@ async fn run(launch: Launch) -> Result<Outcome, Error> {
             break;
         }
     }
-    let submit =
-        Message::Submit { job: launch.job.clone(), spec: Box::new(launch.spec), owner: launch.owner };
+    let submit = Message::Submit {
+        job: launch.job.clone(),
+        spec: Box::new(launch.spec),
+        owner: launch.owner,
+        secrets: launch.secrets,
+    };
     inbox.send(submit).await.map_err(|_| DriverGone)?;
     let (control, controls) = mpsc::channel(CONTROLS);
     tokio::spawn(pass_on(launch.job, controls, inbox));

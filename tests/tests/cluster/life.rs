@@ -389,6 +389,9 @@ fn secrets_and_the_python_environment_reach_the_ranks_and_no_log() {
     }
     let store = std::fs::read(lab.dir.join("coordinator/cluster.redb")).unwrap();
     assert!(!store.windows(9).any(|window| window == b"hush-hush"), "a secret in the store");
+    let file = lab.dir.join("job.yaml").to_string_lossy().into_owned();
+    std::fs::write(&file, "command: [sh, -c, 'echo $TOKEN']\nenv: {TOKEN: {secret: KEY}}\n").unwrap();
+    assert_eq!(run(&venv, &["-f", &file]).assert_code(0).out(), "[0] hush-hush\n");
     let missing = run(&lab.dir.join("elsewhere"), &["--", "true"]);
     missing
         .assert_code(125)

@@ -145,13 +145,6 @@ job.yaml:1:8: nodes: 2 nodes take a cluster, and this is one machine: start one 
     |        ^",
     ),
     (
-        "env: {KEY: {secret: wandb}}\ncommand: [a]",
-        "\
-job.yaml:1:12: env.KEY: a secret is not supported yet: export the variable before the launch, ranks inherit it
-  1 | env: {KEY: {secret: wandb}}
-    |            ^",
-    ),
-    (
         "resources: {cpus: 8}\nreadinessProbe: {notify: {}}\nimage: x\nroles: {}\nelastic: {}\nvolumes: .",
         "\
 job.yaml:1:1: resources is not supported yet: the ranks share what the launcher may use (CUDA_VISIBLE_DEVICES, CPU mask and cgroup)

@@ -175,17 +175,39 @@ job.yaml:1:6: env: expected a mapping of variables such as `OMP_NUM_THREADS: 8`,
     |      ^",
     ),
     (
-        "env: {A: [1], B: , C: {x: y}}\ncommand: [a]",
+        "env: {A: [1], B: , C: {}}\ncommand: [a]",
         "\
-job.yaml:1:10: env.A: expected a string, a number or a boolean, found a list
-  1 | env: {A: [1], B: , C: {x: y}}
+job.yaml:1:10: env.A: expected a string, a number, a boolean or `{secret: KEY}`, found a list
+  1 | env: {A: [1], B: , C: {}}
     |          ^
-job.yaml:1:15: env.B: expected a string, a number or a boolean, found nothing
-  1 | env: {A: [1], B: , C: {x: y}}
+job.yaml:1:15: env.B: expected a string, a number, a boolean or `{secret: KEY}`, found nothing
+  1 | env: {A: [1], B: , C: {}}
     |               ^
-job.yaml:1:23: env.C: expected a string, a number or a boolean, found a mapping
-  1 | env: {A: [1], B: , C: {x: y}}
+job.yaml:1:23: env.C: expected a string, a number, a boolean or `{secret: KEY}`, found a mapping
+  1 | env: {A: [1], B: , C: {}}
     |                       ^",
+    ),
+    (
+        "env:\n  A: {secrt: x}\n  B: {secret: }\n  C: {secret: 3}\n  D: {secret: a=b}\n  E: {secret: [x]}\n  F: {secret: x, from: y}\ncommand: [a]",
+        "\
+job.yaml:2:7: unknown key \"secrt\" in a variable; did you mean \"secret\"?
+  2 |   A: {secrt: x}
+    |       ^^^^^
+job.yaml:3:7: env.B.secret: expected the name under which the secret is given, found nothing
+  3 |   B: {secret: }
+    |       ^^^^^^
+job.yaml:4:15: env.C.secret: expected the name under which the secret is given, found 3, which is text only in quotes
+  4 |   C: {secret: 3}
+    |               ^
+job.yaml:5:15: env.D.secret: \"a=b\" is not a name for a variable: it must not be empty nor contain `=` or NUL
+  5 |   D: {secret: a=b}
+    |               ^^^
+job.yaml:6:15: env.E.secret: expected the name under which the secret is given, found a list
+  6 |   E: {secret: [x]}
+    |               ^
+job.yaml:7:18: unknown key \"from\" in a variable; expected one of secret
+  7 |   F: {secret: x, from: y}
+    |                  ^^^^",
     ),
     (
         "env: A=1\ncommand: [a]",

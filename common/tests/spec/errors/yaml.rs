@@ -161,10 +161,10 @@ job.yaml:1:152: command[2]: expected a string, a number or a boolean, found a li
     |                                   ^",
     ),
     (
-        "env:\n  é: {ü: 1}\ncommand: [a]",
+        "env:\n  é: [ü: 1]\ncommand: [a]",
         "\
-job.yaml:2:6: env.é: expected a string, a number or a boolean, found a mapping
-  2 |   é: {ü: 1}
+job.yaml:2:6: env.é: expected a string, a number, a boolean or `{secret: KEY}`, found a list
+  2 |   é: [ü: 1]
     |      ^",
     ),
     (

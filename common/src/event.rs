@@ -109,8 +109,11 @@ pub enum EventKind {
         node: NodeId,
         peers: Vec<NodeId>,
     },
-    /// The job's Python is not the same on all nodes: versions, and who has them.
+    /// The job's Python is not the same on all nodes, or not that of where it was submitted: versions, and
+    /// who has them.
     InterpretersDiffer {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        submitter: Option<String>,
         versions: BTreeMap<String, Vec<NodeId>>,
     },
     /// A node's clock is off by so many milliseconds; negative: behind.

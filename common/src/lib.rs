@@ -10,6 +10,7 @@ pub mod id;
 pub mod identity;
 pub mod order;
 pub mod plan;
+pub mod python;
 pub mod report;
 pub mod spec;
 pub mod status;

@@ -1,6 +1,6 @@
 //! What the workers report about live generations.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use phalanx_common::event::{Cause, EventKind};
 use phalanx_common::id::{Generation, JobId, NodeId};
@@ -67,7 +67,8 @@ impl Coordinator {
         self.release_if_prepared(job);
     }
 
-    /// Versions of the job's Python that differ between its nodes; the job starts all the same.
+    /// Versions of the job's Python that differ between its nodes, or from the submitter's; the job starts
+    /// all the same.
     fn compare_interpreters(&mut self, job: &JobId) {
         let Some(gang) = self.gangs.get(job) else { return };
         let mut versions: BTreeMap<String, Vec<NodeId>> = BTreeMap::new();
@@ -76,8 +77,11 @@ impl Coordinator {
                 versions.entry(version.clone()).or_default().push(node.clone());
             }
         }
-        if versions.len() > 1 {
-            self.emit_for(job, EventKind::InterpretersDiffer { versions });
+        let environment = self.durable.jobs.get(job).and_then(|job| job.spec.virtual_env.as_ref());
+        let submitter = environment.and_then(|environment| environment.version.clone());
+        let all: BTreeSet<&String> = versions.keys().chain(&submitter).collect();
+        if all.len() > 1 && !versions.is_empty() {
+            self.emit_for(job, EventKind::InterpretersDiffer { submitter, versions });
         }
     }
 

@@ -10,6 +10,7 @@ use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::{Generation, JobId, NodeId, Rank};
 use phalanx_common::order::OrderKind;
 use phalanx_common::report::{PodEnd, PodPhase, PodStatus, PrepareFailure, PrepareFailureKind, Report};
+use phalanx_common::spec::{JobSpec, VirtualEnv};
 use phalanx_launcher_core::gang::GangPhase;
 use phalanx_launcher_core::{Command, Config, Coordinator, Durable, Input, Record, Why};
 
@@ -39,6 +40,35 @@ fn a_gang_is_released_only_when_recorded_and_runs_without_any_deadline() {
     desk.ended("b", "j", 1);
     assert_eq!(desk.outcome("j"), Some(Outcome::Succeeded));
     assert_eq!(desk.take_orders("Forget").len(), 2);
+}
+
+#[test]
+fn another_python_than_the_submitters_or_another_nodes_is_named_with_both_versions() {
+    let named = |submitter: Option<&str>, found: [Option<&str>; 2]| {
+        let mut desk = Desk::new(Config::default(), &["a", "b"]);
+        let version = submitter.map(str::to_owned);
+        let environment = Some(VirtualEnv { prefix: "/v".into(), version });
+        desk.submit("j", JobSpec { virtual_env: environment, ..spec(2, 1) });
+        desk.prepared_with("a", "j", 1, found[0]);
+        desk.prepared_with("b", "j", 1, found[1]);
+        let differ = desk.events.iter().find_map(|event| match &event.kind {
+            EventKind::InterpretersDiffer { submitter, versions } => Some((submitter, versions)),
+            _ => None,
+        });
+        differ.map(|(submitter, versions)| {
+            let of_nodes = versions.iter().map(|(version, nodes)| {
+                format!("{version} {}", nodes.iter().map(NodeId::as_str).collect::<String>())
+            });
+            submitter.clone().into_iter().chain(of_nodes).collect::<Vec<_>>().join("; ")
+        })
+    };
+    let (old, new) = (Some("3.11.2"), Some("3.12.4"));
+    assert_eq!(named(old, [old, old]), None);
+    assert_eq!(named(None, [old, old]), None, "the environment is on the nodes alone");
+    assert_eq!(named(old, [None, None]), None, "no node could tell");
+    assert_eq!(named(old, [old, new]).as_deref(), Some("3.11.2; 3.11.2 a; 3.12.4 b"));
+    assert_eq!(named(old, [new, None]).as_deref(), Some("3.11.2; 3.12.4 a"));
+    assert_eq!(named(None, [old, new]).as_deref(), Some("3.11.2 a; 3.12.4 b"));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use phalanx_common::python;
 use phalanx_common::spec::{JobFile, VirtualEnv};
 
 /// Largest file with variables, bytes.
@@ -80,7 +81,17 @@ pub(super) fn virtual_env() -> Option<VirtualEnv> {
         .into_iter()
         .filter_map(|name| std::env::var(name).ok())
         .find(|prefix| prefix.starts_with('/'))?;
-    Some(VirtualEnv { prefix, version: None })
+    let version = python_version(Path::new(&prefix));
+    Some(VirtualEnv { prefix, version })
+}
+
+/// Read as the nodes read theirs, to be compared with it; `None` if the environment is on the nodes alone.
+fn python_version(prefix: &Path) -> Option<String> {
+    let config = prefix.join("pyvenv.cfg");
+    let small = std::fs::metadata(&config).is_ok_and(|meta| meta.is_file() && meta.len() <= LARGEST_FILE);
+    let config = small.then(|| std::fs::read_to_string(&config).ok()).flatten();
+    let records = std::fs::read_dir(prefix.join("conda-meta")).into_iter().flatten().flatten();
+    python::version(config.as_deref(), records.filter_map(|entry| entry.file_name().into_string().ok()))
 }
 
 fn read(path: &Path, largest: u64, flag: &str) -> anyhow::Result<String> {

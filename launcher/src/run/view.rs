@@ -201,13 +201,14 @@ impl View {
             EventKind::PodDead { node, .. } => {
                 self.say(&format!("{node} is dead: neither the coordinator nor its peers hear it"));
             }
-            EventKind::InterpretersDiffer { versions } => {
-                let each = versions.iter().map(|(version, nodes)| {
+            EventKind::InterpretersDiffer { submitter, versions } => {
+                let here = submitter.iter().map(|version| format!("{version} where it was submitted"));
+                let nodes = versions.iter().map(|(version, nodes)| {
                     let nodes: Vec<&str> = nodes.iter().map(|node| node.as_str()).collect();
                     format!("{version} on {}", nodes.join(", "))
                 });
-                let each: Vec<String> = each.collect();
-                self.warn(&format!("the job's Python differs between its nodes: {}", each.join("; ")));
+                let each: Vec<String> = here.chain(nodes).collect();
+                self.warn(&format!("the job's Python is not the same everywhere: {}", each.join("; ")));
             }
             EventKind::Notice { notice } => self.on_notice(notice),
             EventKind::JobEnded { outcome } => self.on_end(event, outcome),

@@ -392,6 +392,17 @@ fn secrets_and_the_python_environment_reach_the_ranks_and_no_log() {
     let file = lab.dir.join("job.yaml").to_string_lossy().into_owned();
     std::fs::write(&file, "command: [sh, -c, 'echo $TOKEN']\nenv: {TOKEN: {secret: KEY}}\n").unwrap();
     assert_eq!(run(&venv, &["-f", &file]).assert_code(0).out(), "[0] hush-hush\n");
+    // Where the job is submitted the same path is another Python.
+    for (name, version) in [("venv/pyvenv.cfg", "3.11.2"), ("other.cfg", "3.12.4.final.0")] {
+        std::fs::write(lab.dir.join(name), format!("version_info = {version}\n")).unwrap();
+    }
+    let script = "mount --bind other.cfg venv/pyvenv.cfg && exec \"$0\" run -- true";
+    let phalanx = crate::support::binary();
+    let mut command = lab.on("head", "unshare", &["--mount", "sh", "-c", script, &phalanx.to_string_lossy()]);
+    command.env("PHALANX_IDENTITY", lab.dir.join("user.json")).env("VIRTUAL_ENV", &venv);
+    let differs = Running::start(command).finish();
+    differs.assert_code(0).assert_says("3.12.4 where it was submitted; 3.11.2 on node1-");
+    assert!(!run(&venv, &["--", "true"]).err().contains("not the same everywhere"));
     let missing = run(&lab.dir.join("elsewhere"), &["--", "true"]);
     missing
         .assert_code(125)

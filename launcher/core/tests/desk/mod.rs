@@ -188,10 +188,20 @@ impl Desk {
     }
 
     pub(crate) fn prepared(&mut self, node: &str, name: &str, generation: u32) {
-        self.report(
-            node,
-            Report::Prepared { job: job(name), generation: Generation(generation), interpreter: None },
-        );
+        self.prepared_with(node, name, generation, None);
+    }
+
+    /// The pod found this version of the job's Python.
+    pub(crate) fn prepared_with(
+        &mut self,
+        node: &str,
+        name: &str,
+        generation: u32,
+        interpreter: Option<&str>,
+    ) {
+        let (job, generation) = (job(name), Generation(generation));
+        let interpreter = interpreter.map(str::to_owned);
+        self.report(node, Report::Prepared { job, generation, interpreter });
     }
 
     pub(crate) fn started(&mut self, node: &str, name: &str, generation: u32) {

@@ -41,6 +41,8 @@ pub(crate) enum Error {
 pub(crate) struct Packed {
     pub(crate) file: File,
     pub(crate) ship: Ship,
+    /// Regular files in it.
+    pub(crate) files: usize,
 }
 
 /// Packs what git would not ignore, `.git` itself left out. Times and owners are left out as well, so that
@@ -61,6 +63,7 @@ fn pack_within(dir: &Path, cap: u64) -> Result<Packed, Error> {
     let file = tempfile::tempfile().map_err(failed(&std::env::temp_dir()))?;
     let mut archive = tar::Builder::new(Hashing { file, context: Context::new(&SHA256), bytes: 0 });
     archive.follow_symlinks(false);
+    let mut files = 0;
     for (name, path) in &entries {
         let meta = fs::symlink_metadata(path).map_err(failed(path))?;
         let mut header = tar::Header::new_gnu();
@@ -82,6 +85,7 @@ fn pack_within(dir: &Path, cap: u64) -> Result<Packed, Error> {
             header.set_mode(0o755);
             archive.append_data(&mut header, name, io::empty())
         } else if meta.is_file() {
+            files += 1;
             let executable = meta.permissions().mode() & 0o111 != 0;
             header.set_entry_type(tar::EntryType::Regular);
             header.set_size(meta.len());
@@ -103,7 +107,7 @@ fn pack_within(dir: &Path, cap: u64) -> Result<Packed, Error> {
     let Hashing { mut file, context, bytes } = hashing;
     file.seek(SeekFrom::Start(0)).map_err(failed(dir))?;
     let digest = hex::encode(context.finish().as_ref());
-    Ok(Packed { file, ship: Ship { digest, bytes } })
+    Ok(Packed { file, ship: Ship { digest, bytes }, files })
 }
 
 /// Names in the archive and where they are, sorted.
@@ -194,6 +198,7 @@ mod tests {
             names(&mut first),
             [".gitignore", ".ignore", "sub", "sub/.hidden", "sub/link", "train.py"]
         );
+        assert_eq!(first.files, 4);
         let touched = std::time::SystemTime::UNIX_EPOCH;
         File::open(dir.join("train.py")).unwrap().set_modified(touched).unwrap();
         assert_eq!(pack(&dir).unwrap().ship, first.ship);

@@ -69,8 +69,9 @@ pub(crate) enum Command {
     Login(LoginArgs),
     /// Coordinate a cluster: this host decides what runs where.
     Serve(ServeArgs),
-    /// Read a job file and flags, and print the job they mean; runs nothing.
-    Check(Box<JobArgs>),
+    /// Read a job file and flags, and print the job they mean and what would come with it; runs nothing and
+    /// asks nobody.
+    Check(Box<CheckArgs>),
     /// Print the JSON Schema of the job file, for editors.
     Schema,
     /// Find processes that a killed launcher left behind, and end them.
@@ -114,6 +115,17 @@ pub(crate) struct RunArgs {
     /// tracing-subscriber.
     #[arg(long, env = "PHALANX_LOG", value_name = "FILTER")]
     pub(crate) log: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    pub(crate) job: JobArgs,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// As this machine would run it, whatever cluster there is.
+    #[arg(long)]
+    pub(crate) local: bool,
 }
 
 /// Which cluster, and as whom.

@@ -58,6 +58,15 @@ impl<'a> SecretFiles<'a> {
         )
     }
 
+    /// Where the secret that is given under this name comes from, for people.
+    pub(super) fn source(&self, key: &str) -> String {
+        match self.0.get(key) {
+            Some(path) => format!("from the file {}", path.display()),
+            None if std::env::var(key).is_ok() => format!("from your variable {key}"),
+            None => "not given".to_owned(),
+        }
+    }
+
     /// Names and values of the job's secrets.
     pub(super) fn values(&self, job: &JobFile) -> anyhow::Result<Vec<(String, String)>> {
         let mut of_files = BTreeMap::new();

@@ -5,17 +5,10 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use phalanx_common::spec::{CountError, Document, Flags, JobFile, JobSpec, MAX_FILE_BYTES, Surroundings};
+use phalanx_common::spec::{CountError, Flags, JobFile, JobSpec, MAX_FILE_BYTES, Surroundings};
 
 use super::args::JobArgs;
 use super::env::{self, SecretFiles};
-use super::{Exit, pretty, print};
-
-/// Prints the job that a file and flags mean.
-pub(super) fn check(args: &JobArgs) -> anyhow::Result<Exit> {
-    let Resolved { spec, file, ship } = resolve(args, &this_machine()?)?;
-    print(&pretty(&Document::from(&spec).bringing(&file, ship.as_deref())))
-}
 
 /// What a job is resolved for.
 #[derive(Debug)]
@@ -27,14 +20,15 @@ pub(super) enum Target {
     Cluster,
 }
 
+/// This machine, or in a client-only build a cluster.
 #[cfg(feature = "local")]
-fn this_machine() -> anyhow::Result<Target> {
+pub(super) fn this_machine() -> anyhow::Result<Target> {
     let log_dir = crate::local::base_dir::path().join("logs");
     Ok(Target::Machine { cores: phalanx_worker::facts::Facts::read()?.cores, log_dir })
 }
 
 #[cfg(not(feature = "local"))]
-fn this_machine() -> anyhow::Result<Target> {
+pub(super) fn this_machine() -> anyhow::Result<Target> {
     Ok(Target::Cluster)
 }
 
@@ -43,7 +37,7 @@ fn this_machine() -> anyhow::Result<Target> {
 pub(super) struct Resolved {
     pub(super) spec: JobSpec,
     /// What `spec` was made of.
-    file: JobFile,
+    pub(super) file: JobFile,
     /// The directory that travels, as an absolute path.
     pub(super) ship: Option<String>,
 }

@@ -2,6 +2,7 @@
 
 mod admin;
 mod args;
+mod check;
 mod cluster;
 mod env;
 mod job;
@@ -45,7 +46,7 @@ pub(crate) fn main() -> Exit {
         Command::User(command) => admin::user(command),
         Command::Login(args) => admin::login(args),
         Command::Serve(args) => admin::serve(args),
-        Command::Check(job) => job::check(&job),
+        Command::Check(check) => check::check(&check),
         Command::Schema => print(&pretty(&phalanx_common::spec::json_schema())),
         #[cfg(feature = "local")]
         Command::Sweep(sweep) => sweep::sweep(&sweep),

@@ -3,6 +3,7 @@
 
 mod again;
 mod bad_input;
+mod client;
 mod lab;
 mod life;
 mod strangers;

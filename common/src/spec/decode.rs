@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::error::{Error, MOST_PROBLEMS, Problem};
+use super::decoder::Decoder;
+use super::error::Error;
 use super::file::{JobFile, Output, Text, Variable};
 use super::keys;
-use super::place::{Given, Origin, Source, Span};
+use super::place::{Given, Origin, Source};
 use super::problem::{Expected, Found, ProblemKind};
-use super::read::{self, Read, Scalar, Style};
+use super::read::{self, Scalar, Style};
 use super::yaml::{self, Key, Node, Value};
 
 /// Reads a job file; reports all that is wrong with it.
@@ -18,21 +19,15 @@ pub(super) fn decode(source: Source) -> Result<JobFile, Error> {
 
 /// The same for a tree that is there already.
 pub(super) fn decode_tree(source: Source, root: &Node) -> Result<JobFile, Error> {
-    let mut decoder = Decoder { source: &source, problems: Vec::new(), more: 0 };
+    let mut decoder = Decoder::new(&source);
     let mut file = JobFile::default();
     if let Some(entries) = decoder.mapping("", root, "keys such as `command: [python, train.py]`") {
         for (key, node) in entries {
             decoder.top(&mut file, key, node);
         }
     }
-    Error::check(decoder.problems, decoder.more)?;
+    decoder.finish()?;
     Ok(JobFile { source: Some(source), ..file })
-}
-
-struct Decoder<'a> {
-    source: &'a Source,
-    problems: Vec<Problem>,
-    more: usize,
 }
 
 impl Decoder<'_> {
@@ -157,81 +152,6 @@ impl Decoder<'_> {
             self.problem(node.span, Some("command".into()), ProblemKind::EmptyCommand);
         }
         Some(Given::new(words, Origin::File(node.span)))
-    }
-
-    /// The entries of a mapping, each key once: the first one counts, the others are problems.
-    fn mapping<'n>(&mut self, path: &str, node: &'n Node, of: &'static str) -> Option<Vec<&'n (Key, Node)>> {
-        let Value::Mapping(entries) = &node.value else {
-            self.expected(path, node, Expected::Mapping(of));
-            return None;
-        };
-        let mut lines: BTreeMap<&str, u32> = BTreeMap::new();
-        let mut kept = Vec::with_capacity(entries.len());
-        for entry in entries {
-            let (key, _) = entry;
-            match lines.get(key.text.as_str()) {
-                Some(first) => {
-                    let kind = ProblemKind::DuplicateKey { key: key.text.clone(), first: *first };
-                    self.problem(key.span, None, kind);
-                }
-                None => {
-                    lines.insert(&key.text, key.span.line);
-                    kept.push(entry);
-                }
-            }
-        }
-        Some(kept)
-    }
-
-    fn scalar<T>(
-        &mut self,
-        path: &str,
-        node: &Node,
-        read: impl Fn(Scalar<'_>) -> Read<T>,
-    ) -> Option<Given<T>> {
-        // A list or mapping is refused in the words that the reader has for a wrong scalar.
-        let read = match node.scalar() {
-            Some(scalar) => read(scalar),
-            None => match read(Scalar { text: "", style: Style::Plain }) {
-                Err(ProblemKind::Expected { expected, .. }) => {
-                    Err(ProblemKind::Expected { expected, found: node.found(), nearest: None })
-                }
-                other => other,
-            },
-        };
-        match read {
-            Ok(value) => Some(Given::new(value, Origin::File(node.span))),
-            Err(kind) => {
-                self.problem(node.span, Some(path.to_string()), kind);
-                None
-            }
-        }
-    }
-
-    fn expected(&mut self, path: &str, node: &Node, expected: Expected) {
-        let key = (!path.is_empty()).then(|| path.to_string());
-        let kind = ProblemKind::Expected { expected, found: node.found(), nearest: None };
-        self.problem(node.span, key, kind);
-    }
-
-    fn unknown(
-        &mut self,
-        key: &Key,
-        within: Option<&'static str>,
-        nearest: impl Fn(&str) -> Option<&'static str>,
-        known: &'static [&'static str],
-    ) {
-        let nearest = (self.problems.len() < MOST_PROBLEMS).then(|| nearest(&key.text)).flatten();
-        let kind = ProblemKind::UnknownKey { key: key.text.clone(), within, nearest, known };
-        self.problem(key.span, None, kind);
-    }
-
-    fn problem(&mut self, span: Span, key: Option<String>, kind: ProblemKind) {
-        // The excerpt of a problem is searched for: a hostile file must not ask for thousands.
-        match self.problems.len() < MOST_PROBLEMS {
-            true => self.problems.push(self.source.problem(span, key, kind)),
-            false => self.more += 1,
-        }
     }
 }
 

@@ -35,6 +35,9 @@ pub(super) const OUTPUT: &[&str] = &["mode", "logDir", "maxFileSize", "keepFiles
 /// Keys of a variable in `env` that is no text.
 pub(super) const VARIABLE: &[&str] = &["secret"];
 
+/// Keys of a client's configuration.
+pub(super) const CLIENT: &[&str] = &["coordinator", "identity", "output", "color"];
+
 /// Keys of later versions: the key, and what this version does instead.
 pub(super) const NOT_YET: &[(&str, &str)] = &[
     ("activeDeadlineSeconds", QUEUE),

@@ -39,7 +39,9 @@
 //! # }
 //! ```
 
+mod client;
 mod decode;
+mod decoder;
 mod document;
 mod error;
 mod file;
@@ -56,6 +58,7 @@ mod schema;
 mod secret;
 mod yaml;
 
+pub use client::{ClientFile, Color};
 pub use document::{Document, DocumentError};
 pub use error::{Error, Excerpt, Place, Problem};
 pub use file::{

@@ -10,11 +10,11 @@ use crate::defaults::{MAX_NODES, MAX_RANKS, MAX_RANKS_PER_NODE, MIN_LEASE};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProblemKind {
-    #[error("the file has {bytes} bytes; a job file has at most {cap}")]
+    #[error("the file has {bytes} bytes, and at most {cap} are read")]
     TooLarge { bytes: usize, cap: usize },
     #[error("this is not UTF-8 text")]
     NotUtf8,
-    #[error("the control character {0:?} cannot stand in a job file")]
+    #[error("the control character {0:?} cannot stand here")]
     ControlCharacter(char),
     #[error("the file has no content; a job file needs at least `command: [program, argument]`")]
     Empty,
@@ -22,11 +22,11 @@ pub enum ProblemKind {
     Tab,
     #[error("this is not YAML: {said}")]
     Syntax { said: String },
-    #[error("a second document starts here; a job file has one")]
+    #[error("a second document starts here; the file has to be one")]
     SeveralDocuments,
     #[error("lists and mappings are nested more than {limit} deep")]
     TooDeep { limit: usize },
-    #[error("{0} cannot be used in a job file; write the value out, or put text that begins so in quotes")]
+    #[error("{0} cannot be used here; write the value out, or put text that begins so in quotes")]
     Unsupported(YamlFeature),
     #[error("expected a key, found {found}")]
     KeyNotText { found: Found },
@@ -104,7 +104,7 @@ pub enum ProblemKind {
     TooManyRanks { count: u32 },
 }
 
-/// What YAML has and a job file does not need.
+/// What YAML has and none of our files needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum YamlFeature {
     Anchor,
@@ -132,6 +132,10 @@ pub enum Expected {
     Command,
     Name,
     Path,
+    File,
+    Address,
+    /// An address or a list of them.
+    Addresses,
     /// An argument.
     Text,
     /// The value of a variable.
@@ -162,6 +166,9 @@ impl fmt::Display for Expected {
                 "a name of at most 40 lower-case letters, digits and `-`, with a letter or digit at both ends",
             ),
             Expected::Path => f.write_str("the path of a directory"),
+            Expected::File => f.write_str("the path of a file"),
+            Expected::Address => f.write_str("an address: HOST, HOST:PORT or \"[IPV6]:PORT\""),
+            Expected::Addresses => f.write_str("an address such as head.lab:7429, or a list of addresses"),
             Expected::Text => f.write_str("a string, a number or a boolean"),
             Expected::Variable => f.write_str("a string, a number, a boolean or `{secret: KEY}`"),
             Expected::Secret => f.write_str("the name under which the secret is given"),
@@ -232,7 +239,7 @@ struct Hint<'a> {
 impl fmt::Display for Hint<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.expected, self.found) {
-            (Expected::Name | Expected::Path | Expected::Secret, Found::Literal(_)) => {
+            (Expected::Name | Expected::Path | Expected::File | Expected::Secret, Found::Literal(_)) => {
                 f.write_str(", which is text only in quotes")
             }
             _ => did_you_mean(f, self.nearest),

@@ -173,6 +173,23 @@ pub(super) fn path(scalar: Scalar<'_>) -> Read<String> {
     }
 }
 
+/// The path of a file.
+pub(super) fn file(scalar: Scalar<'_>) -> Read<String> {
+    path(scalar).map_err(|kind| match kind {
+        ProblemKind::Expected { .. } => scalar.expected(Expected::File),
+        kind => kind,
+    })
+}
+
+/// Where a coordinator may be. Whether the name is one shows when it is looked up.
+pub(super) fn address(scalar: Scalar<'_>) -> Read<String> {
+    let plain = !scalar.text.is_empty() && !scalar.text.contains(|c: char| c.is_whitespace() || c == ',');
+    match scalar.is_string() && plain {
+        true => no_nul(scalar.text).map(str::to_string),
+        false => Err(scalar.expected(Expected::Address)),
+    }
+}
+
 pub(super) fn text(scalar: Scalar<'_>) -> Read<Text> {
     match scalar.found() {
         Found::Text(_) | Found::Literal(_) => no_nul(scalar.text).map(|text| Text(text.to_string())),

@@ -1,6 +1,7 @@
 //! Job files and flags, by their public interface.
 #![expect(clippy::unwrap_used, reason = "in a test that is how it fails")]
 
+mod client;
 mod cluster;
 mod docs;
 mod document;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use clap_complete::Shell;
+use phalanx_common::spec::OutputMode;
 
 use crate::output::ColorChoice;
 
@@ -18,9 +19,9 @@ use crate::output::ColorChoice;
 #[derive(Debug, Parser)]
 #[command(name = "phalanx", version, max_term_width = 100, after_help = EXAMPLES, subcommand_required = true, arg_required_else_help = true)]
 pub(crate) struct Cli {
-    /// When to use colours.
-    #[arg(long, global = true, value_enum, default_value_t, env = "PHALANX_COLOR", value_name = "WHEN")]
-    pub(crate) color: ColorChoice,
+    /// When to use colours; `auto` by default.
+    #[arg(long, global = true, value_enum, env = "PHALANX_COLOR", value_name = "WHEN")]
+    pub(crate) color: Option<ColorChoice>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -36,6 +37,9 @@ Examples:
   phalanx login                             on that host: run jobs on the cluster from now on
   phalanx run --nodes 2 --ranks-per-node 4 -- python train.py
   phalanx submit -f job.yaml                the same without waiting; then ps, status, logs, stop
+
+Configuration: PHALANX_CONFIG, else ~/.config/phalanx/config.yaml, else /etc/phalanx/config.yaml, may give
+what no flag and no variable does: coordinator, identity, output, color.
 
 Exit codes of `run`: 0 when every rank ended with 0; else that of the rank that failed first
 (128 + n for signal n); 125 for an error of Phalanx or of the job file; 126 and 127 for a command
@@ -132,12 +136,15 @@ pub(crate) struct CheckArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ClusterArgs {
     /// Where the coordinator may be: HOST, HOST:PORT or [IPV6]:PORT, several with commas between. By
-    /// default where the identity says.
+    /// default where the configuration says, else where the identity says.
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',', env = "PHALANX_COORDINATOR")]
     pub(crate) coordinator: Vec<String>,
     /// Identity file; by default that of `phalanx login`.
     #[arg(long, value_name = "FILE", env = "PHALANX_IDENTITY")]
     pub(crate) identity: Option<PathBuf>,
+    /// Where the configuration puts this user's identity.
+    #[arg(skip)]
+    pub(crate) usual_identity: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -172,9 +179,12 @@ pub(crate) struct AttachArgs {
     /// The job depends on this client from now on: it is stopped 60 s after this client is lost.
     #[arg(long)]
     pub(crate) wait: bool,
-    /// What to show of the ranks' output.
-    #[arg(short, long, value_name = "label|raw|rank0|files", default_value = "label")]
-    pub(crate) output: String,
+    /// What to show of the ranks' output, `label` by default.
+    #[arg(short, long, value_name = "label|raw|rank0|files", env = "PHALANX_OUTPUT")]
+    pub(crate) output: Option<String>,
+    /// What the configuration says of it.
+    #[arg(skip)]
+    pub(crate) usual_output: Option<OutputMode>,
     /// Print events as JSON lines on standard output, ranks' output among them.
     #[arg(long)]
     pub(crate) json: bool,
@@ -303,7 +313,8 @@ pub(crate) struct LoginArgs {
     /// The coordinator's login socket, if its state directory is not the usual one.
     #[arg(long, value_name = "PATH", env = "PHALANX_LOGIN_SOCKET")]
     pub(crate) socket: Option<PathBuf>,
-    /// Where to write the identity; by default phalanx/identity.json in XDG_CONFIG_HOME or ~/.config.
+    /// Where to write the identity; by default where the configuration says, else phalanx/identity.json in
+    /// XDG_CONFIG_HOME or ~/.config.
     #[arg(long, value_name = "FILE", env = "PHALANX_IDENTITY")]
     pub(crate) identity: Option<PathBuf>,
 }
@@ -405,6 +416,9 @@ pub(crate) struct JobArgs {
     /// What to show of the ranks' output, `label` by default; all of it is in the log files in any case.
     #[arg(short, long, value_name = "label|raw|rank0|files", env = "PHALANX_OUTPUT")]
     pub(crate) output: Option<String>,
+    /// What the configuration says of it.
+    #[arg(skip)]
+    pub(crate) usual_output: Option<OutputMode>,
     /// Directory of the log files: DIR/<job>/<generation>/<rank>/{stdout,stderr}.log. By default
     /// phalanx-<uid>/logs in TMPDIR; nothing removes them.
     #[arg(long, value_name = "DIR", env = "PHALANX_LOG_DIR")]

@@ -31,9 +31,10 @@ pub(super) enum Purpose {
 /// The identity to use; `None` if this user has none.
 pub(super) fn identity(args: &ClusterArgs, purpose: Purpose) -> anyhow::Result<Option<Identity>> {
     let operator = default_dir().map(|dir| operator_path(&dir));
+    let own = args.usual_identity.clone().or_else(own_identity);
     let usual: Vec<_> = match purpose {
-        Purpose::Work => own_identity().into_iter().collect(),
-        Purpose::Administer => operator.into_iter().chain(own_identity()).collect(),
+        Purpose::Work => own.into_iter().collect(),
+        Purpose::Administer => operator.into_iter().chain(own).collect(),
     };
     let places = Places { named: args.identity.clone(), usual };
     let mut identity = places.load()?;

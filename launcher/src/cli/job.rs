@@ -68,6 +68,9 @@ pub(super) fn resolve(args: &JobArgs, target: &Target) -> anyhow::Result<Resolve
     };
     let file = file.overlay(&flags, &around)?;
     let mut spec = file.resolve(&around)?;
+    if file.output.mode.is_none() {
+        spec.output.mode = args.usual_output.unwrap_or_default();
+    }
     let ship = file.ship_dir(&around);
     if cluster && spec.working_dir.is_none() && ship.is_none() {
         // The nodes have no other way of knowing where this is.

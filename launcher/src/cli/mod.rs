@@ -10,6 +10,7 @@ mod job;
 mod local;
 mod output;
 mod run;
+mod settings;
 #[cfg(feature = "local")]
 mod sweep;
 
@@ -29,17 +30,26 @@ use args::{Cli, Command};
 
 /// Reads the command line and does what it says.
 pub(crate) fn main() -> Exit {
-    let cli = match Cli::try_parse() {
+    let mut cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    let done = match cli.command {
-        Command::Run(run) => run::run(*run, cli.color),
+    let done = settings::fill_in(&mut cli).and_then(|()| carry_out(cli));
+    done.unwrap_or_else(|error| {
+        complain(&error);
+        Exit::Phalanx
+    })
+}
+
+fn carry_out(cli: Cli) -> anyhow::Result<Exit> {
+    let color = cli.color.unwrap_or_default();
+    match cli.command {
+        Command::Run(run) => run::run(*run, color),
         Command::Submit(submit) => run::submit(&submit),
-        Command::Attach(attach) => run::attach(&attach, cli.color),
+        Command::Attach(attach) => run::attach(&attach, color),
         Command::Ps(args) => cluster::ps(&args),
         Command::Status(args) => cluster::status(&args),
-        Command::Logs(args) => output::logs(&args, cli.color),
+        Command::Logs(args) => output::logs(&args, color),
         Command::Stop(args) => cluster::stop(&args),
         Command::Nodes(args) => cluster::nodes(&args),
         Command::Token(command) => admin::token(command),
@@ -51,11 +61,7 @@ pub(crate) fn main() -> Exit {
         #[cfg(feature = "local")]
         Command::Sweep(sweep) => sweep::sweep(&sweep),
         Command::Completions { shell } => print(&completions(shell)),
-    };
-    done.unwrap_or_else(|error| {
-        complain(&error);
-        Exit::Phalanx
-    })
+    }
 }
 
 /// `--help` and `--version` are answers; anything else clap has to say is a mistake on the command

@@ -124,11 +124,14 @@ async fn send_along(client: &Client, packed: Option<Packed>, submit: &Submit) ->
 /// `phalanx attach`.
 pub(super) fn attach(args: &AttachArgs, color: ColorChoice) -> anyhow::Result<Exit> {
     let identity = need_identity(&args.cluster, Purpose::Work)?;
-    let mode = OutputMode::CHOICES
-        .iter()
-        .find(|(word, _)| *word == args.output)
-        .map(|(_, mode)| *mode)
-        .with_context(|| format!("--output {}: expected label, raw, rank0 or files", args.output))?;
+    let mode = match &args.output {
+        Some(typed) => OutputMode::CHOICES
+            .iter()
+            .find(|(word, _)| word == typed)
+            .map(|(_, mode)| *mode)
+            .with_context(|| format!("--output {typed}: expected label, raw, rank0 or files"))?,
+        None => args.usual_output.unwrap_or_default(),
+    };
     on_event_loop(async {
         let client = Client::connect(&identity).await?;
         let status: JobStatus = client.document(&Request::Job { job: args.id.clone() }).await?;

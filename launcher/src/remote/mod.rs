@@ -218,8 +218,13 @@ impl Places {
 
 /// This user's own identity.
 pub(crate) fn own_identity() -> Option<PathBuf> {
+    Some(config_dir()?.join("identity.json"))
+}
+
+/// Where this user's identity and configuration are.
+pub(crate) fn config_dir() -> Option<PathBuf> {
     let config = std::env::var_os("XDG_CONFIG_HOME")
         .map(PathBuf::from)
         .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".config")))?;
-    Some(config.join("phalanx/identity.json"))
+    Some(config.join("phalanx"))
 }

@@ -1,7 +1,7 @@
 //! What a client does before it asks anybody.
 
 use crate::lab::Lab;
-use crate::support::Running;
+use crate::support::{Running, binary};
 
 #[test]
 fn check_shows_what_would_come_with_a_job_and_what_would_stop_it_and_asks_nobody() {
@@ -54,4 +54,36 @@ fn check_shows_what_would_come_with_a_job_and_what_would_stop_it_and_asks_nobody
     let local = check(&["--local", "--secret", &secret]);
     local.assert_code(0).assert_says("phalanx: for this machine: with the job come\n  secret       A");
     assert!(local.out().contains(&format!("\"workingDir\": \"{}\"", code.display())), "{}", local.out());
+}
+
+#[test]
+fn a_configuration_says_where_the_coordinator_is_and_as_whom_unless_a_flag_or_a_variable_does() {
+    let Some(mut lab) = Lab::new(0) else { return };
+    lab.serve();
+    let config = lab.dir.join("home/.config/phalanx/config.yaml");
+    std::fs::create_dir_all(config.parent().unwrap()).unwrap();
+    let write = |coordinator: &str| {
+        let text = format!("coordinator: {coordinator}\nidentity: ~/me.json\n");
+        std::fs::write(&config, text).unwrap();
+    };
+    let binary = binary().to_string_lossy().into_owned();
+    let phalanx = |args: &[&str], env: &[(&str, &str)]| {
+        let mut command = lab.on("head", &binary, args);
+        command.env_remove("PHALANX_CONFIG").env_remove("XDG_CONFIG_HOME").envs(env.iter().copied());
+        Running::start(command).finish()
+    };
+    write("10.77.0.1");
+    let socket = lab.dir.join("coordinator/login.sock").to_string_lossy().into_owned();
+    phalanx(&["login", "--socket", &socket], &[]).assert_code(0);
+    assert!(lab.dir.join("home/me.json").exists(), "login writes the identity where the configuration says");
+    phalanx(&["ps"], &[]).assert_code(0);
+    let nobody = "127.0.0.1:9";
+    write(nobody);
+    phalanx(&["ps"], &[]).assert_code(125).assert_says("cannot reach the coordinator at 127.0.0.1:9");
+    phalanx(&["ps"], &[("PHALANX_COORDINATOR", "10.77.0.1")]).assert_code(0);
+    let flag = phalanx(&["ps", "--coordinator", nobody], &[("PHALANX_COORDINATOR", "10.77.0.1")]);
+    flag.assert_code(125).assert_says("127.0.0.1:9");
+    phalanx(&["ps"], &[("PHALANX_CONFIG", "/dev/null")])
+        .assert_code(125)
+        .assert_says("logged in to no cluster");
 }

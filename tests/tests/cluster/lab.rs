@@ -118,6 +118,7 @@ impl Lab {
             .args(args)
             .current_dir(&self.dir)
             .env("HOME", self.dir.join("home"))
+            .env("PHALANX_CONFIG", "/dev/null")
             .env_remove("PHALANX_OUTPUT")
             .env_remove("CUDA_VISIBLE_DEVICES")
             .stdin(Stdio::null())

@@ -78,6 +78,7 @@ impl Sandbox {
             .current_dir(&self.dir)
             .env("TMPDIR", self.dir.join("tmp"))
             .env("PHALANX_LOG_DIR", self.logs())
+            .env("PHALANX_CONFIG", "/dev/null")
             .env_remove("PHALANX_OUTPUT")
             .env_remove("CUDA_VISIBLE_DEVICES")
             .stdin(Stdio::null())

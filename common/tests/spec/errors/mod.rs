@@ -35,7 +35,7 @@ fn a_file_that_is_no_text_is_refused_where_it_ends_to_be() {
     );
     assert_eq!(
         error(&vec![b'#'; MAX_FILE_BYTES + 1]),
-        "job.yaml: the file has 1048577 bytes; a job file has at most 1048576"
+        "job.yaml: the file has 1048577 bytes, and at most 1048576 are read"
     );
 }
 

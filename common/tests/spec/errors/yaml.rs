@@ -75,49 +75,49 @@ job.yaml:1:1: a tab cannot indent a line in YAML; use spaces
     (
         "name: x\n---\nname: y\n",
         "\
-job.yaml:2:1: a second document starts here; a job file has one
+job.yaml:2:1: a second document starts here; the file has to be one
   2 | ---
     | ^^^",
     ),
     (
         "name: x\n...\nfoo: 3",
         "\
-job.yaml:3:1: a second document starts here; a job file has one
+job.yaml:3:1: a second document starts here; the file has to be one
   3 | foo: 3
     | ^",
     ),
     (
         "a: &x [1]\nb: [*x, *x]\n",
         "\
-job.yaml:1:4: an anchor (`&name`) cannot be used in a job file; write the value out, or put text that begins so in quotes
+job.yaml:1:4: an anchor (`&name`) cannot be used here; write the value out, or put text that begins so in quotes
   1 | a: &x [1]
     |    ^^^^",
     ),
     (
         "command: [ls, *.py]\n",
         "\
-job.yaml:1:15: an alias (`*name`) cannot be used in a job file; write the value out, or put text that begins so in quotes
+job.yaml:1:15: an alias (`*name`) cannot be used here; write the value out, or put text that begins so in quotes
   1 | command: [ls, *.py]
     |               ^",
     ),
     (
         "command: [ls, !x]\n",
         "\
-job.yaml:1:15: a tag (`!name`) cannot be used in a job file; write the value out, or put text that begins so in quotes
+job.yaml:1:15: a tag (`!name`) cannot be used here; write the value out, or put text that begins so in quotes
   1 | command: [ls, !x]
     |               ^^",
     ),
     (
         "name: !!str x\n",
         "\
-job.yaml:1:7: a tag (`!name`) cannot be used in a job file; write the value out, or put text that begins so in quotes
+job.yaml:1:7: a tag (`!name`) cannot be used here; write the value out, or put text that begins so in quotes
   1 | name: !!str x
     |       ^^^^^^^",
     ),
     (
         "name: !job x\n",
         "\
-job.yaml:1:7: a tag (`!name`) cannot be used in a job file; write the value out, or put text that begins so in quotes
+job.yaml:1:7: a tag (`!name`) cannot be used here; write the value out, or put text that begins so in quotes
   1 | name: !job x
     |       ^^^^^^",
     ),
@@ -131,14 +131,14 @@ job.yaml:1:19: lists and mappings are nested more than 16 deep
     (
         "name: x\u{7}y",
         "\
-job.yaml:1:8: the control character '\\u{7}' cannot stand in a job file
+job.yaml:1:8: the control character '\\u{7}' cannot stand here
   1 | name: x�y
     |        ^",
     ),
     (
         "name: x\0\n",
         "\
-job.yaml:1:8: the control character '\\0' cannot stand in a job file
+job.yaml:1:8: the control character '\\0' cannot stand here
   1 | name: x�
     |        ^",
     ),

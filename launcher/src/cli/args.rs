@@ -38,8 +38,8 @@ Examples:
   phalanx run --nodes 2 --ranks-per-node 4 -- python train.py
   phalanx submit -f job.yaml                the same without waiting; then ps, status, logs, stop
 
-Configuration: PHALANX_CONFIG, else ~/.config/phalanx/config.yaml, else /etc/phalanx/config.yaml, may give
-what no flag and no variable does: coordinator, identity, output, color.
+What no flag and no variable says of coordinator, identity, output and color may stand in a file:
+PHALANX_CONFIG, else ~/.config/phalanx/config.yaml, else /etc/phalanx/config.yaml.
 
 Exit codes of `run`: 0 when every rank ended with 0; else that of the rank that failed first
 (128 + n for signal n); 125 for an error of Phalanx or of the job file; 126 and 127 for a command

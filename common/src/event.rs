@@ -213,6 +213,14 @@ impl Cause {
             | Cause::PodLost { .. } => 125,
         }
     }
+
+    /// The node of a cause whose words do not name it: where there is one node, it need not be.
+    pub fn unsaid_node(&self) -> Option<&NodeId> {
+        match self {
+            Cause::RankFailed { node, .. } | Cause::NotPrepared { node, .. } => Some(node),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Cause {

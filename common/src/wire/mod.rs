@@ -13,8 +13,14 @@ use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
+use crate::id::Epoch;
+
 /// Versions of the control protocol this build speaks; Hello agrees on the highest common one.
 pub const VERSIONS: RangeInclusive<u16> = 1..=1;
+
+/// Version in the header of every control stream: that of the two Hellos, which never change. A build that
+/// speaks none of our versions begins like this, too, and is told so.
+pub const HELLO_VERSION: u16 = 1;
 
 /// ALPN of the control protocol: both ends have shown a certificate.
 pub const ALPN_CONTROL: &[u8] = b"phalanx-ctl/1";
@@ -59,12 +65,15 @@ pub struct StreamHeader {
 pub enum HeaderError {
     #[error("stream of unknown kind {0}")]
     UnknownKind(u8),
-    #[error("stream version {0} is not spoken here")]
+    #[error("stream of version {0}; versions {first} to {last} are spoken here", first = VERSIONS.start(), last = VERSIONS.end())]
     UnknownVersion(u16),
 }
 
 impl StreamHeader {
     pub const LEN: usize = 3;
+
+    /// Of a control stream.
+    pub const CONTROL: StreamHeader = StreamHeader { kind: StreamKind::Control, version: HELLO_VERSION };
 
     pub fn to_bytes(self) -> [u8; Self::LEN] {
         let kind = match self.kind {
@@ -88,7 +97,11 @@ impl StreamHeader {
             other => return Err(HeaderError::UnknownKind(other)),
         };
         let version = u16::from_le_bytes([bytes[1], bytes[2]]);
-        if VERSIONS.contains(&version) {
+        let spoken = match kind {
+            StreamKind::Control => version == HELLO_VERSION,
+            _ => VERSIONS.contains(&version),
+        };
+        if spoken {
             Ok(StreamHeader { kind, version })
         } else {
             Err(HeaderError::UnknownVersion(version))
@@ -96,15 +109,15 @@ impl StreamHeader {
     }
 }
 
-/// First frame of the worker on its control stream. Never changes: it is what versions are agreed with.
+/// First frame of a worker or client on its control stream. Never changes: it is what versions are agreed with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientHello {
     pub lowest: u16,
     pub highest: u16,
 }
 
-/// The coordinator's answer. Only after it is a worker connected: in TLS 1.3 a refused client sees
-/// its connect succeed.
+/// The coordinator's answer, which never changes either. Only after it is a worker connected: in TLS 1.3 a
+/// refused client sees its connect succeed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ServerHello {
     Welcome {
@@ -116,6 +129,44 @@ pub enum ServerHello {
         lowest: u16,
         highest: u16,
     },
+}
+
+impl ClientHello {
+    /// Of this build.
+    pub fn own() -> ClientHello {
+        ClientHello { lowest: *VERSIONS.start(), highest: *VERSIONS.end() }
+    }
+}
+
+/// The two ends do not understand each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the coordinator speaks versions {lowest} to {highest} of the control protocol, this program versions {first} to {last}: \
+     upgrade the older of the two",
+    first = VERSIONS.start(), last = VERSIONS.end()
+)]
+pub struct NoCommonVersion {
+    /// What the coordinator speaks.
+    pub lowest: u16,
+    pub highest: u16,
+}
+
+impl ServerHello {
+    /// The version that was agreed on, and the coordinator's epoch.
+    ///
+    /// # Errors
+    /// There is no common version, or the coordinator chose one that it was not offered.
+    pub fn welcome(self) -> Result<(u16, Epoch), NoCommonVersion> {
+        match self {
+            ServerHello::Welcome { version, epoch } if VERSIONS.contains(&version) => {
+                Ok((version, Epoch(epoch)))
+            }
+            ServerHello::Welcome { version, .. } => {
+                Err(NoCommonVersion { lowest: version, highest: version })
+            }
+            ServerHello::NoCommonVersion { lowest, highest } => Err(NoCommonVersion { lowest, highest }),
+        }
+    }
 }
 
 /// The highest version both sides speak.
@@ -134,6 +185,13 @@ mod tests {
         assert_eq!(agree(&ClientHello { lowest: 1, highest: 9 }), Some(1));
         assert_eq!(agree(&ClientHello { lowest: 2, highest: 9 }), None);
         assert_eq!(agree(&ClientHello { lowest: 0, highest: 0 }), None);
+        let welcome = ServerHello::Welcome { version: 1, epoch: 7 };
+        assert_eq!(welcome.welcome(), Ok((1, Epoch(7))));
+        let newer = ServerHello::Welcome { version: 9, epoch: 7 };
+        assert_eq!(newer.welcome(), Err(NoCommonVersion { lowest: 9, highest: 9 }));
+        let refused = ServerHello::NoCommonVersion { lowest: 2, highest: 3 }.welcome().unwrap_err();
+        let told = refused.to_string();
+        assert!(told.contains("versions 2 to 3") && told.contains("versions 1 to 1"), "{told}");
     }
 
     #[test]
@@ -142,6 +200,8 @@ mod tests {
         assert_eq!(header.to_bytes(), [2, 1, 0]);
         assert_eq!(StreamHeader::from_bytes([2, 1, 0]), Ok(header));
         assert_eq!(StreamHeader::from_bytes([9, 1, 0]), Err(HeaderError::UnknownKind(9)));
+        assert_eq!(StreamHeader::from_bytes([2, 7, 0]), Err(HeaderError::UnknownVersion(7)));
         assert_eq!(StreamHeader::from_bytes([1, 7, 0]), Err(HeaderError::UnknownVersion(7)));
+        assert_eq!(StreamHeader::CONTROL.to_bytes(), [1, 1, 0], "for ever");
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use phalanx_common::event::{Cause, EventKind};
 use phalanx_common::id::{Generation, JobId, NodeId};
 use phalanx_common::order::OrderKind;
-use phalanx_common::report::{PodEnd, PrepareFailure, PrepareFailureKind, RankExit, Report};
+use phalanx_common::report::{Notice, PodEnd, PrepareFailure, PrepareFailureKind, RankExit, Report};
 
 use crate::coordinator::Coordinator;
 use crate::durable::{Evidence, Job};
@@ -39,13 +39,19 @@ impl Coordinator {
             Report::Started { job, generation, pids } => self.on_started(node, &job, generation, pids),
             Report::Exited { job, generation, exit } => self.on_exited(node, &job, generation, exit),
             Report::PodEnded { job, generation, end } => self.on_pod_ended(node, &job, generation, end),
-            Report::Notice { job, notice } => {
-                // Of a job that is not there nobody wants to hear.
-                if job.as_ref().is_none_or(|job| self.durable.jobs.contains_key(job)) {
-                    self.emit(job.as_ref(), None, EventKind::Notice { notice });
-                }
-            }
+            Report::Notice { job, notice } => self.on_notice(node, job.as_ref(), notice),
         }
+    }
+
+    /// People read it: of a job only a node speaks that has a pod of it, or had one last.
+    fn on_notice(&mut self, node: &NodeId, job: Option<&JobId>, notice: Notice) {
+        let last = |job| self.durable.jobs.get(job).and_then(|job| job.generation.as_ref());
+        if let Some(job) = job
+            && last(job).is_none_or(|last| last.place_on(node).is_none())
+        {
+            return self.ignore(Some(job), format!("node {node} told of job {job}, of which it has no pod"));
+        }
+        self.emit(job, None, EventKind::Notice { notice });
     }
 
     pub(crate) fn on_prepared(

@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 use std::future::Future;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use comfy_table::{Table, presets};
 use phalanx_common::event::Outcome;
+use phalanx_common::identity::Principal;
 use phalanx_common::status::{JobStatus, NodeStatus};
 use phalanx_common::time::Timestamp;
 use phalanx_common::wire::client_v1::Request;
@@ -38,6 +39,9 @@ pub(super) fn identity(args: &ClusterArgs, purpose: Purpose) -> anyhow::Result<O
     };
     let places = Places { named: args.identity.clone(), usual };
     let mut identity = places.load()?;
+    if let Some(Principal::Worker { node }) = identity.as_ref().map(|identity| &identity.principal) {
+        bail!("this is the identity of worker {node}, which asks for nothing: log in as a user, phalanx login");
+    }
     if let Some(identity) = &mut identity
         && !args.coordinator.is_empty()
     {
@@ -126,7 +130,8 @@ pub(super) fn status(args: &JobRefArgs) -> anyhow::Result<Exit> {
     if let Some(Outcome::Failed { first_cause, exit_code } | Outcome::Stopped { first_cause, exit_code }) =
         &job.outcome
     {
-        line("ended", &format!("{first_cause} (exit code {exit_code})"));
+        let node = first_cause.unsaid_node().map(|node| format!(" on {node}")).unwrap_or_default();
+        line("ended", &format!("{first_cause}{node} (exit code {exit_code})"));
     }
     for pod in &job.pods {
         let last = pod.first_rank + pod.ranks.saturating_sub(1);

@@ -57,7 +57,8 @@ pub(super) fn run(args: RunArgs, color: ColorChoice) -> anyhow::Result<Exit> {
             if facts.cores == 1 { "" } else { "s" }
         ));
     }
-    let view = ViewOptions { json: args.json, quiet: args.quiet, timings: args.timings, live, began };
+    let view =
+        ViewOptions { local: true, json: args.json, quiet: args.quiet, timings: args.timings, live, began };
     let last_words = printer.clone();
     let logs = log_dir(&spec).join(job.as_str());
     let outcome = local::launch(Launch {

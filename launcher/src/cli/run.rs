@@ -57,8 +57,14 @@ fn on_cluster(args: RunArgs, identity: Identity, color: ColorChoice) -> anyhow::
     let width = spec.world_size().saturating_sub(1).to_string().len();
     let style = Style { mode: spec.output.mode, json: args.json, rank_width: width };
     let screen = Screen::new(color);
-    let options =
-        ViewOptions { json: args.json, quiet: args.quiet, timings: args.timings, live: screen.live(), began };
+    let options = ViewOptions {
+        local: false,
+        json: args.json,
+        quiet: args.quiet,
+        timings: args.timings,
+        live: screen.live(),
+        began,
+    };
     let shown = Shown { screen, style, options, no_wait: args.no_wait };
     on_event_loop(async {
         let client = Client::connect(&identity).await?;
@@ -137,6 +143,7 @@ pub(super) fn attach(args: &AttachArgs, color: ColorChoice) -> anyhow::Result<Ex
         let status: JobStatus = client.document(&Request::Job { job: args.id.clone() }).await?;
         let screen = Screen::new(color);
         let options = ViewOptions {
+            local: false,
             json: args.json,
             quiet: false,
             timings: false,

@@ -329,7 +329,7 @@ impl<S: Store> Driver<S> {
     fn tell(&mut self, event: Event) {
         tracing::debug!(?event, "event");
         if let EventKind::NodeClockOff { node, ahead_ms } = &event.kind {
-            tracing::warn!(%node, "the clock of this node is {:.1} s off: certificates and times go wrong with it", *ahead_ms as f64 / 1e3);
+            tracing::warn!(%node, "{}", clock_off(event.at, *ahead_ms));
         }
         if let (Some(job), EventKind::JobEnded { .. }) = (&event.job, &event.kind) {
             self.confidence.forget(job);
@@ -345,7 +345,8 @@ impl<S: Store> Driver<S> {
         if let Some(events) = &self.events {
             // Nobody listens any more while the program ends.
             let _ = events.send(event);
-        } else {
+        } else if event.job.as_ref().is_none_or(|job| self.coordinator.job(job).is_some()) {
+            // What a node says of jobs that never were is kept for nobody.
             self.watchers.tell(event);
         }
     }
@@ -364,6 +365,22 @@ impl<S: Store> Driver<S> {
             self.peers.remove(node);
         }
     }
+}
+
+/// What to say of a node's clock.
+fn clock_off(here: Timestamp, ahead_ms: i64) -> String {
+    let off = Duration::from_millis(ahead_ms.unsigned_abs());
+    let (word, there) = if ahead_ms > 0 {
+        ("ahead", here + off)
+    } else {
+        ("behind", Timestamp(here.0.saturating_sub(off.as_micros() as u64)))
+    };
+    format!(
+        "the clock of this node is {:.1} s {word}: it says {}, the coordinator's {}; certificates and times go wrong with it",
+        off.as_secs_f64(),
+        there.to_rfc3339(),
+        here.to_rfc3339()
+    )
 }
 
 async fn sleep_until(deadline: Option<Timestamp>, clock: &Clock) {

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use phalanx_common::spec::Ship;
 use phalanx_common::wire::bytes::Bytes;
 use phalanx_common::wire::client_v1::{Piece, Refusal, Reply, Request};
-use phalanx_common::wire::{CONTROL_PRIORITY, ClientHello, ServerHello, StreamHeader, StreamKind, VERSIONS};
+use phalanx_common::wire::{
+    CONTROL_PRIORITY, ClientHello, NoCommonVersion, ServerHello, StreamHeader, StreamKind,
+};
 use phalanx_net::connect::{self, Connected, Lost};
 use phalanx_net::frames::{self, Receiving, Sending};
 use phalanx_net::identity_file::{self, Identity};
@@ -36,10 +38,8 @@ pub(crate) enum Error {
     Lost(quinn::ConnectionError),
     #[error("the coordinator's answer cannot be read: {0}")]
     Stream(frames::Error),
-    #[error(
-        "the coordinator speaks versions {lowest} to {highest} of the control protocol, this client does not; upgrade the older of the two"
-    )]
-    NoCommonVersion { lowest: u16, highest: u16 },
+    #[error(transparent)]
+    Version(#[from] NoCommonVersion),
     #[error("{why}")]
     Refused { kind: Refusal, why: String },
     #[error("the coordinator's answer makes no sense")]
@@ -78,19 +78,16 @@ impl Client {
     pub(crate) async fn connect(identity: &Identity) -> Result<Client, Error> {
         let connected =
             connect::connect(&identity.tls()?, &identity.coordinators, &transport::member()).await?;
-        let header = StreamHeader { kind: StreamKind::Control, version: *VERSIONS.start() };
-        let (mut send, mut receive) = frames::open(&connected.connection, header).await?;
+        let (mut send, mut receive) = frames::open(&connected.connection, StreamHeader::CONTROL).await?;
         send.set_priority(CONTROL_PRIORITY);
         let greeted = async {
-            send.write(&ClientHello { lowest: *VERSIONS.start(), highest: *VERSIONS.end() }).await?;
+            send.write(&ClientHello::own()).await?;
             receive.read::<ServerHello>().await
         };
         match greeted.await {
-            Ok(ServerHello::Welcome { version, .. }) => {
+            Ok(hello) => {
+                let (version, _) = hello.welcome()?;
                 Ok(Client { connected, _control: (send, receive), version })
-            }
-            Ok(ServerHello::NoCommonVersion { lowest, highest }) => {
-                Err(Error::NoCommonVersion { lowest, highest })
             }
             // A refused client sees its stream fail first; the connection knows why.
             Err(frames::Error::Closed) => Err(Error::Lost(connected.connection.closed().await)),

@@ -16,6 +16,7 @@ const TRACEBACK_LINES: usize = 24;
 pub(super) struct Ending<'a> {
     pub(super) job: &'a JobId,
     pub(super) generation: Generation,
+    pub(super) local: bool,
     /// Where its log files are; `None`: its nodes know.
     pub(super) log_dir: Option<&'a str>,
     /// The exit of the rank named in the outcome, if it is one.
@@ -33,12 +34,8 @@ pub(super) fn lines(outcome: &Outcome, ending: &Ending<'_>) -> String {
     };
     let mut text = format!("phalanx: {} {verb}: {cause}", ending.job);
     // In local mode there is one node, and its name says nothing new about a Prepare.
-    let on_node = match cause {
-        Cause::RankFailed { node, .. } => Some(node),
-        Cause::NotPrepared { node, .. } if ending.log_dir.is_none() => Some(node),
-        _ => None,
-    };
-    if let Some(node) = on_node {
+    let says_nothing = ending.local && matches!(cause, Cause::NotPrepared { .. });
+    if let Some(node) = cause.unsaid_node().filter(|_| !says_nothing) {
         let _ = write!(text, " on {node}");
     }
     if ending.failed > 1 {

@@ -4,7 +4,7 @@ use std::future::pending;
 use std::time::Duration;
 
 use phalanx_common::event::{Event, EventKind, Outcome};
-use phalanx_common::id::Generation;
+use phalanx_common::id::{Generation, NodeId, Rank};
 use phalanx_common::report::{Notice, RankExit};
 use phalanx_common::spec::{JobSpec, OutputMode};
 use phalanx_common::time::Timestamp;
@@ -29,6 +29,8 @@ const DECISIVE: [&str; 6] =
 /// What to show.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ViewOptions {
+    /// The job runs on this host, whose name says nothing new.
+    pub(crate) local: bool,
     pub(crate) json: bool,
     pub(crate) quiet: bool,
     pub(crate) timings: bool,
@@ -47,6 +49,8 @@ pub(crate) struct View {
     ranks: u32,
     prepared: u32,
     nodes: u32,
+    /// Nodes of the current generation, and how many ranks each has.
+    places: Vec<(NodeId, u32)>,
     log_dir: Option<String>,
     mode: OutputMode,
     phase: Phase,
@@ -81,6 +85,7 @@ impl View {
             ranks: 0,
             prepared: 0,
             nodes: 0,
+            places: Vec::new(),
             log_dir: None,
             mode: OutputMode::default(),
             phase: Phase::Forming,
@@ -165,7 +170,8 @@ impl View {
         }
         self.timings.on_event(event);
         match &event.kind {
-            EventKind::GangPlaced { nodes, .. } => {
+            EventKind::GangPlaced { nodes, ranks, .. } => {
+                self.places = nodes.iter().cloned().zip(ranks.iter().copied()).collect();
                 self.generation = event.generation.unwrap_or(self.generation);
                 self.nodes = u32::try_from(nodes.len()).unwrap_or(u32::MAX);
                 (self.prepared, self.phase, self.failed) = (0, Phase::Forming, 0);
@@ -185,7 +191,9 @@ impl View {
                 };
                 let budget =
                     if *free { "at no cost".to_owned() } else { format!("{restart} of {max_restarts}") };
-                self.say(&format!("{cause}; restarting the gang {when} (restart {budget})"));
+                let node = cause.unsaid_node().filter(|_| !self.options.local);
+                let node = node.map(|node| format!(" on {node}")).unwrap_or_default();
+                self.say(&format!("{cause}{node}; restarting the gang {when} (restart {budget})"));
             }
             EventKind::PodEnded { end, .. } if !end.survivors.is_empty() => {
                 let names: Vec<String> =
@@ -248,7 +256,8 @@ impl View {
     fn on_notice(&self, notice: &Notice) {
         match notice {
             Notice::OutputDropped { rank, bytes, why } => self.warn(&format!(
-                "{bytes} bytes of rank {rank}'s output reached no file: {why}; free space or choose another --log-dir"
+                "{bytes} bytes of rank {rank}'s output{} reached no file: {why}; free space or choose another --log-dir",
+                self.on_node(*rank)
             )),
             Notice::OutputRotatedOut { rank, bytes } => {
                 self.warn(&format!("the oldest {bytes} bytes of rank {rank}'s log were removed by rotation; raise output.keepFiles to keep more"));
@@ -281,6 +290,7 @@ impl View {
         let ending = Ending {
             job,
             generation: self.generation,
+            local: self.options.local,
             log_dir: self.log_dir.as_deref(),
             culprit,
             failed: self.failed,
@@ -288,6 +298,20 @@ impl View {
         let text = summary::lines(outcome, &ending);
         if !text.is_empty() && !self.options.json {
             self.printer.line(text);
+        }
+    }
+
+    /// ` on NODE`, where a job may have several.
+    fn on_node(&self, rank: Rank) -> String {
+        let mut end = 0;
+        let mut places = self.places.iter();
+        let place = places.find(|(_, ranks)| {
+            end += ranks;
+            rank.0 < end
+        });
+        match place {
+            Some((node, _)) if !self.options.local => format!(" on {node}"),
+            _ => String::new(),
         }
     }
 

@@ -23,6 +23,9 @@ use crate::driver::{Message, look};
 /// Bytes of one piece on its way.
 const PIECE: usize = 256 << 10;
 
+/// From one piece to the next: a client that sends no more would hold its part of the disk for ever.
+const PIECE_WITHIN: Duration = Duration::from_secs(15);
+
 /// Where they are kept.
 #[derive(Clone, Debug)]
 pub(crate) struct Blobs {
@@ -38,6 +41,8 @@ pub(super) enum Error {
     Bad { bytes: u64 },
     #[error("what came is not what was announced")]
     Mismatch,
+    #[error("the directory broke off: nothing of it came in {} s", PIECE_WITHIN.as_secs())]
+    Slow,
     #[error("the coordinator cannot keep the directory: {0}")]
     Io(#[from] io::Error),
     #[error(transparent)]
@@ -158,7 +163,8 @@ async fn receive(path: &Path, ship: &Ship, frames: &mut Receiving) -> Result<(),
     let mut file = File::create(path)?;
     let (mut context, mut left) = (Context::new(&SHA256), ship.bytes);
     while left > 0 {
-        let Piece(Bytes(bytes)) = frames.read().await?;
+        let piece = tokio::time::timeout(PIECE_WITHIN, frames.read()).await;
+        let Piece(Bytes(bytes)) = piece.map_err(|_| Error::Slow)??;
         if bytes.is_empty() || bytes.len() as u64 > left {
             return Err(Error::Mismatch);
         }

@@ -1,6 +1,7 @@
 //! One client's connection: an operator, submitter or viewer, known by certificate.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use phalanx_common::defaults::{CERTIFICATE_LIFETIME, TOKEN_LIFETIME_MAX};
 use phalanx_common::event::{Event, EventKind};
@@ -20,7 +21,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use super::connection::{Error, hello};
+use super::connection::{Error, greet_in_time};
 use super::{Service, blobs, relay};
 use crate::cluster::Cluster;
 use crate::cluster::registry::{self, User};
@@ -29,6 +30,9 @@ use crate::driver::{Launch, Message, Secrets, look, wall};
 /// Events that may wait for one client: a gang of thousands of ranks starts and ends within milliseconds,
 /// and each rank has its event.
 pub(super) const EVENTS_QUEUED: usize = 1 << 16;
+/// From the opening of a request's stream to the whole request, which may be a large job file over a thin
+/// link. Half a request takes memory, up to a frame on each of the streams a client may have.
+const REQUEST_WITHIN: Duration = Duration::from_secs(15);
 /// Linux has no signal beyond this.
 const LAST_SIGNAL: u8 = 64;
 
@@ -74,11 +78,13 @@ pub(super) async fn serve(
     cluster: Arc<Cluster>,
 ) {
     let ended = run(&connection, &principal, service, cluster).await;
-    if let Err(Error::Protocol(why)) = &ended {
-        connection.close(CLOSED_PROTOCOL, why.as_bytes());
-    }
-    if let Err(error) = ended {
-        tracing::debug!(%principal, error = &error as &dyn std::error::Error, "a client's connection ended");
+    let Err(error) = ended else { return };
+    match error.breach() {
+        Some(why) => {
+            tracing::warn!(from = %connection.remote_address(), %principal, why, "a client broke the protocol");
+            connection.close(CLOSED_PROTOCOL, why.as_bytes());
+        }
+        None => tracing::debug!(%principal, error = &error as &dyn std::error::Error, "a client's connection ended"),
     }
 }
 
@@ -88,11 +94,7 @@ async fn run(
     service: Service,
     cluster: Arc<Cluster>,
 ) -> Result<(), Error> {
-    let (header, send, frames) = accept(connection.accept_bi().await?).await?;
-    if header.kind != StreamKind::Control {
-        return Err(Error::Protocol("the first stream of a client is its control stream"));
-    }
-    let Some(_control) = hello(service.epoch, send, frames).await? else { return Ok(()) };
+    let Some(_control) = greet_in_time(connection, service.epoch).await? else { return Ok(()) };
     connection.set_max_concurrent_bi_streams(VarInt::from_u32(MORE_STREAMS));
     let mut requests = JoinSet::new();
     loop {
@@ -112,11 +114,26 @@ struct Session {
 
 impl Session {
     async fn answer(self, stream: (SendStream, RecvStream)) {
-        let Ok((header, mut send, mut frames)) = accept(stream).await else { return };
-        if header.kind != StreamKind::Request {
-            return;
-        }
-        let Ok(request) = frames.read::<Request>().await else { return };
+        let asked = tokio::time::timeout(REQUEST_WITHIN, async {
+            let (header, send, mut frames) = accept(stream).await?;
+            if header.kind != StreamKind::Request {
+                return Err(Error::Protocol("a client opens streams for requests alone"));
+            }
+            let request: Request = frames.read().await?;
+            Ok((request, send, frames))
+        });
+        let (request, mut send, mut frames) = match asked.await {
+            Ok(Ok(asked)) => asked,
+            // Only this stream ends: what else the client asked is well.
+            Ok(Err(error)) => {
+                tracing::debug!(principal = %self.principal, error = &error as &dyn std::error::Error, "no request");
+                return;
+            }
+            Err(_) => {
+                tracing::warn!(principal = %self.principal, "a request did not come in time");
+                return;
+            }
+        };
         tracing::debug!(principal = %self.principal, ?request, "request");
         let last = match self.handle(request, &mut send, &mut frames).await {
             Ok(()) => Reply::Done,
@@ -166,7 +183,7 @@ impl Session {
                         TOKEN_LIFETIME_MAX.as_secs()
                     )));
                 }
-                let lifetime = std::time::Duration::from_secs(lifetime_s);
+                let lifetime = Duration::from_secs(lifetime_s);
                 let asked = registry::TokenRequest {
                     lifetime,
                     uses,

@@ -1,5 +1,7 @@
 //! One worker's connection.
 
+use std::time::Duration;
+
 use phalanx_common::id::{Epoch, NodeId};
 use phalanx_common::report::Report;
 use phalanx_common::time::Timestamp;
@@ -23,6 +25,10 @@ use crate::driver::{Message, Peer};
 /// its connection is dropped, and the orders still due are sent again after its next Hello.
 pub(crate) const ORDERS_QUEUED: usize = 1024;
 
+/// From the end of the handshake to the Hello, which takes a peer one round trip. One that says nothing would
+/// hold its connection for as long as it keeps it alive.
+const HELLO_WITHIN: Duration = Duration::from_secs(10);
+
 /// Why a connection or one of its streams ended.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
@@ -34,6 +40,21 @@ pub(super) enum Error {
     Ending,
     #[error("{0}")]
     Protocol(&'static str),
+}
+
+impl Error {
+    /// What a peer that broke the protocol is told; `None` where the connection ended for another reason.
+    pub(super) fn breach(&self) -> Option<String> {
+        match self {
+            Error::Protocol(why) => Some((*why).to_owned()),
+            Error::Stream(error @ (frames::Error::Header(_) | frames::Error::Frame(_))) => {
+                let source = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+                Some(format!("{error}: {source}"))
+            }
+            Error::Stream(error @ frames::Error::TooLarge { .. }) => Some(error.to_string()),
+            _ => None,
+        }
+    }
 }
 
 /// Who a worker is before it says a word.
@@ -58,9 +79,14 @@ pub(super) async fn serve(
     let ended = session.run().await;
     if let Err(error) = ended {
         let node = session.node.as_ref().map_or("(before its Hello)", NodeId::as_str);
-        tracing::debug!(node, error = &error as &dyn std::error::Error, "connection ended");
-        if let Error::Protocol(why) = error {
-            session.connection.close(CLOSED_PROTOCOL, why.as_bytes());
+        match error.breach() {
+            Some(why) => {
+                let from = session.connection.remote_address();
+                let certified = session.certified.as_ref().map_or("", |certified| certified.node.as_str());
+                tracing::warn!(%from, node = certified, why, "a worker broke the protocol");
+                session.connection.close(CLOSED_PROTOCOL, why.as_bytes());
+            }
+            None => tracing::debug!(node, error = &error as &dyn std::error::Error, "connection ended"),
         }
     }
     if let Some(node) = session.node {
@@ -82,13 +108,14 @@ struct Session {
 
 impl Session {
     async fn run(&mut self) -> Result<(), Error> {
-        let (header, send, frames) = accept(self.connection.accept_bi().await?).await?;
-        if header.kind != StreamKind::Control {
-            return Err(Error::Protocol("the first stream of a worker is its control stream"));
-        }
+        // In local mode both ends are one process, which may be stopped at any moment.
+        let greeted = match self.certified {
+            Some(_) => greet_in_time(&self.connection, self.epoch).await?,
+            None => greet(&self.connection, self.epoch).await?,
+        };
+        let Some((send, frames)) = greeted else { return Ok(()) };
         let (orders_in, orders) = mpsc::channel(ORDERS_QUEUED);
         let mut tasks = JoinSet::new();
-        let Some((send, frames)) = hello(self.epoch, send, frames).await? else { return Ok(()) };
         tasks.spawn(write_orders(send, orders));
         self.read_reports(frames, orders_in, &mut tasks).await
     }
@@ -149,12 +176,21 @@ impl Session {
     }
 }
 
-/// Agrees on a version with whoever opened the control stream; `None` if there is none.
-pub(super) async fn hello(
+/// `greet` of a peer that may be anybody with a certificate.
+pub(super) async fn greet_in_time(
+    connection: &Connection,
     epoch: Epoch,
-    mut send: Sending,
-    mut frames: Receiving,
 ) -> Result<Option<(Sending, Receiving)>, Error> {
+    let greeted = tokio::time::timeout(HELLO_WITHIN, greet(connection, epoch)).await;
+    greeted.unwrap_or(Err(Error::Protocol("no Hello came in time")))
+}
+
+/// Takes the control stream and agrees on a version; `None` if there is none.
+async fn greet(connection: &Connection, epoch: Epoch) -> Result<Option<(Sending, Receiving)>, Error> {
+    let (header, mut send, mut frames) = accept(connection.accept_bi().await?).await?;
+    if header.kind != StreamKind::Control {
+        return Err(Error::Protocol("the first stream is the control stream"));
+    }
     send.set_priority(CONTROL_PRIORITY);
     let hello: ClientHello = frames.read().await?;
     let Some(version) = agree(&hello) else {

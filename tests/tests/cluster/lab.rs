@@ -7,10 +7,12 @@
 //!   node2    .12 ctl0                            .12 data0
 //! ```
 //!
-//! All of it goes when the lab does. The files of all hosts are one machine's: each has its own directory.
+//! Or the same with IPv6 alone, in fd77::/64 and fd78::/64. All of it goes when the lab does. The files of all
+//! hosts are one machine's: each has its own directory, and what `mount` puts over it for this host alone.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -25,8 +27,21 @@ pub(crate) struct Lab {
     pub(crate) dir: PathBuf,
     /// Begins the names of this lab's namespaces.
     prefix: String,
+    family: Family,
     hosts: Vec<String>,
+    /// Arguments of mount(8), by host.
+    mounts: BTreeMap<String, Vec<String>>,
+    /// What comes before every command line, by host.
+    clocks: BTreeMap<String, Vec<String>>,
+    /// Hosts with a file of names.
+    named: Vec<String>,
     daemons: Vec<(String, Child)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    V4,
+    V6,
 }
 
 /// A network of the lab, by the name of its interfaces.
@@ -44,10 +59,13 @@ impl Plane {
         }
     }
 
-    fn subnet(self) -> &'static str {
-        match self {
-            Plane::Control => "10.77.0",
-            Plane::Data => "10.78.0",
+    /// A host's address here, without its prefix.
+    fn address(self, family: Family, number: u8) -> String {
+        match (self, family) {
+            (Plane::Control, Family::V4) => format!("10.77.0.{number}"),
+            (Plane::Data, Family::V4) => format!("10.78.0.{number}"),
+            (Plane::Control, Family::V6) => format!("fd77::{number}"),
+            (Plane::Data, Family::V6) => format!("fd78::{number}"),
         }
     }
 }
@@ -56,10 +74,24 @@ impl Lab {
     /// A lab with a head and so many nodes, nothing running; `None`, with a line that says so, where no
     /// namespaces can be made.
     pub(crate) fn new(nodes: u8) -> Option<Lab> {
+        Lab::of(Family::V4, nodes)
+    }
+
+    /// The same with addresses of one family and no other.
+    pub(crate) fn of(family: Family, nodes: u8) -> Option<Lab> {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let prefix = format!("phx{}-{number}", std::process::id());
         let dir = std::env::temp_dir().join(&prefix);
-        let mut lab = Lab { dir, prefix, hosts: Vec::new(), daemons: Vec::new() };
+        let mut lab = Lab {
+            dir,
+            prefix,
+            family,
+            hosts: Vec::new(),
+            mounts: BTreeMap::new(),
+            clocks: BTreeMap::new(),
+            named: Vec::new(),
+            daemons: Vec::new(),
+        };
         if !nix::unistd::geteuid().is_root() || !ok(ip(&["netns", "add", &lab.namespace("hub")])) {
             eprintln!("SKIPPED: network namespaces need root and a kernel that has them");
             return None;
@@ -88,8 +120,15 @@ impl Lab {
                 "link", "add", &outside, "type", "veth", "peer", "name", &inside, "netns", &namespace,
             ]);
             self.in_hub(&["link", "set", &outside, "master", plane.name(), "up"]);
-            let address = format!("{}.{number}/24", plane.subnet());
-            assert!(ok(ip(&["-n", &namespace, "addr", "add", &address, "dev", &inside])));
+            let address = plane.address(self.family, number);
+            let address = match self.family {
+                Family::V4 => format!("{address}/24"),
+                Family::V6 => format!("{address}/64"),
+            };
+            let mut add = vec!["-n", &namespace, "addr", "add", &address, "dev", &inside];
+            // Whether somebody else has the address is asked for a second first.
+            add.extend((self.family == Family::V6).then_some("nodad"));
+            assert!(ok(ip(&add)));
             assert!(ok(ip(&["-n", &namespace, "link", "set", &inside, "up"])));
         }
     }
@@ -109,12 +148,98 @@ impl Lab {
         self.in_hub(&["link", "set", &port, if up { "up" } else { "down" }]);
     }
 
+    /// Mounts something for what starts on this host from here on, and for nobody else: arguments of mount(8).
+    pub(crate) fn mount(&mut self, host: &str, args: &[&str]) {
+        self.mounts.entry(host.to_owned()).or_default().push(args.join(" "));
+    }
+
+    /// A file system of its own for a directory of this host, with so much room.
+    pub(crate) fn mount_small(&mut self, host: &str, dir: &Path, size: &str) {
+        fs::create_dir_all(dir).expect("a directory to mount on");
+        let (size, dir) = (format!("size={size},mode=755"), dir.to_string_lossy());
+        self.mount(host, &["-t", "tmpfs", "-o", &size, "tmpfs", &dir]);
+    }
+
+    /// Sets the wall clock of what starts on this host from here on, `+10s` or `-70m`; false, with a line that
+    /// says so, where that cannot be done.
+    pub(crate) fn set_clock(&mut self, host: &str, offset: &str) -> bool {
+        let libraries = fs::read_dir("/usr/lib").expect("libraries").flatten();
+        let mut libraries = libraries.map(|dir| dir.path().join("faketime/libfaketimeMT.so.1"));
+        let Some(library) = libraries.find(|path| path.exists()) else {
+            eprintln!("SKIPPED: clocks cannot be set: libfaketime is not installed");
+            return false;
+        };
+        let words = [
+            "env".to_owned(),
+            format!("LD_PRELOAD={}", library.display()),
+            format!("FAKETIME={offset}"),
+            // What waits, waits by this clock.
+            "FAKETIME_DONT_FAKE_MONOTONIC=1".to_owned(),
+        ];
+        self.clocks.insert(host.to_owned(), words.to_vec());
+        // The library's own files would outlive a program that is killed.
+        self.mount(host, &["-t", "tmpfs", "tmpfs", "/dev/shm"]);
+        true
+    }
+
+    /// Gives a host names of its own: the content of its /etc/hosts.
+    pub(crate) fn names(&mut self, host: &str, content: &str) {
+        let dir = self.names_of(host);
+        fs::create_dir_all(&dir).expect("a directory for the host's names");
+        fs::write(dir.join("hosts"), content).expect("a file of names");
+        self.named.push(host.to_owned());
+    }
+
+    /// Where `ip netns exec` looks for files to put over those of /etc.
+    fn names_of(&self, host: &str) -> PathBuf {
+        Path::new("/etc/netns").join(self.namespace(host))
+    }
+
+    /// Adds a route that drops all packets to a host on the control plane, on another host.
+    pub(crate) fn blackhole(&self, on: &str, number: u8) {
+        let address = Plane::Control.address(self.family, number);
+        assert!(ok(ip(&["-n", &self.namespace(on), "route", "add", "blackhole", &address])));
+    }
+
+    /// Talks from a host's network, in this process.
+    pub(crate) fn within<F: Future>(&self, host: &str, talk: impl FnOnce() -> F + Send) -> F::Output
+    where
+        F::Output: Send,
+    {
+        let namespace = Path::new("/run/netns").join(self.namespace(host));
+        let namespace = fs::File::open(namespace).expect("the host's namespace");
+        let talking = || {
+            nix::sched::setns(namespace, nix::sched::CloneFlags::CLONE_NEWNET).expect("the host's network");
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let talked = runtime.expect("an event loop").block_on(async { within_patience(talk()).await });
+            talked.expect("the talk comes to its end")
+        };
+        let talked = std::thread::scope(|scope| scope.spawn(talking).join());
+        talked.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
+    /// Where the coordinator is, as `join` takes it.
+    pub(crate) fn coordinator(&self) -> String {
+        let address = Plane::Control.address(self.family, 1);
+        match self.family {
+            Family::V4 => format!("{address}:{PORT}"),
+            Family::V6 => format!("[{address}]:{PORT}"),
+        }
+    }
+
     /// A command on a host, under its name.
     pub(crate) fn on(&self, host: &str, program: &str, args: &[&str]) -> Command {
+        let mounts = self.mounts.get(host).map(|all| all.iter().fold(String::new(), |mut text, mount| {
+            text += &format!("mount {mount} && ");
+            text
+        }));
+        let script = format!(r#"hostname "$0" && {}exec "$@""#, mounts.unwrap_or_default());
         let mut command = Command::new("ip");
         command
             .args(["netns", "exec", &self.namespace(host), "unshare", "--uts", "sh", "-c"])
-            .args([r#"hostname "$0" && exec "$@""#, host, program])
+            .args([&script, host])
+            .args(self.clocks.get(host).into_iter().flatten())
+            .arg(program)
             .args(args)
             .current_dir(&self.dir)
             .env("HOME", self.dir.join("home"))
@@ -157,7 +282,10 @@ impl Lab {
 
     /// Starts the coordinator on the head, and waits until it answers.
     pub(crate) fn serve(&mut self) {
-        let listen = format!("{}.1:{PORT}", Plane::Control.subnet());
+        let listen = match self.family {
+            Family::V4 => self.coordinator(),
+            Family::V6 => format!("[::]:{PORT}"),
+        };
         let state = self.dir.join("coordinator").to_string_lossy().into_owned();
         let args = ["serve", "--listen", &listen, "--state-dir", &state, "--log", "debug"];
         self.daemon("head", "coordinator", &binary().to_string_lossy(), &args, &[]);
@@ -187,7 +315,7 @@ impl Lab {
         let token = self.operate(&["token", "create", "--quiet"]);
         token.assert_code(0);
         let state = self.dir.join(host).to_string_lossy().into_owned();
-        let address = format!("{}.1:{PORT}", Plane::Control.subnet());
+        let address = self.coordinator();
         let mut args = vec!["join", &address, "--state-dir", &state, "--interface", "data0", "--slots", "4"];
         args.extend_from_slice(flags);
         let token = token.out().trim().to_owned();
@@ -224,6 +352,14 @@ impl Lab {
         let (_, mut child) = self.daemons.remove(at);
         child.kill().expect("the daemon lives");
         child.wait().expect("the daemon can be waited for");
+    }
+
+    /// Bytes of memory that a daemon has in use.
+    pub(crate) fn memory(&self, name: &str) -> u64 {
+        let (_, child) = self.daemons.iter().find(|(daemon, _)| daemon == name).expect("a daemon of this name");
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).expect("the daemon lives");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
     }
 
     /// What a daemon has said so far.
@@ -274,8 +410,15 @@ impl Drop for Lab {
             }
             let _ = ip(&["netns", "del", &namespace]).status();
         }
+        for host in &self.named {
+            let _ = fs::remove_dir_all(self.names_of(host));
+        }
         let _ = fs::remove_dir_all(&self.dir);
     }
+}
+
+async fn within_patience<F: Future>(talk: F) -> Option<F::Output> {
+    tokio::time::timeout(PATIENCE, talk).await.ok()
 }
 
 /// The `phalanx-worker` under test: beside `phalanx`.

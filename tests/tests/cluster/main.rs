@@ -4,8 +4,14 @@
 mod again;
 mod bad_input;
 mod client;
+mod frames;
 mod lab;
 mod life;
+mod peer;
+#[allow(dead_code, reason = "the tests beside it use all of it")]
+#[path = "../../../common/net/tests/support/mod.rs"]
+mod quic;
 mod strangers;
 #[path = "../support/mod.rs"]
 mod support;
+mod versions;

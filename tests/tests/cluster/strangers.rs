@@ -11,13 +11,13 @@ fn lab() -> Option<Lab> {
     Some(lab)
 }
 
-fn token(lab: &Lab, args: &[&str]) -> String {
+pub(crate) fn token(lab: &Lab, args: &[&str]) -> String {
     let made = lab.operate(&[&["token", "create", "--quiet"], args].concat());
     made.assert_code(0).out().trim().to_owned()
 }
 
 /// Joins and ends, or says why not.
-fn join(lab: &Lab, token: &str, state: &str) -> Finished {
+pub(crate) fn join(lab: &Lab, token: &str, state: &str) -> Finished {
     let state = lab.dir.join(state).to_string_lossy().into_owned();
     let worker = crate::lab::worker();
     let mut command = lab.on(

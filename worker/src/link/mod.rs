@@ -6,10 +6,10 @@ mod quic;
 use std::future::Future;
 
 use phalanx_common::id::Epoch;
+use phalanx_common::wire::NoCommonVersion;
 use phalanx_common::wire::v1::{
     FileFrame, FileRequest, FromWorker, LogCredit, LogFrame, TailFrame, ToWorker,
 };
-
 use phalanx_net::frames;
 
 pub use quic::{QuicFile, QuicLink, QuicLog, QuicTail};
@@ -33,10 +33,8 @@ pub enum Error {
     Lost(#[from] quinn::ConnectionError),
     #[error(transparent)]
     Stream(#[from] frames::Error),
-    #[error(
-        "the coordinator speaks versions {lowest} to {highest} of the control protocol, this worker does not; upgrade the older of the two"
-    )]
-    NoCommonVersion { lowest: u16, highest: u16 },
+    #[error(transparent)]
+    Version(#[from] NoCommonVersion),
 }
 
 /// A live connection to a coordinator whose Hello has been seen.

@@ -8,7 +8,7 @@ use phalanx_common::wire::v1::{
     FileFrame, FileRequest, FromWorker, LogCredit, LogFrame, TailFrame, ToWorker,
 };
 use phalanx_common::wire::{
-    CONTROL_PRIORITY, ClientHello, ServerHello, StreamHeader, StreamKind, TAIL_PRIORITY, VERSIONS,
+    CONTROL_PRIORITY, ClientHello, ServerHello, StreamHeader, StreamKind, TAIL_PRIORITY,
 };
 use phalanx_net::frames::{self, Receiving, Sending};
 use quinn::{Connection, Endpoint};
@@ -48,24 +48,16 @@ impl QuicLink {
 
     /// Exchanges Hello on a connection whose handshake is finished.
     pub async fn greet(endpoint: Endpoint, connection: Connection) -> Result<QuicLink, Error> {
-        // The header carries the version that Hello itself is written in.
-        let header = StreamHeader { kind: StreamKind::Control, version: *VERSIONS.start() };
-        let (mut reports, mut orders) = frames::open(&connection, header).await?;
+        let (mut reports, mut orders) = frames::open(&connection, StreamHeader::CONTROL).await?;
         reports.set_priority(CONTROL_PRIORITY);
-        reports.write(&ClientHello { lowest: *VERSIONS.start(), highest: *VERSIONS.end() }).await?;
-        match orders.read::<ServerHello>().await? {
-            ServerHello::Welcome { version, epoch } => Ok(QuicLink {
-                _endpoint: endpoint,
-                connection,
-                orders,
-                reports,
-                version,
-                epoch: Epoch(epoch),
-            }),
-            ServerHello::NoCommonVersion { lowest, highest } => {
-                Err(Error::NoCommonVersion { lowest, highest })
-            }
-        }
+        reports.write(&ClientHello::own()).await?;
+        let hello: ServerHello = match orders.read().await {
+            // A refused worker sees its stream fail first; the connection knows why.
+            Err(frames::Error::Closed) => return Err(Error::Lost(connection.closed().await)),
+            hello => hello?,
+        };
+        let (version, epoch) = hello.welcome()?;
+        Ok(QuicLink { _endpoint: endpoint, connection, orders, reports, version, epoch })
     }
 }
 

@@ -76,6 +76,7 @@ impl fmt::Display for Lost<'_> {
             ConnectionError::ConnectionClosed(close) => match u64::from(close.error_code).wrapping_sub(ALERT) {
                 45 => f.write_str("the coordinator says that this certificate has expired, or its clock differs from this host's: compare the clocks, then log in or join again"),
                 42 | 46 | 48 | 51 => f.write_str("the coordinator does not accept this certificate: it is of another cluster; log in or join there"),
+                43 => f.write_str("the coordinator does not accept this certificate: it is not a worker's or a user's"),
                 120 => f.write_str("the coordinator speaks another version of this protocol; upgrade the older of the two"),
                 _ => write!(f, "the coordinator refused the connection: {close}"),
             },

@@ -101,11 +101,7 @@ impl StreamHeader {
             StreamKind::Control => version == HELLO_VERSION,
             _ => VERSIONS.contains(&version),
         };
-        if spoken {
-            Ok(StreamHeader { kind, version })
-        } else {
-            Err(HeaderError::UnknownVersion(version))
-        }
+        if spoken { Ok(StreamHeader { kind, version }) } else { Err(HeaderError::UnknownVersion(version)) }
     }
 }
 

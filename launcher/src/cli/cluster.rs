@@ -40,7 +40,9 @@ pub(super) fn identity(args: &ClusterArgs, purpose: Purpose) -> anyhow::Result<O
     let places = Places { named: args.identity.clone(), usual };
     let mut identity = places.load()?;
     if let Some(Principal::Worker { node }) = identity.as_ref().map(|identity| &identity.principal) {
-        bail!("this is the identity of worker {node}, which asks for nothing: log in as a user, phalanx login");
+        bail!(
+            "this is the identity of worker {node}, which asks for nothing: log in as a user, phalanx login"
+        );
     }
     if let Some(identity) = &mut identity
         && !args.coordinator.is_empty()

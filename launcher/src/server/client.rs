@@ -84,7 +84,9 @@ pub(super) async fn serve(
             tracing::warn!(from = %connection.remote_address(), %principal, why, "a client broke the protocol");
             connection.close(CLOSED_PROTOCOL, why.as_bytes());
         }
-        None => tracing::debug!(%principal, error = &error as &dyn std::error::Error, "a client's connection ended"),
+        None => {
+            tracing::debug!(%principal, error = &error as &dyn std::error::Error, "a client's connection ended")
+        }
     }
 }
 

@@ -127,7 +127,15 @@ async fn accept(endpoint: Endpoint, service: Service) {
 
 async fn handshake(incoming: Incoming) -> Option<Connection> {
     let from = incoming.remote_address();
-    match tokio::time::timeout(HANDSHAKE_WITHIN, incoming).await {
+    let connecting = match incoming.accept() {
+        Ok(connecting) => connecting,
+        // Anybody can send what looks like a first packet, from any address: no line of the log each.
+        Err(error) => {
+            tracing::debug!(%from, %error, "a first packet was none");
+            return None;
+        }
+    };
+    match tokio::time::timeout(HANDSHAKE_WITHIN, connecting).await {
         Ok(Ok(connection)) => Some(connection),
         Ok(Err(error)) => {
             tracing::warn!(%from, %error, "a connection was refused in its handshake");

@@ -48,9 +48,13 @@ fn nonsense() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let noise: Vec<u8> = (0..4096u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8 | 0x80).collect();
     vec![
         ("noise", noise, "a frame is broken: frame of"),
-        ("no message", [&8u32.to_le_bytes()[..], &[0xff; 8]].concat(), "a frame is broken: frame does not decode"),
+        (
+            "no message",
+            [&8u32.to_le_bytes()[..], &[0xff; 8]].concat(),
+            "a frame is broken: frame does not decode",
+        ),
         ("too large", (2u32 << 20).to_le_bytes().to_vec(), "is over the cap"),
-        ("trailing", [&4u32.to_le_bytes()[..], &[1, 1, 1, 1]].concat(), "bytes follow the message"),
+        ("trailing", [&4u32.to_le_bytes()[..], &[3, 1, 1, 1]].concat(), "bytes follow the message"),
     ]
 }
 
@@ -186,7 +190,8 @@ fn a_node_speaks_for_itself_alone() {
     std::fs::write(code.join("secret.py"), "print()").expect("a file to ship");
     let ship = code.to_string_lossy().into_owned();
     let script = format!("until [ -e {}/go ]; do echo mine; sleep 0.2; done", lab.dir.display());
-    let running = Running::start(lab.phalanx(&["run", "-n", "1", "--ship", &ship, "--", "sh", "-c", &script]));
+    let running =
+        Running::start(lab.phalanx(&["run", "-n", "1", "--ship", &ship, "--", "sh", "-c", &script]));
     let job = wait_for("the job to run", || {
         let jobs = lab.operate(&["ps"]).out();
         let line = jobs.lines().find(|line| line.contains(" running "))?;
@@ -212,7 +217,11 @@ fn a_node_speaks_for_itself_alone() {
     let lies = [
         Report::Exited { job: id.clone(), generation, exit },
         Report::NotPrepared { job: id.clone(), generation, reason },
-        Report::PodEnded { job: id.clone(), generation, end: PodEnd { shim_lost: true, ..PodEnd::default() } },
+        Report::PodEnded {
+            job: id.clone(),
+            generation,
+            end: PodEnd { shim_lost: true, ..PodEnd::default() },
+        },
         Report::Notice { job: Some(id.clone()), notice: notice() },
         Report::Notice { job: Some(nobodys.clone()), notice: notice() },
         Report::Started { job: nobodys, generation, pids: vec![1] },
@@ -224,7 +233,8 @@ fn a_node_speaks_for_itself_alone() {
         assert!(told.contains("the certificate is another node's"), "{told}");
         // Before its Hello.
         let connected = peer::connect(&worker).await;
-        let mut link = QuicLink::greet(connected.endpoint, connected.connection.clone()).await.expect("a Hello");
+        let mut link =
+            QuicLink::greet(connected.endpoint, connected.connection.clone()).await.expect("a Hello");
         link.send((&lies[0]).into()).await.expect("a report is taken");
         let told = closed(&connected.connection).await;
         assert!(told.contains("a worker reports before its Hello"), "{told}");
@@ -266,7 +276,10 @@ fn a_node_speaks_for_itself_alone() {
     done.assert_code(0);
     assert!(!done.err().contains("forged") && !done.out().contains("forged"), "{}{}", done.err(), done.out());
     let log = lab.log("coordinator");
-    assert!(log.contains("reported a pod of job") && log.contains("of which it has no pod"), "lies are named");
+    assert!(
+        log.contains("reported a pod of job") && log.contains("of which it has no pod"),
+        "lies are named"
+    );
     let tails = lab.dir.join("coordinator/tails");
     let kept = std::fs::read_dir(tails.join(&job)).map(|files| {
         let texts = files.flatten().map(|file| std::fs::read_to_string(file.path()).unwrap_or_default());

@@ -229,10 +229,12 @@ impl Lab {
 
     /// A command on a host, under its name.
     pub(crate) fn on(&self, host: &str, program: &str, args: &[&str]) -> Command {
-        let mounts = self.mounts.get(host).map(|all| all.iter().fold(String::new(), |mut text, mount| {
-            text += &format!("mount {mount} && ");
-            text
-        }));
+        let mounts = self.mounts.get(host).map(|all| {
+            all.iter().fold(String::new(), |mut text, mount| {
+                text += &format!("mount {mount} && ");
+                text
+            })
+        });
         let script = format!(r#"hostname "$0" && {}exec "$@""#, mounts.unwrap_or_default());
         let mut command = Command::new("ip");
         command
@@ -287,7 +289,7 @@ impl Lab {
             Family::V6 => format!("[::]:{PORT}"),
         };
         let state = self.dir.join("coordinator").to_string_lossy().into_owned();
-        let args = ["serve", "--listen", &listen, "--state-dir", &state, "--log", "debug"];
+        let args = ["serve", "--listen", &listen, "--state-dir", &state, "--log", "info,phalanx=debug"];
         self.daemon("head", "coordinator", &binary().to_string_lossy(), &args, &[]);
         wait_for("the coordinator", || {
             let operator = self.dir.join("coordinator/operator.json").exists();
@@ -356,7 +358,8 @@ impl Lab {
 
     /// Bytes of memory that a daemon has in use.
     pub(crate) fn memory(&self, name: &str) -> u64 {
-        let (_, child) = self.daemons.iter().find(|(daemon, _)| daemon == name).expect("a daemon of this name");
+        let (_, child) =
+            self.daemons.iter().find(|(daemon, _)| daemon == name).expect("a daemon of this name");
         let status = fs::read_to_string(format!("/proc/{}/status", child.id())).expect("the daemon lives");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10

@@ -21,7 +21,9 @@ pub(crate) const MOMENT: Duration = Duration::from_millis(700);
 /// Connects with an identity that is in order.
 pub(crate) async fn connect(identity: &Identity) -> Connected {
     let tls = identity.tls().expect("the identity works");
-    connect::connect(&tls, &identity.coordinators, &transport::member()).await.expect("the coordinator answers")
+    connect::connect(&tls, &identity.coordinators, &transport::member())
+        .await
+        .expect("the coordinator answers")
 }
 
 /// Sends these bytes on a new stream.

@@ -1,9 +1,41 @@
 //! Who is not let in, each by name. What a handshake alone decides is tested beside it, in `common/net`.
+//!
+//! | who or what | tests; `trust` is `common/net/tests/trust.rs` |
+//! |---|---|
+//! | token: malformed, wrong, expired, used up, revoked | `a_token_that_is_malformed_wrong_…_joins_nobody` here; `trust::a_wrong_secret_does_not_sign_for_a_token` |
+//! | token: of one session, used in another | `trust::a_request_signed_for_one_session_is_worth_nothing_in_another` |
+//! | CA that does not match | `a_token_of_another_cluster_does_not_join_this_one_…` here; `trust::a_token_of_another_cluster_meets_a_ca_that_does_not_match` |
+//! | no certificate; one on the protocol of joining; unknown protocol | `whoever_has_no_certificate_of_this_cluster_…` here; `trust::every_other_pair_…_is_refused` |
+//! | certificate of another cluster | `whoever_has_no_certificate_of_this_cluster_…`, `a_removed_user_…` here; `trust::a_certificate_of_another_cluster_…` |
+//! | certificate that expired; clocks that differ | `a_certificate_that_expired_…` here; `bad_input::a_clock_that_is_off_…`; `trust::an_expired_client_certificate_…`, `trust::a_coordinator_certificate_that_is_not_valid_now_…` |
+//! | certificate of the wrong role: worker as client, user as worker | `a_removed_user_…` here; `frames::a_node_speaks_for_itself_alone` |
+//! | certificate of the wrong role: worker or user as coordinator | `versions::a_workers_certificate_and_one_of_another_cluster_…`; `trust::a_workers_certificate_is_never_a_coordinators` |
+//! | certificate of another node; reports, tails, files of others | `frames::a_node_speaks_for_itself_alone` |
+//! | removed user; user who may not | `a_removed_user_…` here; `life::two_users_share_a_node_…` |
+//! | older and newer protocol version | `versions::a_peer_of_an_older_or_newer_version_…`, `versions::a_worker_and_a_client_that_meet_…`, `versions::a_request_of_an_unknown_version_or_kind_…` |
+//! | garbage, oversized, slow frames: joining | `trust::garbage_oversized_and_slow_join_requests_are_cut_off` |
+//! | garbage, oversized, slow frames: control | `frames::garbage_and_oversized_frames_…`, `frames::what_a_certified_peer_begins_and_never_finishes_…` |
+//! | more streams than allowed | `frames::a_peer_has_no_more_streams_than_it_is_allowed` |
+//! | flood of garbage, and of handshakes, while a gang starts | `garbage_and_a_flood_of_handshakes_…` here |
 
 use std::fs;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use phalanx_common::identity::Principal;
+use phalanx_common::wire::{ALPN_CONTROL, join_v1};
+use phalanx_net::authority::Keys;
+use phalanx_net::identity_file::Identity;
+use phalanx_net::token::Token;
+use phalanx_net::{connect, tls, transport};
+use ring::rand::SystemRandom;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio::task::JoinSet;
 
 use crate::lab::Lab;
-use crate::support::{Finished, Running, wait_for};
+use crate::peer;
+use crate::quic::{DAY, authority, now};
+use crate::support::{Finished, PATIENCE, Running, wait_for};
 
 fn lab() -> Option<Lab> {
     let mut lab = Lab::new(1)?;
@@ -95,7 +127,15 @@ fn a_removed_user_a_users_identity_at_another_cluster_and_a_workers_identity_get
     let worker = lab.dir.join("w/identity.json").to_string_lossy().into_owned();
     let mut command = lab.phalanx(&["nodes"]);
     command.env("PHALANX_IDENTITY", &worker);
-    assert_eq!(Running::start(command).finish().status.code(), Some(125));
+    Running::start(command).finish().assert_code(125).assert_says("this is the identity of worker node1-");
+    // Nor a user a worker.
+    fs::rename(bundle("eve"), &worker).expect("another's identity in its place");
+    let state = lab.dir.join("w").to_string_lossy().into_owned();
+    let command = lab.on("node1", &crate::lab::worker(), &["run", "--state-dir", &state]);
+    Running::start(command)
+        .finish()
+        .assert_code(125)
+        .assert_says("is the identity of a viewer eve, not of a worker");
     let other = self::lab().expect("the first one came up");
     lab.operate(&["user", "add", "bob", "--unix-user", "nobody", "--out", &bundle("bob")]).assert_code(0);
     let stranger = as_of(&other, &bundle("bob"), &["nodes"]);
@@ -107,11 +147,83 @@ fn a_removed_user_a_users_identity_at_another_cluster_and_a_workers_identity_get
 }
 
 #[test]
+fn whoever_has_no_certificate_of_this_cluster_is_refused_before_a_word_is_read() {
+    let Some(lab) = lab() else { return };
+    join(&lab, &token(&lab, &[]), "w").assert_code(0);
+    let own = Identity::load(&lab.dir.join("w/identity.json")).expect("an identity");
+    let other = authority();
+    let pair = |principal: &Principal| {
+        let keys = Keys::generate().expect("a key");
+        let certificate = other.issue_for(principal, &keys, now(), DAY, &SystemRandom::new());
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(keys.to_pkcs8()));
+        Some((CertificateDer::from(certificate.expect("a certificate")), key))
+    };
+    let address: SocketAddr = lab.coordinator().parse().expect("an address");
+    let name = own.cluster.server_name();
+    let told = |alpn: &'static [u8], pair| {
+        let name = name.clone();
+        lab.within("node1", async move || peer::come(address, &name, alpn, pair).await)
+    };
+    let no_certificate = told(ALPN_CONTROL, None);
+    assert!(no_certificate.contains("this protocol needs a certificate of the cluster"), "{no_certificate}");
+    let unknown = told(b"h3", None);
+    assert!(unknown.contains("speaks another version of this protocol"), "{unknown}");
+    for principal in
+        [own.principal.clone(), Principal::Operator { name: "operator".into() }, Principal::Coordinator]
+    {
+        for alpn in [ALPN_CONTROL, join_v1::ALPN] {
+            let foreign = told(alpn, pair(&principal));
+            assert!(foreign.contains("does not accept this certificate"), "{principal}: {foreign}");
+        }
+    }
+    // Each is named, with the address it came from.
+    let log = lab.log("coordinator");
+    assert!(
+        log.matches("a connection was refused").count() >= 7 && log.contains("from=10.77.0.11:"),
+        "{log}"
+    );
+    lab.operate(&["nodes"]).assert_code(0);
+}
+
+#[test]
+fn a_certificate_that_expired_is_refused_by_a_coordinator_that_goes_on_with_others() {
+    let Some(mut lab) = lab() else { return };
+    lab.login();
+    join(&lab, &token(&lab, &[]), "w").assert_code(0);
+    lab.kill("coordinator");
+    // A quarter later on all hosts: the coordinator has certified itself and its operator anew.
+    for host in ["head", "node1"] {
+        if !lab.set_clock(host, "+91d") {
+            return;
+        }
+    }
+    lab.serve();
+    lab.run(&["nodes"]).assert_code(125).assert_says("this certificate has expired");
+    let state = lab.dir.join("w").to_string_lossy().into_owned();
+    let worker = Running::start(lab.on("node1", &crate::lab::worker(), &["run", "--state-dir", &state]));
+    wait_for("the worker to be refused", || {
+        let log = lab.log("coordinator");
+        log.lines().any(|line| line.contains("from=10.77.0.11:") && line.contains("handshake")).then_some(())
+    });
+    crate::support::kill(worker.pid(), "TERM");
+    worker.finish().assert_says("this certificate has expired");
+    lab.login();
+    lab.run(&["nodes"]).assert_code(0);
+}
+
+/// Handshakes of nobody in all, and how many of them at once.
+const FLOOD: usize = 500;
+const AT_ONCE: usize = 64;
+/// What a coordinator may need for them: 30 kB each as measured, and as much again.
+const MEMORY: u64 = 64 << 20;
+
+#[test]
 fn garbage_and_a_flood_of_handshakes_do_not_keep_a_gang_from_starting() {
     let Some(mut lab) = lab() else { return };
     lab.login();
     lab.join("node1");
-    // Datagrams of every size, some that look like a QUIC Initial, as fast as the host makes them.
+    // Datagrams of every size, some that look like a QUIC Initial, thousands a second: as many as a core of
+    // a busy host reads, for beyond that the kernel drops good and bad alike.
     let flood = "import os, socket, sys, time\n\
         s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n\
         end = time.time() + 8\n\
@@ -122,6 +234,7 @@ fn garbage_and_a_flood_of_handshakes_do_not_keep_a_gang_from_starting() {
         \thead = bytes([0xc3, 0, 0, 0, 1, 8]) + os.urandom(8) + bytes([8]) + os.urandom(8) + bytes([0, 0x44, 0x80])\n\
         \ttry: s.sendto((head + body)[:1252], ('10.77.0.1', 7429))\n\
         \texcept OSError: pass\n\
+        \tif n % 20 == 0: time.sleep(0.004)\n\
         print(n)\n";
     let flooding = Running::start(lab.on("node1", "python3", &["-c", flood]));
     for _ in 0..3 {
@@ -129,5 +242,58 @@ fn garbage_and_a_flood_of_handshakes_do_not_keep_a_gang_from_starting() {
     }
     let sent: u64 = flooding.finish().assert_code(0).out().trim().parse().expect("a number");
     assert!(sent > 1000, "{sent} datagrams");
+    let lines = lab.log("coordinator").lines().filter(|line| line.contains(" WARN ")).count();
+    assert!(lines < 10, "garbage does not fill the log: {lines} warnings");
     lab.run(&["run", "-n", "2", "--", "true"]).assert_code(0);
+}
+
+/// Handshakes as a node makes them that joins, each held for a moment and the last until the coordinator
+/// closes them; how many there were.
+async fn flood(address: &str, pin: [u8; 32]) -> usize {
+    let tls = tls::joiner(pin).expect("TLS of a joiner");
+    let (mut under_way, mut finished) = (JoinSet::new(), 0);
+    for number in 0..FLOOD {
+        if under_way.len() >= AT_ONCE {
+            finished += usize::from(matches!(under_way.join_next().await, Some(Ok(true))));
+        }
+        let (tls, address) = (tls.clone(), address.to_owned());
+        let held = if number < FLOOD - AT_ONCE { peer::MOMENT } else { PATIENCE };
+        under_way.spawn(async move {
+            let Ok(connected) = connect::connect(&tls, &[address], &transport::member()).await else {
+                return false;
+            };
+            let _ = tokio::time::timeout(held, connected.connection.closed()).await;
+            true
+        });
+    }
+    while let Some(ended) = under_way.join_next().await {
+        finished += usize::from(matches!(ended, Ok(true)));
+    }
+    finished
+}
+
+#[test]
+fn a_flood_of_unauthenticated_handshakes_neither_delays_a_gang_nor_fills_the_memory() {
+    let Some(mut lab) = lab() else { return };
+    lab.login();
+    lab.join("node1");
+    let pin = *Token::parse(&token(&lab, &[])).expect("a token").pin();
+    let before = lab.memory("coordinator");
+    let address = lab.coordinator();
+    let (finished, started, most) = std::thread::scope(|scope| {
+        let flooding = scope.spawn(|| lab.within("node1", || flood(&address, pin)));
+        let (mut started, mut most) = (0, 0);
+        let began = Instant::now();
+        while !flooding.is_finished() {
+            lab.run(&["run", "-n", "2", "--start-timeout", "20", "--", "true"]).assert_code(0);
+            started += 1;
+            most = most.max(lab.memory("coordinator"));
+            assert!(began.elapsed() < PATIENCE, "the flood does not end");
+        }
+        (flooding.join().expect("the flood"), started, most)
+    });
+    assert!(finished > FLOOD / 2, "{finished} handshakes came through");
+    assert!(started >= 2, "{started} gangs");
+    assert!(most < before + MEMORY, "from {before} to {most} bytes");
+    lab.wait_ready("node1");
 }

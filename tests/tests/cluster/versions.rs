@@ -42,7 +42,8 @@ fn a_peer_of_an_older_or_newer_version_is_told_which_are_spoken_and_nothing_else
             }
             // The range counts, not its end.
             let connected = peer::connect(&identity).await;
-            let (answer, _) = peer::hello(&connected.connection, &ClientHello { lowest: 0, highest: 9 }).await;
+            let (answer, _) =
+                peer::hello(&connected.connection, &ClientHello { lowest: 0, highest: 9 }).await;
             assert!(matches!(answer, ServerHello::Welcome { version: 1, .. }), "{answer:?}");
             connected.connection.close(0u32.into(), b"");
             for (header, why) in [
@@ -135,7 +136,9 @@ impl Impostor {
         let state = self.dir.join("worker");
         std::fs::create_dir_all(&state).expect("a directory for the worker");
         let node = Principal::Worker { node: NodeId::new("n-1") };
-        identity(ca, &node, now(), &self.address).save(&state.join("identity.json")).expect("an identity file");
+        identity(ca, &node, now(), &self.address)
+            .save(&state.join("identity.json"))
+            .expect("an identity file");
         let mut command = Command::new(worker());
         let state = state.to_string_lossy().into_owned();
         command.args(["run", "--interface", "lo", "--state-dir", &state]);

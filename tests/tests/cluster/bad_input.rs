@@ -1,16 +1,43 @@
 //! What goes wrong on one node of several is named, with the node.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
 use crate::lab::{Lab, Plane};
-use crate::support::Running;
+use crate::strangers::{join_at, token};
+use crate::support::{Finished, Running};
 
 fn lab(nodes: u8) -> Option<Lab> {
+    lab_of(nodes, |_| true)
+}
+
+/// The same with hosts as `prepare` makes them before they join.
+fn lab_of(nodes: u8, prepare: impl FnOnce(&mut Lab) -> bool) -> Option<Lab> {
     let mut lab = Lab::new(nodes)?;
+    if !prepare(&mut lab) {
+        return None;
+    }
     lab.serve();
     lab.login();
     for node in 1..=nodes {
         lab.join(&format!("node{node}"));
     }
     Some(lab)
+}
+
+/// `phalanx` on a node, as the user who is logged in on the head.
+fn client(lab: &Lab, host: &str, args: &[&str]) -> Finished {
+    let mut command = lab.on(host, &crate::support::binary().to_string_lossy(), args);
+    command.env("PHALANX_IDENTITY", lab.dir.join("user.json"));
+    Running::start(command).finish()
+}
+
+const BOTH: [&str; 5] = ["run", "--nodes", "2", "--ranks-per-node", "1"];
+
+fn on_both<'a>(args: &[&'a str]) -> Vec<&'a str> {
+    [&BOTH[..], args].concat()
 }
 
 #[test]
@@ -49,4 +76,172 @@ fn a_job_that_does_not_fit_waits_and_says_why_or_ends_if_it_must_not_wait() {
     lab.run(&["run", "-n", "1", "--", "true"]).assert_code(0);
     lab.run(&["stop", &id]).assert_code(0);
     lab.run(&["status", "nonsense"]).assert_code(125).assert_says("there is no job nonsense");
+}
+
+/// A Python environment that needs no Python.
+fn environment(dir: &Path, version: &str) {
+    fs::create_dir_all(dir.join("bin")).expect("a directory for the environment");
+    fs::write(dir.join("bin/python"), format!("#!/bin/sh\necho python {version}\n")).expect("an interpreter");
+    fs::set_permissions(dir.join("bin/python"), fs::Permissions::from_mode(0o755)).expect("chmod");
+    fs::write(dir.join("pyvenv.cfg"), format!("home = /usr/bin\nversion = {version}\n"))
+        .expect("its version");
+}
+
+#[test]
+fn interpreters_that_differ_are_named_with_their_nodes_and_the_job_goes_on() {
+    let venv = |lab: &Lab| lab.dir.join("venv").to_string_lossy().into_owned();
+    let prepare = |lab: &mut Lab| {
+        let other = lab.dir.join("other").to_string_lossy().into_owned();
+        environment(Path::new(&venv(lab)), "3.11.2");
+        environment(Path::new(&other), "3.12.1");
+        lab.mount("node2", &["--bind", &other, &venv(lab)]);
+        true
+    };
+    let Some(lab) = lab_of(2, prepare) else { return };
+    let mut command = lab.phalanx(&on_both(&["--", "python"]));
+    command.env("VIRTUAL_ENV", venv(&lab));
+    let done = Running::start(command).finish();
+    assert_eq!(done.assert_code(0).sorted(), ["[0] python 3.11.2", "[1] python 3.12.1"]);
+    done.assert_says("the job's Python differs between its nodes: 3.11.2 on node1-")
+        .assert_says("; 3.12.1 on node2-");
+}
+
+#[test]
+fn a_full_disk_is_named_with_its_node_whether_a_directory_or_output_fills_it() {
+    let prepare = |lab: &mut Lab| {
+        lab.mount_small("node2", &lab.dir.join("node2"), "900k");
+        true
+    };
+    let Some(lab) = lab_of(2, prepare) else { return };
+    let code = |name: &str, kib: usize| {
+        let dir = lab.dir.join(name);
+        fs::create_dir_all(&dir).expect("a directory to ship");
+        fs::write(dir.join("data"), vec![7; kib << 10]).expect("its content");
+        dir.to_string_lossy().into_owned()
+    };
+    let full = "No space left on device";
+    // Too large to come, and too large to be unpacked; a restart meets the same.
+    let coming = lab.run(&on_both(&["--max-restarts", "1", "--ship", &code("large", 2048), "--", "true"]));
+    coming.assert_code(125).assert_says("the job's directory cannot be kept on this node").assert_says(full);
+    for end in ["; restarting the gang", "\n"] {
+        assert!(
+            coming.err().split(end).any(|line| line.contains(full) && line.contains(" on node2-")),
+            "{}",
+            coming.err()
+        );
+    }
+    let unpacked = lab.run(&on_both(&["--ship", &code("medium", 500), "--", "true"]));
+    unpacked
+        .assert_code(125)
+        .assert_says("cannot unpack the job's directory")
+        .assert_says(full)
+        .assert_says(" on node2-");
+    // Output costs the job nothing but its own bytes.
+    let script = "head -c 3000000 /dev/zero | tr '\\0' x; echo; echo $RANK goes on >&2";
+    let output = lab.run(&on_both(&["--output", "files", "--", "sh", "-c", script]));
+    output.assert_code(0).assert_says(&format!(" reached no file: {full}"));
+    output.assert_says(" bytes of rank 1's output on node2-");
+    assert!(!output.err().contains("rank 0's output"), "{}", output.err());
+    // And so it does not keep the next one from running.
+    lab.run(&on_both(&["--", "true"])).assert_code(0);
+}
+
+#[test]
+fn a_clock_that_is_off_is_named_with_both_times_and_one_too_far_behind_keeps_its_host_out() {
+    let prepare = |lab: &mut Lab| {
+        [("node1", "+70m"), ("node2", "+10s")].iter().all(|(host, off)| lab.set_clock(host, off))
+    };
+    let Some(mut lab) = lab_of(2, prepare) else { return };
+    let log = lab.log("coordinator");
+    for (node, off) in [("node1-", 4195.0..4201.0), ("node2-", 7.0..10.5)] {
+        let line =
+            log.lines().find(|line| line.contains("WARN") && line.contains("clock") && line.contains(node));
+        let line = line.unwrap_or_else(|| panic!("a warning about {node}: {log}"));
+        let seconds =
+            line.split("the clock of this node is ").nth(1).and_then(|rest| rest.split(" s ahead").next());
+        let seconds: f64 = seconds.and_then(|seconds| seconds.parse().ok()).expect("how far it is ahead");
+        assert!(off.contains(&seconds), "{line}");
+        assert!(line.contains("it says 20") && line.contains("the coordinator's 20"), "{line}");
+    }
+    lab.run(&on_both(&["--", "true"])).assert_code(0);
+    // Before the coordinator's certificate begins: an hour is allowed for.
+    lab.set_clock("node2", "-70m");
+    let late = join_at(&lab, ("node2", "10.77.0.1"), &token(&lab, &[]), "w");
+    for refused in [late, client(&lab, "node2", &["nodes"])] {
+        refused.assert_code(125).assert_says("this host's clock says 20");
+        refused
+            .assert_says("its certificate is valid from 20")
+            .assert_says("compare the clocks of both hosts");
+    }
+}
+
+#[test]
+fn of_a_name_with_several_addresses_the_last_one_does_and_if_none_does_all_are_named() {
+    let Some(mut lab) = lab(1) else { return };
+    let silent: Vec<String> = (201..207).map(|number| format!("10.77.0.{number}")).collect();
+    let names = |addresses: &[String]| {
+        addresses.iter().map(|address| format!("{address} head.lab\n")).collect::<String>()
+    };
+    lab.names("node1", &names(&[&silent[..], &["10.77.0.1".to_owned()]].concat()));
+    let joins = |lab: &Lab| join_at(lab, ("node1", "head.lab"), &token(lab, &[]), "w");
+    let began = Instant::now();
+    joins(&lab).assert_code(0);
+    client(&lab, "node1", &["run", "--coordinator", "head.lab", "-n", "1", "--", "true"]).assert_code(0);
+    // One after the other they would take half a minute each.
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(20), "{took:?}");
+    lab.names("node1", &names(&silent));
+    let nowhere = client(&lab, "node1", &["nodes", "--coordinator", "head.lab"]);
+    for done in [joins(&lab), nowhere] {
+        done.assert_code(125);
+        for address in &silent {
+            done.assert_says(&format!("is {address}:7429/udp open"));
+        }
+    }
+}
+
+#[test]
+fn a_client_whose_packets_or_whose_answers_are_dropped_is_asked_for_the_udp_port() {
+    let Some(lab) = lab(2) else { return };
+    lab.blackhole("head", 11);
+    lab.blackhole("node2", 1);
+    for host in ["node1", "node2"] {
+        let began = Instant::now();
+        client(&lab, host, &["nodes"]).assert_code(125).assert_says("is 10.77.0.1:7429/udp open");
+        assert!(began.elapsed() < Duration::from_secs(20));
+    }
+}
+
+#[test]
+fn a_user_or_a_working_directory_that_one_node_lacks_is_named_with_that_node() {
+    let prepare = |lab: &mut Lab| {
+        let passwd = fs::read_to_string("/etc/passwd").expect("users");
+        let others: String = passwd
+            .lines()
+            .filter(|line| !line.starts_with("games:"))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        if others == passwd {
+            eprintln!("SKIPPED: this host has no user games");
+            return false;
+        }
+        let file = lab.dir.join("passwd");
+        fs::write(&file, others).expect("a file of users");
+        lab.mount("node2", &["--bind", &file.to_string_lossy(), "/etc/passwd"]);
+        lab.mount_small("node2", &lab.dir.join("share"), "64k");
+        fs::create_dir(lab.dir.join("share/project")).expect("a working directory");
+        true
+    };
+    let Some(lab) = lab_of(2, prepare) else { return };
+    let bundle = lab.dir.join("gil.json").to_string_lossy().into_owned();
+    lab.operate(&["user", "add", "gil", "--unix-user", "games", "--out", &bundle]).assert_code(0);
+    let mut command = lab.phalanx(&on_both(&["-C", "/", "--", "true"]));
+    command.env("PHALANX_IDENTITY", bundle);
+    let done = Running::start(command).finish();
+    done.assert_code(125).assert_says("there is no user games on this node").assert_says(" on node2-");
+    let project = lab.dir.join("share/project").to_string_lossy().into_owned();
+    let done = lab.run(&on_both(&["-C", &project, "--", "true"]));
+    done.assert_code(127)
+        .assert_says(&format!("cannot enter the working directory {project}: No such file or directory"))
+        .assert_says(" on node2-");
 }

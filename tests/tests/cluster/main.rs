@@ -5,6 +5,7 @@ mod again;
 mod bad_input;
 mod client;
 mod frames;
+mod ipv6;
 mod lab;
 mod life;
 mod peer;

@@ -50,13 +50,15 @@ pub(crate) fn token(lab: &Lab, args: &[&str]) -> String {
 
 /// Joins and ends, or says why not.
 pub(crate) fn join(lab: &Lab, token: &str, state: &str) -> Finished {
+    join_at(lab, ("node1", "10.77.0.1"), token, state)
+}
+
+/// The same on a host, with the coordinator at this address.
+pub(crate) fn join_at(lab: &Lab, (host, address): (&str, &str), token: &str, state: &str) -> Finished {
     let state = lab.dir.join(state).to_string_lossy().into_owned();
     let worker = crate::lab::worker();
-    let mut command = lab.on(
-        "node1",
-        &worker,
-        &["join", "10.77.0.1", "--no-run", "--state-dir", &state, "--interface", "data0"],
-    );
+    let args = ["join", address, "--no-run", "--state-dir", &state, "--interface", "data0"];
+    let mut command = lab.on(host, &worker, &args);
     command.env("PHALANX_TOKEN", token);
     Running::start(command).finish()
 }

@@ -23,9 +23,21 @@ pub(super) fn unpack(archive: &Path, home: &Path) -> Result<PathBuf, Refusal> {
         Ok(()) => Ok(code),
         Err(error) => {
             let _ = fs::remove_dir_all(&beside);
-            Err(Refusal::Unpack { path: code, error })
+            Err(Refusal::Unpack { path: code, error: systems_own(error) })
         }
     }
+}
+
+/// The `tar` crate keeps the system's error, such as that of a full disk, behind words of its own.
+fn systems_own(error: io::Error) -> io::Error {
+    let mut source = error.get_ref().and_then(|inner| inner.source());
+    while let Some(inner) = source {
+        if let Some(number) = inner.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+            return io::Error::from_raw_os_error(number);
+        }
+        source = inner.source();
+    }
+    error
 }
 
 fn unpack_into(archive: &Path, dir: &Path) -> io::Result<()> {
@@ -97,6 +109,19 @@ mod tests {
         fs::write(code.join("mine"), "kept").unwrap();
         assert_eq!(unpack(&tar, &home).unwrap(), code);
         assert!(code.join("mine").exists(), "what ranks wrote stays for the next generation");
+        fs::remove_dir_all(&home).unwrap();
+    }
+
+    #[test]
+    fn what_the_system_says_of_an_entry_is_the_reason() {
+        use tar::EntryType::Regular;
+        let home = std::env::temp_dir().join(format!("phalanx-unpack-why-{}", std::process::id()));
+        fs::create_dir_all(&home).unwrap();
+        let tar = home.join("a.tar");
+        // A file where a directory is needed.
+        archive(&tar, &[("name", Regular, "x"), ("name/below", Regular, "x")]);
+        let why = unpack(&tar, &home).unwrap_err().to_string();
+        assert!(why.ends_with(": Not a directory") || why.ends_with(": File exists"), "{why}");
         fs::remove_dir_all(&home).unwrap();
     }
 }

@@ -13,8 +13,8 @@ need_rust
 need_rust_component fmt
 need_rust_component clippy
 need_packages ca-certificates gcc libc6-dev python3 python3-venv
-# Network namespaces for the cluster's tests, which say SKIPPED without root.
-[ "$(id -u)" -ne 0 ] || need_packages iproute2 passwd
+# Network namespaces and clocks that are off for the cluster's tests, which say SKIPPED without root.
+[ "$(id -u)" -ne 0 ] || need_packages iproute2 passwd faketime
 PHALANX_TEST_PYTHON=$("$ROOT/scripts/python.sh")
 export PHALANX_TEST_PYTHON
 export PHALANX_BIN=$ROOT/target/release/phalanx PHALANX_WORKER_BIN=$ROOT/target/release/phalanx-worker

@@ -9,7 +9,7 @@ mod ipv6;
 mod lab;
 mod life;
 mod peer;
-#[allow(dead_code, reason = "the tests beside it use all of it")]
+#[allow(dead_code, clippy::unwrap_used, reason = "as the tests beside it use it")]
 #[path = "../../../common/net/tests/support/mod.rs"]
 mod quic;
 mod strangers;

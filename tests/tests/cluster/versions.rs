@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use phalanx_common::id::NodeId;
 use phalanx_common::identity::Principal;
+use phalanx_common::wire::client_v1::{Reply, Request};
 use phalanx_common::wire::{ClientHello, ServerHello, StreamHeader, StreamKind};
 use phalanx_net::authority::Authority;
 use phalanx_net::frames;
@@ -14,7 +15,7 @@ use quinn::Endpoint;
 use tokio::sync::oneshot;
 
 use crate::lab::{Lab, worker};
-use crate::peer::{self, closed, say};
+use crate::peer::{self, closed, opening, say};
 use crate::quic::{authority, endpoint, identity, now};
 use crate::strangers::{join, token};
 use crate::support::{PATIENCE, Running, binary, kill};
@@ -77,14 +78,15 @@ fn a_request_of_an_unknown_version_or_kind_ends_its_stream_and_no_other() {
         let connected = peer::connect(&identity).await;
         let (_, control) = peer::hello(&connected.connection, &ClientHello::own()).await;
         for header in [[5, 7, 0], [9, 1, 0], [2, 1, 0]] {
-            let (_send, mut recv) = say(&connected.connection, &header).await;
+            let asked = opening(header, &Request::Nodes);
+            let (_send, mut recv) = say(&connected.connection, &asked).await;
             assert!(recv.read_to_end(1).await.is_ok_and(|answer| answer.is_empty()), "{header:?}");
         }
         let header = StreamHeader { kind: StreamKind::Request, version: 1 };
         let (mut send, mut receive) = frames::open(&connected.connection, header).await.expect("a stream");
-        send.write(&phalanx_common::wire::client_v1::Request::Nodes).await.expect("a request");
-        let answer: phalanx_common::wire::client_v1::Reply = receive.read().await.expect("an answer");
-        assert!(matches!(answer, phalanx_common::wire::client_v1::Reply::Part(_)), "{answer:?}");
+        send.write(&Request::Nodes).await.expect("a request");
+        let answer: Reply = receive.read().await.expect("an answer");
+        assert!(matches!(answer, Reply::Part(_)), "{answer:?}");
         drop(control);
     });
     assert_healthy(&lab);

@@ -29,7 +29,7 @@ const EXPORTER_LABEL: &[u8] = b"EXPORTER-phalanx-join";
 /// Why a join failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("{0}")]
+    #[error(transparent)]
     Connect(#[from] connect::Error),
     #[error("TLS cannot be set up")]
     Tls(#[from] tls::Error),
@@ -37,8 +37,8 @@ pub enum Error {
     Key(#[from] authority::Error),
     #[error("the coordinator did not answer the join request within {} s", WITHIN.as_secs())]
     Slow,
-    #[error("the join request broke off: {}", .0)]
-    Stream(#[source] frames::Error),
+    #[error("the join request broke off: {0}")]
+    Stream(frames::Error),
     #[error("{}", connect::Lost(.0))]
     Lost(quinn::ConnectionError),
     #[error("this session cannot be signed for")]

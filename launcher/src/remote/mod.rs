@@ -28,7 +28,7 @@ const PIECE: usize = 256 << 10;
 /// Why the cluster did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("{0}")]
+    #[error(transparent)]
     Connect(#[from] connect::Error),
     #[error("the identity does not work")]
     Tls(#[from] tls::Error),

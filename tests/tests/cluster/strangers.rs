@@ -217,7 +217,7 @@ fn a_certificate_that_expired_is_refused_by_a_coordinator_that_goes_on_with_othe
 const FLOOD: usize = 500;
 const AT_ONCE: usize = 64;
 /// What a coordinator may need for them: 30 kB each as measured, and as much again.
-const MEMORY: u64 = 64 << 20;
+const MEMORY: u64 = 32 << 20;
 
 #[test]
 fn garbage_and_a_flood_of_handshakes_do_not_keep_a_gang_from_starting() {

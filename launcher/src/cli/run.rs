@@ -190,6 +190,7 @@ async fn foreground(
         view,
         suspends: false,
         no_wait: shown.no_wait,
+        output,
         progress: Progress::default(),
     };
     let ended = foreground.run().await;

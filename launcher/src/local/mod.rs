@@ -161,6 +161,7 @@ async fn run(launch: Launch) -> Result<Outcome, Error> {
         signals,
         view,
         suspends: true,
+        output: true,
         no_wait: false,
         progress: Progress::default(),
     };

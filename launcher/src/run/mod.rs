@@ -47,6 +47,8 @@ pub(crate) struct Foreground {
     pub(crate) suspends: bool,
     /// End instead of waiting for room.
     pub(crate) no_wait: bool,
+    /// Output comes here, and not into files alone.
+    pub(crate) output: bool,
     pub(crate) progress: Progress,
 }
 
@@ -132,7 +134,7 @@ impl Foreground {
     /// the job's end stands below it. Ctrl-C ends the wait.
     async fn drain_output(&mut self) {
         let generation = self.view.generation();
-        if !self.view.started() {
+        if !self.output || !self.view.started() {
             return;
         }
         loop {

@@ -135,7 +135,9 @@ fn a_full_disk_is_named_with_its_node_whether_a_directory_or_output_fills_it() {
         .assert_says(" on node2-");
     // Output costs the job nothing but its own bytes.
     let script = "head -c 3000000 /dev/zero | tr '\\0' x; echo; echo $RANK goes on >&2";
+    let began = Instant::now();
     let output = lab.run(&on_both(&["--output", "files", "--", "sh", "-c", script]));
+    assert!(began.elapsed() < Duration::from_secs(9), "no output is waited for that nobody asked for");
     output.assert_code(0).assert_says(&format!(" reached no file: {full}"));
     output.assert_says(" bytes of rank 1's output on node2-");
     assert!(!output.err().contains("rank 0's output"), "{}", output.err());

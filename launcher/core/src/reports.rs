@@ -47,6 +47,7 @@ impl Coordinator {
     fn on_notice(&mut self, node: &NodeId, job: Option<&JobId>, notice: Notice) {
         let last = |job| self.durable.jobs.get(job).and_then(|job| job.generation.as_ref());
         if let Some(job) = job
+            && self.pod(node, job).is_none()
             && last(job).is_none_or(|last| last.place_on(node).is_none())
         {
             return self.ignore(Some(job), format!("node {node} told of job {job}, of which it has no pod"));

@@ -30,6 +30,8 @@ pub const BACKOFF_RESET: Duration = Duration::from_secs(600);
 pub const CLOCK_JUMP: Duration = Duration::from_secs(5);
 /// A local job whose launcher is gone: SIGTERM, then SIGKILL after this, whatever grace was asked.
 pub const LOCAL_ORPHAN_GRACE: Duration = Duration::from_secs(1);
+/// In a cluster a shim whose worker is gone ends its pod after this, with the grace of its job.
+pub const ORPHANED: Duration = Duration::from_secs(60);
 /// Restarts that cost no budget because a rank met a port that somebody else had taken.
 pub const PORT_CONFLICT_RESTARTS: u32 = 3;
 /// New generations at no cost because a port was taken before its ranks were even released.

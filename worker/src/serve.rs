@@ -8,7 +8,6 @@ use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
-use phalanx_common::defaults;
 use phalanx_common::id::Incarnation;
 use phalanx_common::identity::{Principal, valid_name};
 use phalanx_net::identity_file::{self, Identity};
@@ -16,7 +15,7 @@ use phalanx_net::join;
 use phalanx_net::token::Token;
 use phalanx_worker::agent::{Agent, Config, Shimming};
 use phalanx_worker::facts::Facts;
-use phalanx_worker::shim::spawn::SpawnOptions;
+use phalanx_worker::shim::spawn::{Orphans, SpawnOptions};
 use phalanx_worker::sweep;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -72,7 +71,7 @@ async fn join(args: JoinArgs) -> anyhow::Result<()> {
     if args.no_run { Ok(()) } else { work(identity, &args.node, &state).await }
 }
 
-/// Works until SIGTERM or SIGINT. Pods whose worker ends are ended by their shims.
+/// Works until SIGTERM or SIGINT. Pods go on without it for a while: the service may be coming back.
 async fn work(identity: Identity, args: &NodeArgs, state: &Path) -> anyhow::Result<()> {
     let Principal::Worker { node } = identity.principal.clone() else {
         bail!(
@@ -101,7 +100,7 @@ async fn work(identity: Identity, args: &NodeArgs, state: &Path) -> anyhow::Resu
         inherited: Default::default(),
     };
     let facts = node::read(args, Some(std::net::Ipv4Addr::LOCALHOST.into()))?;
-    let options = SpawnOptions::new(defaults::TERMINATION_GRACE);
+    let options = SpawnOptions::new(Orphans::CLUSTER);
     let shimming = Shimming { options, spare: None, allow_root: args.allow_root_jobs };
     let (dialed, links) = mpsc::channel(1);
     let agent = Agent::new(config, facts, links, shimming).with_tails();

@@ -137,7 +137,12 @@ fn alive(mark: &str) -> Vec<(u32, String)> {
     tree::marked(mark).into_iter().map(|process| (process.pid as u32, process.name)).collect()
 }
 
-/// Ends what is left of a pod and removes its directory.
+/// A directory that a shim left for its user to look at has none of the files that make it a pod's.
+fn is_kept(dir: &Path) -> bool {
+    [LOCK, MARK].iter().all(|name| fs::symlink_metadata(dir.join(name)).is_err())
+}
+
+/// Ends what is left of a pod and removes its directory, unless it is kept.
 pub fn end(stale: &Stale) -> Result<(), Error> {
     let lock = match open_lock(&stale.dir) {
         Ok(file) => Some(take_lock(file, &stale.dir)?),
@@ -157,8 +162,9 @@ pub fn end(stale: &Stale) -> Result<(), Error> {
     if !survivors.is_empty() {
         return Err(Error::Survivors { survivors });
     }
-    let removed = fs::remove_dir_all(&stale.dir);
+    let removed = if is_kept(&stale.dir) { Ok(()) } else { fs::remove_dir_all(&stale.dir) };
     drop(lock);
+    remove_emptied(&stale.dir);
     let _ = fs::remove_file(beside(&stale.dir));
     match removed {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {
@@ -190,6 +196,10 @@ pub fn end_all(base: &Path) -> Result<Vec<Stale>, Error> {
         else {
             continue;
         };
+        if pod.mark.is_none() && is_kept(&pod.dir) {
+            remove_emptied(&pod.dir);
+            continue;
+        }
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(mark) = &pod.mark {

@@ -6,13 +6,12 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use anyhow::{Context, anyhow, bail};
-use phalanx_common::defaults;
 use phalanx_common::id::JobId;
 use phalanx_common::identity::Owner;
 use phalanx_common::spec::JobSpec;
 use phalanx_common::time::Timestamp;
 use phalanx_worker::facts::Facts;
-use phalanx_worker::shim::spawn::{SpawnOptions, spawn};
+use phalanx_worker::shim::spawn::{Orphans, SpawnOptions, spawn};
 
 use super::args::RunArgs;
 use super::job::{self, Target};
@@ -29,7 +28,7 @@ const ID_TRIES: u32 = 1024;
 pub(super) fn run(args: RunArgs, color: ColorChoice) -> anyhow::Result<Exit> {
     let began = wall();
     // The shim first, while this process is small and has one thread.
-    let options = SpawnOptions::new(defaults::LOCAL_ORPHAN_GRACE);
+    let options = SpawnOptions::new(Orphans::LOCAL);
     let facts = Facts::read()?;
     let base = base_dir::path();
     let target = Target::Machine { cores: facts.cores, log_dir: base.join("logs") };

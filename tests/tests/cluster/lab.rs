@@ -265,13 +265,21 @@ impl Lab {
     fn join_with(&mut self, host: &str, flags: &[&str]) {
         let token = self.operate(&["token", "create", "--quiet"]);
         token.assert_code(0);
-        let state = self.dir.join(host).to_string_lossy().into_owned();
         let address = self.coordinator();
-        let mut args = vec!["join", &address, "--state-dir", &state, "--interface", "data0", "--slots", "4"];
-        args.extend_from_slice(flags);
         let token = token.out().trim().to_owned();
-        self.daemon(host, host, &worker(), &args, &[("PHALANX_TOKEN", &token)]);
+        self.work(host, &["join", &address], flags, &[("PHALANX_TOKEN", &token)]);
         self.wait_ready(host);
+    }
+
+    /// Starts the worker of a node that has joined before.
+    pub(crate) fn start_worker(&mut self, host: &str) {
+        self.work(host, &["run"], &["--allow-root-jobs"], &[]);
+    }
+
+    fn work(&mut self, host: &str, how: &[&str], flags: &[&str], env: &[(&str, &str)]) {
+        let state = self.dir.join(host).to_string_lossy().into_owned();
+        let node = ["--state-dir", &state, "--interface", "data0", "--slots", "4"];
+        self.daemon(host, host, &worker(), &[how, &node, flags].concat(), env);
     }
 
     pub(crate) fn wait_ready(&self, host: &str) {
@@ -341,7 +349,7 @@ impl Drop for Lab {
             let _ = child.kill();
             let _ = child.wait();
         }
-        // Shims end their pods once their worker is gone; whatever stays longer is ended with its namespace.
+        // Pods run on without their worker: they are ended with their namespace.
         for host in &self.hosts {
             let namespace = format!("{}-{host}", self.prefix);
             let deadline = std::time::Instant::now() + PATIENCE;

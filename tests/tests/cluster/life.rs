@@ -163,6 +163,50 @@ fn a_coordinator_that_is_killed_and_started_again_knows_its_jobs_and_nothing_is_
     assert_eq!(lines, 15, "{}", done.out());
 }
 
+/// Marks every moment of life of each incarnation of a rank.
+const LIVING: &str = "while :; do date +%s%N >> life-$RANK-$$; sleep 0.2; done";
+
+/// The lives of a rank that ran `LIVING`, the earliest first: the first and the last moment of each.
+fn lives(lab: &Lab, rank: u32) -> Vec<(u64, u64)> {
+    let files = std::fs::read_dir(&lab.dir).unwrap().flatten();
+    let mut lives: Vec<(u64, u64)> = files
+        .filter(|file| file.file_name().to_string_lossy().starts_with(&format!("life-{rank}-")))
+        .filter_map(|file| {
+            let text = std::fs::read_to_string(file.path()).ok()?;
+            let mut times = text.lines().filter_map(|line| line.parse().ok());
+            let first: u64 = times.next()?;
+            Some((first, times.next_back().unwrap_or(first)))
+        })
+        .collect();
+    lives.sort_unstable();
+    lives
+}
+
+#[test]
+fn ranks_outlive_a_worker_that_is_killed_until_the_next_one_ends_them_and_the_gang_starts_anew() {
+    let Some(mut lab) = cluster(2) else { return };
+    let args =
+        ["run", "--nodes", "2", "--ranks-per-node", "1", "--max-restarts", "1", "--", "sh", "-c", LIVING];
+    let running = Running::start(lab.phalanx(&args));
+    wait_for("both ranks to live", || (0..2).all(|rank| lives(&lab, rank).len() == 1).then_some(()));
+    lab.kill("node2");
+    let killed = lives(&lab, 1)[0].1;
+    wait_for("the rank to live on without its worker", || {
+        (lives(&lab, 1)[0].1 > killed + 3_000_000_000).then_some(())
+    });
+    lab.start_worker("node2");
+    wait_for("the second life of both", || (0..2).all(|rank| lives(&lab, rank).len() == 2).then_some(()));
+    assert!(lab.log("node2").contains("ended a pod of this worker's earlier life"), "{}", lab.log("node2"));
+    let first = lives(&lab, 1)[0];
+    let second = [lives(&lab, 0)[1], lives(&lab, 1)[1]];
+    assert!(second.iter().all(|life| first.1 < life.0), "{first:?} ended before {second:?} began");
+    let restarted = lives(&lab, 1)[1].1;
+    wait_for("the second to go on", || (lives(&lab, 1)[1].1 > restarted + 1_000_000_000).then_some(()));
+    assert_eq!(lives(&lab, 1)[0], first, "and the first is over");
+    kill(running.pid(), "INT");
+    running.finish().assert_code(130).assert_says("restarting the gang");
+}
+
 /// Two Unix users of this test's own; removed with it.
 struct Users(Vec<String>);
 
@@ -320,8 +364,6 @@ fn a_node_that_is_cut_off_from_everybody_is_dead_within_ten_seconds_and_the_job_
 #[test]
 fn a_strictly_fenced_rank_lives_again_only_after_it_is_dead_where_nobody_hears_it() {
     let Some(lab) = cluster(3) else { return };
-    // Marks the beginning and every second of life of each incarnation of a rank.
-    let script = "while :; do date +%s >> life-$RANK-$$; sleep 0.5; done";
     let running = Running::start(lab.phalanx(&[
         "run",
         "--nodes",
@@ -341,33 +383,15 @@ fn a_strictly_fenced_rank_lives_again_only_after_it_is_dead_where_nobody_hears_i
         "--",
         "sh",
         "-c",
-        script,
+        LIVING,
     ]));
-    let lives = || -> Vec<(String, u64, u64)> {
-        let files = std::fs::read_dir(&lab.dir).unwrap().flatten();
-        let mut lives: Vec<(String, u64, u64)> = files
-            .filter(|file| file.file_name().to_string_lossy().starts_with("life-1-"))
-            .filter_map(|file| {
-                let text = std::fs::read_to_string(file.path()).ok()?;
-                let mut times = text.lines().filter_map(|line| line.parse().ok());
-                let first: u64 = times.next()?;
-                Some((
-                    file.file_name().to_string_lossy().into_owned(),
-                    first,
-                    times.next_back().unwrap_or(first),
-                ))
-            })
-            .collect();
-        lives.sort_by_key(|life| life.1);
-        lives
-    };
-    wait_for("the second rank to live", || (lives().len() == 1).then_some(()));
+    wait_for("the second rank to live", || (lives(&lab, 1).len() == 1).then_some(()));
     lab.link("node2", Plane::Control, false);
     lab.link("node2", Plane::Data, false);
     // Somewhere else it lives again, and only after it is dead here.
-    wait_for("its second life", || (lives().len() == 2).then_some(()));
-    let lives = lives();
-    assert!(lives[0].2 <= lives[1].1, "the lease of the first ended before the second began: {lives:?}");
+    wait_for("its second life", || (lives(&lab, 1).len() == 2).then_some(()));
+    let lives = lives(&lab, 1);
+    assert!(lives[0].1 <= lives[1].0, "the lease of the first ended before the second began: {lives:?}");
     kill(running.pid(), "INT");
     running.finish().assert_code(130);
 }

@@ -114,6 +114,7 @@ pub fn shim_plan(
         ports: master.into_iter().chain(plan.probe_port).collect(),
         probe,
         stop_scope: plan.body.stop_scope,
+        termination_grace: plan.body.termination_grace,
         max_file_bytes: plan.body.max_file_bytes,
         keep_files: plan.body.keep_files,
         lease: plan.body.lease,

@@ -135,6 +135,8 @@ pub struct ShimPlan {
     /// Where the pod answers probes of its peers, and the key that they share.
     pub probe: Option<ProbePlan>,
     pub stop_scope: StopScope,
+    /// Between SIGTERM and SIGKILL where no order says so: a shim without a worker, or told to go.
+    pub termination_grace: Duration,
     pub max_file_bytes: u64,
     pub keep_files: u32,
     /// `None`: no lease, the pod lives as long as its worker.

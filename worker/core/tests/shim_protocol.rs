@@ -53,6 +53,7 @@ fn plan() -> ShimPlan {
         secrets: Secrets(vec![("S".into(), "t".into())]),
         probe: Some(ProbePlan { port: 300, family: [10, 0, 0, 1].into(), key: [9; 32] }),
         stop_scope: StopScope::Process,
+        termination_grace: Duration::from_millis(2500),
         max_file_bytes: 1 << 30,
         keep_files: 3,
         lease: Some(Duration::from_millis(1500)),
@@ -69,7 +70,7 @@ fn the_version_is_one() {
 fn orders_keep_their_bytes() {
     golden(
         ShimOrder::Prepare(Box::new(plan())),
-        "8300000000036a2d3103016d0206707974686f6e04742e707901022f7701015801062f612e74617201022f760101530174010143013201fb2c010201410131014200022f6c022f65022f640101fb3c7301fb2c01000a000001090909090909090909090909090909090909090909090909090909090909090901fc00000040030101fc0065cd1d",
+        "8900000000036a2d3103016d0206707974686f6e04742e707901022f7701015801062f612e74617201022f760101530174010143013201fb2c010201410131014200022f6c022f65022f640101fb3c7301fb2c01000a00000109090909090909090909090909090909090909090909090909090909090909090102fc0065cd1dfc00000040030101fc0065cd1d",
     );
     golden(ShimOrder::Go { generation: GENERATION }, "020000000103");
     golden(

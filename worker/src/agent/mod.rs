@@ -134,7 +134,7 @@ impl<L: Link> Agent<L> {
     }
 
     /// Works until the link is lost and nobody dials any more. What it holds of its shims is dropped
-    /// then, and each ends its pod.
+    /// then, and each does with its pod what `Orphans` says.
     ///
     /// # Errors
     /// Why the last link was lost.
@@ -403,7 +403,7 @@ impl<L: Link> Agent<L> {
         }
         if !self.shims.send(job, order) {
             tracing::warn!(%job, "the shim takes no orders: it counts as lost");
-            self.shims.close(job);
+            self.shims.give_up(job);
         }
     }
 

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::shim::spawn::ShimProcess;
@@ -43,23 +43,32 @@ enum Error {
     Version(u16),
     #[error("the socket was closed")]
     Closed,
+    #[error("it took no orders")]
+    Stuck,
 }
 
 /// All live shims of this worker.
 #[derive(Debug)]
 pub(super) struct Shims {
-    orders: BTreeMap<JobId, mpsc::Sender<ShimOrder>>,
+    live: BTreeMap<JobId, Live>,
     tasks: JoinSet<()>,
     said: mpsc::Sender<(JobId, FromShim)>,
     /// Shims whose process has not been reaped.
     alive: watch::Sender<usize>,
 }
 
+/// This worker's hold on a shim.
+#[derive(Debug)]
+struct Live {
+    orders: mpsc::Sender<ShimOrder>,
+    give_up: oneshot::Sender<()>,
+}
+
 impl Shims {
     /// What shims say goes to `said`.
     pub(super) fn new(said: mpsc::Sender<(JobId, FromShim)>) -> Shims {
         let (alive, _) = watch::channel(0);
-        Shims { orders: BTreeMap::new(), tasks: JoinSet::new(), said, alive }
+        Shims { live: BTreeMap::new(), tasks: JoinSet::new(), said, alive }
     }
 
     /// How many shims are alive, as it changes.
@@ -75,8 +84,10 @@ impl Shims {
         self.tasks.spawn(write_orders(write, queue));
         self.alive.send_modify(|alive| *alive += 1);
         let alive = self.alive.clone();
-        self.tasks.spawn(read_reports(job.clone(), read, (shim.child, alive), self.said.clone()));
-        self.orders.insert(job, orders);
+        let (give_up, given_up) = oneshot::channel();
+        let said = self.said.clone();
+        self.tasks.spawn(read_reports(job.clone(), (read, given_up), (shim.child, alive), said));
+        self.live.insert(job, Live { orders, give_up });
         Ok(())
     }
 
@@ -84,12 +95,20 @@ impl Shims {
     #[must_use]
     pub(super) fn send(&mut self, job: &JobId, order: ShimOrder) -> bool {
         while self.tasks.try_join_next().is_some() {}
-        self.orders.get(job).is_some_and(|orders| orders.try_send(order).is_ok())
+        self.live.get(job).is_some_and(|shim| shim.orders.try_send(order).is_ok())
     }
 
     /// Lets go of a shim; orders still queued are written first, then its socket closes.
     pub(super) fn close(&mut self, job: &JobId) {
-        self.orders.remove(job);
+        self.live.remove(job);
+    }
+
+    /// Ends a shim that takes no orders: left alone, it would let its pod run on.
+    pub(super) fn give_up(&mut self, job: &JobId) {
+        if let Some(shim) = self.live.remove(job) {
+            // Not there: its end is on its way already.
+            let _ = shim.give_up.send(());
+        }
     }
 }
 
@@ -115,19 +134,25 @@ async fn write_orders(mut socket: OwnedWriteHalf, mut orders: mpsc::Receiver<Shi
 /// Forwards what a shim says; at the end waits for the process, so that no zombie stays.
 async fn read_reports(
     job: JobId,
-    mut socket: OwnedReadHalf,
+    (mut socket, given_up): (OwnedReadHalf, oneshot::Receiver<()>),
     (mut child, alive): (Child, watch::Sender<usize>),
     said: mpsc::Sender<(JobId, FromShim)>,
 ) {
-    let ended = forward(&job, &mut socket, &said).await;
+    let ended = tokio::select! {
+        ended = forward(&job, &mut socket, &said) => ended,
+        Ok(()) = given_up => Err(Error::Stuck),
+    };
     drop(socket);
+    if ended.is_err() {
+        // Its guardian ends the pod.
+        let _ = child.kill();
+    }
     let waiting = tokio::task::spawn_blocking(move || {
         let status = child.wait();
         alive.send_modify(|alive| *alive -= 1);
         status
     });
     let why = match ended {
-        // Our half of the socket is closed on this news, and the shim ends its pod then.
         Err(error) => error.to_string(),
         Ok(()) => match waiting.await {
             Ok(Ok(status)) => status.to_string(),

@@ -79,13 +79,15 @@ pub(super) struct Life {
     ladder: Ladder,
     lease: Option<Instant>,
     lease_lapsed: bool,
+    /// The worker is gone: when the pod is stopped for that, and with which grace.
+    orphan: Option<(Instant, Duration)>,
 }
 
 impl Life {
     /// A generation whose ranks are held.
     pub(super) fn held(now: Instant, lease: Option<Duration>) -> Life {
         let lease = lease.and_then(|lease| now.checked_add(lease));
-        Life { phase: Phase::Held, ladder: Ladder::default(), lease, lease_lapsed: false }
+        Life { phase: Phase::Held, ladder: Ladder::default(), lease, lease_lapsed: false, orphan: None }
     }
 
     /// Takes a Go order; false if there is nothing to release.
@@ -119,6 +121,15 @@ impl Life {
             Step::Terminate => Some(Act::Terminate),
             Step::Kill => self.kill(now),
         }
+    }
+
+    /// The worker is gone. What runs goes on for `limit`; what nobody can release any more does not.
+    pub(super) fn orphan(&mut self, now: Instant, limit: Duration, grace: Duration) -> Option<Act> {
+        if limit.is_zero() || self.is_held() {
+            return self.stop(now, grace);
+        }
+        self.orphan = now.checked_add(limit).map(|at| (at, grace));
+        None
     }
 
     fn kill(&mut self, now: Instant) -> Option<Act> {
@@ -161,6 +172,15 @@ impl Life {
             // A frozen pod would not hear the stop signal.
             let frozen = self.ladder.is_suspended();
             let grace = if frozen { Duration::ZERO } else { defaults::LOCAL_ORPHAN_GRACE };
+            if let Some(act) = self.stop(now, grace) {
+                return Some(act);
+            }
+        }
+        if let Some((at, grace)) = self.orphan
+            && now >= at
+            && self.is_running()
+        {
+            self.orphan = None;
             if let Some(act) = self.stop(now, grace) {
                 return Some(act);
             }
@@ -224,8 +244,9 @@ impl Life {
             Phase::Lingering { until } | Phase::Draining { until } => Some(until),
             Phase::Killing { give_up, again } => Some(again.min(give_up)),
         };
-        let lease = self.lease.filter(|_| self.is_running());
-        [own, lease, self.ladder.deadline().filter(|_| self.is_running())].into_iter().flatten().min()
+        let orphan = self.orphan.map(|(at, _)| at);
+        let while_running = [self.lease, orphan, self.ladder.deadline()].into_iter().flatten();
+        own.into_iter().chain(while_running.filter(|_| self.is_running())).min()
     }
 
     fn is_running(&self) -> bool {
@@ -341,6 +362,46 @@ mod tests {
         let kill_at = now + 15 * SECOND + defaults::LOCAL_ORPHAN_GRACE;
         assert_eq!(life.deadline(), Some(kill_at), "a lapsed lease is not renewed");
         assert_eq!(life.step(kill_at, ALL), Some(Act::Kill));
+    }
+
+    #[test]
+    fn without_a_worker_a_running_pod_goes_on_for_the_limit_and_a_held_one_does_not() {
+        let now = Instant::now();
+        let mut life = started(now);
+        assert_eq!(life.orphan(now, 60 * SECOND, 5 * SECOND), None);
+        assert_eq!(life.deadline(), Some(now + 60 * SECOND));
+        assert_eq!(life.step(now + 59 * SECOND, ALL), None);
+        assert_eq!(life.step(now + 60 * SECOND, ALL), Some(Act::Terminate));
+        assert!(life.is_stopping());
+        assert_eq!(life.deadline(), Some(now + 65 * SECOND));
+        assert_eq!(life.step(now + 65 * SECOND, ALL), Some(Act::Kill));
+        let mut life = started(now);
+        life.orphan(now, 60 * SECOND, SECOND);
+        assert_eq!(life.step(now + SECOND, NONE), Some(Act::Finish), "ranks may end before");
+        assert_eq!(life.deadline(), None);
+        let mut life = Life::held(now, None);
+        assert_eq!(life.orphan(now, 60 * SECOND, SECOND), Some(Act::Terminate), "nobody releases it");
+        assert_eq!(started(now).orphan(now, Duration::ZERO, SECOND), Some(Act::Terminate));
+    }
+
+    #[test]
+    fn without_a_worker_an_earlier_end_of_the_lease_or_of_a_stop_holds() {
+        let now = Instant::now();
+        let mut life = started(now);
+        life.renew(now, 10 * SECOND);
+        life.orphan(now, 60 * SECOND, 30 * SECOND);
+        assert_eq!(life.step(now + 10 * SECOND, ALL), Some(Act::Terminate));
+        assert!(life.lease_lapsed());
+        assert_eq!(life.deadline(), Some(now + 10 * SECOND + defaults::LOCAL_ORPHAN_GRACE));
+        let mut life = started(now);
+        life.stop(now, 70 * SECOND);
+        life.orphan(now, 60 * SECOND, 5 * SECOND);
+        assert_eq!(life.step(now + 60 * SECOND, ALL), None, "the stop signal is out");
+        assert_eq!(life.deadline(), Some(now + 65 * SECOND));
+        let mut life = started(now);
+        assert!(life.suspend(now));
+        life.orphan(now, 60 * SECOND, 5 * SECOND);
+        assert_eq!(life.step(now + 60 * SECOND, ALL), Some(Act::Terminate), "a suspension ends with it");
     }
 
     #[test]

@@ -23,6 +23,13 @@ pub(super) enum Error {
     Version { theirs: u16 },
 }
 
+impl Error {
+    /// The worker is gone, as far as its socket tells.
+    pub(super) fn is_end(&self) -> bool {
+        matches!(self, Error::Closed | Error::Io(_))
+    }
+}
+
 /// The connection to the worker.
 pub(super) struct Link {
     socket: UnixStream,

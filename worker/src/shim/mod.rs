@@ -48,5 +48,7 @@ pub(crate) use tree::kill_marked as kill_process;
 
 /// First argument of a process that is a shim.
 const MODE: &str = "__shim";
-/// Option of the shim: milliseconds between SIGTERM and SIGKILL once the worker is gone.
+/// Option of the shim: milliseconds that its pod runs on once the worker is gone.
+const ORPHAN_LIMIT: &str = "--orphan-limit";
+/// Option of the shim: milliseconds between SIGTERM and SIGKILL after that; without it those of the job.
 const ORPHAN_GRACE: &str = "--orphan-grace";

@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use phalanx_common::defaults::LOG_TAIL;
@@ -91,6 +91,8 @@ impl Drop for Parts {
 pub(super) struct Pod {
     pub(super) generation: Generation,
     pub(super) life: Life,
+    /// What the job gives its ranks between SIGTERM and SIGKILL.
+    pub(super) grace: Duration,
     mark: String,
     stop_scope: StopScope,
     parts: Parts,
@@ -115,6 +117,7 @@ impl Pod {
         Pod {
             generation: plan.generation,
             life: Life::held(now, plan.lease),
+            grace: plan.termination_grace,
             mark: plan.mark.clone(),
             stop_scope: plan.stop_scope,
             parts,

@@ -23,6 +23,7 @@ use super::probe::{Probes, Verdict};
 use super::refusal::Refusal;
 use super::reports::REPORT_EVERY;
 use super::run::{Poll, Source, wall_clock};
+use super::spawn::Orphans;
 use super::sys::{self, Reaped};
 use super::unpack::unpack;
 use super::virtual_env;
@@ -43,7 +44,7 @@ pub(super) struct Shim {
     pub(super) orphaned: bool,
     pub(super) poll: Poll,
     pub(super) signals: SignalFd,
-    pub(super) orphan_grace: Duration,
+    pub(super) orphans: Orphans,
     files: OpenFiles,
     pub(super) home: Option<Home>,
     pub(super) pod: Option<Pod>,
@@ -60,13 +61,13 @@ pub(super) struct Shim {
 }
 
 impl Shim {
-    pub(super) fn new(link: Link, poll: Poll, signals: SignalFd, orphan_grace: Duration) -> Shim {
+    pub(super) fn new(link: Link, poll: Poll, signals: SignalFd, orphans: Orphans) -> Shim {
         Shim {
             link,
             orphaned: false,
             poll,
             signals,
-            orphan_grace,
+            orphans,
             files: OpenFiles::inherited(),
             home: None,
             pod: None,
@@ -165,15 +166,32 @@ impl Shim {
     }
 
     pub(super) fn on_worker_gone(&mut self, error: &link::Error) {
-        if !matches!(error, link::Error::Closed) {
-            let _ = std::io::Write::write_all(
-                &mut std::io::stderr(),
-                format!("phalanx shim: {error}; the pod ends\n").as_bytes(),
-            );
-        }
         self.orphaned = true;
         self.poll.remove(self.link.as_fd());
-        self.stop(self.orphan_grace);
+        if error.is_end() {
+            return self.live_on();
+        }
+        // A worker that lives and cannot be understood takes the pod for lost.
+        let _ = std::io::Write::write_all(
+            &mut std::io::stderr(),
+            format!("phalanx shim: {error}; the pod ends\n").as_bytes(),
+        );
+        self.stop(self.orphan_grace());
+    }
+
+    /// The pod goes on without a worker, for as long as it may.
+    fn live_on(&mut self) {
+        let (limit, grace) = (self.orphans.limit, self.orphan_grace());
+        let act = self.pod.as_mut().and_then(|pod| pod.life.orphan(Instant::now(), limit, grace));
+        if let Some(act) = act {
+            self.perform(act);
+        }
+    }
+
+    /// How long the pod has between SIGTERM and SIGKILL if no order says so.
+    fn orphan_grace(&self) -> Duration {
+        let of_job = || self.pod.as_ref().map_or(Duration::ZERO, |pod| pod.grace);
+        self.orphans.grace.unwrap_or_else(of_job)
     }
 
     fn on_order(&mut self, order: ShimOrder) {
@@ -335,9 +353,9 @@ impl Shim {
     fn on_signals(&mut self) {
         while let Ok(Some(signal)) = self.signals.read_signal() {
             if signal.ssi_signo == libc::SIGTERM as u32 {
-                // Someone wants this process gone: as if the worker were, but it hears of it.
+                // Someone wants this process gone: the worker hears of it.
                 self.leaving.get_or_insert(true);
-                self.stop(self.orphan_grace);
+                self.stop(self.orphan_grace());
             }
         }
         // What a rank said before it ended is reported before its end.

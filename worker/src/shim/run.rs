@@ -1,5 +1,6 @@
 //! The event loop: one thread, one epoll, everything that happens to a pod.
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -14,7 +15,8 @@ use phalanx_common::time::Timestamp;
 
 use super::link::{self, Link};
 use super::pod_events::Shim;
-use super::{MODE, ORPHAN_GRACE, sys};
+use super::spawn::Orphans;
+use super::{MODE, ORPHAN_GRACE, ORPHAN_LIMIT, sys};
 
 /// Events taken from the kernel at once.
 const EVENTS: usize = 64;
@@ -56,7 +58,7 @@ impl Source {
 /// Why a shim cannot start.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    #[error("usage: {MODE} {ORPHAN_GRACE} MILLISECONDS")]
+    #[error("usage: {MODE} {ORPHAN_LIMIT} MILLISECONDS [{ORPHAN_GRACE} MILLISECONDS]")]
     Usage,
     #[error("standard input is not the worker's socket: {0}")]
     Stdin(#[source] io::Error),
@@ -73,11 +75,7 @@ pub fn maybe_run() {
     if arguments.next().is_none_or(|mode| mode != MODE) {
         return;
     }
-    let grace = match (arguments.next(), arguments.next().and_then(|millis| millis.to_str()?.parse().ok())) {
-        (Some(option), Some(millis)) if option == ORPHAN_GRACE => Ok(Duration::from_millis(millis)),
-        _ => Err(Error::Usage),
-    };
-    let code = match grace.and_then(run) {
+    let code = match orphans(arguments).and_then(run) {
         Ok(()) => 0,
         Err(error) => {
             let _ = writeln!(io::stderr(), "phalanx shim: {error}");
@@ -87,7 +85,19 @@ pub fn maybe_run() {
     std::process::exit(code);
 }
 
-fn run(orphan_grace: Duration) -> Result<(), Error> {
+fn orphans(mut arguments: impl Iterator<Item = OsString>) -> Result<Orphans, Error> {
+    let mut read = |wanted| match arguments.next() {
+        Some(option) if option == wanted => {
+            let millis = arguments.next().and_then(|millis| millis.to_str()?.parse().ok());
+            millis.map(Duration::from_millis).map(Some).ok_or(Error::Usage)
+        }
+        Some(_) => Err(Error::Usage),
+        None => Ok(None),
+    };
+    Ok(Orphans { limit: read(ORPHAN_LIMIT)?.ok_or(Error::Usage)?, grace: read(ORPHAN_GRACE)? })
+}
+
+fn run(orphans: Orphans) -> Result<(), Error> {
     let setup = |what| move |errno| Error::Setup { what, errno };
     let socket = become_shim()?;
     let signals = [Signal::SIGCHLD, Signal::SIGTERM].into_iter().collect::<SigSet>();
@@ -97,7 +107,7 @@ fn run(orphan_grace: Duration) -> Result<(), Error> {
     let link = Link::new(socket)?;
     poll.add(link.as_fd(), Source::Worker).map_err(setup("watch the worker's socket"))?;
     poll.add(std::os::fd::AsFd::as_fd(&signals), Source::Signals).map_err(setup("watch signals"))?;
-    let mut shim = Shim::new(link, poll, signals, orphan_grace);
+    let mut shim = Shim::new(link, poll, signals, orphans);
     let mut events = [EpollEvent::empty(); EVENTS];
     while !shim.is_done() {
         shim.turn();

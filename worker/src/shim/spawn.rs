@@ -9,23 +9,40 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use phalanx_common::defaults;
 
 use super::account::Account;
-use super::{MODE, ORPHAN_GRACE, sys};
+use super::{MODE, ORPHAN_GRACE, ORPHAN_LIMIT, sys};
 
 /// How to start a shim.
 #[derive(Clone, Debug)]
 pub struct SpawnOptions {
     /// The program whose `main` begins with `maybe_run`; `/proc/self/exe` is this one.
     pub exe: PathBuf,
-    /// Once the worker is gone the pod gets SIGTERM at once and SIGKILL after this.
-    pub orphan_grace: Duration,
+    /// What becomes of its pod without a worker.
+    pub orphans: Orphans,
+}
+
+/// What a shim does whose worker is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Orphans {
+    /// Released ranks run on for this long, then they get SIGTERM.
+    pub limit: Duration,
+    /// Between SIGTERM and SIGKILL; `None`: the grace of their job.
+    pub grace: Option<Duration>,
+}
+
+impl Orphans {
+    /// Ranks of a launcher that is gone: nobody waits for them.
+    pub const LOCAL: Orphans = Orphans { limit: Duration::ZERO, grace: Some(defaults::LOCAL_ORPHAN_GRACE) };
+    /// Ranks of a cluster's worker, which may only be on its way back.
+    pub const CLUSTER: Orphans = Orphans { limit: defaults::ORPHANED, grace: None };
 }
 
 impl SpawnOptions {
     /// This program as the shim.
-    pub fn new(orphan_grace: Duration) -> SpawnOptions {
-        SpawnOptions { exe: PathBuf::from("/proc/self/exe"), orphan_grace }
+    pub fn new(orphans: Orphans) -> SpawnOptions {
+        SpawnOptions { exe: PathBuf::from("/proc/self/exe"), orphans }
     }
 }
 
@@ -38,7 +55,7 @@ pub enum Error {
     Start { exe: PathBuf, source: io::Error },
 }
 
-/// A running shim, as its worker holds it. Dropping it closes the socket, and the shim ends its pod.
+/// A running shim, as its worker holds it. Dropping it closes the socket, and the shim's pod is an orphan.
 #[derive(Debug)]
 pub struct ShimProcess {
     /// Frames of `phalanx_worker_core::shim`; blocking until set otherwise.
@@ -74,14 +91,15 @@ pub fn spawn(options: &SpawnOptions, account: Option<&Account>) -> Result<ShimPr
     }
     // Without an account no pre_exec and no group: std takes the posix_spawn path, whose cost does not grow
     // with our memory.
-    let started = command
+    command
         .arg0("phalanx-shim")
         .arg(MODE)
-        .arg(ORPHAN_GRACE)
-        .arg(options.orphan_grace.as_millis().to_string())
-        .stdin(Stdio::from(OwnedFd::from(theirs)))
-        .stdout(Stdio::null())
-        .spawn();
+        .arg(ORPHAN_LIMIT)
+        .arg(options.orphans.limit.as_millis().to_string());
+    if let Some(grace) = options.orphans.grace {
+        command.arg(ORPHAN_GRACE).arg(grace.as_millis().to_string());
+    }
+    let started = command.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::null()).spawn();
     if blocked {
         let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None);
     }

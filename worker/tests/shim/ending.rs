@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::spec::{Keep, StopScope};
-use phalanx_worker::shim::spawn::{ShimProcess, SpawnOptions, spawn};
+use phalanx_worker::shim::spawn::{Orphans, ShimProcess, SpawnOptions, spawn};
 use phalanx_worker_core::shim::{ShimOrder, ShimReport, Stream};
 
 use crate::support::{
@@ -234,7 +234,7 @@ fn a_shim_without_a_pod_leaves_with_its_worker() {
 fn a_shim_that_learns_of_its_workers_end_by_writing_leaves_too() {
     for _ in 0..20 {
         let exe = env!("CARGO_BIN_EXE_phalanx-worker").into();
-        let options = SpawnOptions { exe, orphan_grace: Duration::from_secs(1) };
+        let options = SpawnOptions { exe, orphans: Orphans::LOCAL };
         // Dead before the shim says hello, or while it does.
         let ShimProcess { socket, mut child, .. } = spawn(&options, None).unwrap();
         drop(socket);

@@ -6,6 +6,7 @@
 mod cost;
 mod ending;
 mod isolation;
+mod orphans;
 mod output;
 mod refusals;
 mod start;

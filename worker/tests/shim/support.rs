@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use phalanx_common::defaults;
 use phalanx_common::exit::ExitStatus;
-use phalanx_common::id::{Generation, JobId, Rank};
+use phalanx_common::id::{Generation, JobId, NodeId, Rank};
 use phalanx_common::report::{Notice, PodEnd, PrepareFailure, RankExit};
 use phalanx_common::spec::{Keep, StopScope};
 use phalanx_common::wire::codec;
-use phalanx_worker::shim::spawn::{ShimProcess, SpawnOptions, spawn};
+use phalanx_worker::shim::spawn::{Orphans, ShimProcess, SpawnOptions, spawn};
 use phalanx_worker_core::shim::{
     Secrets, ShimHello, ShimOrder, ShimPlan, ShimRank, ShimReport, Stream, VERSION, log_file,
 };
@@ -100,6 +100,7 @@ pub(crate) fn command(scratch: &Scratch, ranks: u32, command: &[&str]) -> ShimPl
         secrets: Secrets::default(),
         probe: None,
         stop_scope: StopScope::Group,
+        termination_grace: defaults::TERMINATION_GRACE,
         max_file_bytes: defaults::LOG_FILE_CAP,
         keep_files: defaults::LOG_FILES_KEPT,
         lease: None,
@@ -115,7 +116,12 @@ pub(crate) struct Shim {
 
 impl Shim {
     pub(crate) fn start() -> Shim {
-        Shim::start_as(PathBuf::from(BINARY), defaults::LOCAL_ORPHAN_GRACE)
+        Shim::start_as(PathBuf::from(BINARY), Orphans::LOCAL)
+    }
+
+    /// A shim of a cluster's worker, with a limit that a test can wait for.
+    pub(crate) fn start_in_cluster(limit: Duration) -> Shim {
+        Shim::start_as(PathBuf::from(BINARY), Orphans { limit, ..Orphans::CLUSTER })
     }
 
     /// A shim that sees no cgroup file system, if this user can hide it.
@@ -125,17 +131,17 @@ impl Shim {
         }
         let hide = "umount -l /sys/fs/cgroup/unified 2>/dev/null; umount -l /sys/fs/cgroup";
         let text = format!("#!/bin/sh\nexec unshare -m sh -c '{hide}; exec {BINARY} \"$@\"' sh \"$@\"\n");
-        Shim::start_as(PathBuf::from(scratch.script("without-cgroup", &text)), defaults::LOCAL_ORPHAN_GRACE)
+        Shim::start_as(PathBuf::from(scratch.script("without-cgroup", &text)), Orphans::LOCAL)
     }
 
     /// A shim whose parent did `setup` (shell commands) first.
     pub(crate) fn start_after(scratch: &Scratch, setup: &str) -> Shim {
         let text = format!("#!/bin/sh\n{setup}\nexec {BINARY} \"$@\"\n");
-        Shim::start_as(PathBuf::from(scratch.script("setup", &text)), defaults::LOCAL_ORPHAN_GRACE)
+        Shim::start_as(PathBuf::from(scratch.script("setup", &text)), Orphans::LOCAL)
     }
 
-    pub(crate) fn start_as(exe: PathBuf, orphan_grace: Duration) -> Shim {
-        let process = spawn(&SpawnOptions { exe, orphan_grace }, None).unwrap();
+    fn start_as(exe: PathBuf, orphans: Orphans) -> Shim {
+        let process = spawn(&SpawnOptions { exe, orphans }, None).unwrap();
         let mut shim = Shim { process, input: Vec::new(), heard: Vec::new() };
         shim.send(&ShimHello { version: VERSION });
         let deadline = Instant::now() + PATIENCE;
@@ -258,6 +264,17 @@ impl Shim {
                 _ => None,
             })
             .collect()
+    }
+
+    /// Whether the pod whose probes come to `port` of this host answers.
+    pub(crate) fn hears(&mut self, port: u16) -> bool {
+        self.heard.retain(|report| !matches!(report, ShimReport::Probed { .. }));
+        let (target, address) = (NodeId::new("n2"), ([127, 0, 0, 1], port).into());
+        self.order(ShimOrder::Probe { generation: GENERATION, target, address });
+        self.until("Probed", |report| match report {
+            ShimReport::Probed { heard, .. } => Some(*heard),
+            _ => None,
+        })
     }
 
     /// The last word on how much of a stream was written.

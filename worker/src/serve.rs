@@ -15,6 +15,7 @@ use phalanx_net::join;
 use phalanx_net::token::Token;
 use phalanx_worker::agent::{Agent, Config, Shimming};
 use phalanx_worker::facts::Facts;
+use phalanx_worker::shim::pod_cgroup::PodCgroups;
 use phalanx_worker::shim::spawn::{Orphans, SpawnOptions};
 use phalanx_worker::sweep;
 use tokio::signal::unix::{SignalKind, signal};
@@ -90,7 +91,14 @@ async fn work(identity: Identity, args: &NodeArgs, state: &Path) -> anyhow::Resu
             .create(&dir)
             .with_context(|| format!("cannot make {}", dir.display()))?;
     }
-    end_predecessors_pods(&pods)?;
+    let cgroups = match PodCgroups::open(&node) {
+        Ok(cgroups) => Some(cgroups),
+        Err(error) => {
+            tracing::info!(%error, "pods get no cgroups of their own here: what escapes from a pod whose shim is killed is found by its environment alone");
+            None
+        }
+    };
+    end_predecessors_pods(&pods, cgroups.as_ref())?;
     let config = Config {
         node,
         incarnation: incarnation(),
@@ -101,7 +109,7 @@ async fn work(identity: Identity, args: &NodeArgs, state: &Path) -> anyhow::Resu
     };
     let facts = node::read(args, Some(std::net::Ipv4Addr::LOCALHOST.into()))?;
     let options = SpawnOptions::new(Orphans::CLUSTER);
-    let shimming = Shimming { options, spare: None, allow_root: args.allow_root_jobs };
+    let shimming = Shimming { options, spare: None, cgroups, allow_root: args.allow_root_jobs };
     let (dialed, links) = mpsc::channel(1);
     let agent = Agent::new(config, facts, links, shimming).with_tails();
     tokio::select! {
@@ -113,8 +121,8 @@ async fn work(identity: Identity, args: &NodeArgs, state: &Path) -> anyhow::Resu
 }
 
 /// What an earlier life of this worker left: named, ended, removed, before the node is told to be free.
-fn end_predecessors_pods(pods: &Path) -> anyhow::Result<()> {
-    for ended in sweep::end_all(pods)? {
+fn end_predecessors_pods(pods: &Path, cgroups: Option<&PodCgroups>) -> anyhow::Result<()> {
+    for ended in sweep::end_all(pods, cgroups)? {
         tracing::warn!(job = %ended.job, processes = ended.processes.len(), "ended a pod of this worker's earlier life");
     }
     Ok(())

@@ -15,6 +15,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::geteuid;
 use phalanx_common::id::JobId;
 
+use crate::shim::pod_cgroup::{PodCgroup, PodCgroups};
 use crate::shim::{CGROUP, LOCK, MARK, kill_process, remove_cgroup, tree};
 
 /// How long SIGKILL is repeated before what is left counts as unkillable.
@@ -149,6 +150,13 @@ pub fn end(stale: &Stale) -> Result<(), Error> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(source) => return Err(Error::Lock { path: stale.dir.join(LOCK), source }),
     };
+    clear(stale)?;
+    drop(lock);
+    Ok(())
+}
+
+/// The same, whoever holds the lock.
+fn clear(stale: &Stale) -> Result<(), Error> {
     // Another user's word for a cgroup is not acted on.
     let cgroup = if is_foreign(&stale.dir) {
         None
@@ -163,7 +171,6 @@ pub fn end(stale: &Stale) -> Result<(), Error> {
         return Err(Error::Survivors { survivors });
     }
     let removed = if is_kept(&stale.dir) { Ok(()) } else { fs::remove_dir_all(&stale.dir) };
-    drop(lock);
     remove_emptied(&stale.dir);
     let _ = fs::remove_file(beside(&stale.dir));
     match removed {
@@ -182,11 +189,12 @@ fn take_lock(file: File, dir: &Path) -> Result<Flock<File>, Error> {
 }
 
 /// Ends every pod below `base`, whoever holds it: this worker has just begun, so none is its own. A
-/// shim that outlived its worker sees its ranks die, tidies up and goes.
+/// shim that outlived its worker sees its ranks die, tidies up and goes. `cgroups`: where that worker made
+/// them, and what is in them goes last.
 ///
 /// # Errors
 /// Something of a pod cannot be ended or removed: the node is not free.
-pub fn end_all(base: &Path) -> Result<Vec<Stale>, Error> {
+pub fn end_all(base: &Path, cgroups: Option<&PodCgroups>) -> Result<Vec<Stale>, Error> {
     let list = |source| Error::List { path: base.to_path_buf(), source };
     let mut ended = Vec::new();
     for entry in fs::read_dir(base).map_err(list)? {
@@ -210,12 +218,27 @@ pub fn end_all(base: &Path) -> Result<Vec<Stale>, Error> {
             }
             match end(&pod) {
                 Err(Error::InUse { .. }) if Instant::now() < deadline => std::thread::sleep(ROUND),
+                // A shim that hangs, or is stopped. A lock in another user's directory may be held by anything.
+                Err(Error::InUse { .. }) if is_foreign(&pod.dir) || has_cgroup(cgroups, &pod.job) => {
+                    end_cgroups(cgroups.map(|cgroups| cgroups.of(&pod.job)))?;
+                    break clear(&pod)?;
+                }
                 other => break other?,
             }
         }
         ended.push(pod);
     }
+    end_cgroups(cgroups.map(PodCgroups::all))?;
     Ok(ended)
+}
+
+fn has_cgroup(cgroups: Option<&PodCgroups>, job: &JobId) -> bool {
+    cgroups.is_some_and(|cgroups| !cgroups.of(job).is_empty())
+}
+
+fn end_cgroups(cgroups: Option<Vec<PodCgroup>>) -> Result<(), Error> {
+    let survivors: Vec<_> = cgroups.into_iter().flatten().flat_map(|cgroup| cgroup.end()).collect();
+    if survivors.is_empty() { Ok(()) } else { Err(Error::Survivors { survivors }) }
 }
 
 /// How many live processes carry the mark.

@@ -124,7 +124,8 @@ async fn run(launch: Launch) -> Result<Outcome, Error> {
     let link = tokio::time::timeout(CONNECT_WITHIN, connecting).await.map_err(|_| Error::NoLoopback)??;
     // From here on Ctrl-C ends the job; before, it ends this process, and there is no job yet.
     let signals = Signals::new().map_err(Error::Signals)?;
-    let shimming = Shimming { options: launch.shim_options, spare: Some(launch.shim), allow_root: true };
+    let shimming =
+        Shimming { options: launch.shim_options, spare: Some(launch.shim), cgroups: None, allow_root: true };
     let (config, facts) = worker(&launch.facts, &launch.base_dir, launch.view.began);
     let (dialed, links) = mpsc::channel(1);
     // Nobody dials again: the link inside this process lasts as long as the launch.

@@ -22,6 +22,9 @@ use crate::support::{Finished, PATIENCE, Running, binary, wait_for};
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
+/// What a host is before a command begins: its name, and a file system of cgroups, which a new network
+/// namespace hides.
+const HOST: &str = r#"hostname "$0"; mount -t cgroup2 cgroup2 /sys/fs/cgroup 2>/dev/null"#;
 /// Port of the lab's coordinator.
 const PORT: u16 = 7429;
 
@@ -184,7 +187,7 @@ impl Lab {
                 text
             })
         });
-        let script = format!(r#"hostname "$0" && {}exec "$@""#, mounts.unwrap_or_default());
+        let script = format!(r#"{HOST}; {}exec "$@""#, mounts.unwrap_or_default());
         let mut command = Command::new("ip");
         command
             .args(["netns", "exec", &self.namespace(host), "unshare", "--uts", "sh", "-c"])
@@ -273,7 +276,11 @@ impl Lab {
 
     /// Starts the worker of a node that has joined before.
     pub(crate) fn start_worker(&mut self, host: &str) {
-        self.work(host, &["run"], &["--allow-root-jobs"], &[]);
+        self.start_worker_with(host, &["--allow-root-jobs"]);
+    }
+
+    pub(crate) fn start_worker_with(&mut self, host: &str, flags: &[&str]) {
+        self.work(host, &["run"], flags, &[]);
     }
 
     fn work(&mut self, host: &str, how: &[&str], flags: &[&str], env: &[(&str, &str)]) {
@@ -325,6 +332,21 @@ impl Lab {
     /// What a daemon has said so far.
     pub(crate) fn log(&self, name: &str) -> String {
         fs::read_to_string(self.dir.join(format!("{name}.log"))).unwrap_or_default()
+    }
+
+    /// Names of the cgroups that this node's worker made for pods; `None`, with a line that says so, where
+    /// the host lets it make none.
+    pub(crate) fn pod_cgroups(&self, host: &str) -> Option<Vec<String>> {
+        if self.log(host).contains("pods get no cgroups of their own") {
+            eprintln!("SKIPPED in part: this host lets nobody make cgroups of version 2");
+            return None;
+        }
+        let nodes = self.operate(&["nodes"]).out();
+        let mut ids = nodes.lines().filter_map(|line| line.split_whitespace().next());
+        let id = ids.find(|id| id.starts_with(&format!("{host}-"))).expect("the node is there").to_owned();
+        let listed = Running::start(self.on(host, "ls", &["/sys/fs/cgroup"])).finish();
+        let prefix = format!("phalanx-{id}@");
+        Some(listed.out().lines().filter(|name| name.starts_with(&prefix)).map(str::to_owned).collect())
     }
 
     /// The file, once it is there and holds `text`.

@@ -1,6 +1,5 @@
 //! A job's life over two nodes.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::lab::{Lab, Plane};
@@ -168,7 +167,7 @@ const LIVING: &str = "while :; do date +%s%N >> life-$RANK-$$; sleep 0.2; done";
 
 /// The lives of a rank that ran `LIVING`, the earliest first: the first and the last moment of each.
 fn lives(lab: &Lab, rank: u32) -> Vec<(u64, u64)> {
-    let files = std::fs::read_dir(&lab.dir).unwrap().flatten();
+    let files = std::fs::read_dir(&lab.dir).expect("the lab has a directory").flatten();
     let mut lives: Vec<(u64, u64)> = files
         .filter(|file| file.file_name().to_string_lossy().starts_with(&format!("life-{rank}-")))
         .filter_map(|file| {
@@ -205,114 +204,6 @@ fn ranks_outlive_a_worker_that_is_killed_until_the_next_one_ends_them_and_the_ga
     assert_eq!(lives(&lab, 1)[0], first, "and the first is over");
     kill(running.pid(), "INT");
     running.finish().assert_code(130).assert_says("restarting the gang");
-}
-
-/// Two Unix users of this test's own; removed with it.
-struct Users(Vec<String>);
-
-impl Users {
-    fn new(names: &[&str]) -> Users {
-        let users =
-            Users(names.iter().map(|name| format!("phx{name}{}", std::process::id() % 10_000)).collect());
-        for user in &users.0 {
-            let made =
-                Command::new("useradd").args(["--no-create-home", "--shell", "/bin/sh", user]).status();
-            assert!(made.is_ok_and(|status| status.success()), "a user for the test");
-        }
-        users
-    }
-}
-
-impl Drop for Users {
-    fn drop(&mut self) {
-        for user in &self.0 {
-            let _ = Command::new("userdel").arg(user).status();
-        }
-    }
-}
-
-#[test]
-fn two_users_share_a_node_and_neither_can_touch_the_other() {
-    let Some(mut lab) = Lab::new(1) else { return };
-    lab.serve();
-    // No --allow-root-jobs: this node refuses root.
-    lab.join_plain("node1");
-    let users = Users::new(&["ann", "bob"]);
-    let [ann, bob] = [&users.0[0], &users.0[1]];
-    let bundle = |user: &str| lab.dir.join(format!("{user}.json")).to_string_lossy().into_owned();
-    for user in [ann, bob] {
-        lab.operate(&["user", "add", user, "--unix-user", user, "--out", &bundle(user)]).assert_code(0);
-    }
-    let as_user = |user: &str, args: &[&str]| {
-        let mut command = lab.phalanx(args);
-        command.env("PHALANX_IDENTITY", bundle(user));
-        Running::start(command)
-    };
-    // Ann's rank waits, with a secret in its environment and a file in its TMPDIR.
-    let script = "id -un; echo $HOME; echo private > $TMPDIR/file; echo $$ > /tmp/$USER-pid; chmod 644 /tmp/$USER-pid; \
-                  until [ -e /tmp/$USER-go ]; do sleep 0.1; done";
-    let anns = as_user(ann, &["run", "-C", "/", "-e", "SECRET=hush", "--", "sh", "-c", script]);
-    let pid: u32 = wait_for("ann's rank", || {
-        std::fs::read_to_string(format!("/tmp/{ann}-pid")).ok()?.trim().parse().ok()
-    });
-    let owner = |path: String| std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(path).unwrap());
-    let uid = nix::unistd::User::from_name(ann).unwrap().unwrap().uid.as_raw();
-    assert_eq!(owner(format!("/proc/{pid}")), uid, "the rank is ann's process");
-    let shim = crate::support::parent(pid);
-    assert_eq!(owner(format!("/proc/{shim}")), uid, "and so is its shim");
-    assert!(
-        !crate::support::environ(pid).contains("PHALANX_TOKEN"),
-        "nothing of the worker's own is passed on"
-    );
-    let pods = lab.dir.join("node1/pods");
-    let pod = std::fs::read_dir(&pods).unwrap().flatten().find(|entry| entry.path().is_dir()).unwrap().path();
-    let logs = lab.dir.join("node1/logs").join(ann);
-    for dir in [&pod, &logs] {
-        let meta = std::fs::metadata(dir).unwrap();
-        assert_eq!(
-            (std::os::unix::fs::MetadataExt::uid(&meta), std::os::unix::fs::MetadataExt::mode(&meta) & 0o777),
-            (uid, 0o700)
-        );
-    }
-    // Bob's rank tries what it can.
-    let attack = format!(
-        "kill -9 {pid} && echo killed; kill -9 {shim} && echo killed the shim; cat /proc/{pid}/environ && echo read; \
-         ls {} && echo listed; ls {} && echo listed; echo $(id -un) is done",
-        pod.display(),
-        logs.display()
-    );
-    let bobs = as_user(bob, &["run", "-C", "/", "--", "sh", "-c", &attack]).finish();
-    bobs.assert_code(0);
-    assert_eq!(bobs.out(), format!("[0] {bob} is done\n"));
-    // And so does bob's client.
-    let jobs = lab.operate(&["ps"]).out();
-    let job = jobs
-        .lines()
-        .find(|line| line.contains(ann.as_str()))
-        .and_then(|line| line.split_whitespace().next())
-        .unwrap()
-        .to_owned();
-    for args in [&["stop", &job][..], &["logs", &job], &["attach", &job]] {
-        let denied = as_user(bob, args).finish();
-        denied.assert_code(125).assert_says(&format!("submitter {bob} may not"));
-    }
-    as_user(bob, &["token", "create"]).finish().assert_code(125).assert_says("may not administer");
-    as_user(bob, &["run", "-C", "/", "--as", ann, "--", "true"])
-        .finish()
-        .assert_code(125)
-        .assert_says("may not");
-    std::fs::write(format!("/tmp/{ann}-go"), "").unwrap();
-    let done = anns.finish();
-    for file in ["go", "pid"] {
-        std::fs::remove_file(format!("/tmp/{ann}-{file}")).unwrap();
-    }
-    done.assert_code(0);
-    assert!(done.out().starts_with(&format!("[0] {ann}\n[0] /home/{ann}\n")), "{}", done.out());
-    wait_for("the pod's directory to go", || (!pod.exists()).then_some(()));
-    // Root on the coordinator's host is not root on this node.
-    lab.login();
-    let root = lab.run(&["run", "-C", "/", "--", "id"]);
-    root.assert_code(125).assert_says("jobs of root are not allowed on this node");
 }
 
 #[test]

@@ -15,4 +15,5 @@ mod quic;
 mod strangers;
 #[path = "../support/mod.rs"]
 mod support;
+mod users;
 mod versions;

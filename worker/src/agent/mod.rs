@@ -22,7 +22,8 @@ use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::link::{self, Link};
 use crate::shim::account::Account;
-use crate::shim::spawn::{self, ShimProcess, SpawnOptions, spawn};
+use crate::shim::pod_cgroup::PodCgroups;
+use crate::shim::spawn::{self, Own, ShimProcess, SpawnOptions, spawn};
 use crate::shim::wall_clock;
 use crate::sweep;
 use logs::{Source, Written};
@@ -46,6 +47,8 @@ pub struct Shimming {
     pub options: SpawnOptions,
     /// One that was started ahead, while this process was small.
     pub spare: Option<ShimProcess>,
+    /// Where pods get cgroups of their own; `None` where the host allows none, and in local mode.
+    pub cgroups: Option<PodCgroups>,
     /// Whether root may run jobs here.
     pub allow_root: bool,
 }
@@ -331,7 +334,15 @@ impl<L: Link> Agent<L> {
         // Written here, because what stands in a user's directory is what that user likes.
         let mark = mark(&self.config, job);
         sweep::note_mark(&pod, &mark).map_err(|error| format!("cannot note the pod's mark: {error}"))?;
-        spawn(&self.shimming.options, Some(&account)).map_err(|error| spawn_failed(&error))
+        let cgroup = self.shimming.cgroups.as_ref().and_then(|cgroups| match cgroups.make(job, &account) {
+            Ok(cgroup) => Some(cgroup),
+            Err(error) => {
+                tracing::warn!(%job, %error, "no cgroup for a pod");
+                None
+            }
+        });
+        let own = Own { account: &account, cgroup };
+        spawn(&self.shimming.options, Some(own)).map_err(|error| spawn_failed(&error))
     }
 
     /// Has the directory that the plan needs fetched first, if it is not here; true if it is on its way.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::process::Child;
+use std::time::Duration;
 
 use phalanx_common::id::JobId;
 use phalanx_common::wire::codec;
@@ -14,11 +15,15 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
+use crate::shim::pod_cgroup::PodCgroup;
 use crate::shim::spawn::ShimProcess;
 
 /// Orders that may wait for one shim; a shim that takes none of these many is dead or stuck, and is
 /// treated as lost.
 const ORDERS_QUEUED: usize = 64;
+
+/// How long the end of a shim that was killed is waited for.
+const KILLED_WITHIN: Duration = Duration::from_secs(10);
 
 /// What a shim said, or that its socket closed.
 #[derive(Debug)]
@@ -86,7 +91,7 @@ impl Shims {
         let alive = self.alive.clone();
         let (give_up, given_up) = oneshot::channel();
         let said = self.said.clone();
-        self.tasks.spawn(read_reports(job.clone(), (read, given_up), (shim.child, alive), said));
+        self.tasks.spawn(read_reports(job.clone(), (read, given_up), (shim.child, shim.cgroup, alive), said));
         self.live.insert(job, Live { orders, give_up });
         Ok(())
     }
@@ -135,7 +140,7 @@ async fn write_orders(mut socket: OwnedWriteHalf, mut orders: mpsc::Receiver<Shi
 async fn read_reports(
     job: JobId,
     (mut socket, given_up): (OwnedReadHalf, oneshot::Receiver<()>),
-    (mut child, alive): (Child, watch::Sender<usize>),
+    (mut child, cgroup, alive): (Child, Option<PodCgroup>, watch::Sender<usize>),
     said: mpsc::Sender<(JobId, FromShim)>,
 ) {
     let ended = tokio::select! {
@@ -149,15 +154,22 @@ async fn read_reports(
     }
     let waiting = tokio::task::spawn_blocking(move || {
         let status = child.wait();
+        let survivors = cgroup.map(|cgroup| cgroup.end_after_shim()).unwrap_or_default();
         alive.send_modify(|alive| *alive -= 1);
-        status
+        (status, survivors)
     });
-    let why = match ended {
-        Err(error) => error.to_string(),
-        Ok(()) => match waiting.await {
-            Ok(Ok(status)) => status.to_string(),
-            _ => "it is gone".to_owned(),
-        },
+    // A shim that was killed and hangs in the kernel is lost all the same.
+    let patience = if ended.is_err() { KILLED_WITHIN } else { Duration::MAX };
+    let waited = tokio::time::timeout(patience, waiting).await;
+    if let Ok(Ok((_, survivors))) = &waited
+        && !survivors.is_empty()
+    {
+        tracing::warn!(%job, ?survivors, "SIGKILL did not end everything of a pod");
+    }
+    let why = match (ended, waited) {
+        (Err(error), _) => error.to_string(),
+        (Ok(()), Ok(Ok((Ok(status), _)))) => status.to_string(),
+        (Ok(()), _) => "it is gone".to_owned(),
     };
     let _ = said.send((job, FromShim::Lost { why })).await;
 }

@@ -80,6 +80,10 @@ impl Account {
         self.uid.as_raw()
     }
 
+    pub(super) fn gid(&self) -> u32 {
+        self.gid.as_raw()
+    }
+
     /// The whole environment of the user's shim, which its ranks inherit.
     pub(super) fn environment(&self) -> Vec<(String, std::ffi::OsString)> {
         let mut environment = vec![

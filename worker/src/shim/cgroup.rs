@@ -55,7 +55,7 @@ impl Cgroup {
 }
 
 /// SIGKILL to everything in the cgroup at `path`.
-fn kill(path: &Path) {
+pub(super) fn kill(path: &Path) {
     // cgroup.kill came with Linux 5.14.
     if fs::write(path.join("cgroup.kill"), "1").is_err() {
         for found in processes(path).into_iter().filter_map(super::tree::process) {
@@ -73,14 +73,14 @@ pub(crate) fn end(path: &Path) -> bool {
     remove(path).is_ok()
 }
 
-fn remove(path: &Path) -> io::Result<()> {
+pub(super) fn remove(path: &Path) -> io::Result<()> {
     for below in subdirectories(path) {
         remove(&below)?;
     }
     fs::remove_dir(path)
 }
 
-fn processes(path: &Path) -> Vec<i32> {
+pub(super) fn processes(path: &Path) -> Vec<i32> {
     let mut found: Vec<i32> = fs::read_to_string(path.join("cgroup.procs"))
         .unwrap_or_default()
         .lines()
@@ -92,12 +92,12 @@ fn processes(path: &Path) -> Vec<i32> {
     found
 }
 
-fn subdirectories(path: &Path) -> Vec<PathBuf> {
+pub(super) fn subdirectories(path: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(path).into_iter().flatten().flatten();
     entries.filter(|entry| entry.file_type().is_ok_and(|t| t.is_dir())).map(|entry| entry.path()).collect()
 }
 
-fn own_directory() -> Option<PathBuf> {
+pub(super) fn own_directory() -> Option<PathBuf> {
     let cgroup = read_proc("/proc/self/cgroup")?;
     let mounts = read_proc("/proc/self/mountinfo")?;
     directory(&cgroup, &mounts)

@@ -26,6 +26,7 @@ mod limits;
 mod link;
 mod output;
 mod pod;
+pub mod pod_cgroup;
 mod pod_events;
 mod ports;
 mod prepare;

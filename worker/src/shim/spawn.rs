@@ -1,7 +1,7 @@
 //! Starting a shim: the worker's side.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -12,6 +12,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use phalanx_common::defaults;
 
 use super::account::Account;
+use super::pod_cgroup::PodCgroup;
 use super::{MODE, ORPHAN_GRACE, ORPHAN_LIMIT, sys};
 
 /// How to start a shim.
@@ -62,7 +63,17 @@ pub struct ShimProcess {
     pub socket: UnixStream,
     /// To be waited for once the socket is at its end, or a zombie stays.
     pub child: Child,
+    /// To be ended once the process is waited for: nothing of the pod is left then.
+    pub cgroup: Option<PodCgroup>,
     pidfd: Option<OwnedFd>,
+}
+
+/// A shim that is its user's own process.
+#[derive(Debug)]
+pub struct Own<'a> {
+    pub account: &'a Account,
+    /// Holds the shim and all that comes of it.
+    pub cgroup: Option<PodCgroup>,
 }
 
 impl ShimProcess {
@@ -76,14 +87,18 @@ impl ShimProcess {
     }
 }
 
-/// Starts a shim, as this account or as this process itself. Costs least early, before the caller has touched much memory or started threads.
-pub fn spawn(options: &SpawnOptions, account: Option<&Account>) -> Result<ShimProcess, Error> {
+/// Starts a shim, as an account's own or as this process itself is. Costs least early, before the caller has touched much memory or started threads.
+pub fn spawn(options: &SpawnOptions, own: Option<Own<'_>>) -> Result<ShimProcess, Error> {
     let (ours, theirs) = UnixStream::pair().map_err(Error::Socket)?;
     // Blocked signals stay blocked over exec: a Ctrl-C between here and the shim's setsid does not kill it.
     let mut before = SigSet::empty();
     let blocked = sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), Some(&mut before)).is_ok();
     let mut command = Command::new(&options.exe);
-    if let Some(account) = account {
+    let door = own.as_ref().and_then(|own| own.cgroup.as_ref()?.door().ok());
+    if let Some(door) = &door {
+        sys::enter_cgroup(&mut command, door.as_raw_fd());
+    }
+    if let Some(account) = own.as_ref().map(|own| own.account) {
         command.env_clear().envs(account.environment()).current_dir("/");
         if let Some((uid, gid, groups)) = account.ids() {
             sys::become_user(&mut command, uid, gid, groups);
@@ -103,7 +118,8 @@ pub fn spawn(options: &SpawnOptions, account: Option<&Account>) -> Result<ShimPr
     if blocked {
         let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None);
     }
+    let cgroup = own.and_then(|own| own.cgroup).and_then(PodCgroup::entered);
     let child = started.map_err(|source| Error::Start { exe: options.exe.clone(), source })?;
     let pidfd = sys::pidfd_open(child.id());
-    Ok(ShimProcess { socket: ours, child, pidfd })
+    Ok(ShimProcess { socket: ours, child, cgroup, pidfd })
 }

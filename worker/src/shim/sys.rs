@@ -74,6 +74,19 @@ pub(super) fn become_user(command: &mut std::process::Command, uid: Uid, gid: Gi
     unsafe { command.pre_exec(switch) };
 }
 
+/// Has the child that `command` starts enter a cgroup through its open `cgroup.procs`, if it can: the
+/// rights are those with which `door` was opened, so it comes before the child becomes somebody else.
+pub(super) fn enter_cgroup(command: &mut std::process::Command, door: i32) {
+    use std::os::unix::process::CommandExt;
+    let enter = move || {
+        // SAFETY: write is async-signal-safe; the caller keeps `door` open until the child has executed.
+        unsafe { libc::write(door, c"0".as_ptr().cast(), 1) };
+        Ok(())
+    };
+    // SAFETY: see the closure: it calls nothing but an async-signal-safe function.
+    unsafe { command.pre_exec(enter) };
+}
+
 /// Closes every descriptor from `first` on.
 pub(super) fn close_from(first: u32) {
     // SAFETY: called before this process owns any descriptor from `first` on (see the callers), so no

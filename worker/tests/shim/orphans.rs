@@ -105,7 +105,7 @@ fn without_its_worker_a_pod_still_answers_its_peers() {
     peers.probe = probe(free_port());
     let mut peer = Shim::start_in_cluster(LONG).and_started(&peers);
     assert!(peer.hears(port));
-    sweep::end_all(Path::new(&scratch.path("base"))).unwrap();
+    sweep::end_all(Path::new(&scratch.path("base")), None).unwrap();
     assert!(!peer.hears(port), "and no longer than it lives");
     peer.exit(true);
 }
@@ -123,14 +123,14 @@ fn the_next_worker_ends_a_pod_that_runs_on_and_its_log_is_whole() {
         lose_worker(&shim);
         let begun = Instant::now();
         let base = scratch.path("base");
-        let ended = sweep::end_all(Path::new(&base)).unwrap();
+        let ended = sweep::end_all(Path::new(&base), None).unwrap();
         assert!(begun.elapsed() < Duration::from_secs(5), "after {:?}", begun.elapsed());
         assert_eq!(ended.iter().map(|pod| &pod.job).collect::<Vec<_>>(), [&plan.job]);
         assert_eq!(marked(&plan), [] as [u32; 0], "nothing is alive when it says so");
         assert!(!is_alive(escaped), "nor what had left its session and its environment");
         assert!(shim.wait().success(), "the shim saw its ranks die and left by itself");
         assert_eq!(std::fs::exists(&plan.job_dir).unwrap(), kept);
-        assert_eq!(sweep::end_all(Path::new(&base)).unwrap(), [], "what is kept is no pod");
+        assert_eq!(sweep::end_all(Path::new(&base), None).unwrap(), [], "what is kept is no pod");
         assert_eq!(std::fs::exists(&plan.job_dir).unwrap(), kept);
         let said = text(&plan, 0);
         let whole = said.lines().zip(1..).all(|(line, i)| line == format!("line {i}"));
@@ -147,7 +147,7 @@ fn a_suspended_pod_is_ended_by_the_next_worker_too() {
     shim.order(ShimOrder::Suspend);
     eventually("it is stopped", || is_stopped(pid).then_some(()));
     lose_worker(&shim);
-    sweep::end_all(Path::new(&scratch.path("base"))).unwrap();
+    sweep::end_all(Path::new(&scratch.path("base")), None).unwrap();
     assert!(shim.wait().success());
     nothing_left(&plan);
 }

@@ -1,16 +1,18 @@
 //! What cannot work is refused in Prepare, in words that say what to do, and leaves nothing behind.
 
 use std::fs;
+use std::io::Read;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::{SocketAddr, UnixListener};
+use std::process::{Child, Command, Stdio};
 
 use phalanx_common::report::PrepareFailureKind::{
     self, CommandNotExecutable, CommandNotFound, Node, PortTaken,
 };
 use phalanx_worker_core::shim::ShimPlan;
 
-use crate::support::{Scratch, Shim, code, command, free_port, is_root, shell, text};
+use crate::support::{Scratch, Shim, code, command, free_port, is_root, shell, skipped, text};
 
 /// The plan is refused with this kind, and the message holds all of these words.
 fn refused(plan: &ShimPlan, kind: PrepareFailureKind, words: &[&str]) {
@@ -175,6 +177,47 @@ fn a_port_of_another_pod_is_refused_until_that_pod_has_ended() {
     third.ports = vec![port];
     refused(&third, PortTaken(port), &[]);
     drop(foreign);
+}
+
+#[test]
+fn a_name_that_another_user_holds_keeps_nobody_off_a_port_that_is_free() {
+    if !is_root() {
+        return skipped("only root can be two users");
+    }
+    let scratch = Scratch::new();
+    let port = free_port();
+    let mut plan = shell(&scratch, 1, "true");
+    plan.ports = vec![port];
+    // With and without room for another connection.
+    for backlog in ["-1", "0"] {
+        let squat = format!(
+            "use Socket; socket(S, PF_UNIX, SOCK_STREAM, 0); bind(S, pack_sockaddr_un(\"\\0phalanx-port-{port}\")) or die; \
+             listen(S, {backlog}); print qq(held\\n); close(STDOUT); sleep 1000"
+        );
+        let squatter = Command::new("setpriv")
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "perl", "-we", &squat])
+            .stdout(Stdio::piped())
+            .spawn();
+        let mut squatter = Killed(squatter.unwrap());
+        let mut said = String::new();
+        squatter.0.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!(said, "held\n");
+        for _ in 0..3 {
+            let mut shim = Shim::prepared(&plan);
+            shim.run_to_end();
+            shim.exit(false);
+        }
+    }
+}
+
+/// A process that ends with this, and with a test that fails.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 #[test]

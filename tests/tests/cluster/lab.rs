@@ -265,7 +265,7 @@ impl Lab {
         self.join_with(host, &[]);
     }
 
-    fn join_with(&mut self, host: &str, flags: &[&str]) {
+    pub(crate) fn join_with(&mut self, host: &str, flags: &[&str]) {
         let token = self.operate(&["token", "create", "--quiet"]);
         token.assert_code(0);
         let address = self.coordinator();

@@ -1,9 +1,11 @@
 //! Jobs of several Unix users on one node, and what they can do to each other and to it.
 
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::process::Command;
 
 use crate::lab::Lab;
-use crate::support::{Running, children, kill, parent, state, wait_for};
+use crate::support::{Running, children, environ, kill, parent, state, wait_for};
 
 /// Two Unix users of this test's own; removed with it.
 struct Users(Vec<String>);
@@ -53,8 +55,8 @@ impl Note {
         Note(format!("/tmp/{user}-{name}"))
     }
 
-    /// The process id in it, once it is there.
-    fn pid(&self) -> u32 {
+    /// The number in it, once it is there.
+    fn number(&self) -> u32 {
         wait_for(&self.0, || std::fs::read_to_string(&self.0).ok()?.trim().parse().ok())
     }
 }
@@ -88,7 +90,7 @@ fn what_hides_from_its_job_ends_with_it_whoever_of_shim_and_worker_is_killed() {
 
     let note = Note::of(eve, "ends");
     run(&lab, DAEMON, &note).finish().assert_code(0);
-    assert!(!is_alive(note.pid()), "its rank ended, and the job says that nothing is left");
+    assert!(!is_alive(note.number()), "its rank ended, and the job says that nothing is left");
 
     if lab.pod_cgroups("node1").is_none() {
         return;
@@ -106,14 +108,14 @@ fn what_hides_from_its_job_ends_with_it_whoever_of_shim_and_worker_is_killed() {
     let said = Note(format!("{}.said", note.0));
     run(&lab, &script, &note).finish();
     assert_eq!(std::fs::read_to_string(&said.0).unwrap(), "inside\n");
-    gone("the daemon of a job that killed its shim to end", note.pid());
+    gone("the daemon of a job that killed its shim to end", note.number());
 
     // Worker, shim and guardian at once: the next worker has nothing to go by but the cgroup.
     let note = Note::of(eve, "outlives");
     let running = run(&lab, &format!("{DAEMON}; echo $$ > $0.rank; sleep 1000"), &note);
-    let rank = Note(format!("{}.rank", note.0)).pid();
+    let rank = Note(format!("{}.rank", note.0)).number();
     let shim = parent(rank);
-    let daemon = note.pid();
+    let daemon = note.number();
     let guardian = children(shim).into_iter().find(|child| ![rank, daemon].contains(child)).unwrap();
     lab.kill("node1");
     kill(guardian, "KILL");
@@ -138,7 +140,7 @@ fn a_user_who_stops_the_shim_does_not_keep_the_node_from_coming_back() {
     let note = Note::of(joe, "stops");
     let script = "kill -STOP $PPID; echo $$ > $0; sleep 1000";
     let running = as_user(&lab, joe, &["run", "-C", "/", "--", "sh", "-c", script, &note.0]);
-    let rank = note.pid();
+    let rank = note.number();
     let shim = parent(rank);
     lab.kill("node1");
     lab.start_worker_with("node1", &[]);
@@ -156,49 +158,71 @@ fn two_users_share_a_node_and_neither_can_touch_the_other() {
     let Some(mut lab) = Lab::new(1) else { return };
     lab.serve();
     // No --allow-root-jobs: this node refuses root.
-    lab.join_plain("node1");
+    lab.join_with("node1", &["--ports", "20000-20031"]);
     let users = Users::new(&["ann", "bob"]);
     let [ann, bob] = [&users.0[0], &users.0[1]];
     admit(&lab, ann);
     admit(&lab, bob);
     let as_user = |user: &str, args: &[&str]| as_user(&lab, user, args);
-    // Ann's rank waits, with a secret in its environment and a file in its TMPDIR.
+    // Ann's rank waits, with a secret in its environment, a file in its TMPDIR and a directory of its own.
     let script = "id -un; echo $HOME; echo private > $TMPDIR/file; echo $$ > /tmp/$USER-pid; chmod 644 /tmp/$USER-pid; \
                   until [ -e /tmp/$USER-go ]; do sleep 0.1; done";
-    let anns = as_user(ann, &["run", "-C", "/", "-e", "SECRET=hush", "--", "sh", "-c", script]);
+    let code = lab.dir.join("code");
+    std::fs::create_dir(&code).unwrap();
+    std::fs::write(code.join("source"), "mine\n").unwrap();
+    let ship = code.to_string_lossy();
+    let anns = as_user(ann, &["run", "--ship", &ship, "-e", "SECRET=hush", "--", "sh", "-c", script]);
     let pid: u32 = wait_for("ann's rank", || {
         std::fs::read_to_string(format!("/tmp/{ann}-pid")).ok()?.trim().parse().ok()
     });
-    let owner = |path: String| std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(path).unwrap());
     let uid = nix::unistd::User::from_name(ann).unwrap().unwrap().uid.as_raw();
+    let owner_and_mode = |path: &Path| {
+        let meta = std::fs::symlink_metadata(path).unwrap();
+        (meta.uid(), meta.mode() & 0o777)
+    };
+    let owner = |path: String| owner_and_mode(Path::new(&path)).0;
     assert_eq!(owner(format!("/proc/{pid}")), uid, "the rank is ann's process");
-    let shim = crate::support::parent(pid);
+    let shim = parent(pid);
     assert_eq!(owner(format!("/proc/{shim}")), uid, "and so is its shim");
-    assert!(
-        !crate::support::environ(pid).contains("PHALANX_TOKEN"),
-        "nothing of the worker's own is passed on"
-    );
+    assert!(!environ(pid).contains("PHALANX_TOKEN"), "nothing of the worker's own is passed on");
     let pods = lab.dir.join("node1/pods");
     let pod = std::fs::read_dir(&pods).unwrap().flatten().find(|entry| entry.path().is_dir()).unwrap().path();
     let logs = lab.dir.join("node1/logs").join(ann);
-    for dir in [&pod, &logs] {
-        let meta = std::fs::metadata(dir).unwrap();
-        assert_eq!(
-            (std::os::unix::fs::MetadataExt::uid(&meta), std::os::unix::fs::MetadataExt::mode(&meta) & 0o777),
-            (uid, 0o700)
-        );
+    let ships = lab.dir.join("node1/ship").join(ann);
+    let archive = std::fs::read_dir(&ships).unwrap().flatten().next().unwrap().path();
+    for (path, mode) in [(&pod, 0o700), (&logs, 0o700), (&ships, 0o700), (&archive, 0o600)] {
+        assert_eq!(owner_and_mode(path), (uid, mode), "{}", path.display());
     }
+    let cgroups = std::fs::read_to_string(format!("/proc/{shim}/cgroup")).unwrap();
+    let cgroup = cgroups.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/none");
     // Bob's rank tries what it can.
     let attack = format!(
-        "kill -9 {pid} && echo killed; kill -9 {shim} && echo killed the shim; cat /proc/{pid}/environ && echo read; \
-         ls {} && echo listed; ls {} && echo listed; echo $(id -un) is done",
-        pod.display(),
-        logs.display()
+        "for pid in {pid} {shim}; do for signal in 9 STOP CONT; do kill -$signal $pid && echo signalled; done; \
+         cat /proc/$pid/environ && echo read; ls /proc/$pid/fd/ && echo sockets; done; \
+         ls {pod} && echo listed; cat {pod}/tmp/file && echo read; touch {pods}/new && echo made; \
+         mv {pod} {pod}.gone && echo moved; ls {logs} && echo listed; ls {ships} && echo listed; \
+         cat {archive} && echo read; echo 1 > /sys/fs/cgroup{cgroup}/cgroup.kill && echo killed; \
+         echo $$ > /sys/fs/cgroup{cgroup}/cgroup.procs && echo inside; echo $(id -un) is done",
+        pod = pod.display(),
+        pods = pods.display(),
+        logs = logs.display(),
+        ships = ships.display(),
+        archive = archive.display(),
     );
     let bobs = as_user(bob, &["run", "-C", "/", "--", "sh", "-c", &attack]).finish();
     bobs.assert_code(0);
     assert_eq!(bobs.out(), format!("[0] {bob} is done\n"));
-    // And so does bob's client.
+    // Holding the names of all ports of the node keeps nobody else off them.
+    let note = Note::of(bob, "holds");
+    let squat = "use Socket; for (20000..20031) { socket($s[$_], PF_UNIX, SOCK_STREAM, 0); \
+                 bind($s[$_], pack_sockaddr_un(qq(\\0phalanx-port-$_))) and $held++; listen($s[$_], 1) } \
+                 open(F, '>', shift); print F qq($held\\n); close(F); sleep 1000";
+    let squatter = as_user(bob, &["run", "-C", "/", "--", "perl", "-we", squat, &note.0]);
+    assert!(note.number() > 20, "the names are held");
+    as_user(ann, &["run", "-C", "/", "--", "true"]).finish().assert_code(0);
+    kill(squatter.pid(), "INT");
+    squatter.finish();
+    // Bob's client gets no further.
     let jobs = lab.operate(&["ps"]).out();
     let job = jobs
         .lines()

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, lchown};
+use std::os::unix::fs::{OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -114,7 +114,8 @@ async fn receive<L: FileLink>(wanted: &Wanted, path: &Path, bytes: u64, link: &m
     let mut file: File =
         fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
     if let Some(owner) = wanted.owner {
-        lchown(path, Some(owner), None).map_err(failed)?;
+        // By the open file: the directory is the user's, who may have put another in its place.
+        fchown(&file, Some(owner), None).map_err(failed)?;
     }
     let (mut context, mut left) = (Context::new(&SHA256), bytes);
     while left > 0 {

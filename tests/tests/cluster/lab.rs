@@ -22,9 +22,14 @@ use crate::support::{Finished, PATIENCE, Running, binary, wait_for};
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
-/// What a host is before a command begins: its name, and a file system of cgroups, which a new network
-/// namespace hides.
-const HOST: &str = r#"hostname "$0"; mount -t cgroup2 cgroup2 /sys/fs/cgroup 2>/dev/null"#;
+/// Makes a host of a shell: the host's name, and the lab's own cgroup in a file system of cgroups, which a
+/// new network namespace hides.
+const ENTER: &str = r#"hostname "$0"; lab=/sys/fs/cgroup/$1; shift
+{ mount -t cgroup2 cgroup2 /sys/fs/cgroup && mkdir -p $lab && echo 0 > $lab/cgroup.procs; } 2>/dev/null
+"#;
+/// Removes the lab's cgroup, which is empty by now.
+const REMOVE_CGROUP: &str =
+    "mount -t cgroup2 cgroup2 /sys/fs/cgroup && find /sys/fs/cgroup/$0 -depth -type d -exec rmdir {} +";
 /// Port of the lab's coordinator.
 const PORT: u16 = 7429;
 
@@ -187,11 +192,11 @@ impl Lab {
                 text
             })
         });
-        let script = format!(r#"{HOST}; {}exec "$@""#, mounts.unwrap_or_default());
+        let script = format!(r#"{ENTER}{}exec "$@""#, mounts.unwrap_or_default());
         let mut command = Command::new("ip");
         command
             .args(["netns", "exec", &self.namespace(host), "unshare", "--uts", "sh", "-c"])
-            .args([&script, host])
+            .args([&script, host, &self.prefix])
             .args(self.clocks.get(host).into_iter().flatten())
             .arg(program)
             .args(args)
@@ -344,7 +349,8 @@ impl Lab {
         let nodes = self.operate(&["nodes"]).out();
         let mut ids = nodes.lines().filter_map(|line| line.split_whitespace().next());
         let id = ids.find(|id| id.starts_with(&format!("{host}-"))).expect("the node is there").to_owned();
-        let listed = Running::start(self.on(host, "ls", &["/sys/fs/cgroup"])).finish();
+        let listed =
+            Running::start(self.on(host, "ls", &[&format!("/sys/fs/cgroup/{}", self.prefix)])).finish();
         let prefix = format!("phalanx-{id}@");
         Some(listed.out().lines().filter(|name| name.starts_with(&prefix)).map(str::to_owned).collect())
     }
@@ -372,7 +378,7 @@ impl Drop for Lab {
             let _ = child.wait();
         }
         // Pods run on without their worker: they are ended with their namespace.
-        for host in &self.hosts {
+        for host in self.hosts.iter().rev() {
             let namespace = format!("{}-{host}", self.prefix);
             let deadline = std::time::Instant::now() + PATIENCE;
             while std::time::Instant::now() < deadline {
@@ -389,6 +395,11 @@ impl Drop for Lab {
                         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL);
                 }
                 std::thread::sleep(std::time::Duration::from_millis(50));
+            }
+            // The hub is the last one.
+            if host == "hub" {
+                let remove = ["netns", "exec", &namespace, "sh", "-c", REMOVE_CGROUP, &self.prefix];
+                let _ = ip(&remove).stderr(Stdio::null()).status();
             }
             let _ = ip(&["netns", "del", &namespace]).status();
         }

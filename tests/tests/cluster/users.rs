@@ -101,7 +101,7 @@ fn what_hides_from_its_job_ends_with_it_whoever_of_shim_and_worker_is_killed() {
     let note = Note::of(eve, "kills");
     let script = format!(
         "here=/sys/fs/cgroup$(cut -d: -f3 /proc/self/cgroup | tail -n 1); pod=${{here%/*}}; \
-         {{ echo $$ > /sys/fs/cgroup/cgroup.procs && echo out; echo 1 > $pod/cgroup.kill && echo killed; \
+         {{ echo $$ > ${{pod%/*}}/cgroup.procs && echo out; echo 1 > $pod/cgroup.kill && echo killed; \
          rmdir $pod && echo removed; mkdir $pod/mine && echo $$ > $pod/mine/cgroup.procs && echo inside; }} > $0.said; \
          {DAEMON}; pkill -9 -P $PPID -x phalanx-guard; kill -9 $PPID; sleep 1000"
     );

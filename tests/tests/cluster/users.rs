@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::lab::Lab;
 use crate::support::{Running, children, environ, kill, parent, state, wait_for};
@@ -26,7 +26,7 @@ impl Users {
 impl Drop for Users {
     fn drop(&mut self) {
         for user in &self.0 {
-            let _ = Command::new("userdel").arg(user).status();
+            let _ = Command::new("userdel").args(["--force", user]).stderr(Stdio::null()).status();
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use phalanx_common::defaults::{SHIP_CAP, SHIP_KEPT};
 use phalanx_common::hex;
@@ -180,8 +180,6 @@ async fn receive(path: &Path, ship: &Ship, frames: &mut Receiving) -> Result<(),
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

@@ -373,9 +373,9 @@ fn a_directory_travels_with_its_job_once_and_is_the_users_on_each_node() {
     for path in [&used, &unused] {
         std::fs::File::options().write(true).open(path).unwrap().set_modified(long_ago).unwrap();
     }
-    lab.run(&args).assert_code(0);
+    lab.run(&by_flag).assert_code(0);
     std::fs::write(code.join("pkg/data"), "something else").unwrap();
-    lab.run(&args).assert_code(0);
+    lab.run(&by_flag).assert_code(0);
     assert!(used.exists() && !unused.exists());
     assert_eq!(count(&archives), 2);
     let missing = lab.run(&["run", "--ship", "/nowhere", "--", "true"]);

@@ -16,17 +16,20 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use phalanx_common::event::Outcome;
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::{Incarnation, JobId, Rank};
 use phalanx_common::order::OrderKind;
 use phalanx_common::plan::PodPlan;
 use phalanx_common::report::{NodeReport, PodEnd, RankExit, Report};
+use phalanx_common::status::JobStatus;
 use phalanx_common::time::Timestamp;
 use phalanx_common::wire::v1::ToWorker;
 use phalanx_net::identity_file::Identity;
 use phalanx_net::token::Token;
-use phalanx_net::{connect, join, transport};
+use phalanx_net::{join, transport};
 use phalanx_worker::link::{Link, QuicLink};
+use quinn::Endpoint;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
@@ -35,6 +38,8 @@ const ADDRESS: &str = "127.0.0.1:7643";
 const GANGS: usize = 7;
 /// Joins at once: each is two handshakes' worth of work.
 const JOINING: usize = 32;
+/// Sockets that the workers share: a thousand of them in one process cost more than all that they carry.
+const SOCKETS: usize = 16;
 /// How long ranks run: they end when all of them have long started.
 const RUNNING: Duration = Duration::from_secs(1);
 
@@ -78,12 +83,10 @@ impl Lab {
     }
 
     async fn operate(&self, args: &[&str]) -> String {
-        let output = self.command(args, &self.dir.join("operator.json")).output().await.unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+        text(self.command(args, &self.dir.join("operator.json"))).await.trim().to_owned()
     }
 
-    /// A line of the coordinator's /proc/PID/status, kB.
+    /// Resident memory of the coordinator, kB.
     fn memory(&self) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.coordinator.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
@@ -157,8 +160,10 @@ async fn bench(workers: u32, ranks: u32) {
     let mut all = JoinSet::new();
     let connecting = Instant::now();
     let (ask, _) = tokio::sync::broadcast::channel(4);
-    for identity in identities {
-        all.spawn(work(identity, ranks, tell.clone(), ask.subscribe()));
+    let sockets: Vec<Endpoint> =
+        (0..SOCKETS).map(|_| Endpoint::client(([127, 0, 0, 1], 0).into()).unwrap()).collect();
+    for (identity, socket) in identities.into_iter().zip(sockets.iter().cycle()) {
+        all.spawn(work(identity, socket.clone(), ranks, tell.clone(), ask.subscribe()));
     }
     connected(&mut told, workers, "connected", connecting).await;
     let per_worker = (lab.memory() - before) / f64::from(workers);
@@ -167,41 +172,16 @@ async fn bench(workers: u32, ranks: u32) {
     let user = lab.dir.join("user.json");
     let bundle = user.to_string_lossy().into_owned();
     lab.operate(&["user", "add", "bench", "--unix-user", "nobody", "--out", &bundle]).await;
-    let (nodes, ranks_text) = (workers.to_string(), ranks.to_string());
+    let gang = Gang { user, nodes: workers.to_string(), ranks_per_node: ranks.to_string() };
     let mut times = Vec::new();
-    for gang in 0..GANGS {
+    let cpu = lab.cpu();
+    for number in 0..GANGS {
         let _ = ask.send(());
         bytes(&mut told, workers).await;
-        let args = [
-            "run",
-            "--json",
-            "--nodes",
-            &nodes,
-            "--ranks-per-node",
-            &ranks_text,
-            "-o",
-            "files",
-            "--",
-            "true",
-        ];
-        let output = lab.command(&args, &user).output().await.unwrap();
+        times.push(gang.submitted(&lab).await);
         let _ = ask.send(());
         let (received, sent) = bytes(&mut told, workers).await;
-        let events = String::from_utf8(output.stdout).unwrap();
-        let at = |event: &str| -> Option<f64> {
-            let line = events.lines().find(|line| line.contains(event))?;
-            let value: serde_json::Value = serde_json::from_str(line).ok()?;
-            Some(value["at"].as_u64()? as f64 / 1e3)
-        };
-        let (Some(placed), Some(running)) = (at("gang_placed"), at("gang_running")) else {
-            panic!(
-                "{}\n{}",
-                String::from_utf8_lossy(&output.stderr),
-                events.chars().take(4000).collect::<String>()
-            )
-        };
-        times.push(running - placed);
-        if gang == 0 {
+        if number == 0 {
             let each = f64::from(workers) * f64::from(ranks);
             println!(
                 "wire, a whole job from Prepare to Forget with keep-alives: {:.0} bytes per rank out, {:.0} in",
@@ -210,13 +190,14 @@ async fn bench(workers: u32, ranks: u32) {
             );
         }
     }
-    times.sort_by(f64::total_cmp);
-    println!(
-        "Prepare to all Started, {GANGS} gangs of {workers} x {ranks}: median {:.0} ms, {:.0} to {:.0}",
-        times[GANGS / 2],
-        times[0],
-        times[GANGS - 1]
-    );
+    let what = format!("{GANGS} gangs of {workers} x {ranks}");
+    println!("submitted to all Started, {what}: {}", spread(&mut times));
+    println!("processor time of the coordinator: {:.0} ms each", (lab.cpu() - cpu) * 1e3 / GANGS as f64);
+    let mut times = Vec::new();
+    for _ in 0..GANGS {
+        times.push(gang.followed(&lab).await);
+    }
+    println!("the same with a client on this host that is told every event: {}", spread(&mut times));
 
     let (cpu, idle) = (lab.cpu(), Instant::now());
     tokio::time::sleep(Duration::from_secs(10)).await;
@@ -226,6 +207,56 @@ async fn bench(workers: u32, ranks: u32) {
     let killed = Instant::now();
     lab.restart();
     connected(&mut told, workers, "back after the coordinator was killed", killed).await;
+}
+
+/// A job over all workers.
+struct Gang {
+    user: PathBuf,
+    nodes: String,
+    ranks_per_node: String,
+}
+
+impl Gang {
+    fn command(&self, lab: &Lab, how: &[&str]) -> tokio::process::Command {
+        let shape = ["--nodes", &self.nodes, "--ranks-per-node", &self.ranks_per_node];
+        lab.command(&[how, &shape, &["-o", "files", "--", "true"]].concat(), &self.user)
+    }
+
+    /// Milliseconds from submission to all Started; the job has ended when this returns.
+    async fn submitted(&self, lab: &Lab) -> f64 {
+        let job = text(self.command(lab, &["submit"])).await;
+        tokio::time::sleep(RUNNING).await;
+        loop {
+            let status = text(lab.command(&["status", "--json", job.trim()], &self.user)).await;
+            let status: JobStatus = serde_json::from_str(&status).unwrap();
+            if status.outcome == Some(Outcome::Succeeded) {
+                return status.running_since.unwrap().since(status.submitted_at).as_secs_f64() * 1e3;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// The same from placement to all Started.
+    async fn followed(&self, lab: &Lab) -> f64 {
+        let events = text(self.command(lab, &["run", "--json"])).await;
+        let at = |event: &str| {
+            let line = events.lines().find(|line| line.contains(event)).unwrap();
+            let value: serde_json::Value = serde_json::from_str(line).unwrap();
+            value["at"].as_u64().unwrap() as f64 / 1e3
+        };
+        at("gang_running") - at("gang_placed")
+    }
+}
+
+async fn text(mut command: tokio::process::Command) -> String {
+    let output = command.output().await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn spread(times: &mut [f64]) -> String {
+    times.sort_by(f64::total_cmp);
+    format!("median {:.0} ms, {:.0} to {:.0}", times[times.len() / 2], times[0], times[times.len() - 1])
 }
 
 async fn join_all(workers: u32, token: &Token) -> Vec<Identity> {
@@ -297,16 +328,18 @@ async fn bytes(told: &mut mpsc::UnboundedReceiver<Told>, workers: u32) -> (u64, 
 /// A worker whose runtime is made up: it connects again whenever its link is lost, at once.
 async fn work(
     identity: Identity,
+    socket: Endpoint,
     ranks: u32,
     tell: mpsc::UnboundedSender<Told>,
     mut ask: tokio::sync::broadcast::Receiver<()>,
 ) {
     let tls = identity.tls().unwrap();
-    let transport = transport::member();
+    let config = tls.config(transport::member());
+    let (address, name) = (ADDRESS.parse().unwrap(), tls.cluster().server_name());
     loop {
-        let Ok(found) = connect::connect(&tls, &identity.coordinators, &transport).await else { continue };
-        let connection = found.connection.clone();
-        let Ok(mut link) = QuicLink::greet(found.endpoint, found.connection).await else { continue };
+        let connecting = socket.connect_with(config.clone(), address, &name).unwrap();
+        let Ok(connection) = connecting.await else { continue };
+        let Ok(mut link) = QuicLink::greet(socket.clone(), connection.clone()).await else { continue };
         let _ = tell.send(Told::Connected);
         let hello = hello(&identity, ranks);
         if link.send((&Report::Hello(Box::new(hello))).into()).await.is_err() {

@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use phalanx_common::defaults::COORDINATOR_PORT;
-use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, TransportConfig};
+use quinn::{Connection, ConnectionError, Endpoint, TransportConfig};
 use tokio::task::JoinSet;
 
 use crate::tls;
@@ -133,10 +133,8 @@ async fn try_one(
 ) -> Result<Connected, Failure> {
     let endpoint =
         Endpoint::client(any_local(address)).map_err(|source| Failure::Socket { address, source })?;
-    let mut config = ClientConfig::new(Arc::clone(&client.tls) as _);
-    config.transport_config(transport);
     let connecting = endpoint
-        .connect_with(config, address, &client.cluster.server_name())
+        .connect_with(client.config(transport), address, &client.cluster().server_name())
         .map_err(|source| Failure::Connect { address, source })?;
     match tokio::time::timeout(ANSWER_WITHIN, connecting).await {
         Ok(Ok(connection)) => Ok(Connected { endpoint, local: route_to(address), connection }),

@@ -83,7 +83,7 @@ pub async fn join(addresses: &[String], token: &Token, host_name: &str) -> Resul
         JoinReply::Accepted { certificate, ca } => {
             let pinned = authority::spki_sha256(&certificate::public_key(&ca)?) == *token.pin();
             let identity = Identity::new(ca, certificate, keys.to_pkcs8(), addresses.to_vec())?;
-            if !pinned || identity.cluster != tls.cluster {
+            if !pinned || identity.cluster != *tls.cluster() {
                 return Err(Error::WrongAnswer);
             }
             Ok(identity)

@@ -30,6 +30,9 @@ use watchers::Watchers;
 
 /// Messages that may wait for the driver; a sender beyond that waits, which slows workers, not users.
 pub(crate) const INBOX: usize = 1024;
+/// Messages handled before what they led to is carried out: what thousands of workers report at once is
+/// stored and waited for together.
+const BATCH: usize = 64;
 
 /// What reaches the driver.
 #[derive(Debug)]
@@ -154,6 +157,8 @@ pub(crate) struct Driver<S> {
     peers: Peers,
     /// Jobs whose output is wanted.
     followed: Vec<(u64, LogRequest)>,
+    /// Who is told that a job was submitted, once that is stored.
+    submitted: Vec<(oneshot::Sender<JobId>, JobId)>,
 }
 
 impl<S: Store> Driver<S> {
@@ -175,6 +180,7 @@ impl<S: Store> Driver<S> {
             confidence,
             peers: Peers::new(),
             followed: Vec::new(),
+            submitted: Vec::new(),
         }
     }
 
@@ -187,18 +193,30 @@ impl<S: Store> Driver<S> {
 
     /// Runs until every sender of messages is gone, or the store fails.
     pub(crate) async fn run(mut self) -> Result<(), store::Error> {
+        let mut batch = Vec::with_capacity(BATCH);
         loop {
             self.carry_out().await?;
             // One that was due before (it is as old as the records of an earlier reign) is no late wake-up.
             let deadline = self.coordinator.poll_timeout().map(|(at, _)| at.max(self.clock.steady()));
             tokio::select! {
-                message = self.inbox.recv() => match message {
-                    Some(message) => self.on_message(message),
-                    None => return Ok(()),
+                count = self.inbox.recv_many(&mut batch, BATCH) => match count {
+                    0 => return Ok(()),
+                    _ => self.on_batch(&mut batch).await?,
                 },
                 () = sleep_until(deadline, &self.clock) => self.on_timeout(deadline),
             }
         }
+    }
+
+    async fn on_batch(&mut self, batch: &mut Vec<Message>) -> Result<(), store::Error> {
+        for message in batch.drain(..) {
+            if matches!(message, Message::Connected { .. } | Message::Disconnected { .. }) {
+                // Orders that are due go to the connection that they are meant for.
+                self.carry_out().await?;
+            }
+            self.on_message(message);
+        }
+        Ok(())
     }
 
     fn on_message(&mut self, message: Message) {
@@ -248,8 +266,7 @@ impl<S: Store> Driver<S> {
         let job = ids.into_iter().find(|job| !taken(job)).unwrap_or_else(|| JobId::new(&spec.name, now, 0));
         self.confidence.keep(&job, secrets);
         self.watchers.watch(&job, watcher);
-        // A client that is gone by now is noticed by its connection.
-        let _ = reply.send(job.clone());
+        self.submitted.push((reply, job.clone()));
         Input::Submit { job, spec: Box::new(spec), owner, attached }
     }
 
@@ -316,6 +333,10 @@ impl<S: Store> Driver<S> {
         }
         if !records.is_empty() {
             self.store.append(records).await?;
+        }
+        for (reply, job) in self.submitted.drain(..) {
+            // A client that is gone by now is noticed by its connection.
+            let _ = reply.send(job);
         }
         for (node, order) in orders {
             self.send(&node, &order);

@@ -1,4 +1,4 @@
-//! The driver over records of an earlier reign.
+//! The driver and its store: what an earlier reign left, and what is said before it is kept.
 
 use phalanx_common::defaults::ENDED_KEPT;
 use phalanx_common::event::Outcome;
@@ -37,5 +37,55 @@ async fn a_job_that_ended_long_ago_is_forgotten_and_told_and_its_old_deadline_is
     assert_eq!(forgotten.recv().await, None);
     while let Some(event) = events.recv().await {
         assert!(!matches!(event.kind, EventKind::ClockJumped { .. }), "{event:?}");
+    }
+}
+
+/// A store that keeps nothing before it is let.
+struct Reluctant(std::sync::Arc<tokio::sync::Semaphore>);
+
+impl Store for Reluctant {
+    async fn append(&mut self, records: Vec<Record>) -> Result<(), store::Error> {
+        let submitted = records.iter().any(|record| matches!(record, Record::JobSubmitted { .. }));
+        if submitted && self.0.acquire().await.is_err() {
+            return Err(store::Error::Ending);
+        }
+        Ok(())
+    }
+
+    fn load(&mut self) -> Result<Vec<Record>, store::Error> {
+        Ok(Vec::new())
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_told_of_a_job_before_it_is_stored() {
+    for stored in [true, false] {
+        let leave = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
+        let coordinator = Coordinator::new(Config::default(), Default::default(), &[]);
+        let (inbox, messages) = mpsc::channel(INBOX);
+        let store = Reluctant(leave.clone());
+        let driver = Driver::new(coordinator, store, messages, None, Confidence::default());
+        let running = tokio::spawn(driver.run());
+        let spec = JobSpec::from_document(br#"{"job": {"ranks": 1, "command": ["true"]}}"#).unwrap();
+        let owner = Owner { name: "ann".to_owned(), unix_user: None };
+        let (watcher, _events) = mpsc::channel(8);
+        let (reply, mut told) = oneshot::channel();
+        let launch = Launch { spec, owner, attached: false, secrets: Secrets::default(), watcher, reply };
+        inbox.send(Message::Launch(Box::new(launch))).await.unwrap();
+        // The driver has taken it once there is room for as many messages as ever.
+        while inbox.capacity() < INBOX {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(told.try_recv(), Err(oneshot::error::TryRecvError::Empty));
+        if stored {
+            leave.add_permits(1);
+            assert!(told.await.is_ok());
+            drop(inbox);
+            running.await.unwrap().unwrap();
+        } else {
+            leave.close();
+            assert!(running.await.unwrap().is_err());
+            assert!(told.await.is_err());
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! One worker's connection.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use phalanx_common::id::{Epoch, NodeId};
@@ -126,10 +127,18 @@ impl Session {
         orders: mpsc::Sender<ToWorker>,
         tasks: &mut JoinSet<()>,
     ) -> Result<(), Error> {
+        let connection = self.connection.clone();
         loop {
-            tokio::select! {
-                report = frames.read::<FromWorker>() => self.on_report(report?.into(), &orders).await?,
-                stream = self.connection.accept_bi() => self.on_stream(stream?, tasks),
+            // One wait for many reports: it is seldom that a stream comes.
+            let mut stream = pin!(connection.accept_bi());
+            loop {
+                tokio::select! {
+                    report = frames.read::<FromWorker>() => self.on_report(report?.into(), &orders).await?,
+                    stream = &mut stream => {
+                        self.on_stream(stream?, tasks);
+                        break;
+                    }
+                }
             }
         }
     }

@@ -14,6 +14,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use phalanx_common::event::Outcome;
@@ -29,7 +30,7 @@ use phalanx_net::identity_file::Identity;
 use phalanx_net::token::Token;
 use phalanx_net::{join, transport};
 use phalanx_worker::link::{Link, QuicLink};
-use quinn::Endpoint;
+use quinn::{Endpoint, TokioRuntime};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
@@ -160,8 +161,7 @@ async fn bench(workers: u32, ranks: u32) {
     let mut all = JoinSet::new();
     let connecting = Instant::now();
     let (ask, _) = tokio::sync::broadcast::channel(4);
-    let sockets: Vec<Endpoint> =
-        (0..SOCKETS).map(|_| Endpoint::client(([127, 0, 0, 1], 0).into()).unwrap()).collect();
+    let sockets: Vec<Endpoint> = (0..SOCKETS).map(|_| socket()).collect();
     for (identity, socket) in identities.into_iter().zip(sockets.iter().cycle()) {
         all.spawn(work(identity, socket.clone(), ranks, tell.clone(), ask.subscribe()));
     }
@@ -292,6 +292,12 @@ async fn futures<T>(all: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T
     })
     .await;
     done
+}
+
+/// A socket for many workers, with a buffer for many answers at once.
+fn socket() -> Endpoint {
+    let (socket, _) = phalanx_net::socket::listen(([127, 0, 0, 1], 0).into()).unwrap();
+    Endpoint::new(Default::default(), None, socket, Arc::new(TokioRuntime)).unwrap()
 }
 
 async fn connected(told: &mut mpsc::UnboundedReceiver<Told>, workers: u32, what: &str, since: Instant) {

@@ -27,6 +27,8 @@ pub struct Coordinator {
     pub(crate) timers: Timers,
     /// What the peers of pods that cannot be reached were asked.
     pub(crate) rounds: BTreeMap<(JobId, NodeId), Round>,
+    /// How many clients wait for each job, as far as they were heard of in this reign.
+    pub(crate) waiting: BTreeMap<JobId, u32>,
     /// Something changed that may let a queued job begin.
     pub(crate) queue_moved: bool,
     /// Why each queued job does not fit, as told last.
@@ -68,6 +70,7 @@ impl Coordinator {
             gangs,
             timers,
             rounds: BTreeMap::new(),
+            waiting: BTreeMap::new(),
             queue_moved: false,
             queued_why: BTreeMap::new(),
             commands: VecDeque::new(),
@@ -88,7 +91,7 @@ impl Coordinator {
         match input {
             Input::Submit { job, spec, owner, attached } => self.on_submit(job, &spec, owner, attached),
             Input::ClientLost { job } => self.on_client_lost(&job),
-            Input::ClientBack { job } => self.on_client_back(&job),
+            Input::ClientWaits { job } => self.on_client_waits(&job),
             Input::Report { node, report } => self.on_report(&node, report),
             Input::NodeDisconnected { node } => self.on_disconnected(&node),
             Input::Stop { job, by, status, force } => self.on_stop(&job, by, status, force),

@@ -215,6 +215,11 @@ impl Durable {
                     self.ended.insert((*at, id.clone()));
                 }
             }
+            Record::JobAttached { job } => {
+                if let Some(job) = self.jobs.get_mut(job) {
+                    job.attached = true;
+                }
+            }
             Record::JobForgotten { job: id } => {
                 self.free_generation(id);
                 let ended_at = self.jobs.remove(id).and_then(|job| job.ended_at);

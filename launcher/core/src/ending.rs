@@ -211,6 +211,7 @@ impl Coordinator {
         self.drop_generation(job);
         self.queued_why.remove(job);
         self.timers.cancel(&Why::Client { job: job.clone() });
+        self.waiting.remove(job);
         self.persist(Record::JobEnded { job: job.clone(), at: self.now, outcome: (&outcome).into() });
         self.wait_to_forget();
         self.emit_for(job, EventKind::JobEnded { outcome });

@@ -47,15 +47,15 @@ pub enum Input {
         job: JobId,
         spec: Box<JobSpec>,
         owner: Owner,
-        /// A client waits for it: the job is stopped if that stays away for `defaults::CLIENT_LOST`.
+        /// A client waits for it: the job is stopped if none does for `defaults::CLIENT_LOST`.
         attached: bool,
     },
-    /// No client waits for the job any more.
+    /// One of the clients that waited for the job does so no more.
     ClientLost {
         job: JobId,
     },
-    /// A client waits for it (again).
-    ClientBack {
+    /// One more client waits for it, and it depends on them from here on.
+    ClientWaits {
         job: JobId,
     },
     /// From the worker on this node. A Hello opens a connection: what the shell hands in after it

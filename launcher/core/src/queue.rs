@@ -40,6 +40,9 @@ impl Coordinator {
             unix_user: owner.unix_user,
             attached,
         });
+        if attached {
+            self.waiting.insert(job.clone(), 1);
+        }
         self.emit(Some(&job), None, EventKind::JobSubmitted { ranks });
         self.queue_moved = true;
     }

@@ -43,7 +43,7 @@ impl Coordinator {
             .map(|(id, job)| (id.clone(), job.clone()))
             .collect();
         for (id, job) in jobs {
-            self.on_client_lost(&id);
+            self.stop_unless_awaited(&id);
             if let JobState::Queued { not_before } = job.state {
                 self.wait_backoff(&id, not_before.since(self.now));
             }

@@ -398,3 +398,37 @@ fn a_job_between_two_attempts_keeps_its_place_in_the_queue() {
     desk.timeout(due);
     assert_eq!((desk.phase("first"), desk.phase("second")), (GangPhase::Preparing, GangPhase::Preparing));
 }
+
+/// The next that is waited for is a client.
+fn client_deadline(desk: &Desk) -> bool {
+    matches!(desk.coordinator.poll_timeout(), Some((_, Why::Client { .. })))
+}
+
+#[test]
+fn a_job_is_stopped_when_the_last_client_that_waited_for_it_is_gone_for_a_minute_and_not_before() {
+    let lost = || Input::ClientLost { job: desk::job("j") };
+    let waits = || Input::ClientWaits { job: desk::job("j") };
+    let mut desk = Desk::running(&["a"], "j", spec(1, 1));
+    desk.input(lost());
+    assert!(!client_deadline(&desk), "nobody was said to wait for it");
+    desk.input(waits());
+    desk.input(waits());
+    desk.input(lost());
+    assert!(!client_deadline(&desk), "one waits still");
+    // A client that came back on a new link before the old one was known to be lost.
+    desk.input(waits());
+    desk.input(lost());
+    assert!(!client_deadline(&desk));
+    desk.input(lost());
+    assert!(client_deadline(&desk));
+    desk.input(waits());
+    assert!(!client_deadline(&desk));
+    // The next reign has heard of no client, and knows that the job depends on one.
+    let coordinator = Coordinator::new(Config::default(), Default::default(), &desk.records);
+    let mut next = Desk::over(coordinator, &desk);
+    next.hello_with("a", "j", 1);
+    assert!(client_deadline(&next));
+    let (at, _) = next.coordinator.poll_timeout().unwrap();
+    next.timeout(at);
+    assert!(next.coordinator.durable().jobs[&desk::job("j")].stop.is_some());
+}

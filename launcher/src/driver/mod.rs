@@ -5,6 +5,7 @@ mod clock;
 mod confidence;
 #[cfg(all(test, feature = "local"))]
 mod tests;
+mod waiting;
 mod watchers;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::store::{self, Store};
 pub(crate) use clock::{Clock, wall};
 pub(crate) use confidence::{Confidence, Secrets};
+pub(crate) use waiting::Waiting;
 use watchers::Watchers;
 
 /// Messages that may wait for the driver; a sender beyond that waits, which slows workers, not users.
@@ -68,7 +70,7 @@ pub(crate) enum Message {
     ClientLost {
         job: JobId,
     },
-    ClientBack {
+    ClientWaits {
         job: JobId,
     },
     /// To a worker, past the coordinator: what only passes through here.
@@ -107,10 +109,18 @@ pub(crate) struct Peer {
 pub(crate) struct Launch {
     pub(crate) spec: JobSpec,
     pub(crate) owner: Owner,
-    pub(crate) attached: bool,
+    /// A client waits for it; its loss is told here.
+    pub(crate) waits: Option<mpsc::Sender<Message>>,
     pub(crate) secrets: Secrets,
     pub(crate) watcher: mpsc::Sender<Event>,
-    pub(crate) reply: oneshot::Sender<JobId>,
+    pub(crate) reply: oneshot::Sender<Launched>,
+}
+
+/// A job that was stored; dropped with a client that waits, it tells of that client's loss.
+#[derive(Debug)]
+pub(crate) struct Launched {
+    pub(crate) job: JobId,
+    pub(crate) waiting: Option<Waiting>,
 }
 
 /// The workers that are connected.
@@ -158,7 +168,7 @@ pub(crate) struct Driver<S> {
     /// Jobs whose output is wanted.
     followed: Vec<(u64, LogRequest)>,
     /// Who is told that a job was submitted, once that is stored.
-    submitted: Vec<(oneshot::Sender<JobId>, JobId)>,
+    submitted: Vec<(oneshot::Sender<Launched>, Launched)>,
 }
 
 impl<S: Store> Driver<S> {
@@ -249,7 +259,7 @@ impl<S: Store> Driver<S> {
             Message::Relay { node, message } => return self.relay(&node, message),
             Message::View(view) => return view.0(&self.coordinator, &self.peers),
             Message::ClientLost { job } => Input::ClientLost { job },
-            Message::ClientBack { job } => Input::ClientBack { job },
+            Message::ClientWaits { job } => Input::ClientWaits { job },
             Message::Stop { job, by, status, force } => Input::Stop { job, by, status, force },
             #[cfg(feature = "local")]
             Message::Suspend { job } => Input::Suspend { job },
@@ -260,13 +270,15 @@ impl<S: Store> Driver<S> {
     }
 
     fn on_launch(&mut self, now: Timestamp, launch: Launch) -> Input {
-        let Launch { spec, owner, attached, secrets, watcher, reply } = launch;
+        let Launch { spec, owner, waits, secrets, watcher, reply } = launch;
         let taken = |job: &JobId| self.coordinator.job(job).is_some();
         let ids = (0..=u32::MAX).map(|bump| JobId::new(&spec.name, now, bump));
         let job = ids.into_iter().find(|job| !taken(job)).unwrap_or_else(|| JobId::new(&spec.name, now, 0));
         self.confidence.keep(&job, secrets);
         self.watchers.watch(&job, watcher);
-        self.submitted.push((reply, job.clone()));
+        let attached = waits.is_some();
+        let waiting = waits.map(|inbox| Waiting::new(&job, inbox));
+        self.submitted.push((reply, Launched { job: job.clone(), waiting }));
         Input::Submit { job, spec: Box::new(spec), owner, attached }
     }
 
@@ -334,9 +346,9 @@ impl<S: Store> Driver<S> {
         if !records.is_empty() {
             self.store.append(records).await?;
         }
-        for (reply, job) in self.submitted.drain(..) {
-            // A client that is gone by now is noticed by its connection.
-            let _ = reply.send(job);
+        for (reply, launched) in self.submitted.drain(..) {
+            // A client that is gone by now leaves what it waited with to be dropped.
+            let _ = reply.send(launched);
         }
         for (node, order) in orders {
             self.send(&node, &order);

@@ -2,7 +2,7 @@
 
 use phalanx_common::defaults::ENDED_KEPT;
 use phalanx_common::event::Outcome;
-use phalanx_launcher_core::{Config, Record};
+use phalanx_launcher_core::{Config, Record, Why};
 
 use super::*;
 use crate::store::MemoryStore;
@@ -70,13 +70,13 @@ async fn nobody_is_told_of_a_job_before_it_is_stored() {
         let owner = Owner { name: "ann".to_owned(), unix_user: None };
         let (watcher, _events) = mpsc::channel(8);
         let (reply, mut told) = oneshot::channel();
-        let launch = Launch { spec, owner, attached: false, secrets: Secrets::default(), watcher, reply };
+        let launch = Launch { spec, owner, waits: None, secrets: Secrets::default(), watcher, reply };
         inbox.send(Message::Launch(Box::new(launch))).await.unwrap();
         // The driver has taken it once there is room for as many messages as ever.
         while inbox.capacity() < INBOX {
             tokio::task::yield_now().await;
         }
-        assert_eq!(told.try_recv(), Err(oneshot::error::TryRecvError::Empty));
+        assert!(matches!(told.try_recv(), Err(oneshot::error::TryRecvError::Empty)));
         if stored {
             leave.add_permits(1);
             assert!(told.await.is_ok());
@@ -88,4 +88,31 @@ async fn nobody_is_told_of_a_job_before_it_is_stored() {
             assert!(told.await.is_err());
         }
     }
+}
+
+#[tokio::test]
+async fn a_client_that_is_gone_before_it_was_told_of_its_job_counts_as_lost() {
+    let coordinator = Coordinator::new(Config::default(), Default::default(), &[]);
+    let (inbox, messages) = mpsc::channel(INBOX);
+    let driver = Driver::new(coordinator, MemoryStore::default(), messages, None, Confidence::default());
+    let running = tokio::spawn(driver.run());
+    let spec = JobSpec::from_document(br#"{"job": {"ranks": 1, "command": ["true"]}}"#).unwrap();
+    let owner = Owner { name: "ann".to_owned(), unix_user: None };
+    let (watcher, _events) = mpsc::channel(8);
+    let (reply, told) = oneshot::channel();
+    drop(told);
+    let waits = Some(inbox.clone());
+    let launch = Launch { spec, owner, waits, secrets: Secrets::default(), watcher, reply };
+    inbox.send(Message::Launch(Box::new(launch))).await.unwrap();
+    let deadline = || look(&inbox, |coordinator, _| coordinator.poll_timeout());
+    let is_waited_for =
+        |deadline: Option<(Timestamp, Why)>| matches!(deadline, Some((_, Why::Client { .. })));
+    let told_in_time = tokio::time::timeout(Duration::from_secs(30), async {
+        while !is_waited_for(deadline().await.flatten()) {
+            tokio::task::yield_now().await;
+        }
+    });
+    told_in_time.await.unwrap();
+    drop(inbox);
+    running.await.unwrap().unwrap();
 }

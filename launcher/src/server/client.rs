@@ -25,7 +25,7 @@ use super::connection::{Error, greet_in_time};
 use super::{Service, blobs, relay};
 use crate::cluster::Cluster;
 use crate::cluster::registry::{self, User};
-use crate::driver::{Launch, Message, Secrets, look, wall};
+use crate::driver::{Launch, Launched, Message, Secrets, Waiting, look, wall};
 
 /// Events that may wait for one client: a gang of thousands of ranks starts and ends within milliseconds,
 /// and each rank has its event.
@@ -328,14 +328,13 @@ impl Session {
         let launch = Launch {
             spec,
             owner,
-            attached: submit.attached,
+            waits: submit.attached.then(|| self.service.inbox.clone()),
             secrets: Secrets(submit.secrets),
             watcher,
             reply,
         };
         self.tell(Message::Launch(Box::new(launch))).await?;
-        let job = job.await.map_err(|_| ending())?;
-        let waiting = submit.attached.then(|| Waiting::new(&job, &self.service.inbox));
+        let Launched { job, waiting } = job.await.map_err(|_| ending())?;
         self.follow(job, events, waiting, send).await
     }
 
@@ -345,8 +344,8 @@ impl Session {
         let (watcher, events) = mpsc::channel(EVENTS_QUEUED);
         self.tell(Message::Watch { job: job.clone(), watcher }).await?;
         let waiting = if wait {
-            self.tell(Message::ClientBack { job: job.clone() }).await?;
-            Some(Waiting::new(&job, &self.service.inbox))
+            self.tell(Message::ClientWaits { job: job.clone() }).await?;
+            Some(Waiting::new(&job, self.service.inbox.clone()))
         } else {
             None
         };
@@ -428,34 +427,6 @@ impl Session {
 
     async fn tell(&self, message: Message) -> Result<(), Failed> {
         self.service.inbox.send(message).await.map_err(|_| ending())
-    }
-}
-
-/// A client that waits for a job. Dropped before the job's end it counts as lost, however that came.
-struct Waiting {
-    job: Option<JobId>,
-    inbox: mpsc::Sender<Message>,
-}
-
-impl Waiting {
-    fn new(job: &JobId, inbox: &mpsc::Sender<Message>) -> Waiting {
-        Waiting { job: Some(job.clone()), inbox: inbox.clone() }
-    }
-
-    fn over(mut self) {
-        self.job = None;
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        let Some(job) = self.job.take() else { return };
-        if let Err(mpsc::error::TrySendError::Full(message)) =
-            self.inbox.try_send(Message::ClientLost { job })
-        {
-            let inbox = self.inbox.clone();
-            tokio::spawn(async move { inbox.send(message).await });
-        }
     }
 }
 

@@ -80,6 +80,10 @@ pub enum Record {
     JobForgotten {
         job: JobId,
     },
+    /// A client came that waits for it: from here on it depends on one.
+    JobAttached {
+        job: JobId,
+    },
 }
 
 impl Record {
@@ -94,7 +98,8 @@ impl Record {
             | Record::Suspended { job }
             | Record::Resumed { job }
             | Record::JobEnded { job, .. }
-            | Record::JobForgotten { job } => Some(job),
+            | Record::JobForgotten { job }
+            | Record::JobAttached { job } => Some(job),
             Record::GenerationPlanned(record) => Some(&record.job),
             Record::Stopping(record) => Some(&record.job),
             Record::GenerationEnded(record) => Some(&record.job),
@@ -268,6 +273,7 @@ mod tests {
                 "090000000a036a2d31fbe80300",
             ),
             (Record::JobForgotten { job: job() }, "050000000b036a2d31"),
+            (Record::JobAttached { job: job() }, "050000000c036a2d31"),
         ];
         for (record, want) in golden {
             assert_eq!(bytes(&record), want, "{record:?}");

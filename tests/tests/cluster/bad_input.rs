@@ -102,8 +102,10 @@ fn interpreters_that_differ_are_named_with_their_nodes_and_the_job_goes_on() {
     command.env("VIRTUAL_ENV", venv(&lab));
     let done = Running::start(command).finish();
     assert_eq!(done.assert_code(0).sorted(), ["[0] python 3.11.2", "[1] python 3.12.1"]);
-    done.assert_says("the job's Python differs between its nodes: 3.11.2 on node1-")
-        .assert_says("; 3.12.1 on node2-");
+    done.assert_says(
+        "the job's Python is not the same everywhere: 3.11.2 where it was submitted; 3.11.2 on node1-",
+    )
+    .assert_says("; 3.12.1 on node2-");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 /// How long any condition may take on a loaded machine; reached only by a failing test.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The `phalanx` under test.
 pub(crate) fn binary() -> PathBuf {

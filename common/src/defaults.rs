@@ -67,7 +67,7 @@ pub const SHIP_CAP: u64 = 256 << 20;
 /// A directory that travelled with a job and that no job used for so long is removed, on its node and at the coordinator.
 pub const SHIP_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Most nodes of a job; a guard against a slipped zero.
-pub const MAX_NODES: u32 = 16_384;
+pub const MAX_NODES: u32 = 8192;
 /// Most ranks of a job; its plan has to fit the memory of one coordinator, not a frame.
 pub const MAX_RANKS: u32 = 1 << 20;
 /// The shortest lease: a coordinator that was restarted has to be back in time to renew it.

@@ -17,8 +17,8 @@ use phalanx_common::spec::{Keep, Ship, StopScope, VirtualEnv};
 use phalanx_common::time::Timestamp;
 use phalanx_common::wire::bytes::Bytes;
 use phalanx_common::wire::v1::{
-    Confidential, FileFrame, FileRequest, FromWorker, LogCredit, LogFrame, LogRequest, Stream, TailFrame,
-    ToWorker,
+    self, Confidential, FileFrame, FileRequest, FromWorker, LogCredit, LogFrame, LogRequest, Stream,
+    TailFrame, ToWorker,
 };
 use phalanx_common::wire::{ClientHello, ServerHello, codec};
 use proptest::prelude::*;
@@ -306,4 +306,18 @@ proptest! {
 fn secrets_are_not_in_what_a_log_would_show() {
     let shown = format!("{:?}", ToWorker::Confidential(confidential()));
     assert!(shown.contains("KEY") && !shown.contains("hush") && !shown.contains("probe_key"), "{shown}");
+}
+
+#[test]
+fn what_a_worker_says_is_cut_to_what_a_record_can_hold() {
+    let long = || "ä".repeat(400 << 10);
+    let reason = v1::PrepareFailure { kind: v1::PrepareFailureKind::Node, message: long() };
+    let report = Report::from(FromWorker::NotPrepared { job: "j-1".into(), generation: 1, reason });
+    let Report::NotPrepared { reason, .. } = report else { panic!("another report") };
+    assert_eq!(reason.message, "ä".repeat(4 << 10));
+    let survivors = vec![(7, long()); 1000];
+    let end = v1::PodEnd { swept: 0, shim_lost: false, lease_lapsed: false, survivors };
+    let report = Report::from(FromWorker::PodEnded { job: "j-1".into(), generation: 1, end });
+    let Report::PodEnded { end, .. } = report else { panic!("another report") };
+    assert_eq!((end.survivors.len(), end.survivors[0].1.len()), (256, 256));
 }

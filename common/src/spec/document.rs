@@ -14,7 +14,7 @@ use super::job::{Fencing, JobSpec, Keep, OutputMode, Shape, Ship, StopScope, Vir
 use super::json;
 use super::place::Source;
 use super::read;
-use super::resolve::Surroundings;
+use super::resolve::{MAX_TEXT_BYTES, Surroundings};
 use crate::defaults::SHIP_CAP;
 use crate::hex;
 
@@ -141,6 +141,10 @@ pub enum DocumentError {
     Secret(String),
     #[error("{0} is a variable of the job and a secret too, and only one of the two can be its value")]
     Twice(String),
+    #[error(
+        "the job's text is {bytes} bytes in all, at most {MAX_TEXT_BYTES} are taken; put what is long into a file"
+    )]
+    TooMuchText { bytes: usize },
     #[error("{0} of a job file is for its submitter, and a coordinator makes nothing of it")]
     Submitters(&'static str),
     #[error("{what} {path} of a job in a cluster has to be an absolute path")]
@@ -208,6 +212,21 @@ impl JobSpec {
             return Err(DocumentError::Twice(name.clone()));
         }
         spec.secrets = submission.secrets;
+        let bytes = text_bytes(&spec);
+        if bytes > MAX_TEXT_BYTES {
+            return Err(DocumentError::TooMuchText { bytes });
+        }
         Ok(spec)
     }
+}
+
+/// What of a job is as long as its submitter likes: it has to fit a record and a plan, each of one frame.
+fn text_bytes(spec: &JobSpec) -> usize {
+    let environment = spec.env.iter().map(|(name, value)| name.len() + value.len());
+    let virtual_env =
+        spec.virtual_env.iter().map(|it| it.prefix.len() + it.version.as_ref().map_or(0, String::len));
+    let paths = [&spec.working_dir, &spec.output.log_dir].into_iter().flatten().map(String::len);
+    let words = spec.command.iter().map(String::len);
+    let names = spec.secrets.iter().map(String::len);
+    words.chain(environment).chain(virtual_env).chain(paths).chain(names).chain([spec.name.len()]).sum()
 }

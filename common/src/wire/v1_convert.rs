@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::bytes::Bytes;
 use super::v1;
+use crate::defaults::LOG_TAIL;
 use crate::exit::ExitStatus;
 use crate::id::{Epoch, Generation, Incarnation, JobId, NodeId, Rank};
 use crate::order::{Order, OrderKind};
@@ -224,7 +225,7 @@ impl From<v1::FromWorker> for Report {
             v1::FromWorker::Prepared { job, generation, interpreter } => Report::Prepared {
                 job: JobId::from_existing(job),
                 generation: Generation(generation),
-                interpreter,
+                interpreter: interpreter.map(name),
             },
             v1::FromWorker::Probed { job, generation, target, heard } => Report::Probed {
                 job: JobId::from_existing(job),
@@ -282,15 +283,15 @@ impl From<v1::NodeReport> for NodeReport {
         NodeReport {
             node: NodeId::new(node.node),
             incarnation: Incarnation(node.incarnation),
-            host_name: node.host_name,
+            host_name: name(node.host_name),
             cores: node.cores,
             slots: node.slots,
-            user: node.user,
+            user: node.user.map(name),
             clock: Timestamp(node.clock_micros),
-            version: node.version,
+            version: name(node.version),
             ports: node.ports,
             address: node.address,
-            interface: node.interface,
+            interface: node.interface.map(name),
             networks: node.networks.into_iter().map(Into::into).collect(),
             pods: node.pods.into_iter().map(Into::into).collect(),
         }
@@ -307,7 +308,7 @@ impl From<Network> for v1::Network {
 impl From<v1::Network> for Network {
     fn from(network: v1::Network) -> Network {
         let v1::Network { address, prefix, interface } = network;
-        Network { address, prefix, interface }
+        Network { address, prefix, interface: name(interface) }
     }
 }
 
@@ -349,7 +350,7 @@ impl From<PrepareFailure> for v1::PrepareFailure {
 
 impl From<v1::PrepareFailure> for PrepareFailure {
     fn from(reason: v1::PrepareFailure) -> PrepareFailure {
-        PrepareFailure { kind: reason.kind.into(), message: reason.message }
+        PrepareFailure { kind: reason.kind.into(), message: clipped(reason.message, MESSAGE) }
     }
 }
 
@@ -376,9 +377,9 @@ impl From<v1::RankExit> for RankExit {
             at: Timestamp(exit.at_micros),
             after_stop: exit.after_stop,
             port_conflict: exit.port_conflict,
-            stderr_tail: exit.stderr_tail.0,
-            stdout_tail: exit.stdout_tail.0,
-            error_file: exit.error_file.map(|bytes| bytes.0),
+            stderr_tail: tail(exit.stderr_tail.0),
+            stdout_tail: tail(exit.stdout_tail.0),
+            error_file: exit.error_file.map(|bytes| tail(bytes.0)),
         }
     }
 }
@@ -393,7 +394,8 @@ impl From<PodEnd> for v1::PodEnd {
 impl From<v1::PodEnd> for PodEnd {
     fn from(end: v1::PodEnd) -> PodEnd {
         let v1::PodEnd { swept, shim_lost, lease_lapsed, survivors } = end;
-        PodEnd { swept, shim_lost, lease_lapsed, survivors }
+        let survivors = survivors.into_iter().take(NAMED).map(|(pid, process)| (pid, name(process)));
+        PodEnd { swept, shim_lost, lease_lapsed, survivors: survivors.collect() }
     }
 }
 
@@ -416,15 +418,38 @@ impl From<v1::Notice> for Notice {
     fn from(notice: v1::Notice) -> Notice {
         match notice {
             v1::Notice::OutputDropped { rank, bytes, why } => {
-                Notice::OutputDropped { rank: Rank(rank), bytes, why }
+                Notice::OutputDropped { rank: Rank(rank), bytes, why: clipped(why, MESSAGE) }
             }
             v1::Notice::OutputRotatedOut { rank, bytes } => {
                 Notice::OutputRotatedOut { rank: Rank(rank), bytes }
             }
             v1::Notice::EnvironmentOverridden { job, inherited } => {
-                Notice::EnvironmentOverridden { job, inherited }
+                let names = |all: Vec<String>| all.into_iter().take(NAMED).map(name).collect();
+                Notice::EnvironmentOverridden { job: names(job), inherited: names(inherited) }
             }
-            v1::Notice::Refused { what } => Notice::Refused { what },
+            v1::Notice::Refused { what } => Notice::Refused { what: clipped(what, MESSAGE) },
         }
     }
+}
+
+/// Bytes of a worker's words to people. What workers say is kept in records, in memory and told to clients: a
+/// worker that says more than one that means well is cut short.
+const MESSAGE: usize = 8 << 10;
+/// Bytes of a name.
+const NAME: usize = 256;
+/// Things named in one list.
+const NAMED: usize = 256;
+
+fn name(text: String) -> String {
+    clipped(text, NAME)
+}
+
+fn clipped(mut text: String, most: usize) -> String {
+    text.truncate(text.floor_char_boundary(most));
+    text
+}
+
+fn tail(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes.drain(..bytes.len().saturating_sub(LOG_TAIL));
+    bytes
 }

@@ -32,7 +32,7 @@ fn a_shape_that_cannot_be_is_refused_in_these_words() {
         ("ranks: 4\nranksPerNode: 8", "4 ranks are no whole number of nodes with 8 ranks each"),
         ("ranks: 30\nnodes: 4\nranksPerNode: 8", "30 ranks contradict nodes 4 x ranksPerNode 8 = 32"),
         ("ranks: 4096\nnodes: 2", "2048 ranks on one machine; at most 1024 can run on a node"),
-        ("ranks: 20000\nranksPerNode: 1", "these ranks would take 20000 nodes; a job has at most 16384"),
+        ("ranks: 20000\nranksPerNode: 1", "these ranks would take 20000 nodes; a job has at most 8192"),
         ("ranks: gpu", "gpu means one machine's, and a cluster has several: write a number"),
         ("ranks: cpu", "cpu means one machine's, and a cluster has several: write a number"),
     ];
@@ -42,9 +42,9 @@ fn a_shape_that_cannot_be_is_refused_in_these_words() {
         assert_eq!(first, format!("job.yaml:2:8: ranks: {expected}"));
     }
     assert!(
-        shape("ranksPerNode: 1024\nnodes: 16384")
+        shape("ranksPerNode: 1024\nnodes: 8192")
             .unwrap_err()
-            .starts_with("job.yaml:2:15: ranksPerNode: 16777216 ranks in all; a job has at most 1048576\n")
+            .starts_with("job.yaml:2:15: ranksPerNode: 8388608 ranks in all; a job has at most 1048576\n")
     );
 }
 

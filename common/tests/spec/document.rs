@@ -96,7 +96,12 @@ fn a_document_that_is_no_job_is_refused_in_these_words() {
         document[key] = value;
         document
     };
+    let long = "x".repeat(300 << 10);
     let table: &[(Value, &str)] = &[
+        (
+            json!({"job": {"command": ["a", long]}, "virtualEnv": {"prefix": format!("/{long}"), "version": null}}),
+            "the job's text is 614",
+        ),
         (json!({}), "the job's document is not JSON of this version: missing field `job` at line 1 column 2"),
         (
             with("/job", json!(null)),

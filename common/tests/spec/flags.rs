@@ -114,7 +114,7 @@ fn every_wrong_flag_is_named_with_what_was_typed() {
             |f| f.nodes = some("2"),
             "--nodes 2: 2 nodes take a cluster, and this is one machine: start one with `phalanx serve`, or use `--nodes 1`",
         ),
-        (|f| f.nodes = some("0"), "--nodes 0: expected a whole number from 1 to 16384"),
+        (|f| f.nodes = some("0"), "--nodes 0: expected a whole number from 1 to 8192"),
         (|f| f.ranks_per_node = some("x"), "--ranks-per-node x: expected a whole number from 1 to 1024"),
         (|f| f.working_dir = some(""), "--working-dir \"\": expected the path of a directory"),
         (

@@ -112,7 +112,7 @@ job.yaml:5:16: output.mode: expected one of label, raw, rank0, files, found the 
 job.yaml:5:19: the key \"mode\" stands here a second time; the first is in line 5
   5 | output: {mode: x, mode: y}
     |                   ^^^^
-job.yaml:6:8: nodes: expected a whole number from 1 to 16384, found 0
+job.yaml:6:8: nodes: expected a whole number from 1 to 8192, found 0
   6 | nodes: 0
     |        ^
 job.yaml:7:10: command: the list is empty; expected a program and its arguments

@@ -38,7 +38,7 @@ job.yaml:1:8: ranks: expected a whole number from 1 to 1048576, `gpu` or `cpu`, 
     (
         "nodes: 0\ncommand: [a]",
         "\
-job.yaml:1:8: nodes: expected a whole number from 1 to 16384, found 0
+job.yaml:1:8: nodes: expected a whole number from 1 to 8192, found 0
   1 | nodes: 0
     |        ^",
     ),

@@ -112,7 +112,7 @@ async fn certify(uid: Uid, csr: &[u8], cluster: &Cluster) -> anyhow::Result<Vec<
     }
     let member = User { role: Role::Submitter, unix_user: Some(user.name.clone()) };
     let principal = member.principal(&user.name).context("a submitter has a Unix user")?;
-    cluster.registry.add_user(&user.name, member).await?;
+    cluster.registry.add_user(&user.name, member, wall()).await?;
     tracing::info!(user = user.name, "logged in");
     Ok(cluster.authority.issue(&principal, csr, wall(), CERTIFICATE_LIFETIME, &SystemRandom::new())?)
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use phalanx_common::defaults::CERTIFICATE_LIFETIME;
+use phalanx_common::id::NodeId;
 use phalanx_common::identity::{Principal, Role};
 use phalanx_common::status::{TokenStatus, UserStatus};
 use phalanx_common::time::Timestamp;
@@ -15,6 +17,10 @@ use crate::store::{self, FileStore};
 
 const TOKENS: &str = "tokens";
 const USERS: &str = "users";
+/// Before a node's id: the hash of its key.
+const NODE: &str = "node/";
+/// A certificate may be this much older than the user whom it was issued to, and counts whole seconds.
+const ISSUING: Duration = Duration::from_secs(5);
 /// A token that is past its use is listed for so long: its operator may ask what became of it.
 const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
 
@@ -41,6 +47,10 @@ pub(crate) enum Error {
     Taken { name: String, role: Role },
     #[error("the certificate of {principal} counts no more: the user was removed or changed; log in again")]
     Removed { principal: Principal },
+    #[error(
+        "the node id {node} is that of another key; remove this host's identity and join again, with a new one"
+    )]
+    Bound { node: NodeId },
     #[error(transparent)]
     Token(#[from] token::Error),
     #[error(transparent)]
@@ -91,7 +101,14 @@ pub(crate) struct TokenRequest {
 #[derive(Debug)]
 struct Tables {
     tokens: BTreeMap<String, TokenEntry>,
-    users: BTreeMap<String, User>,
+    users: BTreeMap<String, Entry>,
+}
+
+/// A user, and since when.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Entry {
+    user: User,
+    since: Timestamp,
 }
 
 /// Tokens and users of one cluster.
@@ -175,29 +192,47 @@ impl Registry {
         self.keep(TOKENS, &tables.tokens).await
     }
 
-    /// Whether this certificate still stands for a user.
-    pub(crate) async fn admits(&self, principal: &Principal) -> Result<(), Error> {
+    /// Whether this certificate still stands for a user: one that was issued to a user of this name who was
+    /// removed does not, whoever has the name by now.
+    pub(crate) async fn admits(&self, principal: &Principal, expires: Timestamp) -> Result<(), Error> {
         let tables = self.tables.lock().await;
         let name = principal.name();
-        match tables.users.get(name).and_then(|user| user.principal(name)) {
-            Some(known) if known == *principal => Ok(()),
+        let stands = |entry: &Entry| {
+            let known = entry.user.principal(name);
+            known.as_ref() == Some(principal) && expires + ISSUING >= entry.since + CERTIFICATE_LIFETIME
+        };
+        match tables.users.get(name) {
+            Some(entry) if stands(entry) => Ok(()),
             _ => Err(Error::Removed { principal: principal.clone() }),
+        }
+    }
+
+    /// Keeps whose key a node's id is: it holds few digits of the key's hash, and with some patience another
+    /// key is found that begins so.
+    pub(crate) async fn bind_node(&self, node: &NodeId, key: [u8; 32]) -> Result<(), Error> {
+        let _one_at_a_time = self.tables.lock().await;
+        let name = format!("{NODE}{node}");
+        match self.store.get(&name)? {
+            Some(known) if known == key => Ok(()),
+            Some(_) => Err(Error::Bound { node: node.clone() }),
+            None => self.put(name, key.to_vec()).await,
         }
     }
 
     pub(crate) async fn user(&self, name: &str) -> Result<User, Error> {
         let tables = self.tables.lock().await;
-        tables.users.get(name).cloned().ok_or_else(|| Error::NoUser { name: name.to_owned() })
+        let known = tables.users.get(name).map(|entry| entry.user.clone());
+        known.ok_or_else(|| Error::NoUser { name: name.to_owned() })
     }
 
     /// Adds a user; one that is there already stays if it is the same.
-    pub(crate) async fn add_user(&self, name: &str, user: User) -> Result<(), Error> {
+    pub(crate) async fn add_user(&self, name: &str, user: User, now: Timestamp) -> Result<(), Error> {
         let mut tables = self.tables.lock().await;
         match tables.users.get(name) {
-            Some(known) if *known == user => Ok(()),
-            Some(known) => Err(Error::Taken { name: name.to_owned(), role: known.role }),
+            Some(known) if known.user == user => Ok(()),
+            Some(known) => Err(Error::Taken { name: name.to_owned(), role: known.user.role }),
             None => {
-                tables.users.insert(name.to_owned(), user);
+                tables.users.insert(name.to_owned(), Entry { user, since: now });
                 self.keep(USERS, &tables.users).await
             }
         }
@@ -211,19 +246,22 @@ impl Registry {
 
     pub(crate) async fn users(&self) -> Vec<UserStatus> {
         let tables = self.tables.lock().await;
-        let status = |(name, user): (&String, &User)| UserStatus {
+        let status = |(name, entry): (&String, &Entry)| UserStatus {
             name: name.clone(),
-            role: user.role.to_string(),
-            unix_user: user.unix_user.clone(),
+            role: entry.user.role.to_string(),
+            unix_user: entry.user.unix_user.clone(),
         };
         tables.users.iter().map(status).collect()
     }
 
     async fn keep(&self, name: &'static str, table: &impl Serialize) -> Result<(), Error> {
         // Text and numbers always have a JSON form.
-        let text = serde_json::to_vec(table).unwrap_or_default();
+        self.put(name.to_owned(), serde_json::to_vec(table).unwrap_or_default()).await
+    }
+
+    async fn put(&self, name: String, document: Vec<u8>) -> Result<(), Error> {
         let store = self.store.clone();
-        match tokio::task::spawn_blocking(move || store.put(name, &text)).await {
+        match tokio::task::spawn_blocking(move || store.put(&name, &document)).await {
             Ok(kept) => Ok(kept?),
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(_) => Err(Error::Store(store::Error::Ending)),
@@ -303,15 +341,32 @@ mod tests {
         let (registry, dir) = registry("user");
         let ann = User { role: Role::Submitter, unix_user: Some("ann".into()) };
         let principal = ann.principal("ann").unwrap();
-        assert!(matches!(registry.admits(&principal).await, Err(Error::Removed { .. })));
-        registry.add_user("ann", ann.clone()).await.unwrap();
-        registry.add_user("ann", ann).await.unwrap();
-        registry.admits(&principal).await.unwrap();
+        let at = |second: u64| Timestamp(second * 1_000_000);
+        let issued = |second: u64| at(second) + CERTIFICATE_LIFETIME;
+        assert!(matches!(registry.admits(&principal, issued(100)).await, Err(Error::Removed { .. })));
+        registry.add_user("ann", ann.clone(), at(100)).await.unwrap();
+        registry.add_user("ann", ann.clone(), at(150)).await.unwrap();
+        registry.admits(&principal, issued(100)).await.unwrap();
         let other = User { role: Role::Submitter, unix_user: Some("root".into()) };
-        assert!(matches!(registry.add_user("ann", other.clone()).await, Err(Error::Taken { .. })));
-        assert!(registry.admits(&other.principal("ann").unwrap()).await.is_err());
+        assert!(matches!(registry.add_user("ann", other.clone(), at(150)).await, Err(Error::Taken { .. })));
+        assert!(registry.admits(&other.principal("ann").unwrap(), issued(150)).await.is_err());
         registry.remove_user("ann").await.unwrap();
-        assert!(registry.admits(&principal).await.is_err());
+        assert!(registry.admits(&principal, issued(100)).await.is_err());
+        // What was issued before counts no more when there is an ann again.
+        registry.add_user("ann", ann, at(200)).await.unwrap();
+        assert!(registry.admits(&principal, issued(150)).await.is_err());
+        registry.admits(&principal, issued(200)).await.unwrap();
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_nodes_id_stays_with_the_key_that_had_it_first() {
+        let (registry, dir) = registry("node");
+        let node = NodeId::new("n-0a1b2c");
+        registry.bind_node(&node, [1; 32]).await.unwrap();
+        registry.bind_node(&node, [1; 32]).await.unwrap();
+        assert!(matches!(registry.bind_node(&node, [2; 32]).await, Err(Error::Bound { .. })));
+        registry.bind_node(&NodeId::new("n-0a1b2d"), [2; 32]).await.unwrap();
         std::fs::remove_dir_all(&dir).unwrap();
     }
 }

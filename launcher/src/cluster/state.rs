@@ -1,8 +1,8 @@
 //! The coordinator's state directory, and what is kept there.
 
-use std::fs::{DirBuilder, Permissions};
+use std::fs::{DirBuilder, OpenOptions, Permissions};
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -24,6 +24,8 @@ const CA_KEY: &str = "ca-key";
 const RESET_KEY: &str = "reset-key";
 const CONNECTION_ID_KEY: &str = "connection-id-key";
 const PROBE_KEY: &str = "probe-key";
+/// There once the first operator was added.
+const OPERATOR_MADE: &str = "operator-made";
 
 /// Name of the first operator.
 const OPERATOR: &str = "operator";
@@ -42,6 +44,10 @@ impl State {
             format!("cannot make {}; name another directory with --state-dir", dir.display())
         })?;
         let path = dir.join("cluster.redb");
+        // Nobody else ever has it open: it will hold the CA's key.
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).with_context(
+            || format!("cannot make {}; name another directory with --state-dir", path.display()),
+        )?;
         let store = FileStore::open(&path)?;
         std::fs::set_permissions(&path, Permissions::from_mode(0o600))
             .with_context(|| format!("cannot close {} to others", path.display()))?;
@@ -85,13 +91,20 @@ impl State {
 
     /// The first operator's identity, readable for this user alone; one that is there stays while it is good.
     pub(super) async fn write_operator(&self, cluster: &Cluster, address: SocketAddr) -> anyhow::Result<()> {
+        let user = User { role: Role::Operator, unix_user: None };
+        let known = cluster.registry.user(OPERATOR).await.ok();
+        match (self.store.get(OPERATOR_MADE)?, known) {
+            (_, Some(known)) if known == user => {}
+            (None, None) => cluster.registry.add_user(OPERATOR, user.clone(), wall()).await?,
+            // Removed since, and not for this process to bring back.
+            _ => return Ok(()),
+        }
+        self.store.put(OPERATOR_MADE, b"")?;
         let path = operator_path(&self.dir);
         let good = Identity::load(&path).is_ok_and(|identity| {
             identity.cluster == cluster.id && identity.expires > wall() + CERTIFICATE_LIFETIME / 3
         });
-        let user = User { role: Role::Operator, unix_user: None };
         let principal = user.principal(OPERATOR).context("an operator needs no Unix user")?;
-        cluster.registry.add_user(OPERATOR, user).await?;
         if good {
             return Ok(());
         }

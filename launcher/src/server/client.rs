@@ -419,7 +419,7 @@ impl Session {
             .authority
             .issue(&principal, csr, wall(), CERTIFICATE_LIFETIME, &SystemRandom::new())
             .map_err(bad)?;
-        self.cluster.registry.add_user(&name, user).await?;
+        self.cluster.registry.add_user(&name, user, wall()).await?;
         let ca = self.cluster.authority.certificate().to_vec();
         let coordinators = self.cluster.advertise.clone();
         Ok(send.write(&Reply::Certificate { certificate, ca, coordinators }).await?)

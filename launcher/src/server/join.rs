@@ -45,12 +45,14 @@ pub(super) async fn serve(connection: Connection, cluster: &Cluster) {
 async fn judge(pending: &Pending, cluster: &Cluster) -> Result<(NodeId, Vec<u8>), String> {
     let request = &pending.request;
     let failed = |error: authority::Error| error.to_string();
-    let node = node_id(&request.host_name, &authority::key_of_request(&request.csr).map_err(failed)?)?;
+    let key = authority::key_of_request(&request.csr).map_err(failed)?;
+    let node = node_id(&request.host_name, &key)?;
     cluster
         .registry
         .use_token(&request.token, wall(), |key| pending.signed_by(key))
         .await
         .map_err(|error| error.to_string())?;
+    cluster.registry.bind_node(&node, spki_sha256(&key)).await.map_err(|error| error.to_string())?;
     let principal = Principal::Worker { node: node.clone() };
     let certificate = cluster
         .authority
@@ -59,7 +61,7 @@ async fn judge(pending: &Pending, cluster: &Cluster) -> Result<(NodeId, Vec<u8>)
     Ok((node, certificate))
 }
 
-/// `<host name>-<hash of the node's key>`: nobody takes the name of a node without having its key.
+/// `<host name>-<hash of the node's key>`: nodes of one host name are told apart. Whose it is the registry knows.
 fn node_id(host_name: &str, key: &[u8]) -> Result<NodeId, String> {
     if !valid_name(host_name) || host_name.len() > NAME_MAX - SUFFIX - 1 {
         return Err(format!("the host name {host_name:?} cannot name a node"));

@@ -158,7 +158,7 @@ async fn serve(connection: Connection, service: Service) {
                 Some(Certified { node, expires, tails: cluster.tails.clone(), blobs: cluster.blobs.clone() });
             connection::serve(connection, certified, service.epoch, service.inbox, service.logs).await;
         }
-        Ok(Peer::Client { principal, .. }) => match cluster.registry.admits(&principal).await {
+        Ok(Peer::Client { principal, expires }) => match cluster.registry.admits(&principal, expires).await {
             Ok(()) => client::serve(connection, principal, service, cluster).await,
             Err(why) => refuse(&connection, from, &why.to_string()),
         },

@@ -103,7 +103,8 @@ impl Witness {
             Record::Running { .. }
             | Record::Stopping(_)
             | Record::Suspended { .. }
-            | Record::Resumed { .. } => {}
+            | Record::Resumed { .. }
+            | Record::JobAttached { .. } => {}
         }
     }
 

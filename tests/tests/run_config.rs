@@ -53,3 +53,24 @@ fn a_configuration_that_is_wrong_or_cannot_be_read_is_named_and_stops_clients_al
     command.env_remove("PHALANX_CONFIG").env("XDG_CONFIG_HOME", sandbox.dir.join("xdg"));
     Running::start(command).finish().assert_code(125).assert_says(&format!("{}:1:9: output", own.display()));
 }
+
+#[test]
+fn a_job_whose_cluster_was_named_does_not_run_here_for_want_of_a_login() {
+    let sandbox = Sandbox::new();
+    let config = sandbox.file("config.yaml", "identity: nobodys.json\n");
+    let run = |args: &[&str], config: &str| -> Finished {
+        let mut command = sandbox.phalanx(args);
+        command.env("PHALANX_CONFIG", config).env("XDG_CONFIG_HOME", sandbox.dir.join("xdg"));
+        Running::start(command).finish()
+    };
+    let nowhere = ["run", "--coordinator", "head.lab", "--", "echo", "here"];
+    let refused = run(&nowhere, "/dev/null");
+    refused
+        .assert_code(125)
+        .assert_says("a coordinator is named, head.lab, and you are logged in to no cluster");
+    assert_eq!(refused.out(), "");
+    let refused = run(&["run", "--", "echo", "here"], config.to_str().unwrap());
+    refused.assert_code(125).assert_says("nobodys.json, and you are logged in to no cluster");
+    let here = ["run", "--local", "--coordinator", "head.lab", "--", "echo", "here"];
+    assert_eq!(run(&here, config.to_str().unwrap()).assert_code(0).out(), "[0] here\n");
+}

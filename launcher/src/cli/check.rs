@@ -8,7 +8,7 @@ use phalanx_common::spec::{Document, VirtualEnv};
 use phalanx_net::identity_file::Identity;
 
 use super::args::CheckArgs;
-use super::cluster::{Purpose, identity};
+use super::cluster::identity_if_meant;
 use super::env::SecretFiles;
 use super::job::{self, Resolved, Target};
 use super::{Exit, complain, pretty, print};
@@ -16,7 +16,7 @@ use crate::ship::{self, Packed};
 
 /// Prints the job on standard output, as a job file; and what would come with it on standard error.
 pub(super) fn check(args: &CheckArgs) -> anyhow::Result<Exit> {
-    let identity = if args.local { None } else { identity(&args.cluster, Purpose::Work)? };
+    let identity = if args.local { None } else { identity_if_meant(&args.cluster)? };
     let target = if identity.is_some() { Target::Cluster } else { job::this_machine()? };
     let resolved = job::resolve(&args.job, &target)?;
     print(&pretty(&Document::from(&resolved.spec).bringing(&resolved.file, resolved.ship.as_deref())))?;

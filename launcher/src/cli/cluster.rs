@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::future::Future;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -31,7 +32,7 @@ pub(super) enum Purpose {
 
 /// The identity to use; `None` if this user has none.
 pub(super) fn identity(args: &ClusterArgs, purpose: Purpose) -> anyhow::Result<Option<Identity>> {
-    let operator = default_dir().map(|dir| operator_path(&dir));
+    let operator = default_dir().map(|dir| operator_path(&dir)).filter(|path| !is_somebody_elses(path));
     let own = args.usual_identity.clone().or_else(own_identity);
     let usual: Vec<_> = match purpose {
         Purpose::Work => own.into_iter().collect(),
@@ -52,6 +53,27 @@ pub(super) fn identity(args: &ClusterArgs, purpose: Purpose) -> anyhow::Result<O
     Ok(identity)
 }
 
+/// The identity that a job runs with on a cluster; `None` where nothing was said of one, and it runs here.
+pub(super) fn identity_if_meant(args: &ClusterArgs) -> anyhow::Result<Option<Identity>> {
+    let found = identity(args, Purpose::Work)?;
+    let named = match (&args.coordinator[..], &args.usual_identity) {
+        ([first, ..], _) => format!("a coordinator is named, {first}"),
+        (_, Some(path)) => format!("the configuration names the identity {}", path.display()),
+        _ => return Ok(found),
+    };
+    if found.is_none() {
+        bail!(
+            "{named}, and you are logged in to no cluster: `phalanx login`, or --local to run the job on this machine"
+        );
+    }
+    Ok(found)
+}
+
+/// The operator's identity belongs to who runs the coordinator; to others it is as if it were not there.
+fn is_somebody_elses(path: &Path) -> bool {
+    std::fs::File::open(path).is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+}
+
 /// The same where there has to be one.
 pub(super) fn need_identity(args: &ClusterArgs, purpose: Purpose) -> anyhow::Result<Identity> {
     let found = match (identity(args, purpose)?, purpose) {
@@ -61,7 +83,8 @@ pub(super) fn need_identity(args: &ClusterArgs, purpose: Purpose) -> anyhow::Res
     };
     found.context(
         "you are logged in to no cluster: `phalanx login` on the coordinator's host, or `phalanx login --bundle FILE` \
-         with a bundle from its operator",
+         with a bundle from its operator; an operator is who names --identity operator.json in the state directory of \
+         `phalanx serve`",
     )
 }
 

@@ -11,7 +11,7 @@ use phalanx_common::wire::client_v1::{Reply, Request, Submit};
 use phalanx_net::identity_file::Identity;
 
 use super::args::{AttachArgs, JobArgs, RunArgs, SubmitArgs};
-use super::cluster::{Purpose, identity, need_identity, on_event_loop};
+use super::cluster::{Purpose, identity, identity_if_meant, need_identity, on_event_loop};
 use super::job::{self, Resolved, Target};
 use super::{Exit, log_to_stderr};
 use crate::driver::wall;
@@ -22,8 +22,11 @@ use crate::ship::{self, Packed};
 
 /// `phalanx run`.
 pub(super) fn run(args: RunArgs, color: ColorChoice) -> anyhow::Result<Exit> {
-    let purpose = if args.as_user.is_some() { Purpose::Administer } else { Purpose::Work };
-    let found = if args.local { None } else { identity(&args.cluster, purpose)? };
+    let found = match (args.local, &args.as_user) {
+        (true, _) => None,
+        (false, Some(_)) => identity(&args.cluster, Purpose::Administer)?,
+        (false, None) => identity_if_meant(&args.cluster)?,
+    };
     match found {
         Some(identity) => on_cluster(args, identity, color),
         None if args.detach || args.no_wait || args.as_user.is_some() => {

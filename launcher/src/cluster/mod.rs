@@ -6,7 +6,7 @@ mod state;
 
 use std::io::IsTerminal;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,6 +63,7 @@ pub(crate) async fn serve(options: Options) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot take over signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot take over signals")?;
     let mut state = state::State::open(&options.state_dir)?;
+    let (tails, ships) = (state.private("tails")?, state.private("ship")?);
     let endpoint = listen(&options, &state)?;
     let address = endpoint.local_addr().context("the coordinator's socket has no address")?;
     let advertise =
@@ -71,8 +72,7 @@ pub(crate) async fn serve(options: Options) -> anyhow::Result<()> {
     let registry = Registry::load(state.store.clone())?;
     let authority = state.authority()?;
     let (id, hub) = (authority.cluster(), LogHub::default());
-    let tails = Tails::new(options.state_dir.join("tails"));
-    let blobs = Blobs::new(options.state_dir.join("ship"));
+    let (tails, blobs) = (Tails::new(tails), Blobs::new(ships));
     let cluster = Arc::new(Cluster { id, authority, registry, hub, tails, blobs, advertise });
     state.write_operator(&cluster, address).await?;
 
@@ -95,7 +95,7 @@ pub(crate) async fn serve(options: Options) -> anyhow::Result<()> {
     let login = login::Login::bind(&login_socket(&options.state_dir), state::local_addresses(address))?;
     let server = Server::on(endpoint.clone(), service);
     tracing::info!(cluster = %cluster.id, %address, epoch = epoch.0, "serving");
-    tell_how_to_join(&cluster).await?;
+    tell_how_to_join(&cluster, &options.state_dir).await?;
 
     let renew = renew_own_certificate(&endpoint, &cluster);
     let ended = tokio::select! {
@@ -155,7 +155,7 @@ async fn renew_own_certificate(endpoint: &Endpoint, cluster: &Cluster) -> anyhow
 
 /// The line to paste on a node. It holds a secret: on a terminal it is shown, in a log it is not.
 #[expect(clippy::print_stdout, reason = "the line is the command's answer")]
-async fn tell_how_to_join(cluster: &Cluster) -> anyhow::Result<()> {
+async fn tell_how_to_join(cluster: &Cluster, state_dir: &Path) -> anyhow::Result<()> {
     if !std::io::stdout().is_terminal() {
         tracing::info!("nodes join with the line that `phalanx token create` prints");
         return Ok(());
@@ -169,7 +169,11 @@ async fn tell_how_to_join(cluster: &Cluster) -> anyhow::Result<()> {
     let token = cluster.registry.create_token(cluster.authority.pin(), wall(), asked).await?;
     println!("To join a node, run there within {} minutes:\n", TOKEN_LIFETIME.as_secs() / 60);
     println!("  {}\n", join_line(&cluster.advertise, &token.reveal()));
-    println!("For more nodes: phalanx token create --uses N");
+    let operator = match default_dir() {
+        Some(usual) if usual == state_dir => String::new(),
+        _ => format!(" --identity {}", operator_path(state_dir).display()),
+    };
+    println!("For more nodes: phalanx token create{operator} --uses N");
     Ok(())
 }
 

@@ -54,6 +54,18 @@ impl State {
         Ok(State { dir: dir.to_owned(), store })
     }
 
+    /// A directory for the coordinator's user alone: it holds what users' jobs said and brought along.
+    pub(super) fn private(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let path = self.dir.join(name);
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&path)
+            .and_then(|()| std::fs::set_permissions(&path, Permissions::from_mode(0o700)))
+            .with_context(|| format!("cannot make {} and close it to others", path.display()))?;
+        Ok(path)
+    }
+
     /// The cluster's CA: made at the first start, the same ever after.
     pub(super) fn authority(&self) -> anyhow::Result<Authority> {
         match (self.store.get(CA_CERTIFICATE)?, self.store.get(CA_KEY)?) {

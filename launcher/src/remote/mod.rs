@@ -203,9 +203,6 @@ impl Places {
             match Identity::load(path) {
                 Ok(identity) => return Ok(Some(identity)),
                 Err(identity_file::Error::Missing { .. }) => {}
-                // Somebody else's: not meant for this user.
-                Err(identity_file::Error::Io { source, .. })
-                    if source.kind() == std::io::ErrorKind::PermissionDenied => {}
                 Err(error) => return Err(error.into()),
             }
         }

@@ -238,9 +238,10 @@ impl Session {
             return Ok(());
         }
         let what = match action {
-            Action::Submit => {
+            Action::Submit if matches!(self.principal, Principal::Operator { .. }) => {
                 "run jobs as itself: submit for a user with --as USER, or log in as one".to_owned()
             }
+            Action::Submit => "run jobs".to_owned(),
             Action::SubmitAs => "run jobs for others: that takes an operator".to_owned(),
             Action::Look => "see jobs".to_owned(),
             Action::ReadOutput { owner } => format!("read the output of {owner}'s jobs"),

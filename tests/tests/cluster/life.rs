@@ -307,6 +307,11 @@ fn secrets_and_the_python_environment_reach_the_ranks_and_no_log() {
     for daemon in ["coordinator", "node1"] {
         assert!(!lab.log(daemon).contains("hush-hush"), "a secret in the log of {daemon}");
     }
+    for private in ["tails", "ship"] {
+        let mode = std::fs::metadata(lab.dir.join("coordinator").join(private)).unwrap().permissions();
+        let mode = std::os::unix::fs::PermissionsExt::mode(&mode);
+        assert_eq!(mode & 0o777, 0o700, "{private} is the coordinator's alone");
+    }
     let store = std::fs::read(lab.dir.join("coordinator/cluster.redb")).unwrap();
     assert!(!store.windows(9).any(|window| window == b"hush-hush"), "a secret in the store");
     let file = lab.dir.join("job.yaml").to_string_lossy().into_owned();

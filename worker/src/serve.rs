@@ -2,12 +2,14 @@
 
 use std::fs::{self, DirBuilder};
 use std::io::Read;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use phalanx_common::id::Incarnation;
 use phalanx_common::identity::{Principal, valid_name};
 use phalanx_net::identity_file::{self, Identity};
@@ -98,6 +100,7 @@ async fn work(identity: Identity, args: &NodeArgs, state: &Path) -> anyhow::Resu
             None
         }
     };
+    let _alone = only_one(state)?;
     end_predecessors_pods(&pods, cgroups.as_ref())?;
     let config = Config {
         node,
@@ -118,6 +121,26 @@ async fn work(identity: Identity, args: &NodeArgs, state: &Path) -> anyhow::Resu
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
     }
+}
+
+/// One worker works on a state directory at a time: a second would take the first one's pods for leftovers.
+/// Held for as long as this process lives.
+fn only_one(state: &Path) -> anyhow::Result<Flock<fs::File>> {
+    let path = state.join("lock");
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .with_context(|| format!("cannot make {}", path.display()))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+        Errno::EWOULDBLOCK => anyhow::anyhow!(
+            "a worker runs on {} already; end it first, or name another directory with --state-dir",
+            state.display()
+        ),
+        errno => anyhow::Error::from(errno).context(format!("cannot lock {}", path.display())),
+    })
 }
 
 /// What an earlier life of this worker left: named, ended, removed, before the node is told to be free.

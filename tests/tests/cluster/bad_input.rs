@@ -252,3 +252,17 @@ fn a_user_or_a_working_directory_that_one_node_lacks_is_named_with_that_node() {
         .assert_says(&format!("cannot enter the working directory {project}: No such file or directory"))
         .assert_says(" on node2-");
 }
+
+#[test]
+fn a_second_worker_on_one_state_directory_is_refused_and_the_first_ones_ranks_go_on() {
+    let Some(lab) = lab(1) else { return };
+    let job = lab.run(&["submit", "--", "sleep", "600"]).assert_code(0).out().trim().to_owned();
+    let running = || lab.run(&["status", &job]).out().contains("running").then_some(());
+    crate::support::wait_for("the job to run", running);
+    let state = lab.dir.join("node1").to_string_lossy().into_owned();
+    let again = ["run", "--state-dir", &state, "--interface", "data0"];
+    let second = Running::start(lab.on("node1", &crate::lab::worker(), &again)).finish();
+    second.assert_code(125).assert_says("a worker runs on ").assert_says(" already");
+    assert!(running().is_some(), "{}", lab.run(&["status", &job]).out());
+    lab.run(&["stop", &job]).assert_code(0);
+}

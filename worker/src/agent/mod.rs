@@ -266,6 +266,10 @@ impl<L: Link> Agent<L> {
             FromShim::Report(report) => {
                 if let ShimReport::Ended { generation, .. } = &report {
                     self.note(&job, |state| state.ended = Some(*generation));
+                    // The last words are not left to the next tick: the job may be forgotten by then.
+                    if let (Some(tails), Some(state)) = (&mut self.tails, self.written.get(&job)) {
+                        tails.queue(&job, &state.borrow().streams, Tails::room());
+                    }
                 }
                 Input::ShimReport { job, report }
             }

@@ -40,3 +40,18 @@ fn a_node_that_was_lost_while_there_was_no_coordinator_is_given_up_by_the_next_o
     wait_for("the strange tails to go", || (!strange.exists()).then_some(()));
     assert!(tails.join(&job).exists(), "those of the known job stay");
 }
+
+#[test]
+fn the_last_words_of_a_short_job_outlive_its_node() {
+    let Some(mut lab) = Lab::new(1) else { return };
+    lab.serve();
+    lab.login();
+    lab.join("node1");
+    lab.run(&["run", "--", "sh", "-c", "echo first; sleep 0.1; echo last"]).assert_code(0);
+    let job = lab.only_job();
+    lab.wait_for_file(&format!("coordinator/tails/{job}/1.0.out"), "first\nlast\n");
+    lab.kill("node1");
+    wait_for("the node to be lost", || lab.operate(&["nodes"]).out().contains("unreachable").then_some(()));
+    let logs = lab.run(&["logs", &job]);
+    assert_eq!(logs.assert_code(0).out(), "[0] first\n[0] last\n");
+}

@@ -22,6 +22,7 @@ use phalanx_common::spec::JobSpec;
 use phalanx_common::time::Timestamp;
 use phalanx_common::wire::v1::{LogRequest, ToWorker};
 use phalanx_launcher_core::{Command, Coordinator, Input};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::store::{self, Store};
@@ -77,6 +78,7 @@ pub(crate) enum Message {
     Relay {
         node: NodeId,
         message: ToWorker,
+        relayed: oneshot::Sender<Relayed>,
     },
     View(View),
     Stop {
@@ -102,6 +104,17 @@ pub(crate) struct Peer {
     pub(crate) orders: mpsc::Sender<ToWorker>,
     /// When the node's certificate expires; `None` in local mode.
     pub(crate) expires: Option<Timestamp>,
+}
+
+/// What became of a message to a worker.
+#[derive(Debug)]
+pub(crate) enum Relayed {
+    /// It waits for the worker's connection, and is lost with it: then this channel is closed.
+    Sent(mpsc::Sender<ToWorker>),
+    /// Too many wait.
+    Busy,
+    /// The worker is not connected.
+    NoLink,
 }
 
 /// A job to start.
@@ -256,7 +269,11 @@ impl<S: Store> Driver<S> {
             }
             Message::Launch(launch) => self.on_launch(now, *launch),
             Message::Watch { job, watcher } => return self.watchers.watch(&job, watcher),
-            Message::Relay { node, message } => return self.relay(&node, message),
+            Message::Relay { node, message, relayed } => {
+                // Whoever asked may be gone.
+                let _ = relayed.send(self.relay(&node, message));
+                return;
+            }
             Message::View(view) => return view.0(&self.coordinator, &self.peers),
             Message::ClientLost { job } => Input::ClientLost { job },
             Message::ClientWaits { job } => Input::ClientWaits { job },
@@ -282,9 +299,12 @@ impl<S: Store> Driver<S> {
         Input::Submit { job, spec: Box::new(spec), owner, attached }
     }
 
-    fn relay(&mut self, node: &NodeId, message: ToWorker) {
-        if let Some(peer) = self.peers.get(node) {
-            let _ = peer.orders.try_send(message);
+    fn relay(&self, node: &NodeId, message: ToWorker) -> Relayed {
+        let Some(peer) = self.peers.get(node) else { return Relayed::NoLink };
+        match peer.orders.try_send(message) {
+            Ok(()) => Relayed::Sent(peer.orders.clone()),
+            Err(TrySendError::Full(_)) => Relayed::Busy,
+            Err(TrySendError::Closed(_)) => Relayed::NoLink,
         }
     }
 

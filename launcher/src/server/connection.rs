@@ -220,7 +220,9 @@ async fn side_stream(
     inbox: mpsc::Sender<Message>,
 ) {
     match (header.kind, certified) {
-        (StreamKind::Log, _) => logs::receive(send, frames, logs).await,
+        (StreamKind::Log, certified) => {
+            logs::receive(send, frames, logs, certified.map(|certified| certified.node)).await;
+        }
         (StreamKind::Tail, Some(certified)) => certified.tails.receive(certified.node, frames, inbox).await,
         (StreamKind::File, Some(certified)) => {
             certified.blobs.serve(certified.node, send, frames, inbox).await;

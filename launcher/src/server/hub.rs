@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use phalanx_common::id::NodeId;
 use phalanx_common::wire::v1::LogFrame;
 use tokio::sync::mpsc;
 
@@ -18,31 +19,45 @@ pub(crate) struct LogHub(Arc<Mutex<Requests>>);
 #[derive(Debug, Default)]
 struct Requests {
     last: u64,
-    open: BTreeMap<u64, mpsc::Sender<LogFrame>>,
+    /// Who is asked, and where the answer goes.
+    open: BTreeMap<u64, (NodeId, mpsc::Sender<Answer>)>,
+}
+
+/// What comes in answer to a log request.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Frame(LogFrame),
+    /// The worker has sent all it has. Answers that end without this broke off.
+    Over,
 }
 
 /// A log request: its number, and what comes in answer. Dropping it ends it.
 #[derive(Debug)]
 pub(crate) struct Answers {
     pub(crate) id: u64,
-    pub(crate) frames: mpsc::Receiver<LogFrame>,
+    pub(crate) answers: mpsc::Receiver<Answer>,
     hub: LogHub,
 }
 
 impl LogHub {
-    /// A new request.
-    pub(crate) fn open(&self) -> Answers {
-        let (sink, frames) = mpsc::channel(FRAMES_QUEUED);
+    /// A new request to this node.
+    pub(crate) fn open(&self, node: &NodeId) -> Answers {
+        let (sink, answers) = mpsc::channel(FRAMES_QUEUED);
         let mut requests = self.requests();
         requests.last += 1;
         let id = requests.last;
-        requests.open.insert(id, sink);
-        Answers { id, frames, hub: self.clone() }
+        requests.open.insert(id, (node.clone(), sink));
+        Answers { id, answers, hub: self.clone() }
     }
 
-    /// Takes the request, so that its answers end when the one stream that answers it does.
-    fn take(&self, id: u64) -> Option<mpsc::Sender<LogFrame>> {
-        self.requests().open.remove(&id)
+    /// Takes the request, so that its answers end when the one stream that answers it does. Nobody but the
+    /// node that was asked answers: the numbers are easily guessed.
+    pub(super) fn take(&self, id: u64, node: &NodeId) -> Option<mpsc::Sender<Answer>> {
+        let mut requests = self.requests();
+        if requests.open.get(&id)?.0 != *node {
+            return None;
+        }
+        requests.open.remove(&id).map(|(_, sink)| sink)
     }
 
     fn requests(&self) -> std::sync::MutexGuard<'_, Requests> {
@@ -50,9 +65,16 @@ impl LogHub {
     }
 }
 
+impl Answers {
+    /// Nobody will take up the request any more: if nobody has, its answers end.
+    pub(super) fn withdraw(&self) {
+        self.hub.requests().open.remove(&self.id);
+    }
+}
+
 impl Drop for Answers {
     fn drop(&mut self) {
-        self.hub.requests().open.remove(&self.id);
+        self.withdraw();
     }
 }
 
@@ -70,15 +92,16 @@ pub(crate) enum Logs {
 #[derive(Debug)]
 pub(super) enum Sink {
     Printer(LogSink),
-    Request(mpsc::Sender<LogFrame>),
+    Request(mpsc::Sender<Answer>),
 }
 
 impl Logs {
-    /// The way of the stream that answers request `id`; `None`: nobody waits for it.
-    pub(super) fn sink(&self, id: u64) -> Option<Sink> {
+    /// The way of the stream on which this node answers request `id`; `None`: nobody waits for it. In local mode
+    /// there is one worker, without a certificate.
+    pub(super) fn sink(&self, id: u64, node: Option<&NodeId>) -> Option<Sink> {
         match self {
             Logs::Printer(printer) => Some(Sink::Printer(printer.clone())),
-            Logs::Hub(hub) => hub.take(id).map(Sink::Request),
+            Logs::Hub(hub) => hub.take(id, node?).map(Sink::Request),
         }
     }
 }
@@ -88,7 +111,15 @@ impl Sink {
     pub(super) async fn send(&self, frame: LogFrame) -> bool {
         match self {
             Sink::Printer(printer) => printer.send(frame).await.is_ok(),
-            Sink::Request(frames) => frames.send(frame).await.is_ok(),
+            Sink::Request(answers) => answers.send(Answer::Frame(frame)).await.is_ok(),
+        }
+    }
+
+    /// The worker has sent all it has.
+    pub(super) async fn over(&self) {
+        if let Sink::Request(answers) = self {
+            // Whoever asked may be gone.
+            let _ = answers.send(Answer::Over).await;
         }
     }
 }

@@ -1,27 +1,41 @@
 //! One log stream: output in, credit out once it has been taken.
 
+use phalanx_common::id::NodeId;
 use phalanx_common::wire::v1::{LogCredit, LogFrame};
 use phalanx_net::frames::{self, Receiving, Sending};
 
 use super::connection::Error;
 use super::hub::Logs;
 
-/// Receives output until the worker ends the stream.
-pub(super) async fn receive(send: Sending, frames: Receiving, logs: Logs) {
-    match run(send, frames, logs).await {
+/// Receives output of this node until the worker ends the stream.
+pub(super) async fn receive(send: Sending, frames: Receiving, logs: Logs, node: Option<NodeId>) {
+    match run(send, frames, logs, node).await {
         Ok(()) | Err(Error::Stream(frames::Error::Closed)) => {}
         Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "log stream ended"),
     }
 }
 
-async fn run(mut send: Sending, mut frames: Receiving, logs: Logs) -> Result<(), Error> {
+async fn run(
+    mut send: Sending,
+    mut frames: Receiving,
+    logs: Logs,
+    node: Option<NodeId>,
+) -> Result<(), Error> {
     let LogFrame::Open { id } = frames.read().await? else {
         return Err(Error::Protocol("a log stream begins with Open"));
     };
     tracing::debug!(id, "log stream opened");
-    let Some(sink) = logs.sink(id) else { return Ok(()) };
+    let Some(sink) = logs.sink(id, node.as_ref()) else { return Ok(()) };
     loop {
-        let frame: LogFrame = frames.read().await?;
+        let frame: LogFrame = match frames.read().await {
+            Ok(frame) => frame,
+            // A lost link may come back; whoever asked asks again then.
+            Err(lost @ frames::Error::Lost(_)) => return Err(lost.into()),
+            Err(ended) => {
+                sink.over().await;
+                return Err(ended.into());
+            }
+        };
         let taken = match &frame {
             LogFrame::Chunk { bytes, .. } => bytes.0.len() as u64,
             _ => 0,

@@ -8,13 +8,14 @@ use phalanx_common::id::{JobId, NodeId};
 use phalanx_common::wire::client_v1::Reply;
 use phalanx_common::wire::v1::{LogFrame, LogRequest, ToWorker};
 use phalanx_net::frames::Sending;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::client::{EVENTS_QUEUED, Failed};
-use super::hub::Answers;
+use super::hub::{Answer, Answers, LogHub};
+use super::tails::Tails;
 use crate::cluster::Cluster;
-use crate::driver::{Message, look};
+use crate::driver::{Message, Relayed, look};
 use crate::taken::Taken;
 
 /// Frames of all nodes that may wait for the client.
@@ -51,18 +52,29 @@ struct Source {
     taken: Taken,
 }
 
+/// What comes of one node.
+#[derive(Debug)]
+enum Came {
+    Frame(LogFrame),
+    /// Everything.
+    Over,
+    /// Its link is gone: the rest is to be asked for again.
+    Lost,
+}
+
 struct Relay<'a> {
     wanted: Wanted,
     places: Places,
     driver: &'a mpsc::Sender<Message>,
-    cluster: &'a Cluster,
+    hub: &'a LogHub,
+    tails: &'a Tails,
     sources: BTreeMap<NodeId, Source>,
     /// Nodes of each generation.
     placed: BTreeMap<u32, Vec<NodeId>>,
     announced: u32,
     /// What is to be sent of nodes that cannot be asked.
     last_words: Vec<LogFrame>,
-    frames_in: mpsc::Sender<(NodeId, Option<LogFrame>)>,
+    came_in: mpsc::Sender<(NodeId, Came)>,
     forwarding: JoinSet<()>,
 }
 
@@ -79,20 +91,7 @@ pub(super) async fn run(
         let _ = driver.send(Message::Watch { job: wanted.job.clone(), watcher }).await;
     }
     let Some(places) = places(&wanted, driver).await else { return Ok(()) };
-    let (frames_in, mut frames) = mpsc::channel(FRAMES_QUEUED);
-    let placed = BTreeMap::from([(places.generation, places.nodes.clone())]);
-    let mut relay = Relay {
-        wanted,
-        places,
-        driver,
-        cluster,
-        sources: BTreeMap::new(),
-        placed,
-        announced: 0,
-        last_words: Vec::new(),
-        frames_in,
-        forwarding: JoinSet::new(),
-    };
+    let (mut relay, mut came) = Relay::new(wanted, places, driver, (&cluster.hub, &cluster.tails));
     for node in relay.places.nodes.clone() {
         relay.ask(node).await;
     }
@@ -104,8 +103,8 @@ pub(super) async fn run(
             break;
         }
         tokio::select! {
-            Some((node, frame)) = frames.recv() => {
-                for frame in relay.on_frame(&node, frame) {
+            Some((node, came)) = came.recv() => {
+                for frame in relay.on_came(&node, came).await {
                     send.write(&Reply::Log(frame)).await?;
                 }
             }
@@ -149,7 +148,31 @@ async fn places(wanted: &Wanted, driver: &mpsc::Sender<Message>) -> Option<Place
     .await?
 }
 
-impl Relay<'_> {
+impl<'a> Relay<'a> {
+    fn new(
+        wanted: Wanted,
+        places: Places,
+        driver: &'a mpsc::Sender<Message>,
+        (hub, tails): (&'a LogHub, &'a Tails),
+    ) -> (Relay<'a>, mpsc::Receiver<(NodeId, Came)>) {
+        let (came_in, came) = mpsc::channel(FRAMES_QUEUED);
+        let placed = BTreeMap::from([(places.generation, places.nodes.clone())]);
+        let relay = Relay {
+            wanted,
+            places,
+            driver,
+            hub,
+            tails,
+            sources: BTreeMap::new(),
+            placed,
+            announced: 0,
+            last_words: Vec::new(),
+            came_in,
+            forwarding: JoinSet::new(),
+        };
+        (relay, came)
+    }
+
     fn done(&self) -> bool {
         let over = self.sources.values().all(|source| source.over);
         over && (!self.wanted.follow || self.places.ended)
@@ -161,24 +184,32 @@ impl Relay<'_> {
         if source.asked {
             return;
         }
-        let wanted = node.clone();
-        let connected = look(self.driver, move |_, peers| peers.contains_key(&wanted)).await;
-        if connected != Some(true) {
-            // Whoever follows waits for it, unless the job is over; whoever looks takes what there is.
-            source.over = !self.wanted.follow || self.places.ended;
-            if source.over {
-                self.add_last_words(&node);
-            }
-            return;
-        }
-        (source.asked, source.over) = (true, false);
-        source.taken.begin();
-        let answers = self.cluster.hub.open();
+        let answers = self.hub.open(&node);
         let mut request = self.places.request.clone();
         request.follow = self.wanted.follow && !self.places.ended;
         let message = ToWorker::Logs { id: answers.id, request };
-        let _ = self.driver.send(Message::Relay { node: node.clone(), message }).await;
-        self.forwarding.spawn(forward(node, answers, self.frames_in.clone()));
+        let (relayed_in, relayed) = oneshot::channel();
+        let message = Message::Relay { node: node.clone(), message, relayed: relayed_in };
+        let _ = self.driver.send(message).await;
+        match relayed.await.unwrap_or(Relayed::NoLink) {
+            Relayed::Sent(link) => {
+                (source.asked, source.over) = (true, false);
+                source.taken.begin();
+                self.forwarding.spawn(forward(node, answers, link, self.came_in.clone()));
+            }
+            Relayed::Busy => {
+                source.over = true;
+                let why = format!("{node}: it takes no more requests at this moment; ask again");
+                self.last_words.push(LogFrame::Refused { why });
+            }
+            Relayed::NoLink => {
+                // Whoever follows waits for it, unless the job is over; whoever looks takes what there is.
+                source.over = !self.wanted.follow || self.places.ended;
+                if source.over {
+                    self.add_last_words(&node);
+                }
+            }
+        }
     }
 
     /// What a node that is gone had said, as far as it is known here.
@@ -187,9 +218,13 @@ impl Relay<'_> {
         let wanted = self.wanted.rank;
         let ranks = (first..first + ranks).filter(|rank| wanted.is_none_or(|wanted| wanted == *rank));
         let generation = self.wanted.generation.unwrap_or(self.places.generation);
-        let frames = self.cluster.tails.last_words(&self.wanted.job, ranks, generation);
+        let frames = self.tails.last_words(&self.wanted.job, ranks, generation);
+        if let Some(source) = self.sources.get_mut(node) {
+            // They count from the beginning, whatever came before the link was lost.
+            source.taken.begin();
+        }
         for frame in frames {
-            let new = self.on_frame(node, Some(frame));
+            let new = self.on_frame(node, frame);
             self.last_words.extend(new);
         }
     }
@@ -203,7 +238,9 @@ impl Relay<'_> {
                     self.ask(node).await;
                 }
             }
-            EventKind::NodeReachable { node } | EventKind::NodeJoined { node, .. }
+            EventKind::NodeReachable { node }
+            | EventKind::NodeJoined { node, .. }
+            | EventKind::NodeRestarted { node }
                 if self.sources.contains_key(&node) =>
             {
                 self.ask(node).await;
@@ -227,23 +264,48 @@ impl Relay<'_> {
         }
     }
 
+    /// What of it goes to the client.
+    async fn on_came(&mut self, node: &NodeId, came: Came) -> Vec<LogFrame> {
+        let (over, lost) = match came {
+            Came::Frame(frame) => return self.on_frame(node, frame),
+            Came::Over => (true, false),
+            Came::Lost => (false, true),
+        };
+        if let Some(source) = self.sources.get_mut(node) {
+            (source.asked, source.over) = (false, over);
+        }
+        if lost {
+            // It may be back already.
+            self.ask(node.clone()).await;
+        }
+        self.complete().map(|generation| LogFrame::End { generation }).into_iter().collect()
+    }
+
+    /// Whether a rank is the node's, where that is known: of the generation that was the last when asked.
+    fn may_have(&self, node: &NodeId, generation: u32, rank: u32) -> bool {
+        let its_own = |&(first, ranks): &(u32, u32)| (first..first + ranks).contains(&rank);
+        generation != self.places.generation || self.places.ranks.get(node).is_some_and(its_own)
+    }
+
     /// What of a frame goes to the client.
-    fn on_frame(&mut self, node: &NodeId, frame: Option<LogFrame>) -> Vec<LogFrame> {
+    fn on_frame(&mut self, node: &NodeId, frame: LogFrame) -> Vec<LogFrame> {
+        if let LogFrame::Chunk { generation, rank, .. } | LogFrame::Skipped { generation, rank, .. } = frame
+            && !self.may_have(node, generation, rank)
+        {
+            tracing::warn!(%node, rank, "a node sent output of a rank that it does not have");
+            return Vec::new();
+        }
         let Some(source) = self.sources.get_mut(node) else { return Vec::new() };
         let mut out = Vec::new();
         match frame {
-            Some(frame @ (LogFrame::Chunk { .. } | LogFrame::Skipped { .. })) => {
+            frame @ (LogFrame::Chunk { .. } | LogFrame::Skipped { .. }) => {
                 out.extend(source.taken.frame(frame));
             }
-            Some(LogFrame::End { generation }) => source.complete = source.complete.max(generation),
-            Some(LogFrame::Refused { why }) => {
+            LogFrame::End { generation } => source.complete = source.complete.max(generation),
+            LogFrame::Refused { why } => {
                 out.push(LogFrame::Refused { why: format!("{node}: {why}") });
             }
-            Some(LogFrame::Open { .. }) => {}
-            None => {
-                source.asked = false;
-                source.over = true;
-            }
+            LogFrame::Open { .. } => {}
         }
         out.extend(self.complete().map(|generation| LogFrame::End { generation }));
         out
@@ -268,11 +330,38 @@ impl Relay<'_> {
     }
 }
 
-async fn forward(node: NodeId, mut answers: Answers, frames: mpsc::Sender<(NodeId, Option<LogFrame>)>) {
-    while let Some(frame) = answers.frames.recv().await {
-        if frames.send((node.clone(), Some(frame))).await.is_err() {
+/// Passes on what comes, and says how it ended. `link` is closed once the node's connection is gone: who has not
+/// taken the request up by then never will.
+async fn forward(
+    node: NodeId,
+    mut answers: Answers,
+    link: mpsc::Sender<ToWorker>,
+    came: mpsc::Sender<(NodeId, Came)>,
+) {
+    let mut lost = false;
+    loop {
+        let answer = tokio::select! {
+            answer = answers.answers.recv() => answer,
+            () = link.closed(), if !lost => {
+                lost = true;
+                answers.withdraw();
+                continue;
+            }
+        };
+        let (next, last) = match answer {
+            Some(Answer::Frame(frame)) => (Came::Frame(frame), false),
+            Some(Answer::Over) => (Came::Over, true),
+            None => {
+                // Asked over a link that is about to end, nobody would answer.
+                link.closed().await;
+                (Came::Lost, true)
+            }
+        };
+        if came.send((node.clone(), next)).await.is_err() || last {
             return;
         }
     }
-    let _ = frames.send((node, None)).await;
 }
+
+#[cfg(test)]
+mod tests;

@@ -47,7 +47,7 @@ impl Tails {
         }
     }
 
-    fn keep(&self, frame: &TailFrame) -> std::io::Result<()> {
+    pub(super) fn keep(&self, frame: &TailFrame) -> std::io::Result<()> {
         let dir = self.dir.join(&frame.job);
         fs::create_dir_all(&dir)?;
         let path = dir.join(name(frame.generation, frame.rank, frame.stream));

@@ -220,8 +220,9 @@ impl Session {
             Request::Put { digest, bytes, as_user } => {
                 let owner = self.owner(as_user).await?;
                 let ship = Ship { digest, bytes };
-                self.cluster.blobs.prune(&self.ships_in_use().await?);
-                match self.cluster.blobs.take(&owner.name, &ship, send, frames).await {
+                let in_use = self.ships_in_use().await?;
+                self.cluster.blobs.prune(&in_use);
+                match self.cluster.blobs.take(&owner.name, &ship, &in_use, (send, frames)).await {
                     Ok(()) => Ok(()),
                     Err(blobs::Error::Stream(_)) => Err(Failed::Gone),
                     Err(blobs::Error::Io(error)) => {

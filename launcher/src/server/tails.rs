@@ -1,7 +1,8 @@
 //! The newest output of ranks, kept on disk for the day their node is gone.
 //!
-//! One file per stream of a rank, `<dir>/<job>/<generation>.<rank>.<out|err>`: how many bytes the stream
-//! had, as a decimal number and a newline, then the last of them.
+//! One file per stream of a rank, `<dir>/<job>/<rank>.<out|err>`, of the newest generation that said something:
+//! a job that is started again and again takes no more of the disk. It has the generation and how many bytes
+//! the stream had, as decimal numbers with a space between and a newline after, then the last of them.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -50,16 +51,22 @@ impl Tails {
     pub(super) fn keep(&self, frame: &TailFrame) -> std::io::Result<()> {
         let dir = self.dir.join(&frame.job);
         fs::create_dir_all(&dir)?;
-        let path = dir.join(name(frame.generation, frame.rank, frame.stream));
+        let path = dir.join(name(frame.rank, frame.stream));
         let new = &frame.bytes.0;
         let mut bytes = match read(&path) {
             // What comes between the two was never sent: only what is whole is kept.
-            Some((written, old)) if written + new.len() as u64 == frame.written => old,
+            Some(old)
+                if old.generation == frame.generation && old.written + new.len() as u64 == frame.written =>
+            {
+                old.bytes
+            }
+            Some(old) if old.generation > frame.generation => return Ok(()),
             _ => Vec::new(),
         };
         bytes.extend_from_slice(new);
         bytes.drain(..bytes.len().saturating_sub(LOG_TAIL));
-        fs::write(&path, [format!("{}\n", frame.written).as_bytes(), &bytes].concat())
+        let head = format!("{} {}\n", frame.generation, frame.written);
+        fs::write(&path, [head.as_bytes(), &bytes].concat())
     }
 
     /// Jobs of which there are tails and that are not `known`.
@@ -94,7 +101,9 @@ impl Tails {
         let mut frames = Vec::new();
         for rank in ranks {
             for stream in [Stream::Stdout, Stream::Stderr] {
-                let Some((written, bytes)) = read(&dir.join(name(generation, rank, stream))) else {
+                let kept = read(&dir.join(name(rank, stream)));
+                let Some(Kept { written, bytes, .. }) = kept.filter(|kept| kept.generation == generation)
+                else {
                     continue;
                 };
                 let missing = written.saturating_sub(bytes.len() as u64);
@@ -108,20 +117,28 @@ impl Tails {
     }
 }
 
-fn name(generation: u32, rank: u32, stream: Stream) -> String {
+/// What a file has.
+struct Kept {
+    generation: u32,
+    written: u64,
+    bytes: Vec<u8>,
+}
+
+fn name(rank: u32, stream: Stream) -> String {
     let stream = match stream {
         Stream::Stdout => "out",
         Stream::Stderr => "err",
     };
-    format!("{generation}.{rank}.{stream}")
+    format!("{rank}.{stream}")
 }
 
-fn read(path: &std::path::Path) -> Option<(u64, Vec<u8>)> {
+fn read(path: &std::path::Path) -> Option<Kept> {
     let mut content = fs::read(path).ok()?;
     let end = content.iter().position(|byte| *byte == b'\n')?;
-    let written = std::str::from_utf8(&content[..end]).ok()?.parse().ok()?;
+    let (generation, written) = std::str::from_utf8(&content[..end]).ok()?.split_once(' ')?;
+    let (generation, written) = (generation.parse().ok()?, written.parse().ok()?);
     content.drain(..=end);
-    Some((written, content))
+    Some(Kept { generation, written, bytes: content })
 }
 
 /// Whether this rank of this generation is, or was last, on the node: a node speaks for its own alone.
@@ -170,6 +187,23 @@ mod tests {
         let long = vec![b'z'; LOG_TAIL];
         assert_eq!(keep(10 + LOG_TAIL as u64, &long), [skipped(10), chunk(&long)]);
         fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn of_a_rank_that_is_started_again_the_newest_generation_alone_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let tails = Tails::new(dir.path().to_owned());
+        for (generation, text) in [(1, "one"), (2, "two"), (1, "late")] {
+            let (stream, bytes) = (Stream::Stdout, Bytes(text.as_bytes().to_vec()));
+            let written = text.len() as u64;
+            let frame = TailFrame { job: "j-1".into(), generation, rank: 0, stream, written, bytes };
+            tails.keep(&frame).unwrap();
+        }
+        let of = |generation| tails.last_words(&JobId::from_existing("j-1"), 0..1, generation);
+        assert_eq!(of(1), []);
+        let (rank, stream, bytes) = (0, Stream::Stdout, Bytes(b"two".to_vec()));
+        assert_eq!(of(2), [LogFrame::Chunk { generation: 2, rank, stream, bytes }]);
+        assert_eq!(fs::read_dir(dir.path().join("j-1")).unwrap().count(), 1);
     }
 
     #[tokio::test]

@@ -3,7 +3,8 @@
 
 mod clock;
 mod confidence;
-#[cfg(all(test, feature = "local"))]
+#[cfg(test)]
+#[cfg(feature = "local")]
 mod tests;
 mod waiting;
 mod watchers;
@@ -47,6 +48,7 @@ pub(crate) enum Message {
     },
     Report {
         node: NodeId,
+        connection: usize,
         report: Report,
     },
     Disconnected {
@@ -102,8 +104,28 @@ pub(crate) enum Message {
 pub(crate) struct Peer {
     pub(crate) connection: usize,
     pub(crate) orders: mpsc::Sender<ToWorker>,
+    /// Ends the connection.
+    pub(crate) close: mpsc::Sender<Closing>,
     /// When the node's certificate expires; `None` in local mode.
     pub(crate) expires: Option<Timestamp>,
+}
+
+/// Why the driver ends a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Closing {
+    /// The same node connected again.
+    Replaced,
+    /// The worker does not read its orders.
+    Deaf,
+}
+
+impl Closing {
+    pub(crate) fn why(self) -> &'static str {
+        match self {
+            Closing::Replaced => "the same node connected again",
+            Closing::Deaf => "the worker takes no orders",
+        }
+    }
 }
 
 /// What became of a message to a worker.
@@ -249,18 +271,30 @@ impl<S: Store> Driver<S> {
                 for (id, request) in &self.followed {
                     let _ = peer.orders.try_send(ToWorker::Logs { id: *id, request: request.clone() });
                 }
-                self.peers.insert(node, peer);
+                let connection = peer.connection;
+                if let Some(older) = self.peers.insert(node, peer)
+                    && older.connection != connection
+                {
+                    close(&older, Closing::Replaced);
+                }
                 return;
             }
             Message::Disconnected { node, connection } => {
                 // A newer connection of the same node outlives the end of an older one.
-                if self.peers.get(&node).is_none_or(|peer| peer.connection != connection) {
+                if !self.is_current(&node, connection) {
                     return;
                 }
                 self.peers.remove(&node);
                 Input::NodeDisconnected { node }
             }
-            Message::Report { node, report } => Input::Report { node, report },
+            Message::Report { node, connection, report } => {
+                // What a connection said that was replaced or given up counts for nothing: the Hello on the
+                // newer one says how things are.
+                if !self.is_current(&node, connection) {
+                    return;
+                }
+                Input::Report { node, report }
+            }
             #[cfg(feature = "local")]
             Message::Submit { job, spec, owner, secrets } => {
                 self.confidence.keep(&job, secrets);
@@ -284,6 +318,10 @@ impl<S: Store> Driver<S> {
             Message::Resume { job } => Input::Resume { job },
         };
         self.coordinator.handle(now, input);
+    }
+
+    fn is_current(&self, node: &NodeId, connection: usize) -> bool {
+        self.peers.get(node).is_some_and(|peer| peer.connection == connection)
     }
 
     fn on_launch(&mut self, now: Timestamp, launch: Launch) -> Input {
@@ -354,8 +392,23 @@ impl<S: Store> Driver<S> {
         self.coordinator.handle(now, Input::ClockJumped { by_micros });
     }
 
-    /// Stores every record before the first order goes out: more than is asked, and one write to the disk.
+    /// Carries out what was decided, and what that led to.
     async fn carry_out(&mut self) -> Result<(), store::Error> {
+        loop {
+            let deaf = self.carry_out_once().await?;
+            if deaf.is_empty() {
+                return Ok(());
+            }
+            let now = self.now();
+            for node in deaf {
+                self.coordinator.handle(now, Input::NodeDisconnected { node });
+            }
+        }
+    }
+
+    /// Stores every record before the first order goes out: more than is asked, and one write to the disk.
+    /// Answers the nodes whose connections were given up.
+    async fn carry_out_once(&mut self) -> Result<Vec<NodeId>, store::Error> {
         let (mut records, mut orders) = (Vec::new(), Vec::new());
         while let Some(command) = self.coordinator.poll_command() {
             match command {
@@ -370,13 +423,16 @@ impl<S: Store> Driver<S> {
             // A client that is gone by now leaves what it waited with to be dropped.
             let _ = reply.send(launched);
         }
+        let mut deaf = Vec::new();
         for (node, order) in orders {
-            self.send(&node, &order);
+            if !self.send(&node, &order) {
+                deaf.push(node);
+            }
         }
         while let Some(event) = self.coordinator.poll_event() {
             self.tell(event);
         }
-        Ok(())
+        Ok(deaf)
     }
 
     fn tell(&mut self, event: Event) {
@@ -405,19 +461,25 @@ impl<S: Store> Driver<S> {
     }
 
     /// Orders to a node without a connection are not kept: the node's next Hello brings the
-    /// coordinator to say again what is due.
-    fn send(&mut self, node: &NodeId, order: &Order) {
-        let Some(peer) = self.peers.get(node) else { return };
+    /// coordinator to say again what is due. False if the node's connection is given up.
+    fn send(&mut self, node: &NodeId, order: &Order) -> bool {
+        let Some(peer) = self.peers.get(node) else { return true };
         if let OrderKind::Prepare(plan) = &order.kind
             && let Some(confidential) = self.confidence.of(plan)
         {
             let _ = peer.orders.try_send(ToWorker::Confidential(confidential));
         }
-        if let Err(error) = peer.orders.try_send(order.into()) {
-            tracing::warn!(%node, %error, "the worker takes no orders: its connection is dropped");
-            self.peers.remove(node);
-        }
+        let Err(error) = peer.orders.try_send(order.into()) else { return true };
+        tracing::warn!(%node, %error, "the worker takes no orders: its connection is dropped");
+        close(peer, Closing::Deaf);
+        self.peers.remove(node);
+        false
     }
+}
+
+fn close(peer: &Peer, why: Closing) {
+    // One that is full or closed: it ends anyhow.
+    let _ = peer.close.try_send(why);
 }
 
 /// What to say of a node's clock.

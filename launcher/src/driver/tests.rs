@@ -2,6 +2,8 @@
 
 use phalanx_common::defaults::ENDED_KEPT;
 use phalanx_common::event::Outcome;
+use phalanx_common::id::Incarnation;
+use phalanx_common::report::NodeReport;
 use phalanx_launcher_core::{Config, Record, Why};
 
 use super::*;
@@ -115,4 +117,103 @@ async fn a_client_that_is_gone_before_it_was_told_of_its_job_counts_as_lost() {
     told_in_time.await.unwrap();
     drop(inbox);
     running.await.unwrap().unwrap();
+}
+
+/// A driver of a cluster without jobs, and every event.
+fn idle() -> (mpsc::Sender<Message>, mpsc::UnboundedReceiver<Event>) {
+    let config = Config { cluster: true, ..Config::default() };
+    let coordinator = Coordinator::new(config, Default::default(), &[]);
+    let (inbox, messages) = mpsc::channel(INBOX);
+    let (events_in, events) = mpsc::unbounded_channel();
+    let store = MemoryStore::default();
+    tokio::spawn(Driver::new(coordinator, store, messages, Some(events_in), Confidence::default()).run());
+    (inbox, events)
+}
+
+async fn hello(inbox: &mpsc::Sender<Message>, connection: usize, incarnation: u64) {
+    let report = NodeReport {
+        node: NodeId::new("a"),
+        incarnation: Incarnation(incarnation),
+        host_name: "a".to_owned(),
+        cores: 8,
+        slots: 64,
+        user: None,
+        clock: wall(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ports: (20_000, 20_999),
+        address: std::net::Ipv4Addr::LOCALHOST.into(),
+        interface: None,
+        networks: Vec::new(),
+        pods: Vec::new(),
+    };
+    let report = Report::Hello(Box::new(report));
+    inbox.send(Message::Report { node: NodeId::new("a"), connection, report }).await.unwrap();
+}
+
+/// Node `a` connects; so many orders may wait for it. They come out here, and so does why it is closed.
+async fn connect(
+    inbox: &mpsc::Sender<Message>,
+    connection: usize,
+    orders: usize,
+) -> (mpsc::Receiver<ToWorker>, mpsc::Receiver<Closing>) {
+    let (orders_in, orders) = mpsc::channel(orders);
+    let (close, closing) = mpsc::channel(1);
+    let peer = Peer { connection, orders: orders_in, close, expires: None };
+    inbox.send(Message::Connected { node: NodeId::new("a"), peer }).await.unwrap();
+    hello(inbox, connection, 1).await;
+    (orders, closing)
+}
+
+/// Of the node, so far.
+async fn told(
+    inbox: &mpsc::Sender<Message>,
+    events: &mut mpsc::UnboundedReceiver<Event>,
+) -> Vec<&'static str> {
+    look(inbox, |_, _| ()).await.unwrap();
+    let mut told = Vec::new();
+    while let Ok(event) = events.try_recv() {
+        match event.kind {
+            EventKind::NodeJoined { .. } => told.push("joined"),
+            EventKind::NodeReachable { .. } => told.push("reachable"),
+            EventKind::NodeUnreachable { .. } => told.push("unreachable"),
+            EventKind::NodeRestarted { .. } => told.push("restarted"),
+            _ => {}
+        }
+    }
+    told
+}
+
+#[tokio::test]
+async fn a_worker_that_takes_no_orders_is_unreachable_at_once_and_its_connection_ends() {
+    let (inbox, mut events) = idle();
+    let (_orders, mut closing) = connect(&inbox, 1, 1).await;
+    assert_eq!(told(&inbox, &mut events).await, ["joined"]);
+    for name in ["one-1", "two-1", "three-1"] {
+        let spec =
+            Box::new(JobSpec::from_document(br#"{"job": {"ranks": 1, "command": ["true"]}}"#).unwrap());
+        let owner = Owner { name: "ann".to_owned(), unix_user: None };
+        let (job, secrets) = (JobId::from_existing(name), Secrets::default());
+        inbox.send(Message::Submit { job, spec, owner, secrets }).await.unwrap();
+    }
+    assert_eq!(told(&inbox, &mut events).await, ["unreachable"]);
+    assert_eq!(closing.try_recv(), Ok(Closing::Deaf));
+    // What it still says, and its end, change nothing; its next connection does.
+    hello(&inbox, 1, 1).await;
+    inbox.send(Message::Disconnected { node: NodeId::new("a"), connection: 1 }).await.unwrap();
+    assert_eq!(told(&inbox, &mut events).await, [""; 0]);
+    let (_orders, _closing) = connect(&inbox, 2, 64).await;
+    assert_eq!(told(&inbox, &mut events).await, ["reachable"]);
+}
+
+#[tokio::test]
+async fn a_node_that_connects_again_ends_its_older_connection_which_counts_no_more() {
+    let (inbox, mut events) = idle();
+    let (_orders, mut older) = connect(&inbox, 1, 64).await;
+    let (_orders, mut newer) = connect(&inbox, 2, 64).await;
+    assert_eq!(told(&inbox, &mut events).await, ["joined", "reachable"]);
+    assert_eq!(older.try_recv(), Ok(Closing::Replaced));
+    hello(&inbox, 1, 7).await;
+    inbox.send(Message::Disconnected { node: NodeId::new("a"), connection: 1 }).await.unwrap();
+    assert_eq!(told(&inbox, &mut events).await, [""; 0]);
+    assert!(newer.try_recv().is_err());
 }

@@ -11,7 +11,7 @@ use phalanx_common::wire::{
     CONTROL_PRIORITY, ClientHello, ServerHello, StreamHeader, StreamKind, VERSIONS, agree,
 };
 use phalanx_net::frames::{self, Receiving, Sending, accept};
-use phalanx_net::transport::{CLOSED_PROTOCOL, MORE_STREAMS};
+use phalanx_net::transport::{CLOSED_NORMALLY, CLOSED_PROTOCOL, CLOSED_REPLACED, MORE_STREAMS};
 use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -20,7 +20,7 @@ use super::blobs::Blobs;
 use super::hub::Logs;
 use super::logs;
 use super::tails::Tails;
-use crate::driver::{Message, Peer};
+use crate::driver::{Closing, Message, Peer};
 
 /// Orders that may wait for one worker. A worker that takes none of these many is not reading:
 /// its connection is dropped, and the orders still due are sent again after its next Hello.
@@ -39,6 +39,8 @@ pub(super) enum Error {
     Lost(#[from] ConnectionError),
     #[error("the coordinator ends")]
     Ending,
+    #[error("{}", .0.why())]
+    Closed(Closing),
     #[error("{0}")]
     Protocol(&'static str),
 }
@@ -76,9 +78,20 @@ pub(super) async fn serve(
     inbox: mpsc::Sender<Message>,
     logs: Logs,
 ) {
-    let mut session = Session { connection, certified, epoch, inbox, logs, node: None };
-    let ended = session.run().await;
+    let (close, mut closing) = mpsc::channel(1);
+    let mut session = Session { connection, certified, epoch, inbox, logs, close, node: None };
+    let ended = tokio::select! {
+        ended = session.run() => ended,
+        Some(why) = closing.recv() => Err(Error::Closed(why)),
+    };
     if let Err(error) = ended {
+        if let Error::Closed(why) = &error {
+            let code = match why {
+                Closing::Replaced => CLOSED_REPLACED,
+                Closing::Deaf => CLOSED_NORMALLY,
+            };
+            session.connection.close(code, why.why().as_bytes());
+        }
         let node = session.node.as_ref().map_or("(before its Hello)", NodeId::as_str);
         match error.breach() {
             Some(why) => {
@@ -103,6 +116,7 @@ struct Session {
     epoch: Epoch,
     inbox: mpsc::Sender<Message>,
     logs: Logs,
+    close: mpsc::Sender<Closing>,
     /// Known after the node's Hello.
     node: Option<NodeId>,
 }
@@ -151,13 +165,14 @@ impl Session {
             let connection = self.connection.stable_id();
             self.node = Some(node.node.clone());
             let expires = self.certified.as_ref().map(|certified| certified.expires);
-            let peer = Peer { connection, orders: orders.clone(), expires };
+            let peer = Peer { connection, orders: orders.clone(), close: self.close.clone(), expires };
             self.deliver(Message::Connected { node: node.node.clone(), peer }).await?;
         }
         let Some(node) = self.node.clone() else {
             return Err(Error::Protocol("a worker reports before its Hello"));
         };
-        self.deliver(Message::Report { node, report }).await
+        let connection = self.connection.stable_id();
+        self.deliver(Message::Report { node, connection, report }).await
     }
 
     async fn deliver(&self, message: Message) -> Result<(), Error> {

@@ -22,7 +22,7 @@ use phalanx_common::report::Report;
 use phalanx_common::spec::JobSpec;
 use phalanx_common::time::Timestamp;
 use phalanx_common::wire::v1::{LogRequest, ToWorker};
-use phalanx_launcher_core::{Command, Coordinator, Input};
+use phalanx_launcher_core::{Command, Coordinator, Input, JobState};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
@@ -255,8 +255,15 @@ impl<S: Store> Driver<S> {
 
     async fn on_batch(&mut self, batch: &mut Vec<Message>) -> Result<(), store::Error> {
         for message in batch.drain(..) {
-            if matches!(message, Message::Connected { .. } | Message::Disconnected { .. }) {
-                // Orders that are due go to the connection that they are meant for.
+            if matches!(
+                message,
+                Message::Connected { .. }
+                    | Message::Disconnected { .. }
+                    | Message::Watch { .. }
+                    | Message::View(_)
+            ) {
+                // Orders that are due go to the connection that they are meant for, and nobody is shown what is
+                // not stored yet.
                 self.carry_out().await?;
             }
             self.on_message(message);
@@ -302,7 +309,7 @@ impl<S: Store> Driver<S> {
                 Input::Submit { job, spec, owner, attached: false }
             }
             Message::Launch(launch) => self.on_launch(now, *launch),
-            Message::Watch { job, watcher } => return self.watchers.watch(&job, watcher),
+            Message::Watch { job, watcher } => return self.watch(&job, watcher),
             Message::Relay { node, message, relayed } => {
                 // Whoever asked may be gone.
                 let _ = relayed.send(self.relay(&node, message));
@@ -318,6 +325,22 @@ impl<S: Store> Driver<S> {
             Message::Resume { job } => Input::Resume { job },
         };
         self.coordinator.handle(now, input);
+    }
+
+    fn watch(&mut self, job: &JobId, watcher: mpsc::Sender<Event>) {
+        match self.coordinator.job(job) {
+            // It was forgotten meanwhile: the watcher's channel ends.
+            None => {}
+            Some(view) => match &view.job.state {
+                JobState::Ended(outcome) => {
+                    let kind = EventKind::JobEnded { outcome: outcome.clone() };
+                    let at = view.job.ended_at.unwrap_or_default();
+                    let end = Event { at, job: Some(job.clone()), generation: None, kind };
+                    self.watchers.watch_ended(job, &watcher, end);
+                }
+                _ => self.watchers.watch(job, watcher),
+            },
+        }
     }
 
     fn is_current(&self, node: &NodeId, connection: usize) -> bool {

@@ -42,6 +42,28 @@ async fn a_job_that_ended_long_ago_is_forgotten_and_told_and_its_old_deadline_is
     }
 }
 
+#[tokio::test]
+async fn who_attaches_to_a_job_that_ended_in_an_earlier_reign_is_told_its_end_and_no_more() {
+    let spec = JobSpec::from_document(br#"{"job": {"ranks": 1, "command": ["true"]}}"#).unwrap();
+    let (job, at) = (JobId::from_existing("old-1"), wall());
+    let (spec, owner) = (Box::new((&spec).into()), "ann".to_owned());
+    let submitted =
+        Record::JobSubmitted { job: job.clone(), at, spec, owner, unix_user: None, attached: false };
+    let records =
+        [submitted, Record::JobEnded { job: job.clone(), at, outcome: (&Outcome::Succeeded).into() }];
+    let coordinator = Coordinator::new(Config::default(), Default::default(), &records);
+    let (inbox, messages) = mpsc::channel(INBOX);
+    let driver = Driver::new(coordinator, MemoryStore::default(), messages, None, Confidence::default());
+    tokio::spawn(driver.run());
+    let (watcher, mut events) = mpsc::channel(8);
+    inbox.send(Message::Watch { job: job.clone(), watcher }).await.unwrap();
+    let within = Duration::from_secs(10);
+    let told = tokio::time::timeout(within, events.recv()).await.unwrap();
+    let kind = EventKind::JobEnded { outcome: Outcome::Succeeded };
+    assert_eq!(told, Some(Event { at, job: Some(job), generation: None, kind }));
+    assert_eq!(tokio::time::timeout(within, events.recv()).await, Ok(None));
+}
+
 /// A store that keeps nothing before it is let.
 struct Reluctant(std::sync::Arc<tokio::sync::Semaphore>);
 
@@ -56,6 +78,15 @@ impl Store for Reluctant {
 
     fn load(&mut self) -> Result<Vec<Record>, store::Error> {
         Ok(Vec::new())
+    }
+}
+
+/// Polls it once.
+async fn is_pending<T>(future: std::pin::Pin<&mut impl Future<Output = T>>) -> bool {
+    tokio::select! {
+        biased;
+        _ = future => false,
+        () = std::future::ready(()) => true,
     }
 }
 
@@ -74,20 +105,26 @@ async fn nobody_is_told_of_a_job_before_it_is_stored() {
         let (reply, mut told) = oneshot::channel();
         let launch = Launch { spec, owner, waits: None, secrets: Secrets::default(), watcher, reply };
         inbox.send(Message::Launch(Box::new(launch))).await.unwrap();
+        let looked = look(&inbox, |coordinator, _| coordinator.jobs().count());
+        let mut looked = Box::pin(looked);
+        assert!(is_pending(looked.as_mut()).await);
         // The driver has taken it once there is room for as many messages as ever.
         while inbox.capacity() < INBOX {
             tokio::task::yield_now().await;
         }
         assert!(matches!(told.try_recv(), Err(oneshot::error::TryRecvError::Empty)));
+        assert!(is_pending(looked.as_mut()).await, "nobody is shown it, either");
         if stored {
             leave.add_permits(1);
             assert!(told.await.is_ok());
+            assert_eq!(looked.await, Some(1));
             drop(inbox);
             running.await.unwrap().unwrap();
         } else {
             leave.close();
             assert!(running.await.unwrap().is_err());
             assert!(told.await.is_err());
+            assert_eq!(looked.await, None);
         }
     }
 }

@@ -27,10 +27,26 @@ struct Watched {
 impl Watchers {
     /// Tells `watcher` of the job. One that does not keep up is dropped: its channel ends.
     pub(super) fn watch(&mut self, job: &JobId, watcher: mpsc::Sender<Event>) {
-        let watched = self.jobs.entry(job.clone()).or_default();
-        if watched.told.iter().all(|event| watcher.try_send(event.clone()).is_ok()) {
-            watched.watchers.push(watcher);
+        if self.tell_history(job, &watcher) {
+            self.jobs.entry(job.clone()).or_default().watchers.push(watcher);
         }
+    }
+
+    /// Tells `watcher` of a job that has ended. Its end is told even if no history of it is there any more, and
+    /// the channel ends after it.
+    pub(super) fn watch_ended(&mut self, job: &JobId, watcher: &mpsc::Sender<Event>, end: Event) {
+        let mut told = self.jobs.get(job).into_iter().flat_map(|watched| &watched.told);
+        let has_end = told.any(|event| matches!(event.kind, EventKind::JobEnded { .. }));
+        if self.tell_history(job, watcher) && !has_end {
+            // One that does not keep up is dropped.
+            let _ = watcher.try_send(end);
+        }
+    }
+
+    /// False if `watcher` does not keep up.
+    fn tell_history(&self, job: &JobId, watcher: &mpsc::Sender<Event>) -> bool {
+        let mut told = self.jobs.get(job).into_iter().flat_map(|watched| &watched.told);
+        told.all(|event| watcher.try_send(event.clone()).is_ok())
     }
 
     /// Nothing is kept of this job any more.

@@ -4,10 +4,14 @@ use std::collections::{BTreeMap, VecDeque};
 
 use phalanx_common::event::{Event, EventKind};
 use phalanx_common::id::JobId;
+use phalanx_common::report::RankExit;
 use tokio::sync::mpsc;
 
 /// Events kept of a job, for those who come later: enough for its start and its last restarts.
 const HISTORY: usize = 512;
+/// Exits of a job that are kept with the last output of their ranks, which may be 192 KiB: of a gang that fails
+/// the first few, which say why, and of many restarts the last.
+const TAILS: usize = 8;
 /// Jobs whose events are kept after their end.
 const ENDED: usize = 256;
 
@@ -78,10 +82,7 @@ impl Watchers {
         }
         let watched = self.jobs.entry(job.clone()).or_default();
         watched.watchers.retain(|watcher| watcher.try_send(event.clone()).is_ok());
-        watched.told.push_back(event);
-        if watched.told.len() > HISTORY {
-            watched.told.pop_front();
-        }
+        watched.keep(event);
         if over {
             // Nothing follows: whoever waits for more sees the end of the channel.
             watched.watchers.clear();
@@ -92,5 +93,79 @@ impl Watchers {
                 self.jobs.remove(&oldest);
             }
         }
+    }
+}
+
+impl Watched {
+    /// Keeps an event for those who come later.
+    fn keep(&mut self, mut event: Event) {
+        let generation = event.generation;
+        if let EventKind::RankExited { exit, .. } = &mut event.kind
+            && self.told.iter_mut().filter(|told| told.generation == generation).filter_map(tail).count()
+                >= TAILS
+        {
+            drop_tail(exit);
+        }
+        self.told.push_back(event);
+        if self.told.len() > HISTORY {
+            self.told.pop_front();
+        }
+        self.told.iter_mut().rev().filter_map(tail).skip(TAILS).for_each(drop_tail);
+    }
+}
+
+/// The exit of a rank, if it comes with the rank's last output.
+fn tail(event: &mut Event) -> Option<&mut RankExit> {
+    let EventKind::RankExited { exit, .. } = &mut event.kind else { return None };
+    let has_tail = !exit.stdout_tail.is_empty() || !exit.stderr_tail.is_empty() || exit.error_file.is_some();
+    has_tail.then_some(exit)
+}
+
+fn drop_tail(exit: &mut RankExit) {
+    exit.stdout_tail = Vec::new();
+    exit.stderr_tail = Vec::new();
+    exit.error_file = None;
+}
+
+#[cfg(test)]
+mod tests {
+    use phalanx_common::exit::ExitStatus;
+    use phalanx_common::id::{Generation, NodeId, Rank};
+    use phalanx_common::time::Timestamp;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_history_has_the_last_output_of_few_ranks_that_failed_and_those_who_watch_hear_of_all() {
+        let (job, mut watchers) = (JobId::from_existing("train-1"), Watchers::default());
+        let (watcher, mut live) = mpsc::channel(64);
+        watchers.watch(&job, watcher);
+        for rank in 0..22 {
+            let exit = RankExit {
+                rank: Rank(rank),
+                status: ExitStatus::Code(1),
+                at: Timestamp(0),
+                after_stop: false,
+                port_conflict: false,
+                stderr_tail: b"why".to_vec(),
+                stdout_tail: b"what".to_vec(),
+                error_file: Some(b"{}".to_vec()),
+            };
+            let kind = EventKind::RankExited { node: NodeId::new("a"), exit };
+            let generation = Some(Generation(if rank < 20 { 1 } else { 2 }));
+            watchers.tell(Event { at: Timestamp(0), job: Some(job.clone()), generation, kind });
+        }
+        let (watcher, mut late) = mpsc::channel(64);
+        watchers.watch(&job, watcher);
+        drop(watchers);
+        let ranks = async |events: &mut mpsc::Receiver<Event>| {
+            let mut ranks = Vec::new();
+            while let Some(mut event) = events.recv().await {
+                ranks.extend(tail(&mut event).map(|exit| exit.rank.0));
+            }
+            ranks
+        };
+        assert_eq!(ranks(&mut live).await, Vec::from_iter(0..22));
+        assert_eq!(ranks(&mut late).await, [2, 3, 4, 5, 6, 7, 20, 21]);
     }
 }

@@ -227,6 +227,10 @@ impl<'a> Relay<'a> {
             let new = self.on_frame(node, frame);
             self.last_words.extend(new);
         }
+        let why = format!(
+            "{node} cannot be reached: of its output there is what it had sent, the last of each rank"
+        );
+        self.last_words.push(LogFrame::Refused { why });
     }
 
     async fn on_event(&mut self, event: Event) {

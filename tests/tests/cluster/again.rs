@@ -54,4 +54,5 @@ fn the_last_words_of_a_short_job_outlive_its_node() {
     wait_for("the node to be lost", || lab.operate(&["nodes"]).out().contains("unreachable").then_some(()));
     let logs = lab.run(&["logs", &job]);
     assert_eq!(logs.assert_code(0).out(), "[0] first\n[0] last\n");
+    logs.assert_says("output is missing: node1-").assert_says("cannot be reached");
 }

@@ -49,7 +49,7 @@ fn the_last_words_of_a_short_job_outlive_its_node() {
     lab.join("node1");
     lab.run(&["run", "--", "sh", "-c", "echo first; sleep 0.1; echo last"]).assert_code(0);
     let job = lab.only_job();
-    lab.wait_for_file(&format!("coordinator/tails/{job}/1.0.out"), "first\nlast\n");
+    lab.wait_for_file(&format!("coordinator/tails/{job}/0.out"), "first\nlast\n");
     lab.kill("node1");
     wait_for("the node to be lost", || lab.operate(&["nodes"]).out().contains("unreachable").then_some(()));
     let logs = lab.run(&["logs", &job]);

@@ -99,6 +99,7 @@ pub fn spawn(options: &SpawnOptions, own: Option<Own<'_>>) -> Result<ShimProcess
         sys::enter_cgroup(&mut command, door.as_raw_fd());
     }
     if let Some(account) = own.as_ref().map(|own| own.account) {
+        sys::give_up_oom_protection(&mut command, sys::OOM_SCORE);
         command.env_clear().envs(account.environment()).current_dir("/");
         if let Some((uid, gid, groups)) = account.ids() {
             sys::become_user(&mut command, uid, gid, groups);

@@ -87,6 +87,30 @@ pub(super) fn enter_cgroup(command: &mut std::process::Command, door: i32) {
     unsafe { command.pre_exec(enter) };
 }
 
+/// The kernel's own word for how gladly a process is killed when memory runs out.
+pub(super) const OOM_SCORE: &std::ffi::CStr = c"/proc/self/oom_score_adj";
+
+/// Has the child that `command` starts give up a protection from the OOM killer that this process has:
+/// what comes of it is a job's. Before the child becomes somebody else, because what root gives up nobody
+/// below takes back. `score` is `OOM_SCORE`; a value that is not negative stays.
+pub(super) fn give_up_oom_protection(command: &mut std::process::Command, score: &'static std::ffi::CStr) {
+    use std::os::unix::process::CommandExt;
+    let give_up = move || {
+        // SAFETY: open, read, write and close are async-signal-safe; the one byte read is on the stack.
+        unsafe {
+            let fd = libc::open(score.as_ptr(), libc::O_RDWR | libc::O_CLOEXEC);
+            let mut first = 0_u8;
+            if libc::pread(fd, (&raw mut first).cast(), 1, 0) == 1 && first == b'-' {
+                libc::pwrite(fd, c"0\n".as_ptr().cast(), 2, 0);
+            }
+            libc::close(fd);
+        }
+        Ok(())
+    };
+    // SAFETY: see the closure: it calls nothing but async-signal-safe functions.
+    unsafe { command.pre_exec(give_up) };
+}
+
 /// Closes every descriptor from `first` on.
 pub(super) fn close_from(first: u32) {
     // SAFETY: called before this process owns any descriptor from `first` on (see the callers), so no
@@ -171,4 +195,24 @@ pub(super) fn pidfd_kill(pidfd: &OwnedFd, signal: i32) -> io::Result<()> {
         libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, std::ptr::null::<libc::siginfo_t>(), 0)
     };
     if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_gives_up_a_protection_from_the_oom_killer_and_keeps_what_exposes_it() {
+        let path = std::env::temp_dir().join(format!("phalanx-oom-{}", std::process::id()));
+        let score: &'static std::ffi::CStr =
+            Box::leak(std::ffi::CString::new(path.to_str().unwrap()).unwrap().into_boxed_c_str());
+        for (before, after) in [("-900\n", "0"), ("300\n", "300")] {
+            std::fs::write(&path, before).unwrap();
+            let mut command = std::process::Command::new("true");
+            give_up_oom_protection(&mut command, score);
+            assert!(command.status().unwrap().success());
+            assert_eq!(std::fs::read_to_string(&path).unwrap().lines().next(), Some(after));
+        }
+        std::fs::remove_file(&path).unwrap();
+    }
 }

@@ -1,8 +1,13 @@
 //! What a rank inherits, and what it does not.
 
-use phalanx_common::id::Rank;
+use std::fs;
 
-use crate::support::{Scratch, Shim, code, command, shell, text};
+use nix::unistd::{User, geteuid};
+use phalanx_common::id::Rank;
+use phalanx_worker::shim::account::Account;
+use phalanx_worker::shim::spawn::{Orphans, Own, SpawnOptions, spawn};
+
+use crate::support::{Scratch, Shim, code, command, line_in, shell, skipped, text};
 
 #[test]
 fn a_rank_has_three_descriptors_and_reads_from_dev_null() {
@@ -100,4 +105,23 @@ fn each_rank_leads_its_own_group_in_the_session_of_the_shim() {
         [(Rank(0), code(0)), (Rank(1), code(0))]
     );
     shim.exit(false);
+}
+
+#[test]
+fn what_keeps_the_worker_from_the_oom_killer_does_not_keep_its_pods() {
+    const SCORE: &str = "/proc/self/oom_score_adj";
+    let before = fs::read_to_string(SCORE).unwrap();
+    if fs::write(SCORE, "-100").is_err() {
+        return skipped("it takes CAP_SYS_RESOURCE to protect a process");
+    }
+    let scratch = Scratch::new();
+    let out = scratch.path("score");
+    let exe = scratch.script("shim", &format!("#!/bin/sh\ncat {SCORE} > {out}\n")).into();
+    let name = User::from_uid(geteuid()).unwrap().unwrap().name;
+    let account = Account::of(&name, true).unwrap();
+    let options = SpawnOptions { exe, orphans: Orphans::CLUSTER };
+    let spawned = spawn(&options, Some(Own { account: &account, cgroup: None }));
+    fs::write(SCORE, before).unwrap();
+    assert_eq!(line_in(&out), "0");
+    spawned.unwrap().child.wait().unwrap();
 }

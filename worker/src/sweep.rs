@@ -93,7 +93,11 @@ fn is_abandoned(dir: &Path) -> bool {
 }
 
 fn open_lock(dir: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOFOLLOW).open(dir.join(LOCK))
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(dir.join(LOCK))
 }
 
 /// Suffix of the file beside a pod's directory that holds its mark, where the directory is another user's.
@@ -193,10 +197,12 @@ fn take_lock(file: File, dir: &Path) -> Result<Flock<File>, Error> {
 /// them, and what is in them goes last.
 ///
 /// # Errors
-/// Something of a pod cannot be ended or removed: the node is not free.
+/// Something of a pod cannot be ended, or removed from a directory of this worker's own user: the node is
+/// not free.
 pub fn end_all(base: &Path, cgroups: Option<&PodCgroups>) -> Result<Vec<Stale>, Error> {
     let list = |source| Error::List { path: base.to_path_buf(), source };
     let mut ended = Vec::new();
+    let patience = Instant::now() + PATIENCE;
     for entry in fs::read_dir(base).map_err(list)? {
         let dir = entry.map_err(list)?.path();
         let Some(pod) =
@@ -208,28 +214,58 @@ pub fn end_all(base: &Path, cgroups: Option<&PodCgroups>) -> Result<Vec<Stale>, 
             remove_emptied(&pod.dir);
             continue;
         }
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(mark) = &pod.mark {
-                let survivors = end_marked(mark, None);
-                if !survivors.is_empty() {
-                    return Err(Error::Survivors { survivors });
-                }
-            }
-            match end(&pod) {
-                Err(Error::InUse { .. }) if Instant::now() < deadline => std::thread::sleep(ROUND),
-                // A shim that hangs, or is stopped. A lock in another user's directory may be held by anything.
-                Err(Error::InUse { .. }) if is_foreign(&pod.dir) || has_cgroup(cgroups, &pod.job) => {
-                    end_cgroups(cgroups.map(|cgroups| cgroups.of(&pod.job)))?;
-                    break clear(&pod)?;
-                }
-                other => break other?,
-            }
+        if is_foreign(&pod.dir) {
+            end_foreign(&pod, cgroups, patience)?;
+        } else {
+            end_own(&pod, cgroups)?;
         }
         ended.push(pod);
     }
     end_cgroups(cgroups.map(PodCgroups::all))?;
     Ok(ended)
+}
+
+fn end_own(pod: &Stale, cgroups: Option<&PodCgroups>) -> Result<(), Error> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        end_processes(pod)?;
+        match end(pod) {
+            Err(Error::InUse { .. }) if Instant::now() < deadline => std::thread::sleep(ROUND),
+            // A shim that hangs, or is stopped.
+            Err(Error::InUse { .. }) if has_cgroup(cgroups, &pod.job) => {
+                end_cgroups(cgroups.map(|cgroups| cgroups.of(&pod.job)))?;
+                return clear(pod);
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Its directory is another user's, who may put anything in the place of the lock, hold it for ever, or
+/// change the directory while it is removed: none of that keeps the node from being free. A shim that tidies
+/// up gets until `patience`, which all such pods share.
+fn end_foreign(pod: &Stale, cgroups: Option<&PodCgroups>, patience: Instant) -> Result<(), Error> {
+    end_processes(pod)?;
+    while is_held(&pod.dir) && Instant::now() < patience {
+        std::thread::sleep(ROUND);
+    }
+    end_cgroups(cgroups.map(|cgroups| cgroups.of(&pod.job)))?;
+    match clear(pod) {
+        Err(Error::Remove { dir, source }) => {
+            tracing::warn!(dir = %dir.display(), error = %source, "a directory of an ended pod cannot be removed");
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+fn end_processes(pod: &Stale) -> Result<(), Error> {
+    let survivors = pod.mark.as_deref().map(|mark| end_marked(mark, None)).unwrap_or_default();
+    if survivors.is_empty() { Ok(()) } else { Err(Error::Survivors { survivors }) }
+}
+
+fn is_held(dir: &Path) -> bool {
+    open_lock(dir).is_ok_and(|file| Flock::lock(file, FlockArg::LockSharedNonblock).is_err())
 }
 
 fn has_cgroup(cgroups: Option<&PodCgroups>, job: &JobId) -> bool {

@@ -7,7 +7,8 @@ use phalanx_common::id::JobId;
 use phalanx_worker::sweep::{self, Error};
 
 use crate::support::{
-    Scratch, Shim, eventually, guardian_of, is_alive, kill, line_in, marked, nothing_left, shell,
+    Scratch, Shim, eventually, guardian_of, is_alive, is_root, kill, line_in, marked, nothing_left, shell,
+    skipped,
 };
 
 #[test]
@@ -69,4 +70,28 @@ fn what_is_no_pod_is_not_touched() {
     fs::write(scratch.path("base/file"), "").unwrap();
     std::os::unix::fs::symlink(scratch.path("base/file"), scratch.path("base/link")).unwrap();
     assert_eq!(sweep::find_stale(Path::new(&scratch.path("base"))).unwrap(), []);
+}
+
+#[test]
+fn nothing_that_a_user_puts_into_a_pods_directory_keeps_a_worker_from_starting() {
+    if !is_root() {
+        return skipped("directories of another user take root");
+    }
+    const NOBODY: u32 = 65_534;
+    let scratch = Scratch::new();
+    let base = scratch.path("base");
+    for job in ["directory", "link", "pipe"] {
+        let dir = format!("{base}/{job}");
+        fs::create_dir_all(&dir).unwrap();
+        let lock = format!("{dir}/lock");
+        match job {
+            "directory" => fs::create_dir(&lock).unwrap(),
+            "link" => std::os::unix::fs::symlink("/dev/null", &lock).unwrap(),
+            _ => nix::unistd::mkfifo(Path::new(&lock), nix::sys::stat::Mode::S_IRWXU).unwrap(),
+        }
+        std::os::unix::fs::chown(&dir, Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    let ended = sweep::end_all(Path::new(&base), None).unwrap();
+    assert_eq!(ended.len(), 3);
+    assert_eq!(fs::read_dir(&base).unwrap().count(), 0, "the directories are gone");
 }

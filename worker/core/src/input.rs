@@ -114,7 +114,8 @@ pub enum Command {
         job: JobId,
         order: ShimOrder,
     },
-    /// The last order was Exit: reap the shim when it goes.
+    /// The job is forgotten here: nothing more comes of it, and its shim, if it has one, was told to exit and is
+    /// reaped when it goes.
     CloseShim {
         job: JobId,
     },

@@ -303,7 +303,6 @@ impl Worker {
         match shim {
             ShimState::Up => {
                 self.order_shim(job, ShimOrder::Exit { failed });
-                self.commands.push_back(Command::CloseShim { job: job.clone() });
                 self.remove(job);
             }
             ShimState::Absent => self.remove(job),
@@ -315,6 +314,7 @@ impl Worker {
     fn remove(&mut self, job: &JobId) {
         self.pods.remove(job);
         self.confidential.remove(job);
+        self.commands.push_back(Command::CloseShim { job: job.clone() });
     }
 
     fn on_suspend(&mut self, job: &JobId, suspend: bool) {

@@ -410,3 +410,17 @@ fn a_probe_goes_to_the_shim_and_its_verdict_to_the_coordinator() {
     assert_eq!(commands, [verdict(Generation(1), true)]);
     assert_eq!(bench.order(probe(Generation(9))), [verdict(Generation(9), false)], "nothing of it is here");
 }
+
+#[test]
+fn a_forgotten_job_is_closed_although_its_shim_went_before() {
+    let mut bench = Bench::started();
+    bench.input(Input::ShimLost { job: job(), why: "killed".into() });
+    bench.input(Input::Swept { job: job(), killed: 0, survivors: Vec::new() });
+    let forget = || OrderKind::Forget { job: job(), failed: true };
+    assert_eq!(bench.order(forget()), [Command::CloseShim { job: job() }]);
+    let mut bench = Bench::started();
+    bench.order(forget());
+    bench.input(Input::ShimLost { job: job(), why: "killed".into() });
+    let commands = bench.input(Input::Swept { job: job(), killed: 0, survivors: Vec::new() });
+    assert_eq!(commands.last(), Some(&Command::CloseShim { job: job() }));
+}

@@ -155,6 +155,7 @@ impl<L: Link> Agent<L> {
                 Some(dialed) = self.links.recv() => self.on_dialed(dialed),
                 _ = self.ticks.tick(), if self.tails.is_some() => self.on_tick(),
                 Some((job, said)) = self.said.recv() => self.on_shim(job, said),
+                job = self.shims.overdue() => self.on_overdue(&job),
                 Some(swept) = self.swept.join_next() => self.on_swept(swept),
                 Some(fetched) = self.fetched.join_next() => self.on_fetched(fetched),
                 Some(_) = self.serving.join_next() => self.readers.retain(|_, serving| !serving.is_finished()),
@@ -265,6 +266,7 @@ impl<L: Link> Agent<L> {
             }
             FromShim::Report(report) => {
                 if let ShimReport::Ended { generation, .. } = &report {
+                    self.shims.ended(&job);
                     self.note(&job, |state| state.ended = Some(*generation));
                     // The last words are not left to the next tick: the job may be forgotten by then.
                     if let (Some(tails), Some(state)) = (&mut self.tails, self.written.get(&job)) {
@@ -275,6 +277,12 @@ impl<L: Link> Agent<L> {
             }
         };
         self.worker.handle(wall_clock(), input);
+    }
+
+    /// Its guardian, its cgroup and the sweep that follows end the pod.
+    fn on_overdue(&mut self, job: &JobId) {
+        tracing::warn!(%job, "the shim has not ended its pod in time: it counts as lost");
+        self.shims.give_up(job);
     }
 
     fn on_tick(&mut self) {

@@ -5,6 +5,7 @@ use std::io;
 use std::process::Child;
 use std::time::Duration;
 
+use phalanx_common::defaults;
 use phalanx_common::id::JobId;
 use phalanx_common::wire::codec;
 use phalanx_worker_core::shim::{ShimHello, ShimOrder, ShimReport, VERSION};
@@ -14,6 +15,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::shim::pod_cgroup::PodCgroup;
 use crate::shim::spawn::ShimProcess;
@@ -24,6 +26,19 @@ const ORDERS_QUEUED: usize = 64;
 
 /// How long the end of a shim that was killed is waited for.
 const KILLED_WITHIN: Duration = Duration::from_secs(10);
+
+/// A shim ends its pod within seconds of a stop's grace, and of a lapsed lease's; one that does not is stopped
+/// itself, or stuck: any rank may send signals to a shim that is its user's own.
+const OVERDUE: Duration = Duration::from_secs(30);
+
+/// A shim whose socket is at its end has nothing left to do.
+const EXITS_WITHIN: Duration = Duration::from_secs(15);
+
+/// A shim that was told to exit has a pod's directory to remove first.
+const TIDIES_WITHIN: Duration = Duration::from_secs(300);
+
+/// Between two looks whether a shim has exited.
+const ROUND: Duration = Duration::from_millis(2);
 
 /// What a shim said, or that its socket closed.
 #[derive(Debug)]
@@ -48,8 +63,10 @@ enum Error {
     Version(u16),
     #[error("the socket was closed")]
     Closed,
-    #[error("it took no orders")]
+    #[error("it took no orders, or did not carry them out")]
     Stuck,
+    #[error("it closed its socket and did not exit")]
+    Lingers,
 }
 
 /// All live shims of this worker.
@@ -67,6 +84,35 @@ pub(super) struct Shims {
 struct Live {
     orders: mpsc::Sender<ShimOrder>,
     give_up: oneshot::Sender<()>,
+    due: Due,
+}
+
+/// By when the generation of a shim has to have ended.
+#[derive(Debug, Default)]
+struct Due {
+    /// After an order to stop it.
+    stopped: Option<Instant>,
+    /// Without another order that renews its lease.
+    lapsed: Option<Instant>,
+}
+
+impl Due {
+    fn note(&mut self, order: &ShimOrder) {
+        match order {
+            ShimOrder::Stop { grace, .. } => {
+                let due = Instant::now() + *grace + OVERDUE;
+                self.stopped = Some(self.stopped.map_or(due, |before| before.min(due)));
+            }
+            ShimOrder::Lease { remaining } => {
+                self.lapsed = Some(Instant::now() + *remaining + defaults::LOCAL_ORPHAN_GRACE + OVERDUE);
+            }
+            _ => {}
+        }
+    }
+
+    fn at(&self) -> Option<Instant> {
+        self.stopped.into_iter().chain(self.lapsed).min()
+    }
 }
 
 impl Shims {
@@ -92,7 +138,7 @@ impl Shims {
         let (give_up, given_up) = oneshot::channel();
         let said = self.said.clone();
         self.tasks.spawn(read_reports(job.clone(), (read, given_up), (shim.child, shim.cgroup, alive), said));
-        self.live.insert(job, Live { orders, give_up });
+        self.live.insert(job, Live { orders, give_up, due: Due::default() });
         Ok(())
     }
 
@@ -100,15 +146,37 @@ impl Shims {
     #[must_use]
     pub(super) fn send(&mut self, job: &JobId, order: ShimOrder) -> bool {
         while self.tasks.try_join_next().is_some() {}
-        self.live.get(job).is_some_and(|shim| shim.orders.try_send(order).is_ok())
+        self.live.get_mut(job).is_some_and(|shim| {
+            shim.due.note(&order);
+            shim.orders.try_send(order).is_ok()
+        })
     }
 
-    /// Lets go of a shim; orders still queued are written first, then its socket closes.
+    /// Nothing is left of the generation that this shim had.
+    pub(super) fn ended(&mut self, job: &JobId) {
+        if let Some(shim) = self.live.get_mut(job) {
+            shim.due = Due::default();
+        }
+    }
+
+    /// The next shim whose generation has not ended in time; waits for ever if none can be late.
+    pub(super) async fn overdue(&self) -> JobId {
+        match self.live.iter().filter_map(|(job, shim)| Some((shim.due.at()?, job))).min() {
+            Some((due, job)) => {
+                sleep_until(due).await;
+                job.clone()
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Lets go of a shim; orders still queued are written first, then its socket closes. It gets time to tidy
+    /// up, and no more.
     pub(super) fn close(&mut self, job: &JobId) {
         self.live.remove(job);
     }
 
-    /// Ends a shim that takes no orders: left alone, it would let its pod run on.
+    /// Ends a shim that takes no orders or is overdue: left alone, it would let its pod run on.
     pub(super) fn give_up(&mut self, job: &JobId) {
         if let Some(shim) = self.live.remove(job) {
             // Not there: its end is on its way already.
@@ -143,11 +211,14 @@ async fn read_reports(
     (mut child, cgroup, alive): (Child, Option<PodCgroup>, watch::Sender<usize>),
     said: mpsc::Sender<(JobId, FromShim)>,
 ) {
-    let ended = tokio::select! {
+    let mut ended = tokio::select! {
         ended = forward(&job, &mut socket, &said) => ended,
-        Ok(()) = given_up => Err(Error::Stuck),
+        () = no_longer_awaited(given_up) => Err(Error::Stuck),
     };
     drop(socket);
+    if ended.is_ok() && !exits(&mut child).await {
+        ended = Err(Error::Lingers);
+    }
     if ended.is_err() {
         // Its guardian ends the pod.
         let _ = child.kill();
@@ -159,8 +230,7 @@ async fn read_reports(
         (status, survivors)
     });
     // A shim that was killed and hangs in the kernel is lost all the same.
-    let patience = if ended.is_err() { KILLED_WITHIN } else { Duration::MAX };
-    let waited = tokio::time::timeout(patience, waiting).await;
+    let waited = tokio::time::timeout(KILLED_WITHIN, waiting).await;
     if let Ok(Ok((_, survivors))) = &waited
         && !survivors.is_empty()
     {
@@ -172,6 +242,25 @@ async fn read_reports(
         (Ok(()), _) => "it is gone".to_owned(),
     };
     let _ = said.send((job, FromShim::Lost { why })).await;
+}
+
+/// Comes to its end at once if the shim is given up, and once it had the time to exit if it was let go.
+async fn no_longer_awaited(given_up: oneshot::Receiver<()>) {
+    if given_up.await.is_err() {
+        sleep(TIDIES_WITHIN).await;
+    }
+}
+
+/// Whether a process exits in time.
+async fn exits(child: &mut Child) -> bool {
+    let until = Instant::now() + EXITS_WITHIN;
+    while matches!(child.try_wait(), Ok(None)) {
+        if Instant::now() >= until {
+            return false;
+        }
+        sleep(ROUND).await;
+    }
+    true
 }
 
 async fn forward(
@@ -203,5 +292,110 @@ async fn next<T: DeserializeOwned>(socket: &mut OwnedReadHalf, received: &mut Ve
         if socket.read_buf(received).await? == 0 {
             return Err(Error::Closed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::PathBuf;
+
+    use phalanx_common::id::Generation;
+
+    use super::*;
+    use crate::shim::spawn::{Orphans, SpawnOptions, spawn};
+
+    /// A program that says hello as a shim does, and then does `what`.
+    fn adopted(name: &str, what: &str) -> (Shims, mpsc::Receiver<(JobId, FromShim)>, PathBuf) {
+        let dir = std::env::temp_dir().join(format!("phalanx-shims-{name}-{}", std::process::id()));
+        fs::create_dir(&dir).unwrap();
+        let (hello, exe) = (dir.join("hello"), dir.join("shim"));
+        let mut bytes = Vec::new();
+        codec::encode(&ShimHello { version: VERSION }, &mut bytes).unwrap();
+        fs::write(&hello, &bytes).unwrap();
+        // The worker's own hello is read: a socket that is closed over what nobody read fails.
+        let script = format!("head -c {} >/dev/null\ncat {} >&0\n{what}\n", bytes.len(), hello.display());
+        fs::write(&exe, format!("#!/bin/sh\n{script}")).unwrap();
+        fs::set_permissions(&exe, fs::Permissions::from_mode(0o700)).unwrap();
+        let (say, said) = mpsc::channel(16);
+        let mut shims = Shims::new(say);
+        let shim = spawn(&SpawnOptions { exe, orphans: Orphans::CLUSTER }, None).unwrap();
+        shims.adopt(job(), shim).unwrap();
+        (shims, said, dir)
+    }
+
+    fn job() -> JobId {
+        JobId::from_existing("digits-1")
+    }
+
+    fn run(test: impl Future<Output = ()>) {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
+    }
+
+    /// From here on the clock stands still, and every wait is over at once.
+    async fn up(said: &mut mpsc::Receiver<(JobId, FromShim)>) {
+        assert!(matches!(said.recv().await, Some((_, FromShim::Up))));
+        tokio::time::pause();
+    }
+
+    async fn lost(said: &mut mpsc::Receiver<(JobId, FromShim)>) -> String {
+        match said.recv().await {
+            Some((_, FromShim::Lost { why })) => why,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_shim_that_does_not_end_its_pod_in_time_is_killed() {
+        run(async {
+            let (mut shims, mut said, dir) = adopted("overdue", "kill -STOP $$");
+            up(&mut said).await;
+            let began = Instant::now();
+            let stop = |grace| ShimOrder::Stop { generation: Generation(1), grace };
+            let grace = Duration::from_secs(20);
+            assert!(shims.send(&job(), stop(grace)));
+            assert!(shims.send(&job(), stop(Duration::from_secs(90))), "a longer grace changes nothing");
+            assert_eq!(shims.overdue().await, job());
+            let waited = began.elapsed();
+            assert!(waited >= grace + OVERDUE && waited < grace + 2 * OVERDUE, "{waited:?}");
+            shims.give_up(&job());
+            assert!(lost(&mut said).await.contains("did not carry them out"));
+            fs::remove_dir_all(dir).unwrap();
+        });
+    }
+
+    #[test]
+    fn a_lease_that_is_not_renewed_ends_a_shim_that_does_not_watch_it_unless_nothing_is_left_to_end() {
+        run(async {
+            let (mut shims, mut said, dir) = adopted("lease", "kill -STOP $$");
+            up(&mut said).await;
+            let lease = Duration::from_secs(60);
+            assert!(shims.send(&job(), ShimOrder::Lease { remaining: lease }));
+            let late = lease + 2 * OVERDUE;
+            assert_eq!(tokio::time::timeout(late, shims.overdue()).await, Ok(job()));
+            shims.ended(&job());
+            assert!(tokio::time::timeout(late, shims.overdue()).await.is_err());
+            shims.give_up(&job());
+            lost(&mut said).await;
+            fs::remove_dir_all(dir).unwrap();
+        });
+    }
+
+    #[test]
+    fn a_shim_that_closes_its_socket_or_was_let_go_and_stays_is_killed() {
+        run(async {
+            let (_shims, mut said, dir) = adopted("lingers", "exec sleep 60 </dev/null");
+            up(&mut said).await;
+            assert!(lost(&mut said).await.contains("did not exit"));
+            fs::remove_dir_all(dir).unwrap();
+        });
+        run(async {
+            let (mut shims, mut said, dir) = adopted("let-go", "exec sleep 60");
+            up(&mut said).await;
+            shims.close(&job());
+            lost(&mut said).await;
+            fs::remove_dir_all(dir).unwrap();
+        });
     }
 }

@@ -2,22 +2,40 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use phalanx_common::id::{Generation, Rank};
 use phalanx_worker_core::shim::{Stream, log_file};
+use tokio::sync::watch;
 
 use super::logs::{Source, Written};
 
+/// Names that are looked at for one answer: two hundred attempts of a hundred ranks, with their rotations. The
+/// directories are the job's user's, who could put any number there.
+const NAMES: usize = 1 << 18;
+
+/// The same as `find`, not on this thread: the disk may be slow, and the user may have made much of it.
+pub(super) async fn search(
+    dir: PathBuf,
+    max_file_bytes: u64,
+    owner: Option<u32>,
+) -> watch::Receiver<Written> {
+    let found = tokio::task::spawn_blocking(move || find(&dir, max_file_bytes, owner)).await;
+    watch::channel(found.unwrap_or_default()).1
+}
+
 /// What the files of `<dir>/<generation>/<rank>/` hold. Names that are no numbers are nobody's.
-pub(super) fn find(dir: &Path, max_file_bytes: u64, owner: Option<u32>) -> Written {
+fn find(dir: &Path, max_file_bytes: u64, owner: Option<u32>) -> Written {
     let mut streams = BTreeMap::new();
-    for generation in numbers(dir) {
+    let mut look = Look { owner, left: NAMES };
+    for generation in look.numbers(dir) {
         let attempt = dir.join(generation.to_string());
-        for rank in numbers(&attempt) {
+        for rank in look.numbers(&attempt) {
             let dir = attempt.join(rank.to_string());
+            let names = look.names(&dir);
             for stream in [Stream::Stdout, Stream::Stderr] {
-                if let Some(written) = written(&dir, stream, max_file_bytes) {
+                if let Some(written) = written(&dir, &names, stream, max_file_bytes) {
                     let source = Source { dir: dir.clone(), max_file_bytes, written, owner };
                     streams.insert((Generation(generation), Rank(rank), stream), source);
                 }
@@ -28,26 +46,46 @@ pub(super) fn find(dir: &Path, max_file_bytes: u64, owner: Option<u32>) -> Writt
     Written { streams, ended, closed: true }
 }
 
-fn numbers(dir: &Path) -> Vec<u32> {
-    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
-    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+/// A look into directories that may be of the job's user.
+struct Look {
+    owner: Option<u32>,
+    /// Names that may still be looked at.
+    left: usize,
+}
+
+impl Look {
+    fn numbers(&mut self, dir: &Path) -> Vec<u32> {
+        self.names(dir).iter().filter_map(|name| name.parse().ok()).collect()
+    }
+
+    /// What is in a directory. None behind a link, which may lead anywhere, or back.
+    fn names(&mut self, dir: &Path) -> Vec<String> {
+        if !fs::symlink_metadata(dir).is_ok_and(|meta| meta.is_dir() && self.is_trusted(meta.uid())) {
+            return Vec::new();
+        }
+        let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+        let seen = entries.take(self.left).flatten().map(|entry| entry.file_name());
+        let names: Vec<_> = seen.collect();
+        self.left -= names.len();
+        names.into_iter().filter_map(|name| name.into_string().ok()).collect()
+    }
+
+    fn is_trusted(&self, uid: u32) -> bool {
+        self.owner.is_none_or(|owner| owner == uid) || nix::unistd::geteuid().as_raw() == uid
+    }
 }
 
 /// Bytes of a stream up to the end of its newest file; `None` if it has none.
-fn written(dir: &Path, stream: Stream, max_file_bytes: u64) -> Option<u64> {
-    let newest = fs::read_dir(dir)
-        .ok()?
-        .flatten()
-        .filter_map(|entry| {
-            let name = entry.file_name();
-            let part = part(name.to_str()?, stream)?;
+fn written(dir: &Path, names: &[String], stream: Stream, max_file_bytes: u64) -> Option<u64> {
+    let (begin, newest) = names
+        .iter()
+        .filter_map(|name| {
+            let begin = part(name, stream)?.checked_mul(max_file_bytes)?;
             // A name that arithmetic would not give is no file of this stream.
-            let begin = part.checked_mul(max_file_bytes)?;
-            (log_file(stream, begin, max_file_bytes).0 == name.to_str()?).then_some((begin, entry.path()))
+            (log_file(stream, begin, max_file_bytes).0 == *name).then_some((begin, name))
         })
         .max()?;
-    let (begin, path) = newest;
-    Some(begin + fs::symlink_metadata(path).ok()?.len().min(max_file_bytes))
+    Some(begin + fs::symlink_metadata(dir.join(newest)).ok()?.len().min(max_file_bytes))
 }
 
 /// Which file of its stream a name is: 0 for `stdout.log`, k for `stdout.k.log`.
@@ -83,6 +121,26 @@ mod tests {
         assert_eq!(found, [(1, 0, Stream::Stderr, 3), (2, 7, Stream::Stdout, 32)]);
         assert_eq!((written.ended, written.closed), (Some(Generation(2)), true));
         assert!(find(&dir.join("none"), 10, None).streams.is_empty());
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_link_is_not_followed_and_no_number_of_names_keeps_a_look_from_its_end() {
+        let dir = std::env::temp_dir().join(format!("phalanx-disk-links-{}", std::process::id()));
+        fs::create_dir_all(dir.join("1/0")).unwrap();
+        fs::write(dir.join("1/0/stdout.log"), "abc").unwrap();
+        for number in ["2", "1/1"] {
+            std::os::unix::fs::symlink(".", dir.join(number)).unwrap();
+        }
+        std::os::unix::fs::symlink(dir.join("1"), dir.join("3")).unwrap();
+        let streams = |written: Written| written.streams.into_keys().collect::<Vec<_>>();
+        assert_eq!(streams(find(&dir, 10, None)), [(Generation(1), Rank(0), Stream::Stdout)]);
+        std::os::unix::fs::symlink(&dir, dir.join("4")).unwrap();
+        assert_eq!(streams(find(&dir.join("4"), 10, None)), []);
+        let mut look = Look { owner: None, left: 5 };
+        assert_eq!((look.names(&dir).len(), look.names(&dir).len(), look.left), (4, 1, 0));
+        let stranger = nix::unistd::geteuid().as_raw() + 1;
+        assert!(!Look { owner: Some(stranger), left: 1 }.is_trusted(stranger + 1));
         fs::remove_dir_all(&dir).unwrap();
     }
 }

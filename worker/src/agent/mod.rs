@@ -217,20 +217,23 @@ impl<L: Link> Agent<L> {
             Ok(owner) => owner,
             Err(why) => return self.refuse_logs(id, why),
         };
-        let written = match self.written.get(&job) {
-            Some(state) => state.subscribe(),
+        let root = log_root(&self.config, request.user.as_deref(), request.log_dir.as_deref());
+        let dir = Path::new(&root).join(job.as_str());
+        let known = match self.written.get(&job) {
+            Some(state) => Some(state.subscribe()),
             // A job that is to come, of a launch that follows it from its beginning.
-            None if request.follow => self.written.entry(job).or_default().subscribe(),
-            None => {
-                let root = log_root(&self.config, request.user.as_deref(), request.log_dir.as_deref());
-                let dir = Path::new(&root).join(job.as_str());
-                watch::channel(disk::find(&dir, request.max_file_bytes, owner)).1
-            }
+            None if request.follow => Some(self.written.entry(job).or_default().subscribe()),
+            None => None,
         };
         let Some(link) = &self.link else { return };
         let stream = link.open_log();
-        let serving =
-            self.serving.spawn(async move { logs::serve(stream.await?, id, request, written).await });
+        let serving = self.serving.spawn(async move {
+            let written = match known {
+                Some(written) => written,
+                None => disk::search(dir, request.max_file_bytes, owner).await,
+            };
+            logs::serve(stream.await?, id, request, written).await
+        });
         self.readers.insert(id, serving);
     }
 

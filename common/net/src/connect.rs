@@ -26,7 +26,9 @@ const ADDRESSES: usize = 16;
 pub enum Failure {
     #[error("{0}: not an address; write HOST, HOST:PORT or [IPV6]:PORT")]
     Syntax(String),
-    #[error("{name}: the name does not resolve: {source}")]
+    #[error(
+        "{name}: the name does not resolve: {source}; give the coordinator's address instead (`phalanx serve --advertise ADDRESS` puts it into join lines and bundles)"
+    )]
     Resolve { name: String, source: io::Error },
     #[error("{name}: the name has no address")]
     NoAddress { name: String },

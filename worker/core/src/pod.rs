@@ -8,7 +8,7 @@
 //! A newer generation never begins before nothing is left of the older one.
 
 use phalanx_common::defaults;
-use phalanx_common::id::Generation;
+use phalanx_common::id::{Generation, Rank};
 use phalanx_common::plan::PodPlan;
 use phalanx_common::report::{PodEnd, PodPhase, PodStatus, PrepareFailure, RankExit};
 
@@ -73,6 +73,11 @@ pub(crate) enum ShimState {
 }
 
 impl Pod {
+    /// Whether this rank is one of the pod's, and has not ended yet.
+    pub(crate) fn may_exit(&self, rank: Rank) -> bool {
+        self.plan.ranks().any(|own| own == rank) && self.exits.iter().all(|exit| exit.rank != rank)
+    }
+
     pub(crate) fn new(plan: Box<PodPlan>) -> Pod {
         Pod {
             plan,

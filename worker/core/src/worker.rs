@@ -384,7 +384,8 @@ impl Worker {
                 pod.pids.clone_from(&pids);
                 self.tell(Report::Started { job: job_id, generation, pids });
             }
-            ShimReport::Exited { exit, .. } => {
+            // A shim is its user's own process, and may be made to say anything.
+            ShimReport::Exited { exit, .. } if pod.may_exit(exit.rank) => {
                 pod.exits.push(exit.clone());
                 self.tell(Report::Exited { job: job_id, generation, exit });
             }

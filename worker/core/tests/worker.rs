@@ -124,8 +124,13 @@ impl Bench {
 
     /// The pod's first generation is prepared.
     fn prepared() -> Bench {
+        Bench::prepared_with(plan(1, None))
+    }
+
+    fn prepared_with(plan: PodPlan) -> Bench {
         let mut bench = Bench::new();
-        assert_eq!(bench.prepare(1), [Command::SpawnShim { job: job(), user: None }]);
+        let commands = bench.order(OrderKind::Prepare(Box::new(plan)));
+        assert_eq!(commands, [Command::SpawnShim { job: job(), user: None }]);
         let commands = bench.input(Input::ShimUp { job: job() });
         assert_eq!(prepares(&commands), [1]);
         let commands = bench.shim(ShimReport::Prepared { generation: Generation(1), interpreter: None });
@@ -136,7 +141,11 @@ impl Bench {
 
     /// Its ranks run.
     fn started() -> Bench {
-        let mut bench = Bench::prepared();
+        Bench::started_with(plan(1, None))
+    }
+
+    fn started_with(plan: PodPlan) -> Bench {
+        let mut bench = Bench::prepared_with(plan);
         let generation = Generation(1);
         let commands = bench.order(OrderKind::Go { job: job(), generation });
         assert_eq!(commands, [Command::ToShim { job: job(), order: ShimOrder::Go { generation } }]);
@@ -302,8 +311,9 @@ fn hello_tells_what_happened_while_nobody_listened() {
 
 #[test]
 fn a_hello_fits_one_frame_however_much_the_ranks_said_before_they_ended() {
-    let mut bench = Bench::started();
-    for rank in 0..defaults::MAX_RANKS_PER_NODE {
+    let ranks = defaults::MAX_RANKS_PER_NODE;
+    let mut bench = Bench::started_with(PodPlan { local_ranks: ranks, ..plan(1, None) });
+    for rank in 0..ranks {
         let mut stderr_tail = vec![b'.'; defaults::LOG_TAIL];
         stderr_tail.extend_from_slice(b"the end");
         let exit = RankExit {
@@ -321,6 +331,7 @@ fn a_hello_fits_one_frame_however_much_the_ranks_said_before_they_ended() {
     bench.input(Input::LinkDown);
     let commands = bench.input(Input::LinkUp);
     let [Command::ToCoordinator(report @ Report::Hello(hello))] = &commands[..] else { panic!() };
+    assert_eq!(hello.pods[0].exits.len(), ranks as usize);
     assert!(hello.pods[0].exits.iter().all(|exit| exit.stderr_tail.ends_with(b"the end")));
     let frame: FromWorker = report.into();
     codec::encode(&frame, &mut Vec::new()).expect("the Hello fits a frame");
@@ -423,4 +434,22 @@ fn a_forgotten_job_is_closed_although_its_shim_went_before() {
     bench.input(Input::ShimLost { job: job(), why: "killed".into() });
     let commands = bench.input(Input::Swept { job: job(), killed: 0, survivors: Vec::new() });
     assert_eq!(commands.last(), Some(&Command::CloseShim { job: job() }));
+}
+
+#[test]
+fn each_rank_of_a_pod_ends_once_and_no_other_does_whatever_its_shim_says() {
+    let mut bench = Bench::started();
+    let exit = |rank: u32| RankExit {
+        rank: Rank(rank),
+        status: ExitStatus::Code(3),
+        at: Timestamp(5),
+        after_stop: false,
+        port_conflict: false,
+        stderr_tail: Vec::new(),
+        stdout_tail: Vec::new(),
+        error_file: None,
+    };
+    let mut said =
+        |rank| bench.shim(ShimReport::Exited { generation: Generation(1), exit: exit(rank) }).len();
+    assert_eq!([said(1), said(1), said(7), said(0)], [1, 0, 0, 1]);
 }

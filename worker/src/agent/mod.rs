@@ -85,8 +85,8 @@ pub struct Agent<L: Link> {
     readers: BTreeMap<u64, AbortHandle>,
     swept: JoinSet<Input>,
     /// Directories on their way, and the Prepare that waits for each.
-    fetched: JoinSet<(JobId, Result<(), ship::Error>)>,
-    waiting: BTreeMap<JobId, ShimOrder>,
+    fetched: JoinSet<(JobId, Generation, Result<(), ship::Error>)>,
+    waiting: BTreeMap<(JobId, Generation), ShimOrder>,
     /// The archives of jobs that are here.
     archives: BTreeMap<JobId, PathBuf>,
 }
@@ -365,7 +365,7 @@ impl<L: Link> Agent<L> {
         let ShimOrder::Prepare(plan) = order else {
             if matches!(order, ShimOrder::Stop { .. } | ShimOrder::Exit { .. }) {
                 // A Prepare that came after its Stop would revive the generation.
-                self.waiting.remove(job);
+                self.waiting.retain(|(of, _), _| of != job);
             }
             return false;
         };
@@ -381,8 +381,12 @@ impl<L: Link> Agent<L> {
         let owner = self.owners.get(job).copied();
         let wanted = ship::Wanted { job: job.clone(), digest, path, owner };
         let opening = link.open_file();
-        self.waiting.insert(job.clone(), order.clone());
-        self.fetched.spawn(async move { (wanted.job.clone(), ship::fetch(&wanted, opening).await) });
+        let generation = plan.generation;
+        self.waiting.insert((job.clone(), generation), order.clone());
+        self.fetched.spawn(async move {
+            let fetched = ship::fetch(&wanted, opening).await;
+            (wanted.job, generation, fetched)
+        });
         true
     }
 
@@ -394,18 +398,19 @@ impl<L: Link> Agent<L> {
         ship::prune(Path::new(&self.config.ship_dir), &in_use);
     }
 
-    fn on_fetched(&mut self, fetched: Result<(JobId, Result<(), ship::Error>), tokio::task::JoinError>) {
-        let (job, fetched) = match fetched {
+    fn on_fetched(
+        &mut self,
+        fetched: Result<(JobId, Generation, Result<(), ship::Error>), tokio::task::JoinError>,
+    ) {
+        let (job, generation, fetched) = match fetched {
             Ok(fetched) => fetched,
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(_) => return,
         };
-        let Some(order) = self.waiting.remove(&job) else { return };
-        let (Err(error), ShimOrder::Prepare(plan)) = (fetched, &order) else {
-            return self.hand_to_shim(&job, order);
-        };
+        let Some(order) = self.waiting.remove(&(job.clone(), generation)) else { return };
+        let Err(error) = fetched else { return self.hand_to_shim(&job, order) };
         let reason = PrepareFailure { kind: PrepareFailureKind::Node, message: error.to_string() };
-        let report = ShimReport::NotPrepared { generation: plan.generation, reason };
+        let report = ShimReport::NotPrepared { generation, reason };
         self.worker.handle(wall_clock(), Input::ShimReport { job, report });
     }
 

@@ -134,7 +134,7 @@ fn a_full_temporary_directory_is_named() {
         .status();
     if !mounted.is_ok_and(|status| status.success()) {
         assert!(!nix::unistd::geteuid().is_root(), "root may mount a tmpfs");
-        eprintln!("SKIPPED: a full TMPDIR needs the right to mount a tmpfs");
+        crate::support::skipped("a full TMPDIR needs the right to mount a tmpfs");
         return;
     }
     let mut command = sandbox.phalanx(&["run", "--", "true"]);
@@ -175,7 +175,7 @@ fn a_start_deadline_that_passes_names_the_ranks() {
 fn gpus_that_are_not_there_are_said_to_be_missing() {
     let sandbox = Sandbox::new();
     if std::path::Path::new("/dev/nvidiactl").exists() {
-        eprintln!("SKIPPED: this machine has an NVIDIA driver");
+        crate::support::skipped("this machine has an NVIDIA driver");
         return;
     }
     sandbox.run(&["run", "-n", "gpu", "--", "true"]).assert_code(125).assert_says("no NVIDIA driver");

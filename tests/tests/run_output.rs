@@ -165,7 +165,7 @@ fn a_full_disk_drops_counts_and_says_so_and_the_job_goes_on() {
         .status();
     if !mounted.is_ok_and(|status| status.success()) {
         assert!(!nix::unistd::geteuid().is_root(), "root may mount a tmpfs");
-        eprintln!("SKIPPED: a full disk needs the right to mount a tmpfs");
+        crate::support::skipped("a full disk needs the right to mount a tmpfs");
         return;
     }
     let logs = mount.join("logs");
@@ -189,7 +189,7 @@ fn a_full_disk_drops_counts_and_says_so_and_the_job_goes_on() {
 #[test]
 fn real_ranks_meet_over_gloo() {
     let Some(python) = python() else {
-        eprintln!("SKIPPED: PHALANX_TEST_PYTHON names no interpreter with PyTorch");
+        crate::support::skipped("PHALANX_TEST_PYTHON names no interpreter with PyTorch");
         return;
     };
     let sandbox = Sandbox::new();

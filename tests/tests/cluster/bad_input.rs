@@ -229,7 +229,7 @@ fn a_user_or_a_working_directory_that_one_node_lacks_is_named_with_that_node() {
             .map(|line| format!("{line}\n"))
             .collect();
         if others == passwd {
-            eprintln!("SKIPPED: this host has no user games");
+            crate::support::skipped("this host has no user games");
             return false;
         }
         let file = lab.dir.join("passwd");

@@ -47,7 +47,7 @@ fn a_job_over_two_nodes_meets_at_a_numeric_ipv6_address() {
 #[test]
 fn pytorchs_gloo_meets_and_sums_over_ipv6() {
     let Some(python) = python() else {
-        eprintln!("SKIPPED: PHALANX_TEST_PYTHON names no interpreter with PyTorch");
+        crate::support::skipped("PHALANX_TEST_PYTHON names no interpreter with PyTorch");
         return;
     };
     let Some(lab) = cluster() else { return };

@@ -103,7 +103,7 @@ impl Lab {
             daemons: Vec::new(),
         };
         if !nix::unistd::geteuid().is_root() || !ok(ip(&["netns", "add", &lab.namespace("hub")])) {
-            eprintln!("SKIPPED: network namespaces need root and a kernel that has them");
+            crate::support::skipped("network namespaces need root and a kernel that has them");
             return None;
         }
         fs::create_dir_all(&lab.dir).expect("a directory for the lab");
@@ -343,7 +343,7 @@ impl Lab {
     /// the host lets it make none.
     pub(crate) fn pod_cgroups(&self, host: &str) -> Option<Vec<String>> {
         if self.log(host).contains("pods get no cgroups of their own") {
-            eprintln!("SKIPPED in part: this host lets nobody make cgroups of version 2");
+            crate::support::skipped("in part: this host lets nobody make cgroups of version 2");
             return None;
         }
         let nodes = self.operate(&["nodes"]).out();

@@ -49,7 +49,7 @@ fn ranks_over_two_nodes_meet_on_the_data_network_and_show_their_output() {
 #[test]
 fn a_real_training_job_over_two_nodes_survives_the_death_of_a_rank() {
     let Some(python) = python() else {
-        eprintln!("SKIPPED: PHALANX_TEST_PYTHON names no interpreter with PyTorch");
+        crate::support::skipped("PHALANX_TEST_PYTHON names no interpreter with PyTorch");
         return;
     };
     let Some(lab) = cluster(2) else { return };

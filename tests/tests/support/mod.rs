@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its part of this")]
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -32,6 +32,17 @@ pub(crate) fn binary() -> PathBuf {
         path.display()
     );
     path
+}
+
+/// Says that this test, or the rest of it, is not run here, and why: in the file of `PHALANX_TEST_SKIPS` as well,
+/// because a test that returns counts as passed.
+pub(crate) fn skipped(why: &str) {
+    let line = format!("SKIPPED {}: {why}\n", std::thread::current().name().unwrap_or_default());
+    std::io::stderr().write_all(line.as_bytes()).expect("standard error is there");
+    if let Some(path) = std::env::var_os("PHALANX_TEST_SKIPS") {
+        let file = fs::OpenOptions::new().create(true).append(true).open(path);
+        file.and_then(|mut file| file.write_all(line.as_bytes())).expect("the file of what is skipped");
+    }
 }
 
 /// An interpreter with PyTorch, if one was given.

@@ -24,7 +24,7 @@ impl Lab {
         let libraries = fs::read_dir("/usr/lib").expect("libraries").flatten();
         let mut libraries = libraries.map(|dir| dir.path().join("faketime/libfaketimeMT.so.1"));
         let Some(library) = libraries.find(|path| path.exists()) else {
-            eprintln!("SKIPPED: clocks cannot be set: libfaketime is not installed");
+            crate::support::skipped("clocks cannot be set: libfaketime is not installed");
             return false;
         };
         let words = [

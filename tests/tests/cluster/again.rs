@@ -55,4 +55,11 @@ fn the_last_words_of_a_short_job_outlive_its_node() {
     let logs = lab.run(&["logs", &job]);
     assert_eq!(logs.assert_code(0).out(), "[0] first\n[0] last\n");
     logs.assert_says("output is missing: node1-").assert_says("cannot be reached");
+    // Whoever attaches is told the end, by the next reign as well, which has nothing but records.
+    for _ in 0..2 {
+        let attached = lab.run(&["attach", &job]);
+        assert_eq!(attached.assert_code(0).out(), "[0] first\n[0] last\n");
+        lab.kill("coordinator");
+        lab.serve();
+    }
 }

@@ -3,7 +3,8 @@
 use phalanx_common::defaults::ENDED_KEPT;
 use phalanx_common::event::Outcome;
 use phalanx_common::id::Incarnation;
-use phalanx_common::report::NodeReport;
+use phalanx_common::identity::Owner;
+use phalanx_common::report::{NodeReport, Report};
 use phalanx_launcher_core::{Config, Record, Why};
 
 use super::*;

@@ -174,6 +174,7 @@ impl Session {
             Request::Logs { job, generation, rank, follow } => {
                 let (job, owner) = self.find(&job).await?;
                 self.may(Action::ReadOutput { owner: &owner })?;
+                self.has_output_of(&job, generation, rank).await?;
                 let wanted = relay::Wanted { job, generation, rank, follow };
                 relay::run(wanted, &self.service.inbox, &self.cluster, send).await
             }
@@ -288,6 +289,31 @@ impl Session {
                 Refusal::Unknown,
                 format!("there is no job {prefix}; `phalanx ps --all` lists them"),
             )),
+        }
+    }
+
+    /// Whether the job has, or had, this generation and this rank.
+    async fn has_output_of(
+        &self,
+        job: &JobId,
+        generation: Option<u32>,
+        rank: Option<u32>,
+    ) -> Result<(), Failed> {
+        let of = job.clone();
+        let found = look(&self.service.inbox, move |coordinator, _| {
+            let job = coordinator.job(&of)?.job;
+            Some((job.spec.world_size(), job.generation.as_ref().map_or(0, |last| last.number.0)))
+        });
+        let Some((ranks, last)) = found.await.ok_or_else(ending)? else { return Ok(()) };
+        match (rank, generation) {
+            (Some(rank), _) if rank >= ranks => Err(bad(format!(
+                "job {job} has no rank {rank}: its ranks are 0 to {}",
+                ranks.saturating_sub(1)
+            ))),
+            (_, Some(generation)) if generation == 0 || generation > last => Err(bad(format!(
+                "job {job} has no generation {generation}: it has had {last}, counted from 1"
+            ))),
+            _ => Ok(()),
         }
     }
 

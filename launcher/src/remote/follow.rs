@@ -55,6 +55,8 @@ pub(crate) async fn follow(
         wait,
         output,
         ended: false,
+        heard: false,
+        end: None,
         resume: Resume::default(),
         events: events_in,
         controls,
@@ -72,6 +74,11 @@ struct Follower {
     output: bool,
     /// The job's end has been told.
     ended: bool,
+    /// Something else of the job was told.
+    heard: bool,
+    /// The end, kept back until all output has come: it was told alone, and so the foreground does not know
+    /// what output to wait for.
+    end: Option<Event>,
     resume: Resume,
     events: mpsc::UnboundedSender<Event>,
     controls: mpsc::Receiver<Control>,
@@ -87,7 +94,7 @@ impl Follower {
                 Err(lost) => lost,
             };
             if self.ended {
-                return;
+                return self.tell_end();
             }
             if !lost.passes() {
                 return self.printer.line(format!("phalanx: {}: {lost}", self.job));
@@ -130,7 +137,14 @@ impl Follower {
                 Some(control) = self.controls.recv() => self.on_control(client, control).await?,
             }
         }
+        self.tell_end();
         Ok(())
+    }
+
+    fn tell_end(&mut self) {
+        if let Some(end) = self.end.take() {
+            let _ = self.events.send(end);
+        }
     }
 
     fn on_reply(&mut self, reply: Option<Reply>) -> Result<(), Error> {
@@ -141,7 +155,14 @@ impl Follower {
         if !self.resume.event(event.at, &text) {
             return Ok(());
         }
-        self.ended |= matches!(event.kind, EventKind::JobEnded { .. });
+        if matches!(event.kind, EventKind::JobEnded { .. }) {
+            self.ended = true;
+            if self.output && !self.heard {
+                self.end = Some(event);
+                return Ok(());
+            }
+        }
+        self.heard = true;
         // The foreground may have ended: then this task does soon.
         let _ = self.events.send(event);
         Ok(())

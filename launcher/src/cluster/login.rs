@@ -1,5 +1,6 @@
 //! Logging in on the coordinator's host: a Unix socket, on which the kernel says who asks.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream as BlockingStream;
@@ -28,8 +29,12 @@ use crate::driver::wall;
 const LARGEST: usize = 16 << 10;
 /// From connecting to the answer.
 const WITHIN: Duration = Duration::from_secs(5);
-/// Logins at once: each is a moment's work, and nobody may hold more than these.
-const AT_ONCE: usize = 16;
+/// Before the next login is taken, if one could not be: files may have run out.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+/// Logins at once: each is a moment's work.
+const AT_ONCE: usize = 256;
+/// Logins of one user at once: nobody keeps the others out by saying nothing.
+const AT_ONCE_OF_USER: usize = 4;
 
 /// The listening socket.
 #[derive(Debug)]
@@ -53,30 +58,52 @@ impl Login {
     /// Answers, for ever.
     pub(super) async fn serve(self, cluster: &Arc<Cluster>) {
         let room = Arc::new(Semaphore::new(AT_ONCE));
+        let mut of_users: BTreeMap<u32, Arc<Semaphore>> = BTreeMap::new();
         loop {
             let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
-            match self.listener.accept().await {
-                Ok((stream, _)) => {
-                    let (cluster, coordinators) = (Arc::clone(cluster), self.coordinators.clone());
-                    tokio::spawn(async move {
-                        let answered = tokio::time::timeout(WITHIN, answer(stream, &cluster, coordinators));
-                        if let Ok(Err(error)) = answered.await {
-                            tracing::warn!("a login broke off: {error:#}");
-                        }
-                        drop(permit);
-                    });
-                }
+            let accepted = self.listener.accept().await;
+            let known = accepted.and_then(|(stream, _)| Ok((stream.peer_cred()?.uid(), stream)));
+            let (uid, stream) = match known {
+                Ok(known) => known,
                 Err(error) => {
                     tracing::warn!(%error, "a login could not be taken");
-                    tokio::time::sleep(WITHIN).await;
+                    tokio::time::sleep(AFTER_FAILURE).await;
+                    continue;
                 }
-            }
+            };
+            of_users.retain(|_, user| user.available_permits() < AT_ONCE_OF_USER);
+            let user = of_users.entry(uid).or_insert_with(|| Arc::new(Semaphore::new(AT_ONCE_OF_USER)));
+            let Ok(users_permit) = Arc::clone(user).try_acquire_owned() else {
+                refuse(&stream, "logins of this user are under way; try again in a moment");
+                continue;
+            };
+            let (cluster, coordinators) = (Arc::clone(cluster), self.coordinators.clone());
+            tokio::spawn(async move {
+                let uid = Uid::from_raw(uid);
+                let answered = tokio::time::timeout(WITHIN, answer(stream, uid, &cluster, coordinators));
+                if let Ok(Err(error)) = answered.await {
+                    tracing::warn!("a login broke off: {error:#}");
+                }
+                drop((permit, users_permit));
+            });
         }
     }
 }
 
-async fn answer(mut stream: UnixStream, cluster: &Cluster, coordinators: Vec<String>) -> anyhow::Result<()> {
-    let uid = Uid::from_raw(stream.peer_cred().context("the kernel does not say who asks")?.uid());
+/// As far as the socket takes it at once: nobody is waited for to hear a refusal.
+fn refuse(stream: &UnixStream, why: &str) {
+    let mut bytes = Vec::new();
+    if codec::encode(&LoginReply::Refused { why: why.to_owned() }, &mut bytes).is_ok() {
+        let _ = stream.try_write(&bytes);
+    }
+}
+
+async fn answer(
+    mut stream: UnixStream,
+    uid: Uid,
+    cluster: &Cluster,
+    coordinators: Vec<String>,
+) -> anyhow::Result<()> {
     let mut bytes = Vec::new();
     let request: LoginRequest = loop {
         if let Some(request) = codec::take(&mut bytes)? {
@@ -104,7 +131,9 @@ async fn answer(mut stream: UnixStream, cluster: &Cluster, coordinators: Vec<Str
 
 /// A submitter's certificate for who has this user id.
 async fn certify(uid: Uid, csr: &[u8], cluster: &Cluster) -> anyhow::Result<Vec<u8>> {
-    let user = UnixUser::from_uid(uid)
+    // Elsewhere: accounts may be in a directory that answers slowly.
+    let user = tokio::task::spawn_blocking(move || UnixUser::from_uid(uid))
+        .await?
         .with_context(|| format!("user id {uid} cannot be looked up"))?
         .with_context(|| format!("user id {uid} has no name on the coordinator's host"))?;
     if !valid_name(&user.name) {

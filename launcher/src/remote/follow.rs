@@ -110,7 +110,7 @@ impl Follower {
 
     /// Follows over one connection, until everything has been told or the connection is lost.
     async fn session(&mut self, client: &Client, answers: &mut Answers) -> Result<(), Error> {
-        self.resume.begin();
+        self.resume.begin(client.reign());
         let mut logs = None;
         if self.output {
             let request = Request::Logs { job: self.job.clone(), generation: None, rank: None, follow: true };

@@ -6,6 +6,7 @@ mod resume;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use phalanx_common::id::Epoch;
 use phalanx_common::spec::Ship;
 use phalanx_common::wire::bytes::Bytes;
 use phalanx_common::wire::client_v1::{Piece, Refusal, Reply, Request};
@@ -71,6 +72,7 @@ pub(crate) struct Client {
     // Open as long as the client is one.
     _control: (Sending, Receiving),
     version: u16,
+    reign: Epoch,
 }
 
 impl Client {
@@ -86,13 +88,18 @@ impl Client {
         };
         match greeted.await {
             Ok(hello) => {
-                let (version, _) = hello.welcome()?;
-                Ok(Client { connected, _control: (send, receive), version })
+                let (version, reign) = hello.welcome()?;
+                Ok(Client { connected, _control: (send, receive), version, reign })
             }
             // A refused client sees its stream fail first; the connection knows why.
             Err(frames::Error::Closed) => Err(Error::Lost(connected.connection.closed().await)),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// The epoch of the coordinator that was reached.
+    pub(crate) fn reign(&self) -> Epoch {
+        self.reign
     }
 
     /// Asks, and leaves the answers to be read.

@@ -34,11 +34,15 @@ impl Tails {
         while let Ok(frame) = frames.read::<TailFrame>().await {
             let key = (frame.job.clone(), frame.generation, frame.rank);
             if !its_own.contains(&key) {
-                if !has_rank(&driver, &node, &key).await {
-                    tracing::warn!(%node, job = key.0, rank = key.2, "a node sent output of a rank that it does not have");
-                    continue;
-                }
-                its_own.insert(key);
+                match whose(&driver, &node, &key).await {
+                    Whose::Its => its_own.insert(key),
+                    // On its way while the gang was started again: what is kept is of the newest attempt.
+                    Whose::Past => continue,
+                    Whose::NotIts => {
+                        tracing::warn!(%node, job = key.0, rank = key.2, "a node sent output of a rank that it does not have");
+                        continue;
+                    }
+                };
             }
             let tails = self.clone();
             let kept = tokio::task::spawn_blocking(move || tails.keep(&frame)).await;
@@ -141,16 +145,31 @@ fn read(path: &std::path::Path) -> Option<Kept> {
     Some(Kept { generation, written, bytes: content })
 }
 
-/// Whether this rank of this generation is, or was last, on the node: a node speaks for its own alone.
-async fn has_rank(driver: &mpsc::Sender<Message>, node: &NodeId, key: &(String, u32, u32)) -> bool {
+/// What a node has to do with a rank of a generation.
+enum Whose {
+    /// It has the rank, or had it last.
+    Its,
+    /// The job has a newer generation, or is forgotten.
+    Past,
+    NotIts,
+}
+
+/// A node speaks for its own ranks alone.
+async fn whose(driver: &mpsc::Sender<Message>, node: &NodeId, key: &(String, u32, u32)) -> Whose {
     let (job, generation, rank) = (JobId::from_existing(key.0.as_str()), key.1, key.2);
     let node = node.clone();
     let found = look(driver, move |coordinator, _| {
-        let view = coordinator.job(&job)?;
-        let last = view.job.generation.as_ref().filter(|last| last.number.0 == generation)?;
-        last.place_on(&node)?.ranks().find(|of| of.0 == rank)
+        let Some(view) = coordinator.job(&job) else { return Whose::Past };
+        let Some(last) = &view.job.generation else { return Whose::NotIts };
+        if last.number.0 > generation {
+            return Whose::Past;
+        }
+        let mut ranks = last.place_on(&node).into_iter().flat_map(|place| place.ranks());
+        let has_it = last.number.0 == generation && ranks.any(|of| of.0 == rank);
+        if has_it { Whose::Its } else { Whose::NotIts }
     });
-    found.await.flatten().is_some()
+    // The coordinator ends.
+    found.await.unwrap_or(Whose::Past)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::lab::{Lab, Plane};
-use crate::support::wait_for;
+use crate::support::{Running, wait_for};
 
 /// The state of the one job.
 fn state(lab: &Lab, job: &str) -> String {
@@ -62,4 +62,22 @@ fn the_last_words_of_a_short_job_outlive_its_node() {
         lab.kill("coordinator");
         lab.serve();
     }
+}
+
+#[test]
+fn output_that_was_written_while_the_worker_was_away_reaches_whoever_follows() {
+    let Some(mut lab) = Lab::new(1) else { return };
+    lab.serve();
+    lab.login();
+    lab.join("node1");
+    let script = "if [ -e first ]; then echo second life; exit; fi; echo before; touch first; \
+         until [ -e go ]; do sleep 0.1; done; echo alone; touch alone; sleep 600";
+    let running = Running::start(lab.phalanx(&["run", "--max-restarts", "1", "--", "sh", "-c", script]));
+    lab.wait_for_file("first", "");
+    lab.kill("node1");
+    fs::write(lab.dir.join("go"), "").unwrap();
+    lab.wait_for_file("alone", "");
+    lab.start_worker("node1");
+    let done = running.finish();
+    assert_eq!(done.assert_code(0).out(), "[0] before\n[0] alone\n[0] second life\n");
 }

@@ -252,3 +252,22 @@ fn two_users_share_a_node_and_neither_can_touch_the_other() {
     let root = lab.run(&["run", "-C", "/", "--", "id"]);
     root.assert_code(125).assert_says("jobs of root are not allowed on this node");
 }
+
+#[test]
+fn a_user_who_connects_and_says_nothing_keeps_nobody_else_from_logging_in() {
+    let Some(mut lab) = Lab::new(0) else { return };
+    lab.serve();
+    let users = Users::new(&["mallory"]);
+    let socket = lab.dir.join("coordinator/login.sock");
+    let silent = "import os, socket, sys, time; note = open('silent', 'w'); os.setuid(int(sys.argv[2]))\n\
+         many = [socket.socket(socket.AF_UNIX) for _ in range(64)]\n\
+         [one.connect(sys.argv[1]) for one in many]; note.write('connected'); note.flush(); time.sleep(600)";
+    let id = Command::new("id").args(["-u", &users.0[0]]).output().unwrap();
+    let id = String::from_utf8(id.stdout).unwrap();
+    let args = ["-c", silent, &socket.to_string_lossy(), id.trim()];
+    let stranger = Running::start(lab.on("head", "python3", &args));
+    lab.wait_for_file("silent", "connected");
+    lab.login();
+    kill(stranger.pid(), "KILL");
+    stranger.finish();
+}

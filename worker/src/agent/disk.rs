@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use phalanx_common::id::{Generation, Rank};
 use phalanx_worker_core::shim::{Stream, log_file};
-use tokio::sync::watch;
 
 use super::logs::{Source, Written};
 
@@ -16,13 +15,10 @@ use super::logs::{Source, Written};
 const NAMES: usize = 1 << 18;
 
 /// The same as `find`, not on this thread: the disk may be slow, and the user may have made much of it.
-pub(super) async fn search(
-    dir: PathBuf,
-    max_file_bytes: u64,
-    owner: Option<u32>,
-) -> watch::Receiver<Written> {
+pub(super) async fn search(dir: PathBuf, max_file_bytes: u64, owner: Option<u32>) -> Written {
     let found = tokio::task::spawn_blocking(move || find(&dir, max_file_bytes, owner)).await;
-    watch::channel(found.unwrap_or_default()).1
+    // A search that panicked has said so.
+    found.unwrap_or_default()
 }
 
 /// What the files of `<dir>/<generation>/<rank>/` hold. Names that are no numbers are nobody's.
@@ -43,7 +39,7 @@ fn find(dir: &Path, max_file_bytes: u64, owner: Option<u32>) -> Written {
         }
     }
     let ended = streams.keys().map(|(generation, ..)| *generation).max();
-    Written { streams, ended, closed: true }
+    Written { streams, ended, held: false, closed: true }
 }
 
 /// A look into directories that may be of the job's user.

@@ -30,8 +30,22 @@ pub(super) struct Written {
     pub(super) streams: BTreeMap<Key, Source>,
     /// The last generation of which all output is in the files.
     pub(super) ended: Option<Generation>,
+    /// The job is, or was, on this node in this life of the worker.
+    pub(super) held: bool,
     /// No more output will come.
     pub(super) closed: bool,
+}
+
+impl Written {
+    /// Adds what was found of generations before those that are known.
+    pub(super) fn add_earlier(&mut self, found: Written) {
+        let known = self.streams.keys().map(|key| key.0).min();
+        let is_earlier = |generation: &Generation| known.is_none_or(|known| *generation < known);
+        let earlier: Vec<_> = found.streams.into_iter().filter(|(key, _)| is_earlier(&key.0)).collect();
+        let last = earlier.iter().map(|(key, _)| key.0).max();
+        self.streams.extend(earlier);
+        self.ended = self.ended.max(last);
+    }
 }
 
 /// Where a stream's bytes are.
@@ -83,7 +97,9 @@ pub(super) async fn serve<L: LogLink>(
             while credit < CHUNK {
                 credit += link.credit().await?.bytes;
             }
-            let frame = next_frame(key, &source, cursors.entry(key).or_default());
+            let cursor = cursors.entry(key).or_default();
+            let frame;
+            (frame, *cursor) = next_frame(key, source, *cursor).await;
             if let LogFrame::Chunk { bytes, .. } = &frame {
                 credit -= bytes.0.len() as u64;
             }
@@ -110,27 +126,29 @@ pub(super) fn wire_stream(stream: Stream) -> v1::Stream {
     }
 }
 
-/// The next piece of a stream from `offset` on, which it moves; or what is missing of it.
-fn next_frame(key: Key, source: &Source, offset: &mut u64) -> LogFrame {
+/// The next piece of a stream from `offset` on, or what is missing of it; and the offset behind it.
+async fn next_frame(key: Key, source: Source, offset: u64) -> (LogFrame, u64) {
     let (generation, rank, stream) = key;
     let wire_stream = wire_stream(stream);
     let (generation, rank) = (generation.0, rank.0);
     let cap = source.max_file_bytes.max(1);
-    let left_in_part = cap - *offset % cap;
-    let wanted = CHUNK.min(source.written - *offset).min(left_in_part);
-    match read_piece(source, stream, *offset, wanted) {
+    let left_in_part = cap - offset % cap;
+    let left = source.written - offset;
+    let wanted = CHUNK.min(left).min(left_in_part);
+    // Elsewhere: the file may be on a network's disk that hangs.
+    let read = tokio::task::spawn_blocking(move || read_piece(&source, stream, offset, wanted)).await;
+    match read.unwrap_or_else(|panicked| Err(panicked.into())) {
         Ok(bytes) if !bytes.is_empty() => {
-            *offset += bytes.len() as u64;
-            LogFrame::Chunk { generation, rank, stream: wire_stream, bytes: Bytes(bytes) }
+            let offset = offset + bytes.len() as u64;
+            (LogFrame::Chunk { generation, rank, stream: wire_stream, bytes: Bytes(bytes) }, offset)
         }
         // The part was rotated away, or somebody took it: go on behind it, and say so.
         failed => {
             if let Err(error) = failed {
                 tracing::warn!(rank, %error, "a part of a log cannot be read");
             }
-            let bytes = left_in_part.min(source.written - *offset);
-            *offset += bytes;
-            LogFrame::Skipped { generation, rank, stream: wire_stream, bytes }
+            let bytes = left_in_part.min(left);
+            (LogFrame::Skipped { generation, rank, stream: wire_stream, bytes }, offset + bytes)
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod disk;
 mod logs;
+mod outputs;
 mod shims;
 mod ship;
 mod tails;
@@ -12,23 +13,21 @@ use std::path::{Path, PathBuf};
 
 use phalanx_common::id::{Generation, JobId};
 use phalanx_common::report::{PrepareFailure, PrepareFailureKind};
-use phalanx_common::wire::v1::{self, LogRequest, ToWorker};
-use phalanx_worker_core::shim::{Secrets, ShimOrder, ShimReport, Stream};
+use phalanx_common::wire::v1::{self, ToWorker};
+use phalanx_worker_core::shim::{Secrets, ShimOrder, ShimReport};
 use phalanx_worker_core::{Command, Confidential, Input, ProbeKey, Worker, log_root, mark};
 pub use phalanx_worker_core::{Config, Facts};
 use tokio::sync::{mpsc, watch};
-use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Interval, MissedTickBehavior};
+use tokio::task::{JoinError, JoinSet};
 
 use crate::link::{self, Link};
-use crate::shim::account::Account;
+use crate::shim::account::{self, Account};
 use crate::shim::pod_cgroup::PodCgroups;
 use crate::shim::spawn::{self, Own, ShimProcess, SpawnOptions, spawn};
 use crate::shim::wall_clock;
 use crate::sweep;
-use logs::{Source, Written};
+use outputs::Outputs;
 use shims::{FromShim, Shims};
-use tails::Tails;
 
 /// Reports of all shims that may wait for the agent; a shim beyond that waits in its socket, and its
 /// ranks do not notice.
@@ -72,17 +71,11 @@ pub struct Agent<L: Link> {
     shimming: Shimming,
     shims: Shims,
     said: mpsc::Receiver<(JobId, FromShim)>,
-    /// How far each job's output is written.
-    written: BTreeMap<JobId, watch::Sender<Written>>,
+    outputs: Outputs,
+    /// Users of pods that are to come, on the way from a directory that may be elsewhere.
+    accounts: JoinSet<(JobId, Result<Account, account::Error>)>,
     /// User ids of jobs that run as their user.
     owners: BTreeMap<JobId, u32>,
-    /// Whether the coordinator keeps tails, and what went to it on this link.
-    keeps_tails: bool,
-    tails: Option<Tails>,
-    ticks: Interval,
-    serving: JoinSet<Result<(), link::Error>>,
-    /// The log requests that are answered, by number.
-    readers: BTreeMap<u64, AbortHandle>,
     swept: JoinSet<Input>,
     /// Directories on their way, and the Prepare that waits for each.
     fetched: JoinSet<(JobId, Generation, Result<(), ship::Error>)>,
@@ -100,8 +93,6 @@ impl<L: Link> Agent<L> {
         shimming: Shimming,
     ) -> Agent<L> {
         let (say, said) = mpsc::channel(SHIM_REPORTS_QUEUED);
-        let mut ticks = tokio::time::interval(tails::EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Agent {
             worker: Worker::new(config.clone(), facts),
             config,
@@ -110,13 +101,9 @@ impl<L: Link> Agent<L> {
             shimming,
             shims: Shims::new(say),
             said,
-            written: BTreeMap::new(),
+            outputs: Outputs::new(),
+            accounts: JoinSet::new(),
             owners: BTreeMap::new(),
-            keeps_tails: false,
-            tails: None,
-            ticks,
-            serving: JoinSet::new(),
-            readers: BTreeMap::new(),
             swept: JoinSet::new(),
             fetched: JoinSet::new(),
             waiting: BTreeMap::new(),
@@ -127,7 +114,7 @@ impl<L: Link> Agent<L> {
     /// Sends the newest output of every rank, because a coordinator elsewhere keeps it.
     #[must_use]
     pub fn with_tails(mut self) -> Agent<L> {
-        self.keeps_tails = true;
+        self.outputs.keep_tails();
         self
     }
 
@@ -153,12 +140,12 @@ impl<L: Link> Agent<L> {
                     Err(lost) => self.on_link_lost(lost)?,
                 },
                 Some(dialed) = self.links.recv() => self.on_dialed(dialed),
-                _ = self.ticks.tick(), if self.tails.is_some() => self.on_tick(),
+                () = self.outputs.work() => {}
+                Some(account) = self.accounts.join_next() => self.on_account(account),
                 Some((job, said)) = self.said.recv() => self.on_shim(job, said),
                 job = self.shims.overdue() => self.on_overdue(&job),
                 Some(swept) = self.swept.join_next() => self.on_swept(swept),
                 Some(fetched) = self.fetched.join_next() => self.on_fetched(fetched),
-                Some(_) = self.serving.join_next() => self.readers.retain(|_, serving| !serving.is_finished()),
             }
         }
     }
@@ -167,12 +154,7 @@ impl<L: Link> Agent<L> {
         if self.link.is_some() {
             self.drop_link();
         }
-        if self.keeps_tails {
-            let (tails, frames) = Tails::new();
-            let stream = dialed.link.open_tails();
-            self.serving.spawn(async move { tails::send(stream.await?, frames).await });
-            self.tails = Some(tails);
-        }
+        self.outputs.on_link_up(&dialed.link);
         self.link = Some(dialed.link);
         self.worker.handle(wall_clock(), Input::Facts(dialed.facts));
         self.worker.handle(wall_clock(), Input::LinkUp);
@@ -184,9 +166,8 @@ impl<L: Link> Agent<L> {
     }
 
     fn drop_link(&mut self) {
-        (self.link, self.tails) = (None, None);
-        self.readers.clear();
-        self.serving.abort_all();
+        self.link = None;
+        self.outputs.on_link_down();
         self.worker.handle(wall_clock(), Input::LinkDown);
     }
 
@@ -195,8 +176,12 @@ impl<L: Link> Agent<L> {
             ToWorker::Order { epoch, order } => {
                 self.worker.handle(wall_clock(), Input::Order(order.into_domain(epoch)));
             }
-            ToWorker::Logs { id, request } => self.on_logs(id, request),
-            ToWorker::EndLogs { id } => self.on_end_logs(id),
+            ToWorker::Logs { id, request } => {
+                if let Some(link) = &self.link {
+                    self.outputs.serve(id, request, &self.config, link);
+                }
+            }
+            ToWorker::EndLogs { id } => self.outputs.end(id),
             ToWorker::Confidential(confidential) => self.on_confidential(confidential),
         }
     }
@@ -211,44 +196,6 @@ impl<L: Link> Agent<L> {
         self.worker.handle(wall_clock(), Input::Confidential(confidential));
     }
 
-    fn on_logs(&mut self, id: u64, request: LogRequest) {
-        let job = JobId::from_existing(request.job.clone());
-        let owner = match owner(request.user.as_deref()) {
-            Ok(owner) => owner,
-            Err(why) => return self.refuse_logs(id, why),
-        };
-        let root = log_root(&self.config, request.user.as_deref(), request.log_dir.as_deref());
-        let dir = Path::new(&root).join(job.as_str());
-        let known = match self.written.get(&job) {
-            Some(state) => Some(state.subscribe()),
-            // A job that is to come, of a launch that follows it from its beginning.
-            None if request.follow => Some(self.written.entry(job).or_default().subscribe()),
-            None => None,
-        };
-        let Some(link) = &self.link else { return };
-        let stream = link.open_log();
-        let serving = self.serving.spawn(async move {
-            let written = match known {
-                Some(written) => written,
-                None => disk::search(dir, request.max_file_bytes, owner).await,
-            };
-            logs::serve(stream.await?, id, request, written).await
-        });
-        self.readers.insert(id, serving);
-    }
-
-    fn refuse_logs(&mut self, id: u64, why: String) {
-        let Some(link) = &self.link else { return };
-        let stream = link.open_log();
-        self.serving.spawn(async move { logs::refuse(stream.await?, id, why).await });
-    }
-
-    fn on_end_logs(&mut self, id: u64) {
-        if let Some(serving) = self.readers.remove(&id) {
-            serving.abort();
-        }
-    }
-
     fn on_shim(&mut self, job: JobId, said: FromShim) {
         let input = match said {
             FromShim::Up => Input::ShimUp { job },
@@ -256,11 +203,11 @@ impl<L: Link> Agent<L> {
                 self.shims.close(&job);
                 sweep::remove_emptied(&Path::new(&self.config.base_dir).join(job.as_str()));
                 // Nothing more will be written: what was told of is all there is to send.
-                self.note(&job, |state| state.ended = state.streams.keys().map(|key| key.0).max());
+                self.outputs.note(&job, |state| state.ended = state.streams.keys().map(|key| key.0).max());
                 Input::ShimLost { job, why }
             }
             FromShim::Report(ShimReport::Output { generation, rank, stream, written }) => {
-                self.note(&job, |state| {
+                self.outputs.note(&job, |state| {
                     if let Some(source) = state.streams.get_mut(&(generation, rank, stream)) {
                         source.written = written;
                     }
@@ -270,11 +217,8 @@ impl<L: Link> Agent<L> {
             FromShim::Report(report) => {
                 if let ShimReport::Ended { generation, .. } = &report {
                     self.shims.ended(&job);
-                    self.note(&job, |state| state.ended = Some(*generation));
-                    // The last words are not left to the next tick: the job may be forgotten by then.
-                    if let (Some(tails), Some(state)) = (&mut self.tails, self.written.get(&job)) {
-                        tails.queue(&job, &state.borrow().streams, Tails::room());
-                    }
+                    self.outputs.note(&job, |state| state.ended = Some(*generation));
+                    self.outputs.send_last_words(&job);
                 }
                 Input::ShimReport { job, report }
             }
@@ -288,15 +232,7 @@ impl<L: Link> Agent<L> {
         self.shims.give_up(job);
     }
 
-    fn on_tick(&mut self) {
-        let Some(tails) = &mut self.tails else { return };
-        let mut room = Tails::room();
-        for (job, state) in &self.written {
-            room -= tails.queue(job, &state.borrow().streams, room);
-        }
-    }
-
-    fn on_swept(&mut self, swept: Result<Input, tokio::task::JoinError>) {
+    fn on_swept(&mut self, swept: Result<Input, JoinError>) {
         match swept {
             Ok(input) => self.worker.handle(wall_clock(), input),
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
@@ -307,7 +243,7 @@ impl<L: Link> Agent<L> {
     async fn carry_out(&mut self) -> Result<(), link::Error> {
         while let Some(command) = self.worker.poll_command() {
             match command {
-                Command::SpawnShim { job, user } => self.spawn_shim(job, user.as_deref()),
+                Command::SpawnShim { job, user } => self.spawn_shim(job, user),
                 Command::ToShim { job, order } => self.send_to_shim(&job, order),
                 Command::CloseShim { job } => self.close_shim(&job),
                 Command::Sweep { job, mark } => self.sweep(job, mark),
@@ -322,12 +258,34 @@ impl<L: Link> Agent<L> {
         Ok(())
     }
 
-    fn spawn_shim(&mut self, job: JobId, user: Option<&str>) {
-        let shim = match (self.shimming.spare.take(), user) {
-            (Some(spare), None) => Ok(spare),
-            (_, None) => spawn(&self.shimming.options, None).map_err(|error| spawn_failed(&error)),
-            (_, Some(user)) => self.spawn_as(&job, user),
+    fn spawn_shim(&mut self, job: JobId, user: Option<String>) {
+        match user {
+            Some(user) => {
+                let allow_root = self.shimming.allow_root;
+                self.accounts.spawn_blocking(move || (job, Account::of(&user, allow_root)));
+            }
+            None => {
+                let shim = match self.shimming.spare.take() {
+                    Some(spare) => Ok(spare),
+                    None => spawn(&self.shimming.options, None).map_err(|error| spawn_failed(&error)),
+                };
+                self.adopt(job, shim);
+            }
+        }
+    }
+
+    fn on_account(&mut self, looked_up: Result<(JobId, Result<Account, account::Error>), JoinError>) {
+        let (job, account) = match looked_up {
+            Ok(looked_up) => looked_up,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => return,
         };
+        let shim =
+            account.map_err(|error| error.to_string()).and_then(|account| self.spawn_as(&job, &account));
+        self.adopt(job, shim);
+    }
+
+    fn adopt(&mut self, job: JobId, shim: Result<ShimProcess, String>) {
         let adopted = shim.and_then(|shim| {
             self.shims.adopt(job.clone(), shim).map_err(|error| format!("its socket does not work: {error}"))
         });
@@ -337,27 +295,25 @@ impl<L: Link> Agent<L> {
     }
 
     /// A shim that is its user's own process, in directories of that user's.
-    fn spawn_as(&mut self, job: &JobId, user: &str) -> Result<ShimProcess, String> {
-        let account = Account::of(user, self.shimming.allow_root).map_err(|error| error.to_string())?;
+    fn spawn_as(&mut self, job: &JobId, account: &Account) -> Result<ShimProcess, String> {
         self.owners.insert(job.clone(), account.uid());
         let pod = Path::new(&self.config.base_dir).join(job.as_str());
-        let logs = log_root(&self.config, Some(user), None);
-        let ships = Path::new(&self.config.ship_dir).join(user);
+        let logs = log_root(&self.config, Some(account.name()), None);
+        let ships = Path::new(&self.config.ship_dir).join(account.name());
         for dir in [&pod, Path::new(&logs), &ships] {
             account.directory(dir).map_err(|error| error.to_string())?;
         }
         // Written here, because what stands in a user's directory is what that user likes.
         let mark = mark(&self.config, job);
         sweep::note_mark(&pod, &mark).map_err(|error| format!("cannot note the pod's mark: {error}"))?;
-        let cgroup = self.shimming.cgroups.as_ref().and_then(|cgroups| match cgroups.make(job, &account) {
+        let cgroup = self.shimming.cgroups.as_ref().and_then(|cgroups| match cgroups.make(job, account) {
             Ok(cgroup) => Some(cgroup),
             Err(error) => {
                 tracing::warn!(%job, %error, "no cgroup for a pod");
                 None
             }
         });
-        let own = Own { account: &account, cgroup };
-        spawn(&self.shimming.options, Some(own)).map_err(|error| spawn_failed(&error))
+        spawn(&self.shimming.options, Some(Own { account, cgroup })).map_err(|error| spawn_failed(&error))
     }
 
     /// Has the directory that the plan needs fetched first, if it is not here; true if it is on its way.
@@ -398,10 +354,7 @@ impl<L: Link> Agent<L> {
         ship::prune(Path::new(&self.config.ship_dir), &in_use);
     }
 
-    fn on_fetched(
-        &mut self,
-        fetched: Result<(JobId, Generation, Result<(), ship::Error>), tokio::task::JoinError>,
-    ) {
+    fn on_fetched(&mut self, fetched: Result<(JobId, Generation, Result<(), ship::Error>), JoinError>) {
         let (job, generation, fetched) = match fetched {
             Ok(fetched) => fetched,
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
@@ -423,14 +376,7 @@ impl<L: Link> Agent<L> {
     fn hand_to_shim(&mut self, job: &JobId, order: ShimOrder) {
         if let ShimOrder::Prepare(plan) = &order {
             let owner = self.owners.get(job).copied();
-            let sources = plan.ranks.iter().flat_map(|rank| {
-                [Stream::Stdout, Stream::Stderr].map(|stream| {
-                    let dir = PathBuf::from(&rank.log_dir);
-                    let source = Source { dir, max_file_bytes: plan.max_file_bytes, written: 0, owner };
-                    ((plan.generation, rank.rank, stream), source)
-                })
-            });
-            self.written.entry(job.clone()).or_default().send_modify(|state| state.streams.extend(sources));
+            self.outputs.expect(job, plan, owner);
         }
         if !self.shims.send(job, order) {
             tracing::warn!(%job, "the shim takes no orders: it counts as lost");
@@ -440,13 +386,9 @@ impl<L: Link> Agent<L> {
 
     fn close_shim(&mut self, job: &JobId) {
         self.shims.close(job);
-        self.note(job, |state| state.closed = true);
-        self.written.remove(job);
+        self.outputs.close(job);
         self.owners.remove(job);
         self.archives.remove(job);
-        if let Some(tails) = &mut self.tails {
-            tails.forget(job);
-        }
     }
 
     /// Killing may take a while (a process in the kernel): not on this thread's time.
@@ -457,13 +399,6 @@ impl<L: Link> Agent<L> {
             Input::Swept { job, killed, survivors }
         });
     }
-
-    /// Of a job that is forgotten there is nothing to note.
-    fn note(&self, job: &JobId, change: impl FnOnce(&mut Written)) {
-        if let Some(state) = self.written.get(job) {
-            state.send_modify(change);
-        }
-    }
 }
 
 /// The next message of the link; never without one.
@@ -471,16 +406,6 @@ async fn received<L: Link>(link: &mut Option<L>) -> Result<ToWorker, link::Error
     match link {
         Some(link) => link.recv().await,
         None => std::future::pending().await,
-    }
-}
-
-/// Whose files may be read in answer: those of the job's user alone. `None` in local mode, where all
-/// files are the launcher's.
-fn owner(user: Option<&str>) -> Result<Option<u32>, String> {
-    let Some(name) = user else { return Ok(None) };
-    match nix::unistd::User::from_name(name) {
-        Ok(Some(user)) => Ok(Some(user.uid.as_raw())),
-        _ => Err(format!("there is no user {name} on this node")),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::link::{Error, TailLink};
 
 /// At most one tail per stream of a rank in this time.
 pub(super) const EVERY: Duration = Duration::from_secs(1);
-/// Bytes read in one round: the agent has more to do than to read files.
+/// Bytes of tails in one round: output that is asked for has more use of the link.
 const MOST_PER_ROUND: usize = 1 << 20;
 /// Tails that may wait for the connection; one that finds no room is newer in the next round.
 const QUEUED: usize = 64;
@@ -24,14 +24,24 @@ const QUEUED: usize = 64;
 #[derive(Debug)]
 pub(super) struct Tails {
     sent: BTreeMap<(JobId, Key), u64>,
-    queue: mpsc::Sender<TailFrame>,
+    queue: mpsc::Sender<Due>,
+}
+
+/// A tail that is to be read and sent.
+#[derive(Debug)]
+pub(super) struct Due {
+    job: JobId,
+    key: Key,
+    source: Source,
+    /// Bytes at the end of what is written.
+    new: u64,
 }
 
 impl Tails {
     /// Nothing sent yet, and the queue that a link is fed from.
-    pub(super) fn new() -> (Tails, mpsc::Receiver<TailFrame>) {
-        let (queue, frames) = mpsc::channel(QUEUED);
-        (Tails { sent: BTreeMap::new(), queue }, frames)
+    pub(super) fn new() -> (Tails, mpsc::Receiver<Due>) {
+        let (queue, due) = mpsc::channel(QUEUED);
+        (Tails { sent: BTreeMap::new(), queue }, due)
     }
 
     /// Queues what is new of a job's streams, as far as there is room. Returns how many bytes that were.
@@ -44,18 +54,9 @@ impl Tails {
                 continue;
             }
             let Ok(permit) = self.queue.try_reserve() else { break };
-            let (generation, rank, stream) = *key;
-            let bytes = tail(source, stream, new);
             *sent = source.written;
             room -= new as usize;
-            permit.send(TailFrame {
-                job: job.to_string(),
-                generation: generation.0,
-                rank: rank.0,
-                stream: wire_stream(stream),
-                written: source.written,
-                bytes: Bytes(bytes),
-            });
+            permit.send(Due { job: job.clone(), key: *key, source: source.clone(), new });
         }
         before - room
     }
@@ -92,13 +93,27 @@ fn tail(source: &Source, stream: phalanx_worker_core::shim::Stream, len: u64) ->
     bytes
 }
 
-/// Sends tails until the link is gone.
-pub(super) async fn send<L: TailLink>(
-    mut link: L,
-    mut frames: mpsc::Receiver<TailFrame>,
-) -> Result<(), Error> {
-    while let Some(frame) = frames.recv().await {
-        link.send(frame).await?;
+impl Due {
+    fn read(self) -> TailFrame {
+        let (generation, rank, stream) = self.key;
+        TailFrame {
+            job: self.job.to_string(),
+            generation: generation.0,
+            rank: rank.0,
+            stream: wire_stream(stream),
+            written: self.source.written,
+            bytes: Bytes(tail(&self.source, stream, self.new)),
+        }
+    }
+}
+
+/// Reads tails, elsewhere, and sends them until the link is gone.
+pub(super) async fn send<L: TailLink>(mut link: L, mut due: mpsc::Receiver<Due>) -> Result<(), Error> {
+    while let Some(due) = due.recv().await {
+        // One that panicked has said so.
+        if let Ok(frame) = tokio::task::spawn_blocking(move || due.read()).await {
+            link.send(frame).await?;
+        }
     }
     Ok(())
 }

@@ -76,6 +76,10 @@ impl Account {
         })
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(crate) fn uid(&self) -> u32 {
         self.uid.as_raw()
     }

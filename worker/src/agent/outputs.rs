@@ -1,0 +1,200 @@
+//! The output of this worker's jobs: how far it is written, who is sent what of it, and what goes to the
+//! coordinator unasked. Files and accounts are looked up on threads of their own: a disk or a directory
+//! service that hangs keeps no order and no keep-alive from its time.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::future::pending;
+use std::path::{Path, PathBuf};
+
+use phalanx_common::id::JobId;
+use phalanx_common::wire::v1::LogRequest;
+use phalanx_worker_core::shim::{ShimPlan, Stream};
+use phalanx_worker_core::{Config, log_root};
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tokio::time::{Interval, MissedTickBehavior};
+
+use super::disk;
+use super::logs::{self, Source, Written};
+use super::tails::{self, Tails};
+use crate::link::{self, Link};
+
+/// The output of all jobs.
+#[derive(Debug)]
+pub(super) struct Outputs {
+    written: BTreeMap<JobId, watch::Sender<Written>>,
+    /// Whether the coordinator keeps tails, and what went to it on this link.
+    keeps_tails: bool,
+    tails: Option<Tails>,
+    ticks: Interval,
+    serving: JoinSet<Result<(), link::Error>>,
+    /// The log requests that are answered, by number.
+    readers: BTreeMap<u64, AbortHandle>,
+    /// What earlier lives of this worker left of jobs that are followed.
+    searched: JoinSet<(JobId, Written)>,
+}
+
+impl Outputs {
+    pub(super) fn new() -> Outputs {
+        let mut ticks = tokio::time::interval(tails::EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Outputs {
+            written: BTreeMap::new(),
+            keeps_tails: false,
+            tails: None,
+            ticks,
+            serving: JoinSet::new(),
+            readers: BTreeMap::new(),
+            searched: JoinSet::new(),
+        }
+    }
+
+    /// From the next link on the newest output of every rank is sent.
+    pub(super) fn keep_tails(&mut self) {
+        self.keeps_tails = true;
+    }
+
+    pub(super) fn on_link_up(&mut self, link: &impl Link) {
+        if self.keeps_tails {
+            let (tails, due) = Tails::new();
+            let stream = link.open_tails();
+            self.serving.spawn(async move { tails::send(stream.await?, due).await });
+            self.tails = Some(tails);
+        }
+    }
+
+    pub(super) fn on_link_down(&mut self) {
+        self.tails = None;
+        self.readers.clear();
+        self.serving.abort_all();
+    }
+
+    /// Waits until there is something to be done here, and does it. Cancel-safe.
+    pub(super) async fn work(&mut self) {
+        tokio::select! {
+            _ = self.ticks.tick(), if self.tails.is_some() => self.on_tick(),
+            Some(searched) = self.searched.join_next() => self.on_searched(searched),
+            Some(_) = self.serving.join_next() => self.on_served(),
+            else => pending().await,
+        }
+    }
+
+    /// Answers a log request over a stream of its own.
+    pub(super) fn serve(&mut self, id: u64, request: LogRequest, config: &Config, link: &impl Link) {
+        let job = JobId::from_existing(request.job.clone());
+        let root = log_root(config, request.user.as_deref(), request.log_dir.as_deref());
+        let dir = Path::new(&root).join(job.as_str());
+        let known = match self.written.entry(job.clone()) {
+            Entry::Occupied(state) => Some(state.get().subscribe()),
+            // A job that is to come, or was here in an earlier life of this worker.
+            Entry::Vacant(vacant) if request.follow => {
+                let state = vacant.insert(watch::Sender::default());
+                let written = state.subscribe();
+                let (dir, request) = (dir.clone(), request.clone());
+                self.searched.spawn(async move {
+                    let found = match owner(request.user).await {
+                        Ok(owner) => disk::search(dir, request.max_file_bytes, owner).await,
+                        Err(_) => Written::default(),
+                    };
+                    (job, found)
+                });
+                Some(written)
+            }
+            Entry::Vacant(_) => None,
+        };
+        let stream = link.open_log();
+        let serving = self.serving.spawn(async move {
+            let owner = match owner(request.user.clone()).await {
+                Ok(owner) => owner,
+                Err(why) => return logs::refuse(stream.await?, id, why).await,
+            };
+            let written = match known {
+                Some(written) => written,
+                None => watch::channel(disk::search(dir, request.max_file_bytes, owner).await).1,
+            };
+            logs::serve(stream.await?, id, request, written).await
+        });
+        self.readers.insert(id, serving);
+    }
+
+    pub(super) fn end(&mut self, id: u64) {
+        if let Some(serving) = self.readers.remove(&id) {
+            serving.abort();
+        }
+    }
+
+    /// A generation is about to write. `owner`: whose files these will be.
+    pub(super) fn expect(&mut self, job: &JobId, plan: &ShimPlan, owner: Option<u32>) {
+        let sources = plan.ranks.iter().flat_map(|rank| {
+            [Stream::Stdout, Stream::Stderr].map(|stream| {
+                let dir = PathBuf::from(&rank.log_dir);
+                let source = Source { dir, max_file_bytes: plan.max_file_bytes, written: 0, owner };
+                ((plan.generation, rank.rank, stream), source)
+            })
+        });
+        self.written.entry(job.clone()).or_default().send_modify(|state| {
+            state.held = true;
+            state.streams.extend(sources);
+        });
+    }
+
+    /// Of a job that is forgotten there is nothing to note.
+    pub(super) fn note(&self, job: &JobId, change: impl FnOnce(&mut Written)) {
+        if let Some(state) = self.written.get(job) {
+            state.send_modify(change);
+        }
+    }
+
+    /// The last words of a job are not left to the next tick: it may be forgotten by then.
+    pub(super) fn send_last_words(&mut self, job: &JobId) {
+        if let (Some(tails), Some(state)) = (&mut self.tails, self.written.get(job)) {
+            tails.queue(job, &state.borrow().streams, Tails::room());
+        }
+    }
+
+    /// The job is forgotten here.
+    pub(super) fn close(&mut self, job: &JobId) {
+        self.note(job, |state| state.closed = true);
+        self.written.remove(job);
+        if let Some(tails) = &mut self.tails {
+            tails.forget(job);
+        }
+    }
+
+    fn on_tick(&mut self) {
+        let Some(tails) = &mut self.tails else { return };
+        let mut room = Tails::room();
+        for (job, state) in &self.written {
+            room -= tails.queue(job, &state.borrow().streams, room);
+        }
+    }
+
+    fn on_searched(&mut self, searched: Result<(JobId, Written), JoinError>) {
+        match searched {
+            Ok((job, found)) => self.note(&job, |state| state.add_earlier(found)),
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => {}
+        }
+    }
+
+    /// Of a job that never came here nothing stays once nobody asks.
+    fn on_served(&mut self) {
+        self.readers.retain(|_, serving| !serving.is_finished());
+        self.written.retain(|_, state| state.borrow().held || state.receiver_count() > 0);
+    }
+}
+
+/// Whose files may be read in answer: those of the job's user alone. `None` in local mode, where all
+/// files are the launcher's.
+async fn owner(user: Option<String>) -> Result<Option<u32>, String> {
+    let Some(name) = user else { return Ok(None) };
+    let looked_up = tokio::task::spawn_blocking({
+        let name = name.clone();
+        move || nix::unistd::User::from_name(&name)
+    });
+    match looked_up.await {
+        Ok(Ok(Some(user))) => Ok(Some(user.uid.as_raw())),
+        _ => Err(format!("there is no user {name} on this node")),
+    }
+}

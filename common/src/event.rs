@@ -214,11 +214,13 @@ impl Cause {
         }
     }
 
-    /// The node of a cause whose words do not name it: where there is one node, it need not be.
-    pub fn unsaid_node(&self) -> Option<&NodeId> {
+    /// In words that name the node, which the plain ones leave out where there may be one node alone.
+    pub fn with_node(&self) -> String {
         match self {
-            Cause::RankFailed { node, .. } | Cause::NotPrepared { node, .. } => Some(node),
-            _ => None,
+            Cause::RankFailed { node, .. } => format!("{self} on {node}"),
+            // Before the reason, which may end in advice.
+            Cause::NotPrepared { node, .. } => format!("{node}: {self}"),
+            _ => self.to_string(),
         }
     }
 }

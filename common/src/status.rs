@@ -22,6 +22,8 @@ pub struct JobStatus {
     pub max_restarts: u32,
     pub submitted_at: Timestamp,
     pub running_since: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ended_at: Option<Timestamp>,
     /// Why it waits, if it does.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub waits_for: Option<String>,

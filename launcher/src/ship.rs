@@ -19,8 +19,8 @@ const PER_ENTRY: u64 = 1536;
 /// Why a directory does not travel.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("ship {}: {source}", path.display())]
-    Io { path: PathBuf, source: io::Error },
+    #[error("ship {}: {error}", path.display())]
+    Io { path: PathBuf, error: io::Error },
     #[error("ship {}: it is not a directory", .0.display())]
     NoDirectory(PathBuf),
     #[error("ship: the directory cannot be read: {0}")]
@@ -57,7 +57,7 @@ fn pack_within(dir: &Path, cap: u64) -> Result<Packed, Error> {
     }
     let failed = |path: &Path| {
         let path = path.to_owned();
-        move |source| Error::Io { path, source }
+        move |error| Error::Io { path, error }
     };
     let entries = entries(dir, cap)?;
     let file = tempfile::tempfile().map_err(failed(&std::env::temp_dir()))?;

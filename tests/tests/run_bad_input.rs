@@ -111,7 +111,7 @@ fn a_missing_command_is_127_and_one_that_cannot_run_126() {
         assert!(done.err().contains(says), "{command} does not say {says}: {}", done.err());
         assert!(!done.err().contains("restart"), "{command}: {}", done.err());
     }
-    sandbox.run(&["run", "-C", "/no/such/dir", "--", "true"]).assert_code(127).assert_says("/no/such/dir");
+    sandbox.run(&["run", "-C", "/no/such/dir", "--", "true"]).assert_code(125).assert_says("/no/such/dir");
 }
 
 #[test]

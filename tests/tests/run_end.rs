@@ -283,7 +283,7 @@ fn what_is_kept_outlives_later_launches_and_sweeps() {
     let sandbox = Sandbox::new();
     let kept =
         sandbox.shell(1, &["--keep", "always", "--output", "raw"], "echo mine > $TMPDIR/file; echo $TMPDIR");
-    kept.assert_code(0);
+    kept.assert_code(0).assert_says(&format!("its TMPDIR is kept: {}", kept.out().trim()));
     let file = std::path::Path::new(kept.out().trim()).join("file");
     sandbox.run(&["run", "--", "true"]).assert_code(0);
     sandbox.run(&["sweep"]).assert_code(0);

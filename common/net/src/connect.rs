@@ -27,21 +27,21 @@ pub enum Failure {
     #[error("{0}: not an address; write HOST, HOST:PORT or [IPV6]:PORT")]
     Syntax(String),
     #[error(
-        "{name}: the name does not resolve: {source}; give the coordinator's address instead (`phalanx serve --advertise ADDRESS` puts it into join lines and bundles)"
+        "{name}: the name does not resolve: {error}; give the coordinator's address instead (`phalanx serve --advertise ADDRESS` puts it into join lines and bundles)"
     )]
-    Resolve { name: String, source: io::Error },
+    Resolve { name: String, error: io::Error },
     #[error("{name}: the name has no address")]
     NoAddress { name: String },
-    #[error("{address}: no socket: {source}")]
-    Socket { address: SocketAddr, source: io::Error },
-    #[error("{address}: cannot be connected to: {source}")]
-    Connect { address: SocketAddr, source: quinn::ConnectError },
+    #[error("{address}: no socket: {error}")]
+    Socket { address: SocketAddr, error: io::Error },
+    #[error("{address}: cannot be connected to: {error}")]
+    Connect { address: SocketAddr, error: quinn::ConnectError },
     #[error("{address}: no answer in {} s: is {address}/udp open, and does a coordinator run there?", ANSWER_WITHIN.as_secs())]
     NoAnswer { address: SocketAddr },
     #[error("{address}: {why}")]
     Mistrust { address: SocketAddr, why: Mistrust },
-    #[error("{address}: {0}", Lost(source))]
-    Lost { address: SocketAddr, source: ConnectionError },
+    #[error("{address}: {0}", Lost(error))]
+    Lost { address: SocketAddr, error: ConnectionError },
 }
 
 /// No address of the coordinator did.
@@ -134,18 +134,18 @@ async fn try_one(
     transport: Arc<TransportConfig>,
 ) -> Result<Connected, Failure> {
     let endpoint =
-        Endpoint::client(any_local(address)).map_err(|source| Failure::Socket { address, source })?;
+        Endpoint::client(any_local(address)).map_err(|error| Failure::Socket { address, error })?;
     let connecting = endpoint
         .connect_with(client.config(transport), address, &client.cluster().server_name())
-        .map_err(|source| Failure::Connect { address, source })?;
+        .map_err(|error| Failure::Connect { address, error })?;
     match tokio::time::timeout(ANSWER_WITHIN, connecting).await {
         Ok(Ok(connection)) => Ok(Connected { endpoint, local: route_to(address), connection }),
         Err(_) | Ok(Err(ConnectionError::TimedOut)) => Err(Failure::NoAnswer { address }),
-        Ok(Err(source)) => {
+        Ok(Err(error)) => {
             let why = client.mistrust.lock().unwrap_or_else(PoisonError::into_inner).take();
             Err(match why {
                 Some(why) => Failure::Mistrust { address, why },
-                None => Failure::Lost { address, source },
+                None => Failure::Lost { address, error },
             })
         }
     }
@@ -192,7 +192,7 @@ async fn resolve_one(text: &str) -> Result<Vec<SocketAddr>, Failure> {
     }
     let found: Vec<SocketAddr> = tokio::net::lookup_host((name, port))
         .await
-        .map_err(|source| Failure::Resolve { name: name.to_owned(), source })?
+        .map_err(|error| Failure::Resolve { name: name.to_owned(), error })?
         .collect();
     if found.is_empty() { Err(Failure::NoAddress { name: name.to_owned() }) } else { Ok(found) }
 }

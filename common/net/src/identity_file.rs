@@ -25,8 +25,8 @@ const LARGEST: u64 = 64 << 10;
 pub enum Error {
     #[error("there is no identity file {}", path.display())]
     Missing { path: PathBuf },
-    #[error("the identity file {} cannot be {doing}: {source}", path.display())]
-    Io { path: PathBuf, doing: &'static str, source: io::Error },
+    #[error("the identity file {} cannot be {doing}: {error}", path.display())]
+    Io { path: PathBuf, doing: &'static str, error: io::Error },
     #[error(
         "the identity file {} holds a private key and others may read it (mode {mode:o}): chmod 600 it",
         path.display()
@@ -108,9 +108,9 @@ impl Identity {
     /// # Errors
     /// It is missing, not readable, readable for others, or not an identity.
     pub fn load(path: &Path) -> Result<Identity, Error> {
-        let io = |source: io::Error| match source.kind() {
+        let io = |error: io::Error| match error.kind() {
             io::ErrorKind::NotFound => Error::Missing { path: path.to_owned() },
-            _ => Error::Io { path: path.to_owned(), doing: "read", source },
+            _ => Error::Io { path: path.to_owned(), doing: "read", error },
         };
         let file = File::open(path).map_err(io)?;
         let mode = file.metadata().map_err(io)?.mode() & 0o777;
@@ -167,10 +167,10 @@ impl Identity {
     /// # Errors
     /// The directory cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), Error> {
-        write_private(path, self.reveal().as_bytes()).map_err(|source| Error::Io {
+        write_private(path, self.reveal().as_bytes()).map_err(|error| Error::Io {
             path: path.to_owned(),
             doing: "written",
-            source,
+            error,
         })
     }
 }

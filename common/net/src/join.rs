@@ -79,6 +79,8 @@ pub async fn join(addresses: &[String], token: &Token, host_name: &str) -> Resul
     };
     let reply = tokio::time::timeout(WITHIN, ask(connection, &request)).await.map_err(|_| Error::Slow)??;
     connection.close(transport::CLOSED_NORMALLY, b"joined");
+    // The coordinator hears of the end, and does not wait for it.
+    connected.endpoint.wait_idle().await;
     match reply {
         JoinReply::Accepted { certificate, ca } => {
             let pinned = authority::spki_sha256(&certificate::public_key(&ca)?) == *token.pin();

@@ -15,9 +15,9 @@ pub const RECEIVE_BUFFER: usize = 32 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(
-        "cannot listen on UDP {address}: {source}; is another coordinator running there? choose another address with --listen"
+        "cannot listen on UDP {address}: {error}; is another coordinator running there? choose another address with --listen"
     )]
-    Bind { address: SocketAddr, source: io::Error },
+    Bind { address: SocketAddr, error: io::Error },
 }
 
 /// A listening socket, and how large its receive buffer became (as the kernel counts, twice what was
@@ -27,7 +27,7 @@ pub enum Error {
 /// # Errors
 /// The address is in use or not of this host.
 pub fn listen(address: SocketAddr) -> Result<(UdpSocket, usize), Error> {
-    let failed = |source| Error::Bind { address, source };
+    let failed = |error| Error::Bind { address, error };
     let socket =
         Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP)).map_err(failed)?;
     if address.is_ipv6() {

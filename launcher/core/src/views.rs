@@ -33,6 +33,7 @@ impl Coordinator {
             max_restarts: job.spec.max_restarts,
             submitted_at: job.submitted_at,
             running_since: generation.and_then(|generation| generation.running_since),
+            ended_at: job.ended_at,
             waits_for: self.queued_why.get(view.id).cloned(),
             outcome,
             pods: pods

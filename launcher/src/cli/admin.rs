@@ -35,7 +35,10 @@ pub(super) fn token(command: TokenCommand) -> anyhow::Result<Exit> {
     match command {
         TokenCommand::Create(args) => create_token(&args),
         TokenCommand::List(args) => list_tokens(&args),
-        TokenCommand::Revoke { id, cluster } => administer(&cluster, &Request::RevokeToken { id }),
+        TokenCommand::Revoke { id, cluster } => {
+            let said = format!("token {id} joins nobody any more; nodes that joined with it stay\n");
+            administer(&cluster, &Request::RevokeToken { id }, &said)
+        }
     }
 }
 
@@ -87,7 +90,10 @@ pub(super) fn user(command: UserCommand) -> anyhow::Result<Exit> {
             });
             print(&table(&["USER", "ROLE", "UNIX USER"], rows))
         }
-        UserCommand::Remove { name, cluster } => administer(&cluster, &Request::RemoveUser { name }),
+        UserCommand::Remove { name, cluster } => {
+            let said = format!("{name} is a user no more; jobs of that user go on\n");
+            administer(&cluster, &Request::RemoveUser { name }, &said)
+        }
     }
 }
 
@@ -100,19 +106,23 @@ fn add_user(args: &UserAddArgs) -> anyhow::Result<Exit> {
         unix_user: args.unix_user.clone(),
         csr: keys.request()?,
     };
-    let bundle = on_event_loop(async {
+    let (bundle, known) = on_event_loop(async {
         let client = Client::connect(&identity).await?;
+        let users: Vec<UserStatus> = client.document(&Request::Users).await?;
+        let known = users.iter().any(|user| user.name == args.name);
         let Reply::Certificate { certificate, ca, coordinators } = client.one(&request).await? else {
             bail!("the coordinator's answer makes no sense");
         };
         client.close().await;
-        Ok(Identity::new(ca, certificate, keys.to_pkcs8(), coordinators)?)
+        Ok((Identity::new(ca, certificate, keys.to_pkcs8(), coordinators)?, known))
     })?;
     bundle.save(&args.out)?;
+    let role = bundle.principal.role().to_string();
+    let article = if role.starts_with('o') { "an" } else { "a" };
+    let already = if known { " already, and this is one more identity" } else { "" };
     print(&format!(
-        "{} is a {} of cluster {}; as that user: phalanx login --bundle {}\n",
+        "{} is {article} {role} of cluster {}{already}; as that user: phalanx login --bundle {}\n",
         args.name,
-        bundle.principal.role(),
         bundle.cluster,
         args.out.display()
     ))
@@ -149,14 +159,14 @@ fn usual_socket() -> PathBuf {
     own.unwrap_or_else(|| login_socket(&PathBuf::from("/var/lib/phalanx/coordinator")))
 }
 
-/// A request that is answered by nothing but that it is done.
-fn administer(args: &ClusterArgs, request: &Request) -> anyhow::Result<Exit> {
+/// A request that is answered by nothing but that it is done, which is said.
+fn administer(args: &ClusterArgs, request: &Request, said: &str) -> anyhow::Result<Exit> {
     let identity = need_identity(args, Purpose::Administer)?;
     on_event_loop(async {
         let client = Client::connect(&identity).await?;
         client.done(request).await?;
         client.close().await;
-        Ok(Exit::Success)
+        print(said)
     })
 }
 

@@ -128,9 +128,10 @@ pub(super) fn ps(args: &PsArgs) -> anyhow::Result<Exit> {
             job.pods.len().to_string(),
             format!("{}/{}", job.restarts, job.max_restarts),
             ago(wall().since(job.submitted_at)),
+            job.ended_at.map(|at| ago(at.since(job.submitted_at))).unwrap_or_default(),
         ]
     });
-    print(&table(&["JOB", "USER", "STATE", "RANKS", "NODES", "RESTARTS", "AGE"], rows))
+    print(&table(&["JOB", "USER", "STATE", "RANKS", "NODES", "RESTARTS", "AGE", "TOOK"], rows))
 }
 
 /// `phalanx status`.
@@ -139,7 +140,8 @@ pub(super) fn status(args: &JobRefArgs) -> anyhow::Result<Exit> {
     if args.json {
         return print(&pretty(&job));
     }
-    let mut text = format!("{}: {}, {} ranks of {}\n", job.job, phase(&job), job.ranks, job.owner);
+    let ranks = counted(job.ranks, "rank");
+    let mut text = format!("{}: {}, {ranks} of {}\n", job.job, phase(&job), job.owner);
     let mut line = |name: &str, value: &str| {
         let _ = writeln!(text, "  {name:<12} {value}");
     };
@@ -148,6 +150,10 @@ pub(super) fn status(args: &JobRefArgs) -> anyhow::Result<Exit> {
     if let Some(since) = job.running_since {
         line("running", &format!("since {}", since.to_rfc3339()));
     }
+    if let Some(at) = job.ended_at {
+        let after = ago(at.since(job.submitted_at));
+        line("ended", &format!("{}, {after} after it was submitted", at.to_rfc3339()));
+    }
     line("generation", &format!("{}, {} of {} restarts", job.generation, job.restarts, job.max_restarts));
     if let Some(why) = &job.waits_for {
         line("waits", why);
@@ -155,13 +161,15 @@ pub(super) fn status(args: &JobRefArgs) -> anyhow::Result<Exit> {
     if let Some(Outcome::Failed { first_cause, exit_code } | Outcome::Stopped { first_cause, exit_code }) =
         &job.outcome
     {
-        let node = first_cause.unsaid_node().map(|node| format!(" on {node}")).unwrap_or_default();
-        line("ended", &format!("{first_cause}{node} (exit code {exit_code})"));
+        line("why", &format!("{} (exit code {exit_code})", first_cause.with_node()));
     }
     for pod in &job.pods {
-        let last = pod.first_rank + pod.ranks.saturating_sub(1);
+        let ranks = match pod.ranks {
+            1 => format!("rank {}", pod.first_rank),
+            ranks => format!("ranks {}-{}", pod.first_rank, pod.first_rank + ranks.saturating_sub(1)),
+        };
         let lost = if pod.reachable || job.outcome.is_some() { "" } else { ", not reachable" };
-        line("pod", &format!("ranks {}-{last} on {}{lost}", pod.first_rank, pod.node));
+        line("pod", &format!("{ranks} on {}{lost}", pod.node));
     }
     print(&text)
 }
@@ -197,7 +205,14 @@ pub(super) fn stop(args: &StopArgs) -> anyhow::Result<Exit> {
     on_event_loop(async {
         let client = Client::connect(&identity).await?;
         for id in &args.ids {
+            let job: JobStatus = client.document(&Request::Job { job: id.clone() }).await?;
+            let id = job.job.to_string();
+            if job.outcome.is_some() {
+                print(&format!("{id} has ended before\n"))?;
+                continue;
+            }
             client.done(&Request::Stop { job: id.clone(), signal: SIGTERM, force: args.force }).await?;
+            print(&format!("stopping {id}\n"))?;
         }
         client.close().await;
         Ok(Exit::Success)
@@ -231,6 +246,12 @@ fn ago(time: Duration) -> String {
         seconds @ 7_200..=172_799 => format!("{}h", seconds / 3_600),
         seconds => format!("{}d", seconds / 86_400),
     }
+}
+
+/// `1 rank`, `2 ranks`.
+fn counted(number: u32, what: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{s}")
 }
 
 /// How long until `at`.

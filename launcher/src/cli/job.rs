@@ -72,8 +72,8 @@ pub(super) fn resolve(args: &JobArgs, target: &Target) -> anyhow::Result<Resolve
         spec.output.mode = args.usual_output.unwrap_or_default();
     }
     let ship = file.ship_dir(&around);
-    if cluster && spec.working_dir.is_none() && ship.is_none() {
-        // The nodes have no other way of knowing where this is.
+    if spec.working_dir.is_none() && ship.is_none() {
+        // Nodes have no other way of knowing where this is.
         spec.working_dir = Some(cwd.to_owned());
     }
     if cluster && !args.no_virtual_env {

@@ -1,14 +1,14 @@
 //! `phalanx run` on this machine.
 
 use std::fs::DirBuilder;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use anyhow::{Context, anyhow, bail};
 use phalanx_common::id::JobId;
 use phalanx_common::identity::Owner;
-use phalanx_common::spec::JobSpec;
+use phalanx_common::spec::{JobSpec, Keep};
 use phalanx_common::time::Timestamp;
 use phalanx_worker::facts::Facts;
 use phalanx_worker::shim::spawn::{Orphans, SpawnOptions, spawn};
@@ -59,7 +59,8 @@ pub(super) fn run(args: RunArgs, color: ColorChoice) -> anyhow::Result<Exit> {
     let view =
         ViewOptions { local: true, json: args.json, quiet: args.quiet, timings: args.timings, live, began };
     let last_words = printer.clone();
-    let logs = log_dir(&spec).join(job.as_str());
+    let (logs, kept) = (log_dir(&spec).join(job.as_str()), base.join(job.as_str()).join("tmp"));
+    let tells_of_kept = spec.keep != Keep::Never && !args.quiet && !args.json;
     let outcome = local::launch(Launch {
         job,
         owner: Owner { name: nix::unistd::getuid().to_string(), unix_user: None },
@@ -75,6 +76,9 @@ pub(super) fn run(args: RunArgs, color: ColorChoice) -> anyhow::Result<Exit> {
     });
     if outcome.is_err() {
         let _ = last_words.flushed().blocking_recv();
+    }
+    if tells_of_kept && kept.is_dir() {
+        let _ = writeln!(std::io::stderr(), "phalanx: its TMPDIR is kept: {}", kept.display());
     }
     // A job that never ran has left no logs.
     let _ = std::fs::remove_dir(logs);

@@ -29,13 +29,17 @@ pub(super) fn run(args: RunArgs, color: ColorChoice) -> anyhow::Result<Exit> {
     };
     match found {
         Some(identity) => on_cluster(args, identity, color),
-        None if args.detach || args.no_wait || args.as_user.is_some() => {
-            bail!(
-                "--detach, --no-wait and --as are for a cluster, and you are logged in to none: phalanx login"
-            )
-        }
-        None => here(args, color),
+        None => match of_clusters(&args) {
+            Some(flag) => bail!("{flag} is for a cluster, and you are logged in to none: phalanx login"),
+            None => here(args, color),
+        },
     }
+}
+
+/// The first flag given that means nothing on this machine alone.
+fn of_clusters(args: &RunArgs) -> Option<&'static str> {
+    let given = [("--detach", args.detach), ("--no-wait", args.no_wait), ("--as", args.as_user.is_some())];
+    given.into_iter().find_map(|(flag, given)| given.then_some(flag))
 }
 
 #[cfg(feature = "local")]
@@ -207,7 +211,11 @@ async fn foreground(
         )
     })?;
     if ended.unwaited {
-        let _ = writeln!(std::io::stderr(), "phalanx: {} was not started: --no-wait", followed.job);
+        let _ = writeln!(
+            std::io::stderr(),
+            "phalanx: {} was not started: there is no room for it now, and --no-wait says not to wait",
+            followed.job
+        );
         return Ok(Exit::Phalanx);
     }
     Ok(match ended.outcome.exit_code() {

@@ -34,7 +34,7 @@ pub(crate) enum Error {
     #[error("the join token expired at {}; get a new one with `phalanx token create`", .0.to_rfc3339())]
     Expired(Timestamp),
     #[error(
-        "the join token was used {0} times, as often as it may be; get a new one with `phalanx token create`"
+        "the join token was used as often as it may be ({0} of {0}); get a new one with `phalanx token create`"
     )]
     UsedUp(u32),
     #[error("the join token was revoked; get a new one with `phalanx token create`")]
@@ -43,6 +43,10 @@ pub(crate) enum Error {
     NoToken,
     #[error("there is no user {name}; `phalanx user list` lists them")]
     NoUser { name: String },
+    #[error(
+        "{name} is the only operator, and nobody else could make another: add one first, `phalanx user add NAME --role operator`"
+    )]
+    LastOperator { name: String },
     #[error("the name {name} is taken by a {role}; remove that user first, or choose another name")]
     Taken { name: String, role: Role },
     #[error("the certificate of {principal} counts no more: the user was removed or changed; log in again")]
@@ -240,7 +244,15 @@ impl Registry {
 
     pub(crate) async fn remove_user(&self, name: &str) -> Result<(), Error> {
         let mut tables = self.tables.lock().await;
-        tables.users.remove(name).ok_or_else(|| Error::NoUser { name: name.to_owned() })?;
+        let others_operate =
+            tables.users.iter().any(|(other, entry)| other != name && entry.user.role == Role::Operator);
+        match tables.users.get(name) {
+            None => return Err(Error::NoUser { name: name.to_owned() }),
+            Some(entry) if entry.user.role == Role::Operator && !others_operate => {
+                return Err(Error::LastOperator { name: name.to_owned() });
+            }
+            Some(_) => tables.users.remove(name),
+        };
         self.keep(USERS, &tables.users).await
     }
 
@@ -312,7 +324,7 @@ mod tests {
         let token = registry.create_token([1; 32], now, asked(2)).await.unwrap();
         assert_eq!(use_it(&registry, &token, 2_000_000).await, Ok(()));
         assert_eq!(use_it(&registry, &token, 2_000_000).await, Ok(()));
-        assert!(use_it(&registry, &token, 2_000_000).await.unwrap_err().contains("used 2 times"));
+        assert!(use_it(&registry, &token, 2_000_000).await.unwrap_err().contains("(2 of 2)"));
         let token = registry.create_token([1; 32], now, asked(1)).await.unwrap();
         let late = use_it(&registry, &token, 61_000_000).await.unwrap_err();
         assert!(late.contains("expired at 1970-01-01T00:01:01Z"), "{late}");
@@ -356,6 +368,24 @@ mod tests {
         registry.add_user("ann", ann, at(200)).await.unwrap();
         assert!(registry.admits(&principal, issued(150)).await.is_err());
         registry.admits(&principal, issued(200)).await.unwrap();
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_last_operator_is_not_removed() {
+        let (registry, dir) = registry("operator");
+        let operator = User { role: Role::Operator, unix_user: None };
+        let viewer = User { role: Role::Viewer, unix_user: None };
+        for (name, user) in [("root", &operator), ("ann", &operator), ("bob", &viewer)] {
+            registry.add_user(name, user.clone(), Timestamp(1)).await.unwrap();
+        }
+        registry.remove_user("root").await.unwrap();
+        assert!(matches!(registry.remove_user("ann").await, Err(Error::LastOperator { .. })));
+        registry
+            .admits(&operator.principal("ann").unwrap(), Timestamp(1) + CERTIFICATE_LIFETIME)
+            .await
+            .unwrap();
+        registry.remove_user("bob").await.unwrap();
         std::fs::remove_dir_all(&dir).unwrap();
     }
 

@@ -32,12 +32,10 @@ pub(super) fn lines(outcome: &Outcome, ending: &Ending<'_>) -> String {
         Outcome::Failed { first_cause, .. } => ("failed", first_cause),
         Outcome::Stopped { first_cause, .. } => ("ended", first_cause),
     };
-    let mut text = format!("phalanx: {} {verb}: {cause}", ending.job);
     // In local mode there is one node, and its name says nothing new about a Prepare.
     let says_nothing = ending.local && matches!(cause, Cause::NotPrepared { .. });
-    if let Some(node) = cause.unsaid_node().filter(|_| !says_nothing) {
-        let _ = write!(text, " on {node}");
-    }
+    let cause = if says_nothing { cause.to_string() } else { cause.with_node() };
+    let mut text = format!("phalanx: {} {verb}: {cause}", ending.job);
     if ending.failed > 1 {
         let _ = write!(text, " (first of {} failed ranks)", ending.failed);
     }

@@ -191,9 +191,8 @@ impl View {
                 };
                 let budget =
                     if *free { "at no cost".to_owned() } else { format!("{restart} of {max_restarts}") };
-                let node = cause.unsaid_node().filter(|_| !self.options.local);
-                let node = node.map(|node| format!(" on {node}")).unwrap_or_default();
-                self.say(&format!("{cause}{node}; restarting the gang {when} (restart {budget})"));
+                let cause = if self.options.local { cause.to_string() } else { cause.with_node() };
+                self.say(&format!("{cause}; restarting the gang {when} (restart {budget})"));
             }
             EventKind::PodEnded { end, .. } if !end.survivors.is_empty() => {
                 let names: Vec<String> =

@@ -149,7 +149,7 @@ fn read(path: &std::path::Path) -> Option<Kept> {
 enum Whose {
     /// It has the rank, or had it last.
     Its,
-    /// The job has a newer generation, or is forgotten.
+    /// The job has a newer generation.
     Past,
     NotIts,
 }
@@ -159,8 +159,8 @@ async fn whose(driver: &mpsc::Sender<Message>, node: &NodeId, key: &(String, u32
     let (job, generation, rank) = (JobId::from_existing(key.0.as_str()), key.1, key.2);
     let node = node.clone();
     let found = look(driver, move |coordinator, _| {
-        let Some(view) = coordinator.job(&job) else { return Whose::Past };
-        let Some(last) = &view.job.generation else { return Whose::NotIts };
+        let last = coordinator.job(&job).and_then(|view| view.job.generation.as_ref());
+        let Some(last) = last else { return Whose::NotIts };
         if last.number.0 > generation {
             return Whose::Past;
         }

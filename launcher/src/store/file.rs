@@ -58,9 +58,9 @@ impl FileStore {
     /// # Errors
     /// It is in use, cannot be written, or is no store.
     pub(crate) fn open(path: &Path) -> Result<FileStore, Error> {
-        let failed = |source: redb::Error| match source {
+        let failed = |error: redb::Error| match error {
             redb::Error::DatabaseAlreadyOpen => Error::InUse { path: path.to_owned() },
-            source => Error::File { path: path.to_owned(), source: Box::new(source) },
+            error => Error::File { path: path.to_owned(), error: Box::new(error) },
         };
         let database = Database::create(path).map_err(|error| failed(error.into()))?;
         let begun = || -> Result<u64, redb::Error> {
@@ -86,7 +86,7 @@ impl FileStore {
             let read = self.database.begin_read()?;
             Ok(read.open_table(DOCUMENTS)?.get(name)?.map(|value| value.value().to_vec()))
         };
-        read().map_err(|source| self.failed(source))
+        read().map_err(|error| self.failed(error))
     }
 
     /// Keeps a document; it is on disk when this returns.
@@ -101,7 +101,7 @@ impl FileStore {
             write.commit()?;
             Ok(())
         };
-        written().map_err(|source| self.failed(source))
+        written().map_err(|error| self.failed(error))
     }
 
     /// What it holds makes no sense to this version.
@@ -109,8 +109,8 @@ impl FileStore {
         Error::Broken { path: self.path.clone() }
     }
 
-    fn failed(&self, source: redb::Error) -> Error {
-        Error::File { path: self.path.clone(), source: Box::new(source) }
+    fn failed(&self, error: redb::Error) -> Error {
+        Error::File { path: self.path.clone(), error: Box::new(error) }
     }
 
     /// What this record does to the file.
@@ -141,7 +141,7 @@ impl Store for FileStore {
         let database = Arc::clone(&self.database);
         // The disk may take its time, and this thread has connections to serve.
         match tokio::task::spawn_blocking(move || write(&database, &changes)).await {
-            Ok(written) => written.map_err(|source| self.failed(source)),
+            Ok(written) => written.map_err(|error| self.failed(error)),
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(_) => Err(Error::Ending),
         }
@@ -157,7 +157,7 @@ impl Store for FileStore {
             });
             records.collect()
         };
-        let stored = read().map_err(|source| self.failed(source))?;
+        let stored = read().map_err(|error| self.failed(error))?;
         let mut records = Vec::with_capacity(stored.len());
         self.numbers.clear();
         for (number, mut bytes) in stored {

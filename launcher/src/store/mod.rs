@@ -19,8 +19,8 @@ pub(crate) use memory::MemoryStore;
 pub(crate) enum Error {
     #[error("{} is in use: a coordinator runs on it already", path.display())]
     InUse { path: PathBuf },
-    #[error("the store {} does not work: {source}", path.display())]
-    File { path: PathBuf, source: Box<redb::Error> },
+    #[error("the store {} does not work: {error}", path.display())]
+    File { path: PathBuf, error: Box<redb::Error> },
     #[error("a record in {} is broken: an older version of Phalanx cannot read what a newer one wrote", path.display())]
     Broken { path: PathBuf },
     #[error("a record cannot be stored or read")]

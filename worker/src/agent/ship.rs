@@ -20,8 +20,8 @@ use crate::link::{self, FileLink};
 /// Why the directory is not here.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    #[error("the job's directory cannot be kept on this node: {path}: {source}", path = path.display())]
-    Io { path: PathBuf, source: io::Error },
+    #[error("the job's directory cannot be kept on this node: {path}: {error}", path = path.display())]
+    Io { path: PathBuf, error: io::Error },
     #[error("the job's directory did not come: {0}")]
     Link(#[from] link::Error),
     #[error("the job's directory did not come: {why}")]
@@ -86,7 +86,7 @@ pub(super) async fn fetch<L: FileLink>(
     wanted: &Wanted,
     open: impl Future<Output = Result<L, link::Error>>,
 ) -> Result<(), Error> {
-    let failed = |source| Error::Io { path: wanted.path.clone(), source };
+    let failed = |error| Error::Io { path: wanted.path.clone(), error };
     if fs::exists(&wanted.path).map_err(failed)? {
         return Ok(());
     }
@@ -109,7 +109,7 @@ pub(super) async fn fetch<L: FileLink>(
 }
 
 async fn receive<L: FileLink>(wanted: &Wanted, path: &Path, bytes: u64, link: &mut L) -> Result<(), Error> {
-    let failed = |source| Error::Io { path: path.to_owned(), source };
+    let failed = |error| Error::Io { path: path.to_owned(), error };
     let _ = fs::remove_file(path);
     let mut file: File =
         fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;

@@ -42,8 +42,8 @@ pub enum Error {
         "jobs of root are not allowed on this node; start its worker with --allow-root-jobs to allow them"
     )]
     Root,
-    #[error("{} cannot be made for {name}: {source}", path.display())]
-    Directory { name: String, path: PathBuf, source: io::Error },
+    #[error("{} cannot be made for {name}: {error}", path.display())]
+    Directory { name: String, path: PathBuf, error: io::Error },
     #[error("{} belongs to somebody else than {name}; remove it", path.display())]
     Foreign { name: String, path: PathBuf },
 }
@@ -113,7 +113,7 @@ impl Account {
     /// # Errors
     /// It cannot be made, or something of somebody else is there.
     pub fn directory(&self, path: &Path) -> Result<(), Error> {
-        let failed = |source| Error::Directory { name: self.name.clone(), path: path.to_owned(), source };
+        let failed = |error| Error::Directory { name: self.name.clone(), path: path.to_owned(), error };
         match DirBuilder::new().mode(0o700).create(path) {
             Ok(()) => {
                 lchown(path, Some(self.uid.as_raw()), Some(self.gid.as_raw())).map_err(failed)?;

@@ -67,7 +67,7 @@ impl Refusal {
     fn kind(&self) -> PrepareFailureKind {
         use PrepareFailureKind::{CommandNotExecutable, CommandNotFound, Node, PortTaken};
         match self {
-            Refusal::WorkingDir { error, .. } | Refusal::NoSuchCommand { error, .. } => {
+            Refusal::NoSuchCommand { error, .. } => {
                 if is_missing(error) {
                     CommandNotFound
                 } else {
@@ -83,7 +83,8 @@ impl Refusal {
             | Refusal::NoFormat { .. }
             | Refusal::InterpreterNotExecutable { .. } => CommandNotExecutable,
             Refusal::PortTaken { port } => PortTaken(*port),
-            Refusal::Port { .. }
+            Refusal::WorkingDir { .. }
+            | Refusal::Port { .. }
             | Refusal::JobDir { .. }
             | Refusal::UnsafeJobDir { .. }
             | Refusal::LogDir { .. }

@@ -138,10 +138,10 @@ fn a_working_directory_that_cannot_be_entered_is_refused() {
     let scratch = Scratch::new();
     let mut plan = shell(&scratch, 1, "true");
     plan.working_dir = Some(scratch.path("missing"));
-    refused(&plan, CommandNotFound, &["working directory", "missing", "No such file or directory"]);
+    refused(&plan, Node, &["working directory", "missing", "No such file or directory"]);
     fs::write(scratch.path("file"), "").unwrap();
     plan.working_dir = Some(scratch.path("file"));
-    refused(&plan, CommandNotFound, &["working directory", "Not a directory"]);
+    refused(&plan, Node, &["working directory", "Not a directory"]);
 }
 
 #[test]

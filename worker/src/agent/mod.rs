@@ -335,9 +335,9 @@ impl<L: Link> Agent<L> {
         let Some(link) = &self.link else { return false };
         let digest = path.file_stem().map(|digest| digest.to_string_lossy().into_owned()).unwrap_or_default();
         let owner = self.owners.get(job).copied();
-        let wanted = ship::Wanted { job: job.clone(), digest, path, owner };
-        let opening = link.open_file();
         let generation = plan.generation;
+        let wanted = ship::Wanted { job: job.clone(), generation, digest, path, owner };
+        let opening = link.open_file();
         self.waiting.insert((job.clone(), generation), order.clone());
         self.fetched.spawn(async move {
             let fetched = ship::fetch(&wanted, opening).await;

@@ -329,8 +329,20 @@ mod tests {
         JobId::from_existing("digits-1")
     }
 
-    fn run(test: impl Future<Output = ()>) {
-        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
+    /// Longer than anything here takes on a loaded machine.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// Runs a test whose clock may stand still: its own bound is another clock's.
+    fn run(test: impl Future<Output = ()> + Send + 'static) {
+        let (done, ended) = std::sync::mpsc::channel();
+        let testing = std::thread::spawn(move || {
+            tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
+            let _ = done.send(());
+        });
+        match ended.recv_timeout(PATIENCE) {
+            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => panic!("the test does not end"),
+            _ => testing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+        }
     }
 
     /// From here on the clock stands still, and every wait is over at once.

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use nix::fcntl::OFlag;
 use phalanx_common::defaults::{SHIP_CAP, SHIP_KEPT};
 use phalanx_common::hex;
-use phalanx_common::id::JobId;
+use phalanx_common::id::{Generation, JobId};
 use phalanx_common::wire::v1::{FileFrame, FileRequest};
 use ring::digest::{Context, SHA256};
 
@@ -34,6 +34,7 @@ pub(super) enum Error {
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
     pub(super) job: JobId,
+    pub(super) generation: Generation,
     pub(super) digest: String,
     /// `<dir>/<digest>.tar`; the directory is the user's.
     pub(super) path: PathBuf,
@@ -67,7 +68,7 @@ fn entries(dir: &Path) -> impl Iterator<Item = fs::DirEntry> + use<> {
     fs::read_dir(dir).into_iter().flatten().flatten()
 }
 
-/// `<digest>.tar`, or what is left of a fetch that was cut short: `<digest>.<job>.part`.
+/// `<digest>.tar`, or what is left of a fetch that was cut short: `<digest>.<job>.<generation>.part`.
 fn is_archive(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.split_once('.'));
     name.is_some_and(|(digest, rest)| {
@@ -97,7 +98,8 @@ pub(super) async fn fetch<L: FileLink>(
         FileFrame::Refused { why } => return Err(Error::Refused { why }),
         _ => return Err(Error::Mismatch),
     };
-    let beside = wanted.path.with_extension(format!("{}.part", wanted.job));
+    // A name of its own: what comes for an earlier generation may still be on its way.
+    let beside = wanted.path.with_extension(format!("{}.{}.part", wanted.job, wanted.generation));
     let received = receive(wanted, &beside, bytes, &mut link).await;
     match received {
         Ok(()) => fs::rename(&beside, &wanted.path).map_err(failed),

@@ -306,6 +306,9 @@ impl Session {
         });
         let Some((ranks, last)) = found.await.ok_or_else(ending)? else { return Ok(()) };
         match (rank, generation) {
+            (Some(rank), _) if rank >= ranks && ranks == 1 => {
+                Err(bad(format!("job {job} has no rank {rank}: its one rank is 0")))
+            }
             (Some(rank), _) if rank >= ranks => Err(bad(format!(
                 "job {job} has no rank {rank}: its ranks are 0 to {}",
                 ranks.saturating_sub(1)

@@ -44,22 +44,20 @@ fn back() -> Event {
     Event { at: Timestamp(0), job: None, generation: None, kind }
 }
 
-/// A driver that knows one link of the node after the other, or none, and tells which requests went out.
-fn driver(
-    links: Vec<Option<mpsc::Sender<ToWorker>>>,
-) -> (mpsc::Sender<Message>, mpsc::UnboundedReceiver<u64>) {
+/// A driver that gives one answer after the other, and tells which requests went out.
+fn driver(answers: Vec<Relayed>) -> (mpsc::Sender<Message>, mpsc::UnboundedReceiver<u64>) {
     let (inbox, mut messages) = mpsc::channel(8);
     let (asked_in, asked) = mpsc::unbounded_channel();
     tokio::spawn(async move {
-        let mut links = links.into_iter();
+        let mut answers = answers.into_iter();
         while let Some(Message::Relay { message: ToWorker::Logs { id, .. }, relayed, .. }) =
             messages.recv().await
         {
-            let link = links.next().unwrap();
-            if link.is_some() {
+            let answer = answers.next().unwrap();
+            if matches!(answer, Relayed::Sent(_)) {
                 asked_in.send(id).unwrap();
             }
-            relayed.send(link.map_or(Relayed::NoLink, Relayed::Sent)).unwrap();
+            relayed.send(answer).unwrap();
         }
     });
     (inbox, asked)
@@ -79,7 +77,7 @@ async fn a_request_that_is_lost_with_its_link_is_asked_again_by_who_follows() {
     let (hub, tails) = (LogHub::default(), Tails::new("/nonexistent".into()));
     let (first, first_end) = link();
     let (second, second_end) = link();
-    let (driver, mut asked) = driver(vec![Some(first), None, Some(second)]);
+    let (driver, mut asked) = driver(vec![Relayed::Sent(first), Relayed::NoLink, Relayed::Sent(second)]);
     let (wanted, places) = wanted(true);
     let (mut relay, mut came) = Relay::new(wanted, places, &driver, (&hub, &tails));
     relay.ask(node()).await;
@@ -116,7 +114,7 @@ async fn who_does_not_follow_gets_the_last_words_of_a_node_that_is_gone_half_way
     let tail = TailFrame { job: job().to_string(), generation: 1, rank: 0, stream, written: 6, bytes };
     tails.keep(&tail).unwrap();
     let (first, first_end) = link();
-    let (driver, mut asked) = driver(vec![Some(first), None]);
+    let (driver, mut asked) = driver(vec![Relayed::Sent(first), Relayed::NoLink]);
     let (wanted, places) = wanted(false);
     let (mut relay, mut came) = Relay::new(wanted, places, &driver, (&hub, &tails));
     relay.ask(node()).await;
@@ -135,7 +133,7 @@ async fn who_does_not_follow_gets_the_last_words_of_a_node_that_is_gone_half_way
 async fn no_other_node_answers_a_request_nor_sends_output_of_a_rank_it_does_not_have() {
     let (hub, tails) = (LogHub::default(), Tails::new("/nonexistent".into()));
     let (first, _first_end) = link();
-    let (driver, mut asked) = driver(vec![Some(first)]);
+    let (driver, mut asked) = driver(vec![Relayed::Sent(first)]);
     let (wanted, places) = wanted(true);
     let (mut relay, _came) = Relay::new(wanted, places, &driver, (&hub, &tails));
     relay.ask(node()).await;
@@ -144,4 +142,16 @@ async fn no_other_node_answers_a_request_nor_sends_output_of_a_rank_it_does_not_
     assert!(hub.take(id, &node()).is_some());
     assert_eq!(relay.on_frame(&node(), chunk(7, "x")), []);
     assert_eq!(relay.on_frame(&node(), chunk(0, "x")), [chunk(0, "x")]);
+}
+
+#[tokio::test]
+async fn a_node_that_takes_no_more_requests_is_named_and_not_waited_for() {
+    let (hub, tails) = (LogHub::default(), Tails::new("/nonexistent".into()));
+    let (driver, _asked) = driver(vec![Relayed::Busy]);
+    let (wanted, places) = wanted(false);
+    let (mut relay, _came) = Relay::new(wanted, places, &driver, (&hub, &tails));
+    relay.ask(node()).await;
+    let why = "a: it takes no more requests at this moment; ask again".to_owned();
+    assert_eq!(relay.last_words, [LogFrame::Refused { why }]);
+    assert!(relay.done());
 }

@@ -66,6 +66,8 @@ pub const LOG_FILES_KEPT: u32 = 3;
 pub const SHIP_CAP: u64 = 256 << 20;
 /// A directory that travelled with a job and that no job used for so long is removed, on its node and at the coordinator.
 pub const SHIP_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Jobs of one user that have not ended, in a cluster: a loop that submits fills no coordinator.
+pub const MAX_JOBS_OF_USER: usize = 1000;
 /// Most nodes of a job; a guard against a slipped zero.
 pub const MAX_NODES: u32 = 8192;
 /// Most ranks of a job; its plan has to fit the memory of one coordinator, not a frame.

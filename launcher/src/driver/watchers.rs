@@ -12,6 +12,9 @@ const HISTORY: usize = 512;
 /// Exits of a job that are kept with the last output of their ranks, which may be 192 KiB: of a gang that fails
 /// the first few, which say why, and of many restarts the last.
 const TAILS: usize = 8;
+/// Events that may wait for a watcher before it hears of exits without the ranks' last output: a watcher that is
+/// slow while thousands of ranks fail holds no memory for all their words.
+const WORDY: usize = 64;
 /// Jobs whose events are kept after their end.
 const ENDED: usize = 256;
 
@@ -70,7 +73,7 @@ impl Watchers {
         }
         let Some(job) = &event.job else {
             for watched in self.jobs.values_mut() {
-                watched.watchers.retain(|watcher| watcher.try_send(event.clone()).is_ok());
+                watched.watchers.retain(|watcher| tell(watcher, &event));
             }
             return;
         };
@@ -81,7 +84,7 @@ impl Watchers {
             return;
         }
         let watched = self.jobs.entry(job.clone()).or_default();
-        watched.watchers.retain(|watcher| watcher.try_send(event.clone()).is_ok());
+        watched.watchers.retain(|watcher| tell(watcher, &event));
         watched.keep(event);
         if over {
             // Nothing follows: whoever waits for more sees the end of the channel.
@@ -114,6 +117,17 @@ impl Watched {
     }
 }
 
+/// False if the watcher does not keep up.
+fn tell(watcher: &mpsc::Sender<Event>, event: &Event) -> bool {
+    let mut event = event.clone();
+    if watcher.max_capacity() - watcher.capacity() >= WORDY
+        && let Some(exit) = tail(&mut event)
+    {
+        drop_tail(exit);
+    }
+    watcher.try_send(event).is_ok()
+}
+
 /// The exit of a rank, if it comes with the rank's last output.
 fn tail(event: &mut Event) -> Option<&mut RankExit> {
     let EventKind::RankExited { exit, .. } = &mut event.kind else { return None };
@@ -139,7 +153,18 @@ mod tests {
     async fn the_history_has_the_last_output_of_few_ranks_that_failed_and_those_who_watch_hear_of_all() {
         let (job, mut watchers) = (JobId::from_existing("train-1"), Watchers::default());
         let (watcher, mut live) = mpsc::channel(64);
+        let (slow, mut wordless) = mpsc::channel(WORDY + 22);
+        for _ in 0..WORDY {
+            slow.try_send(Event {
+                at: Timestamp(0),
+                job: None,
+                generation: None,
+                kind: EventKind::JobSuspended,
+            })
+            .unwrap();
+        }
         watchers.watch(&job, watcher);
+        watchers.watch(&job, slow);
         for rank in 0..22 {
             let exit = RankExit {
                 rank: Rank(rank),
@@ -166,6 +191,12 @@ mod tests {
             ranks
         };
         assert_eq!(ranks(&mut live).await, Vec::from_iter(0..22));
+        assert_eq!(wordless.len(), WORDY + 22);
+        assert_eq!(
+            ranks(&mut wordless).await,
+            Vec::<u32>::new(),
+            "one that is behind hears of the exits, not the last words"
+        );
         assert_eq!(ranks(&mut late).await, [2, 3, 4, 5, 6, 7, 20, 21]);
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use phalanx_common::defaults::{CERTIFICATE_LIFETIME, TOKEN_LIFETIME_MAX};
+use phalanx_common::defaults::{CERTIFICATE_LIFETIME, MAX_JOBS_OF_USER, TOKEN_LIFETIME_MAX};
 use phalanx_common::event::{Event, EventKind};
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::JobId;
@@ -354,6 +354,7 @@ impl Session {
             let why = "the job's directory was not sent before the job; submit it again";
             return Err(Failed::Refused(Refusal::Unknown, why.to_owned()));
         }
+        self.has_room_for_job_of(&owner).await?;
         let (watcher, events) = mpsc::channel(EVENTS_QUEUED);
         let (reply, job) = oneshot::channel();
         let launch = Launch {
@@ -367,6 +368,22 @@ impl Session {
         self.tell(Message::Launch(Box::new(launch))).await?;
         let Launched { job, waiting } = job.await.map_err(|_| ending())?;
         self.follow(job, events, waiting, send).await
+    }
+
+    /// Whether the user may have one more job. Several submitted in one moment may all be let in: the bound is no
+    /// quota.
+    async fn has_room_for_job_of(&self, owner: &Owner) -> Result<(), Failed> {
+        let name = owner.name.clone();
+        let found = look(&self.service.inbox, move |coordinator, _| {
+            coordinator.jobs().filter(|view| !view.job.ended() && view.job.owner.name == name).count()
+        });
+        if found.await.ok_or_else(ending)? < MAX_JOBS_OF_USER {
+            return Ok(());
+        }
+        Err(bad(format!(
+            "{} has {MAX_JOBS_OF_USER} jobs that have not ended, as many as one user may: wait for some, or stop them",
+            owner.name
+        )))
     }
 
     async fn attach(&self, job: &str, wait: bool, send: &mut Sending) -> Result<(), Failed> {

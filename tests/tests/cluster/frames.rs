@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use phalanx_common::defaults::MAX_JOBS_OF_USER;
 use phalanx_common::id::{Generation, Incarnation, JobId, NodeId, Rank};
 use phalanx_common::identity::Principal;
 use phalanx_common::report::{
@@ -11,7 +12,7 @@ use phalanx_common::report::{
 use phalanx_common::time::Timestamp;
 use phalanx_common::wire::ClientHello;
 use phalanx_common::wire::bytes::Bytes;
-use phalanx_common::wire::client_v1::{Reply, Request};
+use phalanx_common::wire::client_v1::{Reply, Request, Submit};
 use phalanx_common::wire::v1::{FileFrame, FileRequest, Stream, TailFrame};
 use phalanx_common::wire::{StreamHeader, StreamKind};
 use phalanx_net::frames;
@@ -287,4 +288,37 @@ fn a_node_speaks_for_itself_alone() {
     });
     assert!(!kept.unwrap_or_default().contains("forged"));
     assert_healthy(&lab);
+}
+
+#[test]
+fn a_user_who_submits_without_end_is_stopped_at_a_bound_and_others_are_not() {
+    let Some((lab, user, _)) = lab() else { return };
+    // The first waits for room for ever; in strict order all others wait behind it.
+    let checked = lab.run(&["check", "-n", "1000", "--", "true"]);
+    let document = format!(r#"{{"job": {}}}"#, checked.assert_code(0).out());
+    lab.within("head", async || {
+        // Each has a connection of its own: the events of a job keep its stream.
+        let submit = async || {
+            let connected = peer::connect(&user).await;
+            let (_, _control) = hello(&connected.connection, &ClientHello::own()).await;
+            let header = StreamHeader { kind: StreamKind::Request, version: 1 };
+            let (mut send, mut receive) =
+                frames::open(&connected.connection, header).await.expect("a stream");
+            let submit =
+                Submit { document: document.clone(), as_user: None, attached: false, secrets: Vec::new() };
+            send.write(&Request::Submit(submit)).await.expect("a request");
+            receive.read::<Reply>().await.expect("an answer")
+        };
+        for _ in 0..MAX_JOBS_OF_USER {
+            let reply = submit().await;
+            assert!(matches!(reply, Reply::Submitted { .. }), "{reply:?}");
+        }
+        let Reply::Refused { why, .. } = submit().await else { panic!("one more is taken") };
+        assert!(why.contains("as many as one user may"), "{why}");
+    });
+    let bundle = lab.dir.join("gil.json").to_string_lossy().into_owned();
+    lab.operate(&["user", "add", "gil", "--unix-user", "games", "--out", &bundle]).assert_code(0);
+    let mut other = lab.phalanx(&["submit", "--", "true"]);
+    other.env("PHALANX_IDENTITY", bundle);
+    Running::start(other).finish().assert_code(0);
 }

@@ -14,6 +14,8 @@ pub mod python;
 pub mod report;
 pub mod spec;
 pub mod status;
+pub mod text;
 pub mod time;
 pub mod topology;
 pub mod wire;
+pub mod yaml;

@@ -3,3 +3,5 @@
 //!
 //! Every reader takes bytes or a tree of files that a stranger may have written: truncated, nonsense or
 //! huge. It answers with what it understood, or with an error that says where and what to do.
+
+pub mod ibnetdiscover;

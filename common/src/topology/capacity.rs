@@ -28,7 +28,8 @@ pub(super) fn count(switches: &mut [Switch], levels: &Levels, cables: &Cables<'_
     let mut live: BTreeMap<Row, u32> = BTreeMap::new();
     for ((a, b), (links, _)) in &cables.links {
         for (lower, upper) in [(a, b), (b, a)] {
-            if levels.uppers[*lower as usize].contains(upper) {
+            let (below, above) = (levels.level[*lower as usize], levels.level[*upper as usize]);
+            if below < above && levels.uppers[*lower as usize].contains(upper) {
                 let sum = live.entry(*lower).or_default();
                 *sum = sum.saturating_add(*links);
             }

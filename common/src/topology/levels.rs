@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::attach::Cables;
 use super::network::Row;
+use super::sets::Union;
 
 /// Levels beyond make no further tiers. It also bounds the work on a tree that somebody wrote in a ring.
 const MAX_LEVEL: u8 = 8;
@@ -46,6 +47,7 @@ impl Levels {
         for (lower, upper) in &cables.under {
             above[*lower as usize].insert(*upper);
         }
+        meet_beside(&mut above, &level, &linked);
         Levels { level, uppers: above }
     }
 }
@@ -69,6 +71,24 @@ fn spread(level: &mut [u8], linked: &[BTreeSet<usize>]) {
             .collect();
         for at in next {
             level[at] = from + 1;
+        }
+    }
+}
+
+/// Switches with nothing above and cables between them (two back to back, a mesh) meet beside: the first of
+/// them stands for what unites them.
+fn meet_beside(above: &mut [BTreeSet<Row>], level: &[u8], linked: &[BTreeSet<usize>]) {
+    let top: Vec<bool> = above.iter().map(BTreeSet::is_empty).collect();
+    let mut union = Union::new(level.len());
+    for at in (0..level.len()).filter(|at| top[*at] && level[*at] > 0) {
+        for other in linked[at].iter().filter(|other| top[**other] && level[**other] == level[at]) {
+            union.unite(at, *other);
+        }
+    }
+    for set in union.sets().into_iter().filter(|set| set.len() > 1) {
+        let first = Row::try_from(set[0]).unwrap_or(Row::MAX);
+        for at in set {
+            above[at].insert(first);
         }
     }
 }

@@ -181,15 +181,31 @@ fn uplinks(network: &Network, add: &mut Add<'_>) {
         let counts = counts.get(&(level(lower), level(upper)))?;
         counts.iter().max_by_key(|(live, count)| (**count, **live)).map(|(live, _)| *live)
     };
+    // To which switches most of a plane and level have cables: a pair that lost all of them is no link.
+    let role = |row: Row| (network.switches[row as usize].plane, level(row));
+    let mut peers: BTreeMap<(Option<Row>, u8), usize> = BTreeMap::new();
+    let mut with: BTreeMap<(Option<Row>, u8), BTreeMap<Row, usize>> = BTreeMap::new();
+    for (lower, uppers) in &links_of {
+        *peers.entry(role(*lower)).or_default() += 1;
+        for (upper, _) in uppers {
+            *with.entry(role(*lower)).or_default().entry(*upper).or_default() += 1;
+        }
+    }
     for (switch, row) in network.switches.iter().zip(0..) {
         let Some(uplinks) = switch.uplinks.filter(|uplinks| uplinks.is_short()) else { continue };
-        let thin = links_of
-            .get(&row)
-            .into_iter()
-            .flatten()
+        let links = links_of.get(&row).map_or(&[][..], Vec::as_slice);
+        let all = peers.get(&role(row)).copied().unwrap_or_default();
+        let lost =
+            with.get(&role(row)).into_iter().flatten().filter(|(upper, count)| {
+                2 * **count > all && links.iter().all(|(linked, _)| linked != *upper)
+            });
+        let thin = links
+            .iter()
+            .copied()
+            .chain(lost.map(|(upper, _)| (*upper, 0)))
             .filter_map(|(upper, live)| {
-                let usual = usual(row, *upper).filter(|usual| live < usual)?;
-                Some(Thin { to: network.switches[*upper as usize].name.clone(), live: *live, usual })
+                let usual = usual(row, upper).filter(|usual| live < *usual)?;
+                Some(Thin { to: network.switches[upper as usize].name.clone(), live, usual })
             })
             .collect();
         add(Severity::Warning, &switch.name, Problem::LostUplinks { uplinks, thin });

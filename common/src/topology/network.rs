@@ -130,7 +130,7 @@ pub struct Switch {
 }
 
 /// Live and expected cables. 14 of 18 is 0.78 of the capacity.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Capacity {
     pub live: u32,

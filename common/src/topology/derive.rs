@@ -66,7 +66,7 @@ pub fn derive(nodes: &[NodePorts], evidence: &[Evidence], now: Timestamp) -> Res
     let stated = Stated::of(&evidence, &nodes, &switches, &mut conflicts);
     let hosts = hosts(&nodes, &cables);
     let levels = Levels::of(&counts(&hosts, &cables, switches.rows.len()), &cables);
-    let mut planes = planes::find(&evidence, &nodes.rows, &mut switches, &cables);
+    let mut planes = planes::find(&evidence, &nodes.rows, &mut switches, &cables, &hosts);
     for (switch, level) in switches.rows.iter_mut().zip(&levels.level) {
         switch.level = *level;
     }

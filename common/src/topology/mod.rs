@@ -12,6 +12,7 @@ mod attach;
 mod capacity;
 mod decide;
 mod derive;
+mod diff;
 mod distance;
 mod evidence;
 mod findings;
@@ -26,10 +27,12 @@ mod planes;
 mod port;
 mod rails;
 mod sets;
+mod snapshot;
 mod switches;
 mod tier;
 
 pub use derive::{Error, LIMITS, Limits, derive};
+pub use diff::Change;
 pub use evidence::{Claim, End, Evidence, Member, Source, SwitchId};
 pub use findings::{Adapter, Finding, OffRail, Ports, Problem, Severity, Stated, Thin};
 pub use look::findings;
@@ -39,4 +42,5 @@ pub use network::{
 };
 pub use nodes::NodePorts;
 pub use port::{Bdf, Guid, LinkLayer, Mac, Port, WrittenError};
+pub use snapshot::{Error as SnapshotError, Hash, MAX_BYTES as MAX_SNAPSHOT_BYTES, Snapshot};
 pub use tier::{Tier, TierInterval};

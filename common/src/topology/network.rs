@@ -162,6 +162,8 @@ pub struct Plane {
     pub tiers: Vec<Tier>,
     /// Rails of a rail-optimised plane, else 0.
     pub rails: u16,
+    /// Parts without a known cable between them. Each is a rail of its own where there are several.
+    pub fabrics: u16,
 }
 
 /// What a plane is made of.

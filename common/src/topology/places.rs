@@ -167,7 +167,7 @@ pub(super) fn apply(
     }
     let plane = main.unwrap_or_else(|| {
         let name = "declared".to_string();
-        planes.push(Plane { name, kind: PlaneKind::Declared, tiers: Vec::new(), rails: 0 });
+        planes.push(Plane { name, kind: PlaneKind::Declared, tiers: Vec::new(), rails: 0, fabrics: 0 });
         row_of(planes.len() - 1)
     });
     let mut named: BTreeMap<(Tier, String), Row> = BTreeMap::new();

@@ -7,7 +7,7 @@ use super::evidence::{Claim, Evidence};
 use super::network::{Node, Plane, PlaneKind, Row};
 use super::places::Path;
 use super::port::LinkLayer;
-use super::sets::Union;
+use super::sets::{Union, cluster};
 use super::switches::Switches;
 
 /// Slower Ethernet is taken for management. Megabits per second.
@@ -30,6 +30,7 @@ pub(super) fn find(
     nodes: &[Node],
     switches: &mut Switches,
     cables: &Cables<'_>,
+    hosts: &BTreeMap<Row, BTreeSet<Row>>,
 ) -> Vec<Plane> {
     let ends = Ends::of(nodes, switches.rows.len());
     let mut union = Union::new(switches.rows.len());
@@ -44,17 +45,9 @@ pub(super) fn find(
             stated.entry(union.find(row as usize)).or_insert_with(|| plane.clone());
         }
     }
-    let attached: BTreeSet<Row> = cables
-        .of_nodes
-        .values()
-        .flatten()
-        .map(|(_, row)| *row)
-        .chain(cables.unjoined.iter().map(|unjoined| unjoined.switch))
-        .collect();
     let mut planes: BTreeMap<Key, Vec<usize>> = BTreeMap::new();
     for set in union.sets() {
-        let in_use =
-            |at: &usize| ends.count[*at] > 0 || Row::try_from(*at).is_ok_and(|row| attached.contains(&row));
+        let in_use = |at: &usize| Row::try_from(*at).is_ok_and(|row| hosts.contains_key(&row));
         let has_cables = set.len() > 1;
         if !has_cables && !set.iter().any(in_use) {
             continue;
@@ -70,23 +63,62 @@ pub(super) fn find(
         };
         planes.entry(key).or_default().extend(set);
     }
+    let planes = unite_rails(planes, &ends, hosts);
     // Larger fabrics first, so that the numbers in their names stay when a small one comes.
-    let mut planes: Vec<(Key, Vec<usize>)> = planes.into_iter().collect();
-    planes.sort_by_key(|(key, set)| (std::cmp::Reverse(set.len()), key.clone()));
+    let mut planes: Vec<(Key, (Vec<usize>, u16))> = planes.into_iter().collect();
+    planes.sort_by_key(|(key, (set, _))| (std::cmp::Reverse(set.len()), key.clone()));
     let mut named: BTreeMap<String, u32> = BTreeMap::new();
     let mut rows = Vec::new();
-    for ((key, set), row) in planes.into_iter().zip(0..) {
+    for ((key, (set, fabrics)), row) in planes.into_iter().zip(0..) {
         let kind = kind(&set, switches, &ends);
         let name = name(&key, kind);
         let count = named.entry(name.clone()).or_default();
         *count += 1;
         let name = if *count == 1 { name } else { format!("{name}-{count}") };
-        rows.push(Plane { name, kind, tiers: Vec::new(), rails: 0 });
+        rows.push(Plane { name, kind, tiers: Vec::new(), rails: 0, fabrics });
         for at in set {
             switches.rows[at].plane = Some(row);
         }
     }
     rows
+}
+
+/// Fabrics without a cable between them that serve the same nodes at the same speed, with one port of each
+/// node, are the rails of one plane. Gives with each plane how many fabrics it has.
+fn unite_rails(
+    planes: BTreeMap<Key, Vec<usize>>,
+    ends: &Ends,
+    hosts: &BTreeMap<Row, BTreeSet<Row>>,
+) -> BTreeMap<Key, (Vec<usize>, u16)> {
+    let mut united: BTreeMap<Key, (Vec<usize>, u16)> = BTreeMap::new();
+    let mut alike: BTreeMap<(PlaneKind, Option<u32>), Vec<(Key, Vec<usize>, BTreeSet<Row>)>> =
+        BTreeMap::new();
+    for (key, set) in planes {
+        let served: BTreeSet<Row> =
+            set.iter().filter_map(|at| hosts.get(&Row::try_from(*at).ok()?)).flatten().copied().collect();
+        let ports: usize = set.iter().map(|at| ends.count[*at]).sum();
+        let speed = set.iter().filter_map(|at| ends.speed[*at]).max();
+        match key {
+            // One port, but for a few nodes with two.
+            Key::Fabric(kind, _) if 4 * ports <= 5 * served.len() => {
+                alike.entry((kind, speed)).or_default().push((key, set, served));
+            }
+            key => {
+                united.insert(key, (set, 1));
+            }
+        }
+    }
+    for fabrics in alike.into_values() {
+        let served: Vec<BTreeSet<Row>> = fabrics.iter().map(|(.., served)| served.clone()).collect();
+        let mut first: BTreeMap<usize, Key> = BTreeMap::new();
+        for ((key, set, _), cluster) in fabrics.into_iter().zip(cluster(&served)) {
+            let key = first.entry(cluster).or_insert(key);
+            let plane = united.entry(key.clone()).or_default();
+            plane.0.extend(set);
+            plane.1 = plane.1.saturating_add(1);
+        }
+    }
+    united
 }
 
 fn name(key: &Key, kind: PlaneKind) -> String {

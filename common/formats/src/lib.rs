@@ -5,3 +5,4 @@
 //! huge. It answers with what it understood, or with an error that says where and what to do.
 
 pub mod ibnetdiscover;
+pub mod lldp;

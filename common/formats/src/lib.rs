@@ -4,5 +4,14 @@
 //! Every reader takes bytes or a tree of files that a stranger may have written: truncated, nonsense or
 //! huge. It answers with what it understood, or with an error that says where and what to do.
 
+pub mod csv;
+pub mod hostlist;
+pub mod hypernode;
 pub mod ibnetdiscover;
+pub mod kind;
 pub mod lldp;
+pub mod netq;
+pub mod outline;
+pub mod slurm;
+pub mod statement;
+pub mod topograph;

@@ -57,7 +57,7 @@ pub fn derive(nodes: &[NodePorts], evidence: &[Evidence], now: Timestamp) -> Res
     }
     let mut switches = Switches::merge(ids.into_iter().cloned().collect());
     within("switches", switches.rows.len(), LIMITS.switches)?;
-    let mut nodes = Nodes::gather(nodes, &ends, &names);
+    let mut nodes = Nodes::gather(nodes, &ends, &names, &owners(&evidence));
     within("nodes", nodes.rows.len(), LIMITS.nodes)?;
 
     let cables = Cables::trace(&evidence, &mut nodes, &switches);
@@ -162,7 +162,7 @@ fn speaks_of<'a>(
         Claim::ExpectedUplinks { switch, .. } | Claim::Plane { switch, .. } => {
             ids.insert(switch);
         }
-        Claim::Nvlink { node, .. } => {
+        Claim::Nvlink { node, .. } | Claim::Owner { node, .. } => {
             names.insert(node);
         }
         Claim::Member { member: Member::Node(node), .. } => {
@@ -177,6 +177,24 @@ fn speaks_of<'a>(
         }
         Claim::NoNode { .. } => {}
     }
+}
+
+/// Whose port a GUID is, by statement; of several the strongest.
+fn owners<'a>(evidence: &[&'a Evidence]) -> BTreeMap<super::Guid, (&'a str, &'a str)> {
+    let mut claims: BTreeMap<super::Guid, Vec<(&Evidence, (&str, &str))>> = BTreeMap::new();
+    for by in evidence {
+        if let Claim::Owner { guid, node, port } = &by.claim {
+            claims.entry(*guid).or_default().push((by, (node.as_str(), port.as_str())));
+        }
+    }
+    claims
+        .into_iter()
+        .filter_map(|(guid, claims)| {
+            let strength = |by: &Evidence| (by.source.rank(), std::cmp::Reverse(by.observed_at));
+            let (_, owner) = claims.into_iter().min_by_key(|(by, owner)| (strength(by), *owner))?;
+            Some((guid, owner))
+        })
+        .collect()
 }
 
 /// Whether every text of it is within the limit.
@@ -194,6 +212,7 @@ fn is_short(by: &Evidence) -> bool {
         Claim::Nvlink { domain, .. } => Some(domain.as_str()),
         Claim::Member { group, .. } => Some(group.as_str()),
         Claim::Plane { plane, .. } => Some(plane.as_str()),
+        Claim::Owner { port, .. } => Some(port.as_str()),
         Claim::Prefix { prefix, gateway, .. }
             if gateway.as_ref().is_none_or(|it| it.len() <= LIMITS.name) =>
         {

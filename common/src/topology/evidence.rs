@@ -140,6 +140,8 @@ pub enum Claim {
     Rail { end: End, rail: u16 },
     /// A switch belongs to a plane of that name, whatever its cables say.
     Plane { switch: SwitchId, plane: String },
+    /// An adapter's port is that of a node, whatever the fabric calls it.
+    Owner { guid: Guid, node: String, port: String },
     /// An adapter serves the switch it is on (SHARP aggregation) and belongs to no node.
     NoNode { guid: Guid },
 }

@@ -40,17 +40,27 @@ pub(super) struct Nodes {
     by_adapter: BTreeMap<Guid, Vec<PortRef>>,
     /// Names under which several machines appear in the fabric's own dump.
     ambiguous: BTreeSet<String>,
+    /// Ports whose owner is stated.
+    owned: BTreeSet<Guid>,
 }
+
+/// Node and port of a GUID, by statement.
+type Owners<'a> = BTreeMap<Guid, (&'a str, &'a str)>;
 
 impl Nodes {
     /// `ends` and `names`: all that the evidence speaks of, in any order.
-    pub(super) fn gather(told: &[NodePorts], ends: &BTreeSet<&End>, names: &BTreeSet<&str>) -> Nodes {
-        let mut nodes = Nodes::default();
+    pub(super) fn gather(
+        told: &[NodePorts],
+        ends: &BTreeSet<&End>,
+        names: &BTreeSet<&str>,
+        owners: &Owners<'_>,
+    ) -> Nodes {
+        let mut nodes = Nodes { owned: owners.keys().copied().collect(), ..Nodes::default() };
         nodes.add_told(told);
         nodes.find_duplicates(ends);
         let strangers: BTreeSet<&str> = ends
             .iter()
-            .filter(|end| nodes.by_address(end).is_none())
+            .filter(|end| nodes.by_address(end).is_none() && !nodes.is_owned(end))
             .filter_map(|end| end.node.as_deref())
             .chain(names.iter().copied())
             .filter(|name| nodes.row(name).is_none() && !nodes.ambiguous.contains(*name))
@@ -59,8 +69,28 @@ impl Nodes {
             nodes.rows.push(Node { name: name.to_string(), ..Node::default() });
         }
         nodes.sort(told);
+        nodes.add_owned(owners);
         nodes.add_ports(ends);
         nodes
+    }
+
+    fn is_owned(&self, end: &End) -> bool {
+        end.guid.is_some_and(|guid| self.owned.contains(&guid))
+    }
+
+    /// A statement stands against what a node says of itself, and may name a port that it does not have.
+    fn add_owned(&mut self, owners: &Owners<'_>) {
+        for (guid, (node, name)) in owners {
+            let Some(row) = self.row(node) else { continue };
+            let port = self.port_named(row, name).or_else(|| {
+                let ports = &mut self.rows[row as usize].ports;
+                (ports.len() < MAX_PORTS).then(|| ports.push(NodePort::named(name)))?;
+                Row::try_from(ports.len() - 1).ok()
+            });
+            if let Some(port) = port {
+                self.by_guid.insert(*guid, PortRef { node: row, port });
+            }
+        }
     }
 
     fn add_told(&mut self, told: &[NodePorts]) {
@@ -110,7 +140,7 @@ impl Nodes {
     /// The same port of the same name with several GUIDs: several machines, and which is which is unknown.
     fn find_duplicates(&mut self, ends: &BTreeSet<&End>) {
         let mut guids: BTreeMap<(&str, &str), BTreeSet<Guid>> = BTreeMap::new();
-        for end in ends.iter().filter(|end| self.by_address(end).is_none()) {
+        for end in ends.iter().filter(|end| self.by_address(end).is_none() && !self.is_owned(end)) {
             if let (Some(node), Some(port), Some(guid)) = (&end.node, &end.port, end.guid) {
                 guids.entry((node, port)).or_default().insert(guid);
             }
@@ -145,10 +175,8 @@ impl Nodes {
         }
         for (row, ports) in ports {
             let node = &mut self.rows[row as usize];
-            let mut added: Vec<NodePort> = ports
-                .into_iter()
-                .map(|(name, index)| NodePort { name: name.to_string(), index, ..NodePort::default() })
-                .collect();
+            let mut added: Vec<NodePort> =
+                ports.into_iter().map(|(name, index)| NodePort { index, ..NodePort::named(name) }).collect();
             added.sort_by(|a, b| {
                 (a.index.is_none(), a.index, &a.name).cmp(&(b.index.is_none(), b.index, &b.name))
             });
@@ -219,6 +247,12 @@ impl Nodes {
             ports[first + 1..].iter().all(|port| !device(port)).then_some(first)
         })?;
         Row::try_from(at).ok()
+    }
+}
+
+impl NodePort {
+    fn named(name: &str) -> NodePort {
+        NodePort { name: name.to_string(), ..NodePort::default() }
     }
 }
 

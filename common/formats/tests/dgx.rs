@@ -1,6 +1,8 @@
 //! The dump of a real rail-optimised fabric: 40 switches, 582 adapters, one leaf missing, two cables swapped.
 //! The figures were counted in the dump by other means.
 
+#![allow(clippy::unwrap_used, reason = "in a test that is how it fails")]
+
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};

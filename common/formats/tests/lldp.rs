@@ -1,5 +1,7 @@
 //! LLDP: frames, captures and lists of real agents.
 
+#![allow(clippy::unwrap_used, reason = "in a test that is how it fails")]
+
 mod support;
 
 use std::time::Duration;

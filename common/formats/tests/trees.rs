@@ -1,5 +1,7 @@
 //! Trees that other tools wrote, and those that are written for them.
 
+#![allow(clippy::unwrap_used, reason = "in a test that is how it fails")]
+
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::decide::decide;
+use super::decide::{Claims, decide};
 use super::evidence::{Claim, Evidence};
 use super::network::{At, Conflict, PortRef, Row, Subject, Unjoined, Value};
 use super::nodes::{Found, Nodes};
@@ -13,15 +13,18 @@ use super::switches::Switches;
 #[derive(Debug, Default)]
 pub(super) struct Cables<'a> {
     /// Claims about a node without a port. They are weighed against its ports, by plane.
-    pub(super) of_nodes: BTreeMap<Row, Vec<(&'a Evidence, Row)>>,
+    pub(super) of_nodes: BTreeMap<Row, Claims<'a, Row>>,
     pub(super) unjoined: BTreeSet<Unjoined>,
     /// Working cables and their rate, for each pair with the lower row first.
-    pub(super) links: BTreeMap<(Row, Row), (u32, Option<u32>)>,
+    pub(super) links: BTreeMap<(Row, Row), Cable>,
     /// Lower and upper switch, as stated.
     pub(super) under: BTreeSet<(Row, Row)>,
     pub(super) expected: BTreeMap<Row, u32>,
     pub(super) conflicts: Vec<Conflict>,
 }
+
+/// How many cables work, and the rate of one.
+pub(super) type Cable = (u32, Option<u32>);
 
 /// A port's claims: switch, the switch's port, speed.
 type Attachment = (Row, Option<String>, Option<u32>);
@@ -41,7 +44,7 @@ impl<'a> Cables<'a> {
             .iter()
             .filter_map(|by| if let Claim::NoNode { guid } = by.claim { Some(guid) } else { None })
             .collect();
-        let mut of_ports: BTreeMap<PortRef, Vec<(&'a Evidence, Attachment)>> = BTreeMap::new();
+        let mut of_ports: BTreeMap<PortRef, Claims<'a, Attachment>> = BTreeMap::new();
         for by in evidence {
             let Claim::Attached { end, switch, switch_port, speed_mbps } = &by.claim else { continue };
             let Some(row) = switches.row(switch) else { continue };
@@ -87,7 +90,7 @@ impl<'a> Cables<'a> {
     }
 
     fn link(&mut self, evidence: &[&'a Evidence], switches: &Switches) {
-        let mut claims: BTreeMap<(Row, Row), Vec<(&'a Evidence, (u32, Option<u32>))>> = BTreeMap::new();
+        let mut claims: BTreeMap<(Row, Row), Claims<'a, Cable>> = BTreeMap::new();
         for by in evidence {
             match &by.claim {
                 Claim::Linked { a, b, links, rate_mbps } => {
@@ -122,7 +125,7 @@ impl<'a> Cables<'a> {
     }
 
     fn expect(&mut self, evidence: &[&'a Evidence], switches: &Switches) {
-        let mut claims: BTreeMap<Row, Vec<(&'a Evidence, u32)>> = BTreeMap::new();
+        let mut claims: BTreeMap<Row, Claims<'a, u32>> = BTreeMap::new();
         for by in evidence {
             if let Claim::ExpectedUplinks { switch, links } = &by.claim
                 && let Some(row) = switches.row(switch)

@@ -8,6 +8,9 @@ use super::network::{Conflict, Reason, Said, Subject, Value};
 /// Claims that a conflict shows. More of them say nothing new.
 const MAX_SHOWN: usize = 16;
 
+/// What is said of one subject: the evidence, and the value that it claims.
+pub(super) type Claims<'a, V> = Vec<(&'a Evidence, V)>;
+
 /// What was decided, and the evidence for it.
 #[derive(Debug)]
 pub(super) struct Decision<'a, V> {
@@ -19,7 +22,7 @@ pub(super) struct Decision<'a, V> {
 /// The claim with the highest rank, then confidence, then the newest, then the first in order. All claims
 /// are kept if they disagree; `same` tells which values do not.
 pub(super) fn decide<'a, V: Ord + Clone>(
-    mut claims: Vec<(&'a Evidence, V)>,
+    mut claims: Claims<'a, V>,
     subject: impl FnOnce() -> Subject,
     value: impl Fn(&V) -> Value,
     same: impl Fn(&V, &V) -> bool,

@@ -3,13 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::attach::Cables;
+use super::decide::{Claims, decide};
 use super::evidence::{Claim, End, Evidence, Member, SwitchId};
 use super::groups::{Ground, Tree};
 use super::levels::Levels;
 use super::network::{Conflict, Group, Link, Network, Row, Subject, Value};
 use super::nodes::{NodePorts, Nodes};
 use super::places::{self, Path, Stated};
+use super::port::Guid;
 use super::switches::Switches;
+use super::tier::Tier;
 use super::{capacity, layer2, planes, rails};
 use crate::time::Timestamp;
 
@@ -87,7 +90,7 @@ pub fn derive(nodes: &[NodePorts], evidence: &[Evidence], now: Timestamp) -> Res
         let units: Vec<Vec<Row>> = tree
             .groups
             .iter()
-            .filter(|group| group.tier == super::Tier::Leaf)
+            .filter(|group| group.tier == Tier::Leaf)
             .map(|group| group.switches.clone())
             .collect();
         for (switch, group) in tree.leaf_of {
@@ -97,7 +100,7 @@ pub fn derive(nodes: &[NodePorts], evidence: &[Evidence], now: Timestamp) -> Res
         groups.extend(tree.groups.into_iter().map(|group| Group {
             parent: group.parent.map(|parent| parent + offset),
             uplinks: match group.tier {
-                super::Tier::Leaf => capacity::sum(&group.switches, &switches.rows),
+                Tier::Leaf => capacity::sum(&group.switches, &switches.rows),
                 _ => None,
             },
             ..group
@@ -180,8 +183,8 @@ fn speaks_of<'a>(
 }
 
 /// Whose port a GUID is, by statement; of several the strongest.
-fn owners<'a>(evidence: &[&'a Evidence]) -> BTreeMap<super::Guid, (&'a str, &'a str)> {
-    let mut claims: BTreeMap<super::Guid, Vec<(&Evidence, (&str, &str))>> = BTreeMap::new();
+fn owners<'a>(evidence: &[&'a Evidence]) -> BTreeMap<Guid, (&'a str, &'a str)> {
+    let mut claims: BTreeMap<Guid, Claims<'_, (&str, &str)>> = BTreeMap::new();
     for by in evidence {
         if let Claim::Owner { guid, node, port } = &by.claim {
             claims.entry(*guid).or_default().push((by, (node.as_str(), port.as_str())));
@@ -275,7 +278,7 @@ fn links(cables: &Cables<'_>, levels: &Levels) -> Vec<Link> {
 
 /// Writes each node's NVLink domain, and gives the domains' names.
 fn nvlink(evidence: &[&Evidence], nodes: &mut Nodes, conflicts: &mut Vec<Conflict>) -> Vec<String> {
-    let mut claims: BTreeMap<Row, Vec<(&Evidence, String)>> = BTreeMap::new();
+    let mut claims: BTreeMap<Row, Claims<'_, String>> = BTreeMap::new();
     for by in evidence {
         if let Claim::Nvlink { node, domain } = &by.claim
             && let Some(row) = nodes.row(node)
@@ -286,8 +289,7 @@ fn nvlink(evidence: &[&Evidence], nodes: &mut Nodes, conflicts: &mut Vec<Conflic
     let mut domain_of: BTreeMap<Row, String> = BTreeMap::new();
     for (node, claims) in claims {
         let said = |domain: &String| Value::Name(domain.clone());
-        if let Some(decided) = super::decide::decide(claims, || Subject::Nvlink { node }, said, |a, b| a == b)
-        {
+        if let Some(decided) = decide(claims, || Subject::Nvlink { node }, said, |a, b| a == b) {
             domain_of.insert(node, decided.value);
             conflicts.extend(decided.conflict);
         }

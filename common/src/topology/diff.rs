@@ -227,7 +227,7 @@ fn places(twins: &Twins<'_>, node: &Node, before: &Node, changes: &mut BTreeSet<
         let moved = plane.tiers.iter().find_map(|tier| {
             let to = group(twins.new, node, &plane.name, *tier);
             let from = group(twins.old, before, &plane.name, *tier);
-            (!same(&to, &from)).then(|| (*tier, from, to))
+            (!same(&to, &from)).then_some((*tier, from, to))
         });
         if let Some((tier, from, to)) = moved {
             changes.insert(Change::NodeMoved {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::decide::decide;
+use super::decide::{Claims, decide};
 use super::evidence::{Claim, Evidence, Member, Source};
 use super::network::{Conflict, Group, Node, Place, Plane, PlaneKind, Reason, Row, Said, Subject, Value};
 use super::nodes::Nodes;
@@ -27,7 +27,7 @@ impl Stated {
         switches: &Switches,
         conflicts: &mut Vec<Conflict>,
     ) -> Stated {
-        let mut of_switches: BTreeMap<(Row, Tier), Vec<(&Evidence, String)>> = BTreeMap::new();
+        let mut of_switches: BTreeMap<(Row, Tier), Claims<'_, String>> = BTreeMap::new();
         let mut of_nodes = of_switches.clone();
         for by in evidence {
             let Claim::Member { member, tier, group } = &by.claim else { continue };
@@ -45,8 +45,7 @@ impl Stated {
                 }
             }
         }
-        let mut settle = |claims: BTreeMap<(Row, Tier), Vec<(&Evidence, String)>>,
-                          name: &dyn Fn(Row) -> String| {
+        let mut settle = |claims: BTreeMap<(Row, Tier), Claims<'_, String>>, name: &dyn Fn(Row) -> String| {
             let mut settled = BTreeMap::new();
             for ((row, tier), claims) in claims {
                 let decided = decide(
@@ -88,7 +87,7 @@ pub(super) fn leaves(
             by_ports.entry(*plane).or_default().entry(*group).or_default().push(port);
         }
     }
-    let mut by_claims: BTreeMap<Row, Vec<(&Evidence, (Row, Row))>> = BTreeMap::new();
+    let mut by_claims: BTreeMap<Row, Claims<'_, (Row, Row)>> = BTreeMap::new();
     for (by, switch) in claims {
         if let Some((plane, group)) = leaf_of.get(switch) {
             by_claims.entry(*plane).or_default().push((by, (*group, *switch)));

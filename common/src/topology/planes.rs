@@ -83,6 +83,9 @@ pub(super) fn find(
     rows
 }
 
+/// What makes it a plane, its switches, the nodes that it serves.
+type Fabric = (Key, Vec<usize>, BTreeSet<Row>);
+
 /// Fabrics without a cable between them that serve the same nodes at the same speed, with one port of each
 /// node, are the rails of one plane. Gives with each plane how many fabrics it has.
 fn unite_rails(
@@ -91,8 +94,7 @@ fn unite_rails(
     hosts: &BTreeMap<Row, BTreeSet<Row>>,
 ) -> BTreeMap<Key, (Vec<usize>, u16)> {
     let mut united: BTreeMap<Key, (Vec<usize>, u16)> = BTreeMap::new();
-    let mut alike: BTreeMap<(PlaneKind, Option<u32>), Vec<(Key, Vec<usize>, BTreeSet<Row>)>> =
-        BTreeMap::new();
+    let mut alike: BTreeMap<(PlaneKind, Option<u32>), Vec<Fabric>> = BTreeMap::new();
     for (key, set) in planes {
         let served: BTreeSet<Row> =
             set.iter().filter_map(|at| hosts.get(&Row::try_from(*at).ok()?)).flatten().copied().collect();

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::decide::decide;
+use super::decide::{Claims, decide};
 use super::evidence::{Claim, Evidence};
 use super::network::{Conflict, Node, NodePort, Plane, PortRef, Row, Subject, Switch, Value};
 use super::nodes::{Found, Nodes};
@@ -23,7 +23,7 @@ pub(super) fn stated(
     nodes: &Nodes,
     conflicts: &mut Vec<Conflict>,
 ) -> BTreeMap<PortRef, u16> {
-    let mut claims: BTreeMap<PortRef, Vec<(&Evidence, u16)>> = BTreeMap::new();
+    let mut claims: BTreeMap<PortRef, Claims<'_, u16>> = BTreeMap::new();
     for by in evidence {
         if let Claim::Rail { end, rail } = &by.claim
             && let Found::Port(port) = nodes.find(end)

@@ -1,5 +1,7 @@
 //! Captures from real machines and networks, which stay outside of the repository.
 
+#![allow(clippy::disallowed_methods, reason = "a test is a shell: it reads files and the environment")]
+
 use std::io::Write;
 use std::path::PathBuf;
 use std::{env, fs};

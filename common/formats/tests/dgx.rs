@@ -228,3 +228,68 @@ fn an_operator_a_dump_and_lldp_that_disagree_are_all_shown_with_the_decision() {
     let at = node.ports[0].at.as_ref().unwrap();
     assert_eq!(network.switches[at.switch as usize].name, "A09-P1-IBLEAF-01-02");
 }
+
+/// What the hosts of these units would tell of themselves: their adapters numbered without gaps.
+fn told(network: &Network, evidence: &[Evidence], units: &[&str]) -> Vec<NodePorts> {
+    let mut ports: BTreeMap<&str, Vec<Port>> = BTreeMap::new();
+    for it in evidence {
+        let Claim::Attached { end, .. } = &it.claim else { continue };
+        let (Some(node), Some(index)) = (end.node.as_deref(), end.index) else { continue };
+        let row = network.node(node).unwrap();
+        let unit = network.group_of(row, 0, Tier::Leaf).unwrap();
+        if !units.iter().any(|name| network.groups[unit as usize].name.contains(name)) {
+            continue;
+        }
+        let order = [0, 1, 4, 5].iter().position(|known| *known == index).unwrap();
+        ports.entry(node).or_default().push(Port {
+            name: format!("mlx5_{index}/1"),
+            order: u16::try_from(order).unwrap(),
+            layer: LinkLayer::InfiniBand,
+            mac: None,
+            guid: end.guid,
+            node_guid: end.node_guid,
+            speed_mbps: Some(400_000),
+            up: true,
+            bond: None,
+        });
+    }
+    ports.into_iter().map(|(node, ports)| NodePorts { node: node.to_string(), ports }).collect()
+}
+
+#[test]
+fn rails_are_the_same_whether_nodes_number_their_adapters_or_the_fabric_does() {
+    let Some(evidence) = evidence() else { return };
+    let silent = derive(&[], &evidence, NOW).unwrap();
+    let rails = |network: &Network| -> Vec<(String, Option<u16>)> {
+        network.switches.iter().map(|switch| (switch.name.clone(), switch.rail)).collect()
+    };
+    let swapped = |network: &Network| -> Vec<Vec<(u16, u16)>> {
+        let off = |problem: &Problem| match problem {
+            Problem::SwappedRails { ports } => Some(ports.iter().map(|port| (port.rail, port.on)).collect()),
+            Problem::WrongRail { port } => Some(vec![(port.rail, port.on)]),
+            _ => None,
+        };
+        findings(network).iter().filter_map(|found| off(&found.problem)).collect()
+    };
+    for units in [&["-02"][..], &["-01-08"], &["-01-01", "-01-03"], &["IBLEAF"]] {
+        let nodes = told(&silent, &evidence, units);
+        assert!(!nodes.is_empty());
+        let network = derive(&nodes, &evidence, NOW).unwrap();
+        assert_eq!(network.nodes.len(), 122, "{units:?}: joined by GUID, not by name");
+        assert_eq!(rails(&network), rails(&silent), "{units:?}");
+        assert_eq!(swapped(&network), [[(2, 3), (3, 2)]], "{units:?}");
+    }
+    // A unit whose adapters have no names in the dump: only its nodes number them.
+    let nodes = told(&silent, &evidence, &["-01-02"]);
+    let mut nameless = evidence.clone();
+    for it in &mut nameless {
+        if let Claim::Attached { end, switch, .. } = &mut it.claim
+            && switch.name.as_ref().is_some_and(|name| name.ends_with("-02"))
+        {
+            (end.node, end.port, end.index) = (None, None, None);
+        }
+    }
+    let network = derive(&nodes, &nameless, NOW).unwrap();
+    assert_eq!(rails(&network), rails(&silent));
+    assert_eq!(swapped(&network), [[(2, 3), (3, 2)]]);
+}

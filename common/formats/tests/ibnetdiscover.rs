@@ -8,7 +8,7 @@ use phalanx_common::time::Timestamp;
 use phalanx_common::topology::{Capacity, Network, Problem, Tier, TierInterval, derive, findings};
 use phalanx_formats::ibnetdiscover::{self, Error};
 use proptest::prelude::*;
-use support::capture;
+use support::{archived, capture};
 
 fn network(path: &str) -> Option<Network> {
     let fabric = ibnetdiscover::read(&capture(&format!("ibnetdiscover/{path}"))?).unwrap();
@@ -34,6 +34,28 @@ fn a_report_of_ports_with_progress_before_it_is_a_whole_cluster() {
     let row = |name| network.node(name).unwrap();
     assert_eq!(network.distance(row("miriel045"), row("miriel067")), TierInterval::exactly(Tier::Leaf));
     assert_eq!(network.distance(row("miriel045"), row("miriel023")), TierInterval::exactly(Tier::Block));
+}
+
+#[test]
+fn two_subnets_of_one_cluster_are_two_planes_and_a_node_may_be_in_both() {
+    let mut evidence = Vec::new();
+    for subnet in ["0000", "0001"] {
+        let member = format!("plafrim2/ib-raw/ib-subnet-fe80:0000:0000:{subnet}.txt");
+        let Some(bytes) = archived("netloc-clusters/plafrim2.txz", &member) else { return };
+        evidence.extend(ibnetdiscover::read(&bytes).unwrap().evidence(subnet, Timestamp(0)));
+    }
+    let network = derive(&[], &evidence, Timestamp(1)).unwrap();
+    let planes: Vec<&str> = network.planes.iter().map(|plane| plane.name.as_str()).collect();
+    assert_eq!((planes, network.main), (vec!["infiniband", "infiniband-2"], Some(0)));
+    // 96 hosts in the first, 2 of 23 adapters of the second have a name, and one of them is in both.
+    assert_eq!((network.nodes.len(), network.unjoined.len()), (97, 21));
+    let places = |name| network.nodes[network.node(name).unwrap() as usize].places.len();
+    assert_eq!((places("bright"), places("sirocco06"), places("sirocco01")), (2, 1, 1));
+    let row = |name| network.node(name).unwrap();
+    let second = network.distance_in(1, row("bright"), row("sirocco06"));
+    assert_eq!(second, TierInterval::exactly(Tier::Leaf));
+    let main = network.distance(row("bright"), row("sirocco06"));
+    assert_eq!(main, TierInterval { best: Tier::Leaf, worst: Tier::Site }, "nobody saw it in the main plane");
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub(super) struct Cables<'a> {
     /// Lower and upper switch, as stated.
     pub(super) under: BTreeSet<(Row, Row)>,
     pub(super) expected: BTreeMap<Row, u32>,
+    /// What the fabric's names say of the place of a joined node's adapter.
+    pub(super) called: BTreeMap<PortRef, u16>,
     pub(super) conflicts: Vec<Conflict>,
 }
 
@@ -50,6 +52,10 @@ impl<'a> Cables<'a> {
             let Some(row) = switches.row(switch) else { continue };
             match nodes.find(end) {
                 Found::Port(port) => {
+                    if let Some(index) = end.index.filter(|_| nodes.rows[port.node as usize].joined) {
+                        let called = self.called.entry(port).or_insert(index);
+                        *called = index.min(*called);
+                    }
                     of_ports.entry(port).or_default().push((by, (row, switch_port.clone(), *speed_mbps)));
                 }
                 Found::Node(node) => self.of_nodes.entry(node).or_default().push((by, row)),

@@ -65,7 +65,8 @@ pub fn derive(nodes: &[NodePorts], evidence: &[Evidence], now: Timestamp) -> Res
 
     let cables = Cables::trace(&evidence, &mut nodes, &switches);
     let mut conflicts = cables.conflicts.clone();
-    let rails = rails::stated(&evidence, &nodes, &mut conflicts);
+    let known_rails =
+        rails::Known { stated: rails::stated(&evidence, &nodes, &mut conflicts), called: &cables.called };
     let stated = Stated::of(&evidence, &nodes, &switches, &mut conflicts);
     let hosts = hosts(&nodes, &cables);
     let levels = Levels::of(&counts(&hosts, &cables, switches.rows.len()), &cables);
@@ -105,7 +106,7 @@ pub fn derive(nodes: &[NodePorts], evidence: &[Evidence], now: Timestamp) -> Res
             },
             ..group
         }));
-        rails::find((plane, row), &units, &mut switches.rows, &mut nodes.rows, &rails);
+        rails::find((plane, row), &units, &mut switches.rows, &mut nodes.rows, &known_rails);
     }
 
     let mut paths: BTreeMap<(Row, Row), Path> = BTreeMap::new();

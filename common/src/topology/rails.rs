@@ -17,6 +17,14 @@ enum Dialect {
 
 type Key = (Dialect, u16);
 
+/// What is known of ports beside their node's own numbers.
+pub(super) struct Known<'a> {
+    /// Rails, by statement.
+    pub(super) stated: BTreeMap<PortRef, u16>,
+    /// What the fabric calls the adapters of joined nodes.
+    pub(super) called: &'a BTreeMap<PortRef, u16>,
+}
+
 /// Ports whose rail is stated, by statement.
 pub(super) fn stated(
     evidence: &[&Evidence],
@@ -49,7 +57,7 @@ pub(super) fn find(
     units: &[Vec<Row>],
     switches: &mut [Switch],
     nodes: &mut [Node],
-    stated: &BTreeMap<PortRef, u16>,
+    known: &Known<'_>,
 ) {
     let mut votes: BTreeMap<Row, BTreeMap<Key, u32>> = BTreeMap::new();
     let mut said: BTreeMap<Row, BTreeMap<u16, u32>> = BTreeMap::new();
@@ -59,25 +67,31 @@ pub(super) fn find(
             if switches[switch as usize].plane != Some(row) {
                 continue;
             }
-            if let Some(rail) = stated.get(&PortRef { node: at, port: on }) {
+            let port_ref = PortRef { node: at, port: on };
+            if let Some(rail) = known.stated.get(&port_ref) {
                 *said.entry(switch).or_default().entry(*rail).or_default() += 1;
-            } else if let Some(key) = key(node, port) {
+                continue;
+            }
+            for key in keys(node, port, known.called.get(&port_ref)) {
                 *votes.entry(switch).or_default().entry(key).or_default() += 1;
             }
         }
     }
     let numbers = number(units, &votes);
-    let leaves: BTreeMap<Row, u16> = votes
+    let mut leaves: BTreeMap<Row, u16> = votes
         .keys()
         .chain(said.keys())
         .filter_map(|leaf| {
             let stated = said.get(leaf).and_then(majority);
-            let voted = || votes.get(leaf).and_then(|votes| voted(votes, &numbers));
+            let voted = || voted(votes.get(leaf)?, &|key| numbers.get(&key).copied());
             Some((*leaf, stated.or_else(voted)?))
         })
         .collect();
-    // What the fabric calls an adapter is known by the leaves it is on, where the nodes themselves number
-    // the rails, and the other way round.
+    let count = leaves.values().max().map_or(0, |rail| rail.saturating_add(1));
+    if count == 0 {
+        return;
+    }
+    // A number of the other dialect means the rail of the leaves that most of its adapters are on.
     let mut learnt: BTreeMap<Key, BTreeMap<u16, u32>> = BTreeMap::new();
     for (leaf, rail) in &leaves {
         for (key, count) in votes.get(leaf).into_iter().flatten() {
@@ -85,16 +99,20 @@ pub(super) fn find(
         }
     }
     let rail_of = |key: Key| numbers.get(&key).copied().or_else(|| majority(learnt.get(&key)?));
-
-    plane.rails = leaves.values().max().map_or(0, |rail| rail.saturating_add(1));
-    if plane.rails == 0 {
-        return;
-    }
-    for (switch, at) in switches.iter_mut().zip(0..) {
-        if switch.plane == Some(row) && switch.group.is_some() {
-            let only_learnt = || voted_learnt(votes.get(&at)?, &rail_of);
-            switch.rail = leaves.get(&at).copied().or_else(only_learnt);
+    for (leaf, votes) in &votes {
+        if let (None, Some(rail)) = (leaves.get(leaf), voted(votes, &rail_of)) {
+            leaves.insert(*leaf, rail);
         }
+    }
+    for unit in units {
+        if unit.iter().all(|leaf| !leaves.contains_key(leaf)) {
+            leaves.extend(in_order(unit, &votes, count));
+        }
+    }
+
+    plane.rails = count;
+    for (leaf, rail) in &leaves {
+        switches[*leaf as usize].rail = Some(*rail);
     }
     for (node, at) in nodes.iter_mut().zip(0..) {
         let rails: Vec<Option<u16>> = node
@@ -103,9 +121,11 @@ pub(super) fn find(
             .zip(0..)
             .map(|(port, on)| {
                 let switch = port.at.as_ref()?.switch;
+                let port_ref = PortRef { node: at, port: on };
+                let stated = known.stated.get(&port_ref).copied();
+                let numbered = || keys(node, port, known.called.get(&port_ref)).into_iter().find_map(rail_of);
                 let here = switches[switch as usize].plane == Some(row);
-                let rail = stated.get(&PortRef { node: at, port: on }).copied();
-                here.then(|| rail.or_else(|| key(node, port).and_then(rail_of))).flatten()
+                here.then(|| stated.or_else(numbered)).flatten()
             })
             .collect();
         for (port, rail) in node.ports.iter_mut().zip(rails) {
@@ -114,13 +134,23 @@ pub(super) fn find(
     }
 }
 
-/// The number of an adapter. Members of a bond are one adapter: a pair of leaves under a bond is no pair of
-/// rails.
-fn key(node: &Node, port: &NodePort) -> Option<Key> {
+/// The numbers of an adapter, in the dialects that are spoken of it. Members of a bond are one adapter: a
+/// pair of leaves under a bond is no pair of rails.
+fn keys(node: &Node, port: &NodePort, called: Option<&u16>) -> Vec<Key> {
     let dialect = if node.joined { Dialect::Own } else { Dialect::Fabric };
     let same_bond = |other: &&NodePort| port.bond.is_some() && other.bond == port.bond;
     let first = node.ports.iter().filter(same_bond).filter_map(|other| other.index).min();
-    first.or(port.index).map(|index| (dialect, index))
+    let called = called.filter(|_| port.bond.is_none()).map(|index| (Dialect::Fabric, *index));
+    called.into_iter().chain(first.or(port.index).map(|index| (dialect, index))).collect()
+}
+
+/// The leaves of a unit that has one for every rail, where nothing but the order of its numbers tells them
+/// apart.
+fn in_order(unit: &[Row], votes: &BTreeMap<Row, BTreeMap<Key, u32>>, rails: u16) -> BTreeMap<Row, u16> {
+    let keys: BTreeMap<Key, Row> =
+        unit.iter().filter_map(|leaf| Some((majority(votes.get(leaf)?)?, *leaf))).collect();
+    let whole = keys.len() == unit.len() && unit.len() == usize::from(rails);
+    if whole { keys.into_values().zip(0..).collect() } else { BTreeMap::new() }
 }
 
 /// Rail numbers of adapter numbers, in the dialect that most ports speak: where the leaves of a unit each
@@ -158,11 +188,8 @@ fn number(units: &[Vec<Row>], votes: &BTreeMap<Row, BTreeMap<Key, u32>>) -> BTre
     units_with.into_iter().filter(|(_, units)| 2 * units >= railed).map(|(key, _)| key).zip(0..).collect()
 }
 
-fn voted(votes: &BTreeMap<Key, u32>, numbers: &BTreeMap<Key, u16>) -> Option<u16> {
-    voted_learnt(votes, &|key| numbers.get(&key).copied())
-}
-
-fn voted_learnt(votes: &BTreeMap<Key, u32>, rail_of: &dyn Fn(Key) -> Option<u16>) -> Option<u16> {
+/// The rail that most adapters of a leaf are numbered for.
+fn voted(votes: &BTreeMap<Key, u32>, rail_of: &dyn Fn(Key) -> Option<u16>) -> Option<u16> {
     let mut rails: BTreeMap<u16, u32> = BTreeMap::new();
     for (key, count) in votes {
         if let Some(rail) = rail_of(*key) {

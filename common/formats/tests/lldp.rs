@@ -28,7 +28,7 @@ fn a_frame_of_lldpd_tells_its_chassis_port_addresses_and_limits() {
     assert!(found.system_name.as_deref().unwrap().starts_with("naruto.XXX"));
     assert_eq!(found.management, ["10.238.80.75"]);
     assert_eq!((found.ttl, found.max_frame), (Duration::from_secs(120), Some(1500)));
-    assert_eq!(found.aggregate, None);
+    assert_eq!((found.aggregate, found.forwards), (None, Some(true)));
 }
 
 #[test]
@@ -82,6 +82,13 @@ fn what_was_heard_lapses_with_the_time_to_live_and_a_farewell_is_no_neighbour() 
     assert_eq!((end, switch_port.as_deref()), (End::of_port("hA", "vA"), Some("p1")));
     assert_eq!(switch.name.as_deref(), Some("sw1.example"));
 
+    assert_eq!(heard[0].neighbour.forwards, Some(true));
+    let host = Neighbour { forwards: Some(false), ..heard[0].neighbour.clone() };
+    assert_eq!(
+        host.evidence(End::of_port("hA", "vA"), "lldpctl", at),
+        None,
+        "a host back to back is no switch"
+    );
     let farewell = Neighbour { ttl: Duration::ZERO, ..heard[0].neighbour.clone() };
     assert_eq!(farewell.evidence(End::of_port("hA", "vA"), "lldpctl", at), None);
 }

@@ -34,6 +34,8 @@ pub struct Neighbour {
     /// The aggregated port that this port is a member of, by its interface number.
     pub aggregate: Option<u32>,
     pub max_frame: Option<u16>,
+    /// It says that it is a bridge or a router, and that this is switched on. `None`: it does not say.
+    pub forwards: Option<bool>,
 }
 
 /// Why a frame was not read. Offsets count bytes from the frame's begin.
@@ -85,6 +87,7 @@ pub fn frame(bytes: &[u8]) -> Result<Neighbour, Error> {
             3 => ttl = ttl.or(value.first_chunk().map(|ttl| u16::from_be_bytes(*ttl))),
             4 => found.port_description = found.port_description.or_else(|| text(value)),
             5 => found.system_name = found.system_name.or_else(|| text(value)),
+            7 => found.forwards = found.forwards.or_else(|| forwards(value)),
             8 => {
                 found.management.extend(management(value).filter(|_| found.management.len() < MAX_ADDRESSES))
             }
@@ -118,8 +121,9 @@ impl Neighbour {
         }
     }
 
-    /// That the node's port `end` heard it at that time. It lapses with the neighbour's time to live; a
-    /// neighbour that takes leave (time to live 0) is none.
+    /// That the node's port `end` heard it at that time. It lapses with the neighbour's time to live. A
+    /// neighbour that takes leave (time to live 0) is none, and one that says that it forwards nothing (an
+    /// adapter's own agent, a host back to back) is no switch.
     pub fn evidence(&self, end: End, origin: &str, at: Timestamp) -> Option<Evidence> {
         let claim = Claim::Attached {
             end,
@@ -129,7 +133,7 @@ impl Neighbour {
         };
         let mut evidence = Evidence::new(claim, Source::Lldp, origin, at);
         evidence.expires = Some(at + self.ttl);
-        (!self.ttl.is_zero()).then_some(evidence)
+        (!self.ttl.is_zero() && self.forwards != Some(false)).then_some(evidence)
     }
 }
 
@@ -164,6 +168,12 @@ fn port_id(value: &[u8]) -> Option<(String, bool)> {
         2 | 6 => Some((readable(id)?, false)),
         _ => None,
     }
+}
+
+/// 8.5.8: what it can do, and what of it is switched on; bit 2 is a bridge, bit 4 a router.
+fn forwards(value: &[u8]) -> Option<bool> {
+    let [_, _, high, low] = value.first_chunk()?;
+    Some(u16::from_be_bytes([*high, *low]) & (1 << 2 | 1 << 4) != 0)
 }
 
 /// The address of 8.5.9: its length counts the family.

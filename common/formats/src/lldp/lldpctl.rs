@@ -95,8 +95,16 @@ fn neighbour(interface: &Value) -> Option<Neighbour> {
         ttl: Duration::from_secs(u64::from(ttl)),
         vlan,
         aggregate: port.get("aggregation").and_then(|it| text(Some(it))).and_then(|it| it.parse().ok()),
+        forwards: forwards(chassis),
         max_frame: text(port.get("mfs")).and_then(|mfs| mfs.parse().ok()),
     })
+}
+
+fn forwards(chassis: &Value) -> Option<bool> {
+    let capabilities = each(chassis.get("capability")?);
+    let on = |it: &Value| it.get("enabled").and_then(Value::as_bool) == Some(true);
+    let forwards = |it: &Value| matches!(it.get("type").and_then(Value::as_str), Some("Bridge" | "Router"));
+    Some(capabilities.into_iter().any(|it| on(it) && forwards(it)))
 }
 
 /// A chassis, and its name where it is named by it.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-/// Names that one text may stand for. The largest Slurm cluster has some tens of thousands.
-pub const MAX_NAMES: usize = 200_000;
+/// Names that one text may stand for: as many as a cluster may have nodes.
+pub const MAX_NAMES: usize = 50_000;
 const MAX_NAME: usize = 255;
 
 /// Why a text is no list of names.
@@ -167,7 +167,7 @@ mod tests {
         for wrong in ["n[1-2", "n]1[", "n[[1]]", "n[2-1]", "n[a-b]", "n[]", "n[-1]", "n[0-999999999]"] {
             assert!(expand(wrong).is_err(), "{wrong}");
         }
-        assert!(expand(&"a[0-99]".repeat(5)).unwrap_err().to_string().contains("more than 200000 names"));
+        assert!(expand(&"a[0-99]".repeat(5)).unwrap_err().to_string().contains("more than 50000 names"));
         assert!(expand(&format!("{}[1-3]", "x".repeat(300))).is_err());
     }
 

@@ -30,7 +30,8 @@ use phalanx_common::yaml::{self, Bounds, Key, Node, Span};
 use crate::hostlist::{self, expand};
 
 pub const MAX_BYTES: usize = 32 << 20;
-const MAX_CLAIMS: usize = 1_000_000;
+/// Four for each node that a cluster may have.
+const MAX_CLAIMS: usize = 200_000;
 
 /// Why a file was not read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -10,7 +10,7 @@ use crate::outline::Outline;
 
 /// A file of fifty thousand instances has some ten megabytes.
 pub const MAX_BYTES: usize = 64 << 20;
-const MAX_PAIRS: usize = 1_000_000;
+const MAX_PAIRS: usize = 200_000;
 /// Labels under which an instance's NVLink domain is exported, the first written too.
 const ACCELERATOR: [&str; 2] = ["network.topology.nvidia.com/accelerator", "nvidia.com/gpu.clique"];
 

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::network::{Capacity, Group, Network, Node, Row, Switch};
+use super::network::{Capacity, Network, Node, Row, Switch};
 use super::snapshot::Snapshot;
 use super::tier::Tier;
 
@@ -73,6 +73,7 @@ impl<B: Clone + PartialEq + Serialize + DeserializeOwned> Snapshot<B> {
         let switches = Twins::of(new, was);
         switches.changes(&mut changes);
         cables(&switches, &mut changes);
+        let mut alike = Alike::default();
         for (node, row) in new.nodes.iter().zip(0..) {
             let Some(before) = was.node(&node.name) else {
                 changes.insert(Change::NodeCame { node: node.name.clone() });
@@ -83,7 +84,7 @@ impl<B: Clone + PartialEq + Serialize + DeserializeOwned> Snapshot<B> {
             }
             let before = &was.nodes[before as usize];
             ports(&switches, node, before, &mut changes);
-            places(&switches, node, before, &mut changes);
+            places(&switches, &mut alike, node, before, &mut changes);
             let domain =
                 |network: &Network, node: &Node| node.nvlink.map(|row| network.nvlink[row as usize].clone());
             let (from, to) = (domain(was, before), domain(new, node));
@@ -207,36 +208,50 @@ fn ports(twins: &Twins<'_>, node: &Node, before: &Node, changes: &mut BTreeSet<C
     }
 }
 
-/// Groups are told apart by their switches: a unit whose first leaf went has another name and is the same.
-fn places(twins: &Twins<'_>, node: &Node, before: &Node, changes: &mut BTreeSet<Change>) {
-    let group = |network: &'_ Network, node: &Node, plane: &str, tier: Tier| -> Option<Group> {
+/// Whether two groups, of the new and of the old network, are the same: thousands of nodes ask about few.
+#[derive(Default)]
+struct Alike(BTreeMap<(Row, Row), bool>);
+
+impl Alike {
+    /// Groups are told apart by their switches: a unit whose first leaf went has another name and is the
+    /// same.
+    fn are(&mut self, twins: &Twins<'_>, new: Row, old: Row) -> bool {
+        *self.0.entry((new, old)).or_insert_with(|| {
+            let (new, old) = (&twins.new.groups[new as usize], &twins.old.groups[old as usize]);
+            if new.switches.is_empty() || old.switches.is_empty() {
+                return new.name == old.name;
+            }
+            let before: BTreeSet<&Row> = old.switches.iter().collect();
+            new.switches.iter().filter_map(|row| twins.old_of.get(row)).any(|twin| before.contains(twin))
+        })
+    }
+}
+
+fn places(twins: &Twins<'_>, alike: &mut Alike, node: &Node, before: &Node, changes: &mut BTreeSet<Change>) {
+    let group = |network: &Network, node: &Node, plane: &str, tier: Tier| -> Option<Row> {
         let place = node.places.iter().find(|place| network.planes[place.plane as usize].name == plane)?;
-        let row = place.groups.iter().find(|row| network.groups[**row as usize].tier == tier)?;
-        Some(network.groups[*row as usize].clone())
+        place.groups.iter().copied().find(|row| network.groups[*row as usize].tier == tier)
     };
-    let same = |new: &Option<Group>, old: &Option<Group>| match (new, old) {
-        (Some(new), Some(old)) if new.switches.is_empty() || old.switches.is_empty() => new.name == old.name,
-        (Some(new), Some(old)) => new
-            .switches
-            .iter()
-            .any(|row| twins.old_of.get(row).is_some_and(|twin| old.switches.contains(twin))),
-        (None, None) => true,
-        _ => false,
-    };
+    let name = |network: &Network, row: Row| network.groups[row as usize].name.clone();
     for plane in &twins.new.planes {
-        let moved = plane.tiers.iter().find_map(|tier| {
+        for tier in &plane.tiers {
             let to = group(twins.new, node, &plane.name, *tier);
             let from = group(twins.old, before, &plane.name, *tier);
-            (!same(&to, &from)).then_some((*tier, from, to))
-        });
-        if let Some((tier, from, to)) = moved {
-            changes.insert(Change::NodeMoved {
-                node: node.name.clone(),
-                plane: plane.name.clone(),
-                tier,
-                from: from.map(|group| group.name),
-                to: to.map(|group| group.name),
-            });
+            let same = match (to, from) {
+                (Some(to), Some(from)) => alike.are(twins, to, from),
+                (None, None) => true,
+                _ => false,
+            };
+            if !same {
+                changes.insert(Change::NodeMoved {
+                    node: node.name.clone(),
+                    plane: plane.name.clone(),
+                    tier: *tier,
+                    from: from.map(|row| name(twins.old, row)),
+                    to: to.map(|row| name(twins.new, row)),
+                });
+                break;
+            }
         }
     }
 }

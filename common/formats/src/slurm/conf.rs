@@ -6,7 +6,7 @@ use crate::outline::Outline;
 /// Trees of fifty thousand nodes have a few megabytes.
 pub const MAX_BYTES: usize = 32 << 20;
 /// Names and pairs of names of one file.
-pub(super) const MAX_PAIRS: usize = 1_000_000;
+pub(super) const MAX_PAIRS: usize = 200_000;
 
 /// Why a file was not read. Lines count from 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -231,6 +231,16 @@ fn evidence_with_endless_names_is_refused_and_counted() {
     assert!(matches!(findings(&network)[0].problem, Problem::Refused { pieces: 1 }));
 }
 
+#[test]
+fn two_nodes_that_join_under_one_name_are_an_error_that_names_it() {
+    let twice = [told("n1", &[("eth0", 1_000, None)]), told("n1", &[])];
+    let error = derive(&twice, &[], NOW).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "two nodes told about their ports under the name n1; let one join under another name"
+    );
+}
+
 /// A cluster of units of 32 nodes with `rails` rails, eight units to a spine group, all under one core.
 fn fabric(nodes: u64, rails: u64) -> Vec<Evidence> {
     let switch =

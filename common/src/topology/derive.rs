@@ -36,6 +36,8 @@ pub enum Error {
         "the evidence speaks of {found} {what}, and at most {limit} are taken; look for a source that repeats itself"
     )]
     TooMany { what: &'static str, found: usize, limit: usize },
+    #[error("two nodes told about their ports under the name {0}; let one join under another name")]
+    SameName(String),
 }
 
 /// Derives what the networks of a cluster are. The same arguments in any order give the same facts.
@@ -44,9 +46,13 @@ pub enum Error {
 /// that has expired by `now` does not count.
 ///
 /// # Errors
-/// More than [`LIMITS`] allow.
+/// More than [`LIMITS`] allow, and two entries of `nodes` with one name.
 pub fn derive(nodes: &[NodePorts], evidence: &[Evidence], now: Timestamp) -> Result<Network, Error> {
     within("pieces of evidence", evidence.len(), LIMITS.evidence)?;
+    let mut told = BTreeSet::new();
+    if let Some(twice) = nodes.iter().find(|node| !told.insert(&node.node)) {
+        return Err(Error::SameName(twice.node.clone()));
+    }
     let alive: BTreeSet<&Evidence> = evidence.iter().filter(|by| by.is_alive(now)).collect();
     let all = alive.len();
     let evidence: Vec<&Evidence> = alive.into_iter().filter(|by| is_short(by)).collect();

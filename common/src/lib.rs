@@ -1,4 +1,4 @@
-//! What every part of Phalanx shares: ids, time, job specs, plans, wire messages and events.
+//! What every part of Phalanx shares: ids, time, job specs, plans, topology, wire messages and events.
 //!
 //! This crate is pure. Time and input are arguments; nothing here reads a clock, a file or the environment.
 
@@ -14,5 +14,8 @@ pub mod python;
 pub mod report;
 pub mod spec;
 pub mod status;
+pub mod text;
 pub mod time;
+pub mod topology;
 pub mod wire;
+pub mod yaml;

@@ -4,9 +4,10 @@ use super::decoder::Decoder;
 use super::error::Error;
 use super::job::{Choice, OutputMode};
 use super::keys;
-use super::problem::{Expected, Found};
+use super::problem::Expected;
 use super::read;
-use super::yaml::{self, Node, Value};
+use super::yaml;
+use crate::yaml::{Found, Node, Value};
 
 /// What flags and variables leave open.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -7,9 +7,10 @@ use super::error::Error;
 use super::file::{JobFile, Output, Text, Variable};
 use super::keys;
 use super::place::{Given, Origin, Source};
-use super::problem::{Expected, Found, ProblemKind};
+use super::problem::{Expected, ProblemKind};
 use super::read::{self, Scalar, Style};
-use super::yaml::{self, Key, Node, Value};
+use super::yaml;
+use crate::yaml::{Found, Key, Node, Value};
 
 /// Reads a job file; reports all that is wrong with it.
 pub(super) fn decode(source: Source) -> Result<JobFile, Error> {

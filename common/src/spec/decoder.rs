@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::error::{Error, MOST_PROBLEMS, Problem};
-use super::place::{Given, Origin, Source, Span};
+use super::place::{Given, Origin, Source};
 use super::problem::{Expected, ProblemKind};
 use super::read::{Read, Scalar, Style};
-use super::yaml::{Key, Node, Value};
+use crate::yaml::{Key, Node, Span, Value};
 
 /// Collects what is wrong with a file.
 pub(super) struct Decoder<'a> {
@@ -63,7 +63,7 @@ impl Decoder<'_> {
         read: impl Fn(Scalar<'_>) -> Read<T>,
     ) -> Option<Given<T>> {
         // A list or mapping is refused in the words that the reader has for a wrong scalar.
-        let read = match node.scalar() {
+        let read = match Scalar::of(node) {
             Some(scalar) => read(scalar),
             None => match read(Scalar { text: "", style: Style::Plain }) {
                 Err(ProblemKind::Expected { expected, .. }) => {

@@ -2,8 +2,9 @@
 
 use std::fmt::{self, Write};
 
-use super::place::Span;
-use super::problem::{ProblemKind, did_you_mean, shown};
+use super::problem::{ProblemKind, did_you_mean};
+use crate::text::shown;
+use crate::yaml::Span;
 
 /// Everything found wrong, in the order it was written. Never empty.
 #[derive(Debug, thiserror::Error)]

@@ -5,13 +5,12 @@
 
 use serde_json::Value as Json;
 
-use super::place::Span;
-use super::read::Style;
-use super::yaml::{Key, Node, Value};
+use super::place::NOWHERE;
+use crate::yaml::{Key, Node, Value};
 
 /// The same content; a number as it would be written without an exponent.
 pub(super) fn tree(json: Json) -> Node {
-    let plain = |text: String| Value::Scalar { text, style: Style::Plain };
+    let plain = |text: String| Value::Scalar { text, quoted: false };
     let value = match json {
         Json::Null => plain("null".to_string()),
         Json::Bool(truth) => plain(truth.to_string()),
@@ -19,14 +18,11 @@ pub(super) fn tree(json: Json) -> Node {
             (None, Some(float)) => float.to_string(),
             _ => number.to_string(),
         }),
-        Json::String(text) => Value::Scalar { text, style: Style::Quoted },
+        Json::String(text) => Value::Scalar { text, quoted: true },
         Json::Array(items) => Value::List(items.into_iter().map(tree).collect()),
         Json::Object(entries) => Value::Mapping(
-            entries
-                .into_iter()
-                .map(|(text, value)| (Key { span: Span::NOWHERE, text }, tree(value)))
-                .collect(),
+            entries.into_iter().map(|(text, value)| (Key { span: NOWHERE, text }, tree(value))).collect(),
         ),
     };
-    Node { span: Span::NOWHERE, value }
+    Node { span: NOWHERE, value }
 }

@@ -67,8 +67,10 @@ pub use file::{
 pub use flags::Flags;
 pub use job::{Choice, Fencing, JobSpec, Keep, OutputMode, OutputSpec, Shape, Ship, StopScope, VirtualEnv};
 pub use name::MAX_NAME;
-pub use place::{Given, Origin, Span};
-pub use problem::{Expected, Found, ProblemKind, YamlFeature};
+pub use place::{Given, Origin};
+pub use problem::{Expected, ProblemKind};
 pub use resolve::{CountError, MAX_TEXT_BYTES, Surroundings};
 pub use schema::json_schema;
 pub use yaml::MAX_FILE_BYTES;
+
+pub use crate::yaml::{Found, Span};

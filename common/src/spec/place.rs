@@ -7,19 +7,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::error::{Excerpt, Place, Problem};
 use super::problem::ProblemKind;
+use crate::yaml::Span;
 
-/// A stretch of one line of a job file. Lines and columns count from 1, columns and width in characters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span {
-    pub line: u32,
-    pub column: u32,
-    pub width: u32,
-}
-
-impl Span {
-    /// Of what a program wrote, where lines mean nothing.
-    pub(super) const NOWHERE: Span = Span { line: 0, column: 0, width: 0 };
-}
+/// The place of what a program wrote, where lines mean nothing.
+pub(super) const NOWHERE: Span = Span { line: 0, column: 0, width: 0 };
 
 /// Where a value was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,7 +79,7 @@ impl Source {
 
     /// A problem at `span`; `key` is the path of the value it is about.
     pub(super) fn problem(&self, span: Span, key: Option<String>, kind: ProblemKind) -> Problem {
-        if span == Span::NOWHERE {
+        if span == NOWHERE {
             return Problem { key, ..self.whole(kind) };
         }
         let excerpt = self.text.lines().nth(span.line.saturating_sub(1) as usize);

@@ -5,31 +5,18 @@ use std::fmt;
 use super::error::{At, Place};
 use super::file::{MAX_SECONDS, MIN_LOG_FILE_BYTES};
 use crate::defaults::{MAX_NODES, MAX_RANKS, MAX_RANKS_PER_NODE, MIN_LEASE};
+use crate::text::shown;
+use crate::yaml::{self, Found};
 
 /// What is wrong.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProblemKind {
-    #[error("the file has {bytes} bytes, and at most {cap} are read")]
-    TooLarge { bytes: usize, cap: usize },
-    #[error("this is not UTF-8 text")]
-    NotUtf8,
-    #[error("the control character {0:?} cannot stand here")]
-    ControlCharacter(char),
+    /// It is no YAML, or YAML that none of our files needs.
+    #[error(transparent)]
+    Yaml(#[from] yaml::Kind),
     #[error("the file has no content; a job file needs at least `command: [program, argument]`")]
     Empty,
-    #[error("a tab cannot indent a line in YAML; use spaces")]
-    Tab,
-    #[error("this is not YAML: {said}")]
-    Syntax { said: String },
-    #[error("a second document starts here; the file has to be one")]
-    SeveralDocuments,
-    #[error("lists and mappings are nested more than {limit} deep")]
-    TooDeep { limit: usize },
-    #[error("{0} cannot be used here; write the value out, or put text that begins so in quotes")]
-    Unsupported(YamlFeature),
-    #[error("expected a key, found {found}")]
-    KeyNotText { found: Found },
     #[error("{}", UnknownKey { key, within, nearest: *nearest, known })]
     UnknownKey {
         key: String,
@@ -104,24 +91,6 @@ pub enum ProblemKind {
     TooManyRanks { count: u32 },
 }
 
-/// What YAML has and none of our files needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum YamlFeature {
-    Anchor,
-    Alias,
-    Tag,
-}
-
-impl fmt::Display for YamlFeature {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            YamlFeature::Anchor => "an anchor (`&name`)",
-            YamlFeature::Alias => "an alias (`*name`)",
-            YamlFeature::Tag => "a tag (`!name`)",
-        })
-    }
-}
-
 /// What would have been right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -189,45 +158,6 @@ impl fmt::Display for Expected {
             Expected::Output => f.write_str("a mode or a mapping of mode, logDir, maxFileSize and keepFiles"),
         }
     }
-}
-
-/// What was there instead.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
-    Nothing,
-    /// A null, as it was written.
-    Null(String),
-    /// A number or a boolean, as it was written.
-    Literal(String),
-    Text(String),
-    List,
-    Mapping,
-}
-
-impl fmt::Display for Found {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Found::Nothing => f.write_str("nothing"),
-            Found::Null(text) | Found::Literal(text) => f.write_str(text),
-            Found::Text(text) => write!(f, "the string {}", shown(text)),
-            Found::List => f.write_str("a list"),
-            Found::Mapping => f.write_str("a mapping"),
-        }
-    }
-}
-
-/// Text in quotes, escaped, and cut if it is long.
-pub(super) fn shown(text: &str) -> String {
-    const LONGEST: usize = 60;
-    let short: String = text.chars().take(LONGEST).collect();
-    let cut = if short.len() < text.len() { "…" } else { "" };
-    format!("\"{}{cut}\"", short.chars().flat_map(escaped).collect::<String>())
-}
-
-fn escaped(c: char) -> impl Iterator<Item = char> {
-    let needs = c.is_control() || c == '"' || c == '\\';
-    let plain = (!needs).then_some(c);
-    plain.into_iter().chain(needs.then(|| c.escape_default()).into_iter().flatten())
 }
 
 struct Hint<'a> {

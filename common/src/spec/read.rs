@@ -5,8 +5,9 @@ use std::time::Duration;
 use super::file::{MAX_SECONDS, MIN_LOG_FILE_BYTES, Positive, Ranks, Seconds, Size, Text, Variable};
 use super::job::Choice;
 use super::keys;
-use super::problem::{Expected, Found, ProblemKind};
+use super::problem::{Expected, ProblemKind};
 use crate::defaults::{MAX_NODES, MAX_RANKS, MAX_RANKS_PER_NODE, MIN_LEASE};
+use crate::yaml::{Found, Node, Value, is_number};
 
 /// How a scalar was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,17 +28,20 @@ pub(super) struct Scalar<'a> {
 
 pub(super) type Read<T> = Result<T, ProblemKind>;
 
-impl Scalar<'_> {
-    /// What it is by the core schema of YAML 1.2 (section 10.3.2), where `yes` and `on` are strings.
+impl<'a> Scalar<'a> {
+    pub(super) fn of(node: &'a Node) -> Option<Scalar<'a>> {
+        match &node.value {
+            Value::Scalar { text, quoted: true } => Some(Scalar { text, style: Style::Quoted }),
+            Value::Scalar { text, quoted: false } => Some(Scalar { text, style: Style::Plain }),
+            _ => None,
+        }
+    }
+
+    /// What it is; on the command line it is text.
     pub(super) fn found(self) -> Found {
-        let text = self.text.to_string();
-        match (self.style, self.text) {
-            (Style::Quoted | Style::Flag, _) => Found::Text(text),
-            (Style::Plain, "") => Found::Nothing,
-            (Style::Plain, "~" | "null" | "Null" | "NULL") => Found::Null(text),
-            (Style::Plain, "true" | "True" | "TRUE" | "false" | "False" | "FALSE") => Found::Literal(text),
-            (Style::Plain, _) if is_number(self.text) => Found::Literal(text),
-            (Style::Plain, _) => Found::Text(text),
+        match self.style {
+            Style::Quoted | Style::Flag => Found::Text(self.text.to_string()),
+            Style::Plain => Found::plain(self.text),
         }
     }
 
@@ -52,21 +56,6 @@ impl Scalar<'_> {
     fn expected(self, expected: Expected) -> ProblemKind {
         ProblemKind::Expected { expected, found: self.found(), nearest: None }
     }
-}
-
-fn is_number(text: &str) -> bool {
-    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
-    let radix = |prefix, radix| {
-        text.strip_prefix(prefix)
-            .is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_digit(radix)))
-    };
-    let decimal =
-        digits.starts_with(|c: char| c == '.' || c.is_ascii_digit()) && digits.parse::<f64>().is_ok();
-    decimal
-        || radix("0x", 16)
-        || radix("0o", 8)
-        || matches!(digits, ".inf" | ".Inf" | ".INF")
-        || matches!(text, ".nan" | ".NaN" | ".NAN")
 }
 
 pub(super) fn name(scalar: Scalar<'_>) -> Read<String> {

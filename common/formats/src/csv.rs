@@ -1,0 +1,220 @@
+//! A table of nodes and the switches above them: `node,leaf,spine,…`, in any order of columns.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::outline::Outline;
+
+pub const MAX_BYTES: usize = 64 << 20;
+const MAX_ROWS: usize = 1_000_000;
+const MAX_COLUMNS: usize = 32;
+const MAX_FIELD: usize = 255;
+
+/// Columns that name the node.
+const NODE: [&str; 8] = ["node", "nodename", "host", "hostname", "instance", "server", "ip", "name"];
+/// Columns that name an NVLink domain.
+const DOMAIN: [&str; 4] = ["nvlink", "nvlinkdomain", "domain", "clique"];
+/// Columns of switches by how far they are from the nodes, as far as names tell.
+const LEVELS: [&[&str]; 4] = [
+    &["leaf", "asw", "tor", "rack", "access", "switch"],
+    &["spine", "psw", "agg", "aggregation", "pod", "block"],
+    &["core", "dsw", "superspine"],
+    &["site", "region", "zone", "datacenter", "dc"],
+];
+
+/// Why a table was not read. Lines count from 1.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    #[error("the table has {bytes} bytes, and at most {limit} are read")]
+    TooLarge { bytes: usize, limit: usize },
+    #[error("line 1: no column names the node; call one of them node, host or ip")]
+    NoNode,
+    #[error(
+        "line 1: no column but the node's; the others should be the switches above it, such as leaf and spine"
+    )]
+    NoSwitch,
+    #[error("line 1: more than {MAX_COLUMNS} columns")]
+    TooWide,
+    #[error("the table has more than {MAX_ROWS} rows")]
+    TooLong,
+    #[error("line {line}: {found} fields, where the header has {expected}")]
+    Fields { line: usize, found: usize, expected: usize },
+    #[error("line {line}: a field has more than {MAX_FIELD} bytes, or a quote is not closed")]
+    Field { line: usize },
+}
+
+/// Reads a table with a header. A name that stands under different switches is the name of different
+/// switches; the names of its column then come with the switch above, `P10/S14`. Empty fields are unknown.
+///
+/// # Errors
+/// More than [`MAX_BYTES`], a header without a node or a switch, and rows that do not fit the header.
+pub fn read(bytes: &[u8]) -> Result<Outline, Error> {
+    if bytes.len() > MAX_BYTES {
+        return Err(Error::TooLarge { bytes: bytes.len(), limit: MAX_BYTES });
+    }
+    let text = String::from_utf8_lossy(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes));
+    let mut lines =
+        text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty() && !line.starts_with('#'));
+    let (header, line) = lines.next().ok_or(Error::NoNode)?;
+    let header: Vec<String> = fields(header, line)?.iter().map(|name| plain(name)).collect();
+    if header.len() > MAX_COLUMNS {
+        return Err(Error::TooWide);
+    }
+    let node = NODE.iter().find_map(|name| header.iter().position(|column| column == name));
+    let node = node.ok_or(Error::NoNode)?;
+    let domain = header.iter().position(|column| DOMAIN.contains(&column.as_str()));
+    let mut rows = Vec::new();
+    for (text, line) in lines {
+        let row = fields(text, line)?;
+        if row.len() != header.len() {
+            return Err(Error::Fields { line, found: row.len(), expected: header.len() });
+        }
+        if rows.len() == MAX_ROWS {
+            return Err(Error::TooLong);
+        }
+        rows.push(row);
+    }
+    let columns: Vec<usize> = (0..header.len()).filter(|at| *at != node && Some(*at) != domain).collect();
+    let columns = closest_first(&header, &rows, columns);
+    if columns.is_empty() {
+        return Err(Error::NoSwitch);
+    }
+    Ok(outline(&rows, node, domain, &header, &columns))
+}
+
+/// By their names if all are known, else by how many switches they name.
+fn closest_first(header: &[String], rows: &[Vec<String>], mut columns: Vec<usize>) -> Vec<usize> {
+    let level = |at: &usize| LEVELS.iter().position(|names| names.contains(&header[*at].as_str()));
+    if columns.iter().all(|at| level(at).is_some()) {
+        columns.sort_by_key(level);
+    } else {
+        let distinct = |at: &usize| rows.iter().map(|row| &row[*at]).collect::<BTreeSet<_>>().len();
+        columns.sort_by_cached_key(|at| std::cmp::Reverse(distinct(at)));
+    }
+    columns
+}
+
+fn outline(
+    rows: &[Vec<String>],
+    node: usize,
+    domain: Option<usize>,
+    header: &[String],
+    columns: &[usize],
+) -> Outline {
+    // Farthest first, so that a name under different names is told apart by the one above.
+    let mut names: Vec<Vec<String>> = vec![Vec::new(); columns.len()];
+    let mut used: BTreeSet<String> = BTreeSet::new();
+    for level in (0..columns.len()).rev() {
+        let of = |row: &Vec<String>| row[columns[level]].clone();
+        let above =
+            |at: usize| names.get(level + 1).and_then(|names| names.get(at)).cloned().unwrap_or_default();
+        let mut parents: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (row, at) in rows.iter().zip(0..) {
+            parents.entry(of(row)).or_default().insert(above(at));
+        }
+        let shared = parents.iter().any(|(name, above)| !name.is_empty() && above.len() > 1);
+        let clash = parents.keys().any(|name| used.contains(name));
+        let named: Vec<String> = rows
+            .iter()
+            .zip(0..)
+            .map(|(row, at)| match (of(row), above(at)) {
+                (name, _) if name.is_empty() => name,
+                (name, above) if shared && !above.is_empty() => format!("{above}/{name}"),
+                (name, _) if clash => format!("{}/{name}", header[columns[level]]),
+                (name, _) => name,
+            })
+            .collect();
+        used.extend(named.iter().cloned());
+        names[level] = named;
+    }
+    let mut outline = Outline::default();
+    for (row, at) in rows.iter().zip(0..) {
+        let node = &row[node];
+        if node.is_empty() {
+            continue;
+        }
+        let chain: Vec<&String> =
+            names.iter().map(|names| &names[at]).filter(|name| !name.is_empty()).collect();
+        outline.switches.extend(chain.iter().map(|name| name.to_string()));
+        outline.under.extend(chain.windows(2).map(|pair| (pair[0].clone(), pair[1].clone())));
+        outline.nodes.extend(chain.first().map(|on| (node.clone(), on.to_string())));
+        let domain = domain.map(|at| &row[at]).filter(|domain| !domain.is_empty());
+        outline.domains.extend(domain.map(|domain| (node.clone(), domain.clone())));
+    }
+    outline
+}
+
+/// A header's name without case and separators.
+fn plain(name: &str) -> String {
+    name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
+}
+
+/// RFC 4180, without line breaks inside of quotes.
+fn fields(line: &str, number: usize) -> Result<Vec<String>, Error> {
+    let mut fields = Vec::new();
+    let mut rest = line.trim_end_matches('\r');
+    loop {
+        let (field, after) = match rest.trim_start().strip_prefix('"') {
+            Some(quoted) => {
+                let mut field = String::new();
+                let mut inner = quoted;
+                loop {
+                    let (part, after) = inner.split_once('"').ok_or(Error::Field { line: number })?;
+                    field.push_str(part);
+                    match after.strip_prefix('"') {
+                        Some(more) => {
+                            field.push('"');
+                            inner = more;
+                        }
+                        None => break (field, after.split_once(',').map(|(_, after)| after)),
+                    }
+                }
+            }
+            None => match rest.split_once(',') {
+                Some((field, after)) => (field.trim().to_string(), Some(after)),
+                None => (rest.trim().to_string(), None),
+            },
+        };
+        if field.len() > MAX_FIELD || fields.len() > MAX_COLUMNS {
+            return Err(Error::Field { line: number });
+        }
+        fields.push(field);
+        match after {
+            Some(after) => rest = after,
+            None => return Ok(fields),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_found_by_name_and_by_how_many_they_name() {
+        let by_name = read(b"spine,host,leaf\ns1,n1,l1\ns1,n2,l2\n").unwrap();
+        let by_count = read(b"above,host,near\ns1,n1,l1\ns1,n2,l2\n").unwrap();
+        assert_eq!(by_name, by_count);
+        assert!(by_name.nodes.contains(&("n1".to_string(), "l1".to_string())));
+        assert!(by_name.under.contains(&("l2".to_string(), "s1".to_string())));
+    }
+
+    #[test]
+    fn a_name_under_two_switches_is_two_switches_and_a_name_in_two_columns_too() {
+        let pair = read(b"ip,DSW,PSW,ASW\nn1,G,P1,S1\nn2,G,P2,S1\n").unwrap();
+        assert!(pair.nodes.contains(&("n1".to_string(), "P1/S1".to_string())), "{pair:?}");
+        assert!(pair.nodes.contains(&("n2".to_string(), "P2/S1".to_string())));
+        let same = read(b"node,leaf,spine\nn1,1,1\n").unwrap();
+        assert!(same.under.contains(&("leaf/1".to_string(), "1".to_string())), "{same:?}");
+    }
+
+    #[test]
+    fn quotes_and_gaps_are_taken_and_ragged_rows_are_not() {
+        let read_ok = read(b"node,leaf,nvlink\n\"n,1\",\"l\"\"1\",d1\nn2,,\n").unwrap();
+        assert!(read_ok.nodes.contains(&("n,1".to_string(), "l\"1".to_string())));
+        assert_eq!((read_ok.nodes.len(), read_ok.domains.len()), (1, 1));
+        assert!(read(b"node,leaf\nn1\n").unwrap_err().to_string().contains("line 2: 1 fields"));
+        assert!(read(b"node,leaf\n\"n1,l1\n").is_err());
+        assert_eq!(read(b"a,b\n1,2\n"), Err(Error::NoNode));
+        assert_eq!(read(b"node\nn1\n"), Err(Error::NoSwitch));
+    }
+}

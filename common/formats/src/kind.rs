@@ -1,0 +1,125 @@
+//! What a file is, by its content.
+
+use std::fmt;
+
+/// How much of a file is looked at.
+const LOOKED_AT: usize = 64 << 10;
+
+/// The kinds of files about networks that are read here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Kind {
+    Ibnetdiscover,
+    Lldpctl,
+    Pcap,
+    SlurmConf,
+    SlurmYaml,
+    TopographModel,
+    TopographJson,
+    HyperNode,
+    NetqGraph,
+    NetqComputeNodes,
+    Csv,
+    Statement,
+    Snapshot,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::Ibnetdiscover => "a dump of ibnetdiscover",
+            Kind::Lldpctl => "a list of lldpctl",
+            Kind::Pcap => "a capture of libpcap",
+            Kind::SlurmConf => "a topology.conf of Slurm",
+            Kind::SlurmYaml => "a topology.yaml of Slurm",
+            Kind::TopographModel => "a model of topograph",
+            Kind::TopographJson => "instances of topograph",
+            Kind::HyperNode => "HyperNodes of Volcano",
+            Kind::NetqGraph => "a topology graph of NetQ",
+            Kind::NetqComputeNodes => "compute nodes of NetQ",
+            Kind::Csv => "a table of nodes and switches",
+            Kind::Statement => "an operator's statement",
+            Kind::Snapshot => "a snapshot of a topology",
+        })
+    }
+}
+
+/// The kind, from the first 64 KiB. A guess: the reader of that kind says what is wrong if it is another.
+/// `None`: nothing that is known.
+pub fn recognise(bytes: &[u8]) -> Option<Kind> {
+    if matches!(
+        bytes.first_chunk(),
+        Some(
+            [0xa1, 0xb2, 0xc3, 0xd4]
+                | [0xd4, 0xc3, 0xb2, 0xa1]
+                | [0xa1, 0xb2, 0x3c, 0x4d]
+                | [0x4d, 0x3c, 0xb2, 0xa1]
+        )
+    ) {
+        return Some(Kind::Pcap);
+    }
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(LOOKED_AT)]);
+    let text = text.trim_start_matches('\u{feff}').trim_start();
+    match text.chars().next()? {
+        '{' => json(
+            text,
+            &[
+                ("\"lldp\"", Kind::Lldpctl),
+                ("\"network\"", Kind::Snapshot),
+                ("\"instances\"", Kind::TopographJson),
+            ],
+        ),
+        '[' if text.contains("\"compounded_links\"") || text.contains("\"compounded_nodes\"") => {
+            Some(Kind::NetqGraph)
+        }
+        '[' if text.contains("\"DomainUUID\"") => Some(Kind::NetqComputeNodes),
+        _ => lines(text),
+    }
+}
+
+/// The key that comes first.
+fn json(text: &str, kinds: &[(&str, Kind)]) -> Option<Kind> {
+    kinds.iter().filter_map(|(key, kind)| Some((text.find(key)?, *kind))).min().map(|(_, kind)| kind)
+}
+
+fn lines(text: &str) -> Option<Kind> {
+    let told =
+        || text.lines().map(str::trim_end).filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
+    let any = |says: &dyn Fn(&str) -> bool| told().any(says);
+    let starts = |line: &str, words: &[&str]| words.iter().any(|word| line.starts_with(word));
+    if any(&|line| starts(line, &["switchguid=", "caguid=", "DR path "]) || is_record(line)) {
+        return Some(Kind::Ibnetdiscover);
+    }
+    if any(&|line| {
+        let line = line.trim_start().to_ascii_lowercase();
+        starts(&line, &["switchname=", "blockname="])
+    }) {
+        return Some(Kind::SlurmConf);
+    }
+    if any(&|line| line.trim() == "kind: HyperNode" || line.trim() == "- kind: HyperNode") {
+        return Some(Kind::HyperNode);
+    }
+    if any(&|line| line.trim_start().starts_with("- topology:")) {
+        return Some(Kind::SlurmYaml);
+    }
+    let top = |key: &str| told().any(|line| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')));
+    if top("blocks") {
+        return Some(Kind::TopographModel);
+    }
+    if top("nodes") || top("adapters") || top("switches") {
+        return Some(Kind::Statement);
+    }
+    told().next().filter(|line| line.contains(',') && !line.contains(':')).map(|_| Kind::Csv)
+}
+
+/// `Switch 8 "…`, `Ca 1 "…`, `Hca 2 "…`, or a line of `ibnetdiscover -p`.
+fn is_record(line: &str) -> bool {
+    let mut words = line.split_whitespace();
+    let (kind, number, third) = (words.next(), words.next(), words.next());
+    let is_number = number.is_some_and(|word| word.parse::<u32>().is_ok());
+    match kind {
+        Some("Switch" | "Ca" | "Hca" | "Rt") => is_number && third.is_some_and(|word| word.starts_with('"')),
+        Some("SW" | "CA" | "RT") => is_number && words.next().is_some_and(|word| word.starts_with("0x")),
+        _ => false,
+    }
+}

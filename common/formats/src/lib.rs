@@ -1,0 +1,17 @@
+//! What the kernel and other tools write about a machine or a network, read into the topology model of
+//! `phalanx_common::topology` and written from it.
+//!
+//! Every reader takes bytes or a tree of files that a stranger may have written: truncated, nonsense or
+//! huge. It answers with what it understood, or with an error that says where and what to do.
+
+pub mod csv;
+pub mod hostlist;
+pub mod hypernode;
+pub mod ibnetdiscover;
+pub mod kind;
+pub mod lldp;
+pub mod netq;
+pub mod outline;
+pub mod slurm;
+pub mod statement;
+pub mod topograph;

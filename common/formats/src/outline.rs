@@ -1,0 +1,117 @@
+//! What a tree that somebody wrote down says, whatever the format: which node is below which switch, which
+//! switch below which, and which nodes are in a domain or a block.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use phalanx_common::time::Timestamp;
+use phalanx_common::topology::{Claim, End, Evidence, Member, Network, Row, Source, SwitchId, Tier};
+
+/// A tree of names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outline {
+    /// Every switch that is spoken of, those without anything below too.
+    pub switches: BTreeSet<String>,
+    /// Lower switch, upper switch.
+    pub under: BTreeSet<(String, String)>,
+    /// Node, switch.
+    pub nodes: BTreeSet<(String, String)>,
+    /// NVLink domains over nodes: node, domain.
+    pub domains: BTreeSet<(String, String)>,
+    /// Groups of nodes without a switch: node, group.
+    pub blocks: BTreeSet<(String, String)>,
+    /// Members that are named by something else than a name (a pattern, a label), so that nobody knows here
+    /// who they are.
+    pub unknown: usize,
+}
+
+impl Outline {
+    /// The claims of the tree, by a source of imports.
+    pub fn evidence(&self, source: Source, origin: &str, at: Timestamp) -> Vec<Evidence> {
+        let switch = |name: &String| SwitchId::named(name);
+        let under = self
+            .under
+            .iter()
+            .map(|(lower, upper)| Claim::Under { lower: switch(lower), upper: switch(upper) });
+        let nodes = self.nodes.iter().map(|(node, on)| Claim::Attached {
+            end: End::of_node(node),
+            switch: switch(on),
+            switch_port: None,
+            speed_mbps: None,
+        });
+        let domains = self
+            .domains
+            .iter()
+            .map(|(node, domain)| Claim::Nvlink { node: node.clone(), domain: domain.clone() });
+        let blocks = self.blocks.iter().map(|(node, group)| Claim::Member {
+            member: Member::Node(node.clone()),
+            tier: Tier::Block,
+            group: group.clone(),
+        });
+        let claims = under.chain(nodes).chain(domains).chain(blocks);
+        claims.map(|claim| Evidence::new(claim, source, origin, at)).collect()
+    }
+
+    /// The tree of a network's main plane: its groups are the switches. Nodes whose leaf is unknown hang on
+    /// the closest group that is known; those of which nothing is known are left out.
+    pub fn of(network: &Network) -> Outline {
+        let mut outline = Outline::default();
+        let names = group_names(network);
+        for (group, row) in network.groups.iter().zip(0..) {
+            if Some(group.plane) == network.main {
+                outline.switches.insert(names[&row].clone());
+                if let Some(parent) = group.parent {
+                    outline.under.insert((names[&row].clone(), names[&parent].clone()));
+                }
+            }
+        }
+        for node in &network.nodes {
+            let place = node.places.iter().find(|place| Some(place.plane) == network.main);
+            if let Some(group) = place.and_then(|place| place.groups.first()) {
+                outline.nodes.insert((node.name.clone(), names[group].clone()));
+            }
+            if let Some(domain) = node.nvlink {
+                outline.domains.insert((node.name.clone(), network.nvlink[domain as usize].clone()));
+            }
+        }
+        outline
+    }
+
+    /// The switches above a switch, the closest first, by the first of several. A ring ends where it began.
+    pub fn above<'a>(&'a self, switch: &'a str) -> Vec<&'a str> {
+        let mut above: Vec<&str> = Vec::new();
+        let mut at = switch;
+        while let Some(upper) = self.upper(at) {
+            if upper == switch || above.contains(&upper) {
+                break;
+            }
+            above.push(upper);
+            at = upper;
+        }
+        above
+    }
+
+    fn upper(&self, lower: &str) -> Option<&str> {
+        let from = (lower.to_string(), String::new());
+        self.under.range(from..).next().filter(|(of, _)| of == lower).map(|(_, upper)| upper.as_str())
+    }
+}
+
+/// Names of groups that other tools take for names of switches: unique, and without what they take for more.
+fn group_names(network: &Network) -> BTreeMap<Row, String> {
+    let mut taken = BTreeSet::new();
+    let mut names = BTreeMap::new();
+    for (group, row) in network.groups.iter().zip(0..) {
+        let plain: String = group
+            .name
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' })
+            .collect();
+        let mut name = if plain.is_empty() { group.tier.to_string() } else { plain };
+        if taken.contains(&name) {
+            name = format!("{name}-{}-{row}", group.tier);
+        }
+        taken.insert(name.clone());
+        names.insert(row, name);
+    }
+    names
+}

@@ -1,0 +1,47 @@
+//! Captures from real machines and networks, which stay outside of the repository.
+
+#![allow(clippy::disallowed_methods, reason = "a test is a shell: it reads files and the environment")]
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::{env, fs};
+
+/// The bytes of a capture, or `None` after saying that the test is skipped.
+pub(crate) fn capture(path: &str) -> Option<Vec<u8>> {
+    match fs::read(root().join("topology").join(path)) {
+        Ok(bytes) => Some(bytes),
+        Err(error) => {
+            skipped(&format!("topology/{path} is not there ({error}); PHALANX_DATA names the folder"));
+            None
+        }
+    }
+}
+
+fn root() -> PathBuf {
+    let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
+    env::var_os("PHALANX_DATA").map_or_else(beside, PathBuf::from)
+}
+
+/// Says that the test cannot run here, and writes it to the file named by PHALANX_TEST_SKIPS.
+fn skipped(why: &str) {
+    let line = format!("SKIPPED {}: {why}\n", std::thread::current().name().unwrap_or_default());
+    std::io::stderr().write_all(line.as_bytes()).expect("standard error is there");
+    if let Some(path) = env::var_os("PHALANX_TEST_SKIPS") {
+        let file = fs::OpenOptions::new().create(true).append(true).open(path);
+        file.and_then(|mut file| file.write_all(line.as_bytes())).expect("the file of what is skipped");
+    }
+}
+
+/// A file of an archive among the captures, or `None` after saying that the test is skipped.
+#[allow(dead_code, reason = "each test file uses its part of this")]
+pub(crate) fn archived(archive: &str, member: &str) -> Option<Vec<u8>> {
+    let path = root().join("topology").join(archive);
+    match std::process::Command::new("tar").arg("xJOf").arg(&path).arg(member).output() {
+        Ok(done) if done.status.success() => Some(done.stdout),
+        other => {
+            let why = other.map_or_else(|error| error.to_string(), |done| done.status.to_string());
+            skipped(&format!("tar cannot take {member} out of topology/{archive} ({why})"));
+            None
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! What each port is attached to, and how switches are linked.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::decide::{Claims, decide};
+use super::evidence::{Claim, Evidence};
+use super::network::{At, Conflict, PortRef, Row, Subject, Unjoined, Value};
+use super::nodes::{Found, Nodes};
+use super::port::Guid;
+use super::switches::Switches;
+
+/// What the evidence says of cables.
+#[derive(Debug, Default)]
+pub(super) struct Cables<'a> {
+    /// Claims about a node without a port. They are weighed against its ports, by plane.
+    pub(super) of_nodes: BTreeMap<Row, Claims<'a, Row>>,
+    pub(super) unjoined: BTreeSet<Unjoined>,
+    /// Working cables and their rate, for each pair with the lower row first.
+    pub(super) links: BTreeMap<(Row, Row), Cable>,
+    /// Lower and upper switch, as stated.
+    pub(super) under: BTreeSet<(Row, Row)>,
+    pub(super) expected: BTreeMap<Row, u32>,
+    /// What the fabric's names say of the place of a joined node's adapter.
+    pub(super) called: BTreeMap<PortRef, u16>,
+    pub(super) conflicts: Vec<Conflict>,
+}
+
+/// How many cables work, and the rate of one.
+pub(super) type Cable = (u32, Option<u32>);
+
+/// A port's claims: switch, the switch's port, speed.
+type Attachment = (Row, Option<String>, Option<u32>);
+
+impl<'a> Cables<'a> {
+    /// Decides what is attached to what, and writes it to the ports of `nodes`.
+    pub(super) fn trace(evidence: &[&'a Evidence], nodes: &mut Nodes, switches: &Switches) -> Cables<'a> {
+        let mut cables = Cables::default();
+        cables.attach(evidence, nodes, switches);
+        cables.link(evidence, switches);
+        cables.expect(evidence, switches);
+        cables
+    }
+
+    fn attach(&mut self, evidence: &[&'a Evidence], nodes: &mut Nodes, switches: &Switches) {
+        let serving: BTreeSet<Guid> = evidence
+            .iter()
+            .filter_map(|by| if let Claim::NoNode { guid } = by.claim { Some(guid) } else { None })
+            .collect();
+        let mut of_ports: BTreeMap<PortRef, Claims<'a, Attachment>> = BTreeMap::new();
+        for by in evidence {
+            let Claim::Attached { end, switch, switch_port, speed_mbps } = &by.claim else { continue };
+            let Some(row) = switches.row(switch) else { continue };
+            match nodes.find(end) {
+                Found::Port(port) => {
+                    if let Some(index) = end.index.filter(|_| nodes.rows[port.node as usize].joined) {
+                        let called = self.called.entry(port).or_insert(index);
+                        *called = index.min(*called);
+                    }
+                    of_ports.entry(port).or_default().push((by, (row, switch_port.clone(), *speed_mbps)));
+                }
+                Found::Node(node) => self.of_nodes.entry(node).or_default().push((by, row)),
+                Found::Nobody => {
+                    if !end.guid.is_some_and(|guid| serving.contains(&guid)) {
+                        self.unjoined.insert(Unjoined {
+                            switch: row,
+                            switch_port: switch_port.clone(),
+                            guid: end.guid,
+                            mac: end.mac,
+                            called: end.node.clone(),
+                        });
+                    }
+                }
+            }
+        }
+        for (at, claims) in of_ports {
+            let port_of_switch =
+                claims.iter().map(|(_, (row, port, _))| (*row, port.clone())).collect::<Vec<_>>();
+            let speed = claims.iter().filter_map(|(_, (.., speed))| *speed).max();
+            let decided = decide(
+                claims,
+                || Subject::Port(at),
+                |(row, ..)| Value::Switch(*row),
+                |(a, ..), (b, ..)| a == b,
+            );
+            let Some(decided) = decided else { continue };
+            let (row, port, _) = decided.value;
+            // A weaker source that agrees may know the switch's port where the stronger does not.
+            let known =
+                || port_of_switch.into_iter().filter(|(of, _)| *of == row).filter_map(|(_, port)| port);
+            let port = port.or_else(|| known().min());
+            let end = &mut nodes.rows[at.node as usize].ports[at.port as usize];
+            end.at = Some(At { switch: row, port, source: decided.by.source });
+            end.speed_mbps = end.speed_mbps.or(speed);
+            self.conflicts.extend(decided.conflict);
+        }
+    }
+
+    fn link(&mut self, evidence: &[&'a Evidence], switches: &Switches) {
+        let mut claims: BTreeMap<(Row, Row), Claims<'a, Cable>> = BTreeMap::new();
+        for by in evidence {
+            match &by.claim {
+                Claim::Linked { a, b, links, rate_mbps } => {
+                    if let (Some(a), Some(b)) = (switches.row(a), switches.row(b))
+                        && a != b
+                    {
+                        claims.entry((a.min(b), a.max(b))).or_default().push((by, (*links, *rate_mbps)));
+                    }
+                }
+                Claim::Under { lower, upper } => {
+                    if let (Some(lower), Some(upper)) = (switches.row(lower), switches.row(upper))
+                        && lower != upper
+                    {
+                        self.under.insert((lower, upper));
+                    }
+                }
+                _ => {}
+            }
+        }
+        for ((a, b), claims) in claims {
+            let decided = decide(
+                claims,
+                || Subject::Link { a, b },
+                |(links, _)| Value::Number(*links),
+                |(one, _), (other, _)| one == other,
+            );
+            if let Some(decided) = decided {
+                self.links.insert((a, b), decided.value);
+                self.conflicts.extend(decided.conflict);
+            }
+        }
+    }
+
+    fn expect(&mut self, evidence: &[&'a Evidence], switches: &Switches) {
+        let mut claims: BTreeMap<Row, Claims<'a, u32>> = BTreeMap::new();
+        for by in evidence {
+            if let Claim::ExpectedUplinks { switch, links } = &by.claim
+                && let Some(row) = switches.row(switch)
+            {
+                claims.entry(row).or_default().push((by, *links));
+            }
+        }
+        for (switch, claims) in claims {
+            let decided =
+                decide(claims, || Subject::Uplinks { switch }, |links| Value::Number(*links), |a, b| a == b);
+            if let Some(decided) = decided {
+                self.expected.insert(switch, decided.value);
+                self.conflicts.extend(decided.conflict);
+            }
+        }
+    }
+}

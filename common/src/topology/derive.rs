@@ -1,0 +1,309 @@
+//! Facts from evidence.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::attach::Cables;
+use super::decide::{Claims, decide};
+use super::evidence::{Claim, End, Evidence, Member, SwitchId};
+use super::groups::{Ground, Tree};
+use super::levels::Levels;
+use super::network::{Conflict, Group, Link, Network, Row, Subject, Value};
+use super::nodes::{NodePorts, Nodes};
+use super::places::{self, Path, Stated};
+use super::port::Guid;
+use super::switches::Switches;
+use super::tier::Tier;
+use super::{capacity, layer2, planes, rails};
+use crate::time::Timestamp;
+
+/// What a cluster may have at most. A worker's or a file's evidence beyond that is an error that names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub evidence: usize,
+    pub nodes: usize,
+    pub switches: usize,
+    /// Bytes of a name; evidence with a longer one is refused and counted.
+    pub name: usize,
+}
+
+/// Five times the largest cluster known, and ten ports a node.
+pub const LIMITS: Limits = Limits { evidence: 2_000_000, nodes: 50_000, switches: 20_000, name: 256 };
+
+/// Why no facts were derived.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    #[error(
+        "the evidence speaks of {found} {what}, and at most {limit} are taken; look for a source that repeats itself"
+    )]
+    TooMany { what: &'static str, found: usize, limit: usize },
+    #[error("two nodes told about their ports under the name {0}; let one join under another name")]
+    SameName(String),
+}
+
+/// Derives what the networks of a cluster are. The same arguments in any order give the same facts.
+///
+/// `nodes` are those that told about their ports; other nodes are known by the evidence alone. Evidence
+/// that has expired by `now` does not count.
+///
+/// # Errors
+/// More than [`LIMITS`] allow, and two entries of `nodes` with one name.
+pub fn derive(nodes: &[NodePorts], evidence: &[Evidence], now: Timestamp) -> Result<Network, Error> {
+    within("pieces of evidence", evidence.len(), LIMITS.evidence)?;
+    let mut told = BTreeSet::new();
+    if let Some(twice) = nodes.iter().find(|node| !told.insert(&node.node)) {
+        return Err(Error::SameName(twice.node.clone()));
+    }
+    let alive: BTreeSet<&Evidence> = evidence.iter().filter(|by| by.is_alive(now)).collect();
+    let all = alive.len();
+    let evidence: Vec<&Evidence> = alive.into_iter().filter(|by| is_short(by)).collect();
+    let refused = Row::try_from(all - evidence.len()).unwrap_or(Row::MAX);
+
+    let mut ids = BTreeSet::new();
+    let mut ends = BTreeSet::new();
+    let mut names = BTreeSet::new();
+    for by in &evidence {
+        speaks_of(&by.claim, &mut ids, &mut ends, &mut names);
+    }
+    let mut switches = Switches::merge(ids.into_iter().cloned().collect());
+    within("switches", switches.rows.len(), LIMITS.switches)?;
+    let mut nodes = Nodes::gather(nodes, &ends, &names, &owners(&evidence));
+    within("nodes", nodes.rows.len(), LIMITS.nodes)?;
+
+    let cables = Cables::trace(&evidence, &mut nodes, &switches);
+    let mut conflicts = cables.conflicts.clone();
+    let known_rails =
+        rails::Known { stated: rails::stated(&evidence, &nodes, &mut conflicts), called: &cables.called };
+    let stated = Stated::of(&evidence, &nodes, &switches, &mut conflicts);
+    let hosts = hosts(&nodes, &cables);
+    let levels = Levels::of(&counts(&hosts, &cables, switches.rows.len()), &cables);
+    let mut planes = planes::find(&evidence, &nodes.rows, &mut switches, &cables, &hosts);
+    for (switch, level) in switches.rows.iter_mut().zip(&levels.level) {
+        switch.level = *level;
+    }
+    capacity::count(&mut switches.rows, &levels, &cables);
+
+    let mut groups: Vec<Group> = Vec::new();
+    let mut leaf_of: BTreeMap<Row, (Row, Row)> = BTreeMap::new();
+    for (plane, row) in planes.iter_mut().zip(0..) {
+        let ground = Ground {
+            plane: row,
+            switches: &switches.rows,
+            levels: &levels,
+            hosts: &hosts,
+            stated: &stated.switches,
+        };
+        let tree = Tree::grow(&ground);
+        let offset = places::row_of(groups.len());
+        let units: Vec<Vec<Row>> = tree
+            .groups
+            .iter()
+            .filter(|group| group.tier == Tier::Leaf)
+            .map(|group| group.switches.clone())
+            .collect();
+        for (switch, group) in tree.leaf_of {
+            switches.rows[switch as usize].group = Some(group + offset);
+            leaf_of.insert(switch, (row, group + offset));
+        }
+        groups.extend(tree.groups.into_iter().map(|group| Group {
+            parent: group.parent.map(|parent| parent + offset),
+            uplinks: match group.tier {
+                Tier::Leaf => capacity::sum(&group.switches, &switches.rows),
+                _ => None,
+            },
+            ..group
+        }));
+        rails::find((plane, row), &units, &mut switches.rows, &mut nodes.rows, &known_rails);
+    }
+
+    let mut paths: BTreeMap<(Row, Row), Path> = BTreeMap::new();
+    for (node, row) in nodes.rows.iter().zip(0..) {
+        let claims = cables.of_nodes.get(&row).map_or(&[][..], Vec::as_slice);
+        for (plane, group) in places::leaves(row, node, claims, &leaf_of, &mut conflicts) {
+            paths.insert((plane, row), places::path(&groups, group));
+        }
+    }
+    let main = planes::main(&planes, &nodes.rows, &paths, &switches);
+    places::apply(&stated, main, &mut planes, &mut groups, &mut paths);
+    let main = main.or_else(|| (!planes.is_empty()).then_some(0));
+    let (groups, new_rows) = places::settle(&mut planes, groups, &mut nodes.rows, &paths);
+    for switch in &mut switches.rows {
+        switch.group = switch.group.and_then(|group| new_rows.get(&group).copied());
+    }
+
+    let (layer2, one_way) = layer2::domains(&evidence, &nodes);
+    let prefixes = layer2::prefixes(&evidence, &nodes);
+    let nvlink = nvlink(&evidence, &mut nodes, &mut conflicts);
+    conflicts.sort();
+    Ok(Network {
+        links: links(&cables, &levels),
+        switches: switches.rows,
+        nodes: nodes.rows,
+        planes,
+        groups,
+        main,
+        nvlink,
+        layer2,
+        one_way,
+        prefixes,
+        conflicts,
+        unjoined: cables.unjoined.into_iter().collect(),
+        duplicates: nodes.duplicates,
+        refused,
+    })
+}
+
+fn within(what: &'static str, found: usize, limit: usize) -> Result<(), Error> {
+    if found > limit { Err(Error::TooMany { what, found, limit }) } else { Ok(()) }
+}
+
+/// Collects the switches, ends and node names that a claim speaks of.
+fn speaks_of<'a>(
+    claim: &'a Claim,
+    ids: &mut BTreeSet<&'a SwitchId>,
+    ends: &mut BTreeSet<&'a End>,
+    names: &mut BTreeSet<&'a str>,
+) {
+    match claim {
+        Claim::Attached { end, switch, .. } => {
+            ends.insert(end);
+            ids.insert(switch);
+        }
+        Claim::Linked { a, b, .. } | Claim::Under { lower: a, upper: b } => ids.extend([a, b]),
+        Claim::ExpectedUplinks { switch, .. } | Claim::Plane { switch, .. } => {
+            ids.insert(switch);
+        }
+        Claim::Nvlink { node, .. } | Claim::Owner { node, .. } => {
+            names.insert(node);
+        }
+        Claim::Member { member: Member::Node(node), .. } => {
+            names.insert(node);
+        }
+        Claim::Member { member: Member::Switch(switch), .. } => {
+            ids.insert(switch);
+        }
+        Claim::Heard { listener, speaker } => ends.extend([listener, speaker]),
+        Claim::Prefix { end, .. } | Claim::Rail { end, .. } => {
+            ends.insert(end);
+        }
+        Claim::NoNode { .. } => {}
+    }
+}
+
+/// Whose port a GUID is, by statement; of several the strongest.
+fn owners<'a>(evidence: &[&'a Evidence]) -> BTreeMap<Guid, (&'a str, &'a str)> {
+    let mut claims: BTreeMap<Guid, Claims<'_, (&str, &str)>> = BTreeMap::new();
+    for by in evidence {
+        if let Claim::Owner { guid, node, port } = &by.claim {
+            claims.entry(*guid).or_default().push((by, (node.as_str(), port.as_str())));
+        }
+    }
+    claims
+        .into_iter()
+        .filter_map(|(guid, claims)| {
+            let strength = |by: &Evidence| (by.source.rank(), std::cmp::Reverse(by.observed_at));
+            let (_, owner) = claims.into_iter().min_by_key(|(by, owner)| (strength(by), *owner))?;
+            Some((guid, owner))
+        })
+        .collect()
+}
+
+/// Whether every text of it is within the limit.
+fn is_short(by: &Evidence) -> bool {
+    let switch = |id: &SwitchId| {
+        [&id.chassis, &id.address, &id.name].into_iter().flatten().all(|text| text.len() <= LIMITS.name)
+    };
+    let mut ids = BTreeSet::new();
+    let mut ends = BTreeSet::new();
+    let mut names = BTreeSet::new();
+    speaks_of(&by.claim, &mut ids, &mut ends, &mut names);
+    let end = |end: &&End| [&end.node, &end.port].into_iter().flatten().all(|text| text.len() <= LIMITS.name);
+    let other = match &by.claim {
+        Claim::Attached { switch_port, .. } => switch_port.as_deref(),
+        Claim::Nvlink { domain, .. } => Some(domain.as_str()),
+        Claim::Member { group, .. } => Some(group.as_str()),
+        Claim::Plane { plane, .. } => Some(plane.as_str()),
+        Claim::Owner { port, .. } => Some(port.as_str()),
+        Claim::Prefix { prefix, gateway, .. }
+            if gateway.as_ref().is_none_or(|it| it.len() <= LIMITS.name) =>
+        {
+            Some(prefix.as_str())
+        }
+        Claim::Prefix { gateway, .. } => gateway.as_deref(),
+        _ => None,
+    };
+    by.origin.len() <= LIMITS.name
+        && ids.into_iter().all(switch)
+        && ends.iter().all(end)
+        && names.iter().all(|name| name.len() <= LIMITS.name)
+        && other.is_none_or(|text| text.len() <= LIMITS.name)
+}
+
+/// The nodes of each switch that something is attached to.
+fn hosts(nodes: &Nodes, cables: &Cables<'_>) -> BTreeMap<Row, BTreeSet<Row>> {
+    let mut hosts: BTreeMap<Row, BTreeSet<Row>> = BTreeMap::new();
+    for (node, row) in nodes.rows.iter().zip(0..) {
+        for at in node.ports.iter().filter_map(|port| port.at.as_ref()) {
+            hosts.entry(at.switch).or_default().insert(row);
+        }
+    }
+    for (node, claims) in &cables.of_nodes {
+        for (_, switch) in claims {
+            hosts.entry(*switch).or_default().insert(*node);
+        }
+    }
+    for unjoined in &cables.unjoined {
+        hosts.entry(unjoined.switch).or_default();
+    }
+    hosts
+}
+
+/// Nodes and strange adapters of each switch.
+fn counts(hosts: &BTreeMap<Row, BTreeSet<Row>>, cables: &Cables<'_>, switches: usize) -> Vec<usize> {
+    let mut counts = vec![0; switches];
+    for (switch, nodes) in hosts {
+        counts[*switch as usize] += nodes.len();
+    }
+    for unjoined in &cables.unjoined {
+        counts[unjoined.switch as usize] += 1;
+    }
+    counts
+}
+
+fn links(cables: &Cables<'_>, levels: &Levels) -> Vec<Link> {
+    let mut links: BTreeMap<(Row, Row), Link> = BTreeMap::new();
+    for ((a, b), (live, rate_mbps)) in &cables.links {
+        let above = levels.uppers[*b as usize].contains(a);
+        let (lower, upper) = if above { (*b, *a) } else { (*a, *b) };
+        links.insert((lower, upper), Link { lower, upper, live: Some(*live), rate_mbps: *rate_mbps });
+    }
+    for (lower, upper) in &cables.under {
+        let link = Link { lower: *lower, upper: *upper, live: None, rate_mbps: None };
+        links.entry((*lower, *upper)).or_insert(link);
+    }
+    links.into_values().collect()
+}
+
+/// Writes each node's NVLink domain, and gives the domains' names.
+fn nvlink(evidence: &[&Evidence], nodes: &mut Nodes, conflicts: &mut Vec<Conflict>) -> Vec<String> {
+    let mut claims: BTreeMap<Row, Claims<'_, String>> = BTreeMap::new();
+    for by in evidence {
+        if let Claim::Nvlink { node, domain } = &by.claim
+            && let Some(row) = nodes.row(node)
+        {
+            claims.entry(row).or_default().push((by, domain.clone()));
+        }
+    }
+    let mut domain_of: BTreeMap<Row, String> = BTreeMap::new();
+    for (node, claims) in claims {
+        let said = |domain: &String| Value::Name(domain.clone());
+        if let Some(decided) = decide(claims, || Subject::Nvlink { node }, said, |a, b| a == b) {
+            domain_of.insert(node, decided.value);
+            conflicts.extend(decided.conflict);
+        }
+    }
+    let names: Vec<String> = domain_of.values().cloned().collect::<BTreeSet<_>>().into_iter().collect();
+    for (node, domain) in domain_of {
+        nodes.rows[node as usize].nvlink = names.binary_search(&domain).ok().map(places::row_of);
+    }
+    names
+}

@@ -1,0 +1,58 @@
+//! How far two nodes are from each other.
+
+use super::network::{Network, Row};
+use super::tier::{Tier, TierInterval};
+
+impl Network {
+    /// The row of a node.
+    pub fn node(&self, name: &str) -> Option<Row> {
+        let at = self.nodes.binary_search_by(|node| node.name.as_str().cmp(name)).ok()?;
+        Row::try_from(at).ok()
+    }
+
+    /// The distance of two nodes, by the NVLink domain that they share or else by the main plane. Rows that
+    /// are no nodes are as far apart as anything.
+    pub fn distance(&self, a: Row, b: Row) -> TierInterval {
+        let (Some(one), Some(other)) = (self.nodes.get(a as usize), self.nodes.get(b as usize)) else {
+            return TierInterval::exactly(Tier::Site);
+        };
+        if a == b {
+            TierInterval::exactly(Tier::Node)
+        } else if one.nvlink.is_some() && one.nvlink == other.nvlink {
+            TierInterval::exactly(Tier::Nvlink)
+        } else if let Some(main) = self.main {
+            self.distance_in(main, a, b)
+        } else {
+            TierInterval { best: Tier::Leaf, worst: Tier::Site }
+        }
+    }
+
+    /// The distance of two different nodes by the switches of one plane. The best is the closest tier in
+    /// which they may be together, the worst the closest in which they are known to be.
+    pub fn distance_in(&self, plane: Row, a: Row, b: Row) -> TierInterval {
+        let tiers = self.planes.get(plane as usize).map_or(&[][..], |plane| &plane.tiers);
+        let mut best = None;
+        for tier in tiers {
+            match (self.group_of(a, plane, *tier), self.group_of(b, plane, *tier)) {
+                (Some(one), Some(other)) if one == other => {
+                    return TierInterval { best: best.unwrap_or(*tier), worst: *tier };
+                }
+                (Some(_), Some(_)) => {}
+                _ => best = best.or(Some(*tier)),
+            }
+        }
+        // Above the highest known tier nothing is known, so that they may meet in the next.
+        let next = || match tiers.last() {
+            Some(last) => Tier::OF_SWITCHES.into_iter().find(|tier| tier > last).unwrap_or(Tier::Site),
+            None => Tier::Leaf,
+        };
+        TierInterval { best: best.unwrap_or_else(next), worst: Tier::Site }
+    }
+
+    /// The group of a tier that a node is in. `None`: unknown.
+    pub fn group_of(&self, node: Row, plane: Row, tier: Tier) -> Option<Row> {
+        let places = &self.nodes.get(node as usize)?.places;
+        let place = places.iter().find(|place| place.plane == plane)?;
+        place.groups.iter().copied().find(|group| self.groups[*group as usize].tier == tier)
+    }
+}

@@ -1,0 +1,236 @@
+//! What an operator should look at.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::evidence::Source;
+use super::network::{Capacity, Reason};
+use super::port::Guid;
+
+/// Something that is not as it should be, or not as it seems.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Finding {
+    pub severity: Severity,
+    /// The node, switch or group that it is about.
+    pub subject: String,
+    pub problem: Problem,
+}
+
+/// How much it matters, the most first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Jobs are slower, or placed by something that is not so.
+    Warning,
+    /// Worth knowing.
+    Notice,
+}
+
+/// What was found, with what shows it. Rails count from 0.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Problem {
+    /// Ports of a node are on each other's rails.
+    SwappedRails { ports: Vec<OffRail> },
+    /// A port is on the leaf of another rail.
+    WrongRail { port: OffRail },
+    /// A unit of a rail-optimised plane has no leaf for a rail that the other units have.
+    MissingLeaf { rail: u16, leaves: Vec<String>, nodes: usize, units_with: usize, units: usize },
+    /// A switch has fewer working cables towards the core than it should.
+    LostUplinks { uplinks: Capacity, thin: Vec<Thin> },
+    /// Several machines go by one name.
+    DuplicateName { port: String, guids: Vec<Guid> },
+    /// A name that machines have before they are given one.
+    CommonName,
+    /// A port hears a beacon, and is not heard by the port that sent it.
+    OneWay { listener: String, speaker: String },
+    /// Sources disagree.
+    Conflict { about: String, claims: Vec<Stated>, reason: Reason },
+    /// Adapters on the leaves of a unit that belong to no known node.
+    Unjoined { adapters: Vec<Adapter> },
+    /// A node's ports in a plane are not like those of most nodes of its group.
+    Unlike { plane: String, has: Ports, usual: Ports, peers: usize },
+    /// A node's ports in a plane are on leaves that otherwise serve different nodes.
+    Divided { plane: String, groups: Vec<String> },
+    /// Several switches go by one name, so that a name alone says nothing.
+    SwitchName { switches: usize },
+    /// Evidence was too long to be taken.
+    Refused { pieces: u32 },
+}
+
+/// A port on another rail than its own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OffRail {
+    pub port: String,
+    /// The rail of its place among the node's adapters.
+    pub rail: u16,
+    pub leaf: String,
+    /// The rail of that leaf.
+    pub on: u16,
+}
+
+/// A pair of switches with fewer cables than is usual.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Thin {
+    pub to: String,
+    pub live: u32,
+    pub usual: u32,
+}
+
+/// A claim of a conflict, in words.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stated {
+    pub source: Source,
+    pub origin: String,
+    pub value: String,
+}
+
+/// An adapter without a node, by where it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Adapter {
+    pub switch: String,
+    pub switch_port: Option<String>,
+    pub guid: Option<Guid>,
+    pub called: Option<String>,
+}
+
+/// How many ports a node has in a plane, and their speeds.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ports {
+    pub count: usize,
+    /// Of those that tell, sorted. Megabits per second.
+    pub speeds_mbps: Vec<u32>,
+    pub down: usize,
+}
+
+impl Finding {
+    /// What to do about it.
+    pub fn advice(&self) -> &'static str {
+        match self.problem {
+            Problem::SwappedRails { .. } => "swap the two cables, or their ends at the leaves",
+            Problem::WrongRail { .. } => "move the cable to the leaf of its rail",
+            Problem::MissingLeaf { .. } => {
+                "look for a leaf that is down or was left out of the dump; these nodes do without the rail"
+            }
+            Problem::LostUplinks { .. } => "look at cables and transceivers of the ports that are down",
+            Problem::DuplicateName { .. } => {
+                "give each machine a name of its own; until then they are known only by their GUIDs"
+            }
+            Problem::CommonName => "give the machine a name of its own",
+            Problem::OneWay { .. } => "look for multicast filters and for a receiver that is deaf",
+            Problem::Conflict { .. } => "find out which is right, and correct the other or state it",
+            Problem::Unjoined { .. } => {
+                "start the worker on these machines, or state which node has which GUID"
+            }
+            Problem::Unlike { .. } => "compare the node's adapters and cables with its neighbours'",
+            Problem::Divided { .. } => "look for a cable that goes to another unit's leaf",
+            Problem::SwitchName { .. } => "give each switch a name of its own",
+            Problem::Refused { .. } => "look for a source that sends names of more than 256 bytes",
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    /// One sentence without a full stop; [`Finding::advice`] says what to do.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let subject = &self.subject;
+        match &self.problem {
+            Problem::SwappedRails { ports } => {
+                let rails: Vec<String> = ports.iter().map(|port| port.rail.to_string()).collect();
+                let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
+                write!(f, "{subject}: rails {} are swapped: {}", rails.join(" and "), ports.join(", "))
+            }
+            Problem::WrongRail { port } => write!(f, "{subject}: a cable is on the wrong rail: {port}"),
+            Problem::MissingLeaf { rail, leaves, nodes, units_with, units } => write!(
+                f,
+                "{subject}: no leaf for rail {rail}, which {units_with} of {units} units have; its {nodes} nodes have the leaves {}",
+                leaves.join(", ")
+            ),
+            Problem::LostUplinks { uplinks, thin } => {
+                write!(f, "{subject}: {uplinks} uplinks work")?;
+                let thin: Vec<String> = thin
+                    .iter()
+                    .map(|thin| format!("{} of {} to {}", thin.live, thin.usual, thin.to))
+                    .collect();
+                if thin.is_empty() { Ok(()) } else { write!(f, " ({})", thin.join(", ")) }
+            }
+            Problem::DuplicateName { port, guids } => {
+                write!(f, "{subject}: {} machines go by this name: {port} has the GUIDs", guids.len())?;
+                guids.iter().try_for_each(|guid| write!(f, " {guid}"))
+            }
+            Problem::CommonName => write!(f, "{subject}: a name that machines have before they get one"),
+            Problem::OneWay { listener, speaker } => {
+                write!(f, "{listener} hears {speaker}, and is not heard by it")
+            }
+            Problem::Conflict { about, claims, reason } => {
+                write!(f, "{subject}: sources disagree about {about}: ")?;
+                for (claim, at) in claims.iter().zip(0..) {
+                    let comma = if at == 0 { "" } else { ", " };
+                    write!(f, "{comma}{} ({}) says {}", claim.source, claim.origin, claim.value)?;
+                }
+                write!(f, "; the first counts, {reason}")
+            }
+            Problem::Unjoined { adapters } => {
+                let first = adapters.first();
+                let named = first
+                    .and_then(|adapter| adapter.called.as_deref())
+                    .map(|called| format!(" (\"{called}\")"));
+                let at = first
+                    .map(|adapter| format!(", the first on {}{}", adapter.switch, named.unwrap_or_default()));
+                let count = adapters.len();
+                let (plural, belong) = if count == 1 { ("", "belongs") } else { ("s", "belong") };
+                write!(
+                    f,
+                    "{subject}: {count} adapter{plural} {belong} to no known node{}",
+                    at.unwrap_or_default()
+                )
+            }
+            Problem::Unlike { plane, has, usual, peers } => {
+                write!(f, "{subject}: has {has} in {plane}, where {peers} of its neighbours have {usual}")
+            }
+            Problem::Divided { plane, groups } => {
+                write!(f, "{subject}: its ports in {plane} are in several units: {}", groups.join(", "))
+            }
+            Problem::SwitchName { switches } => write!(f, "{subject}: {switches} switches go by this name"),
+            Problem::Refused { pieces } => write!(f, "{pieces} pieces of evidence were too long to be taken"),
+        }
+    }
+}
+
+impl fmt::Display for OffRail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (rail {}) is on {} (rail {})", self.port, self.rail, self.leaf, self.on)
+    }
+}
+
+impl fmt::Display for Ports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} port{}", self.count, if self.count == 1 { "" } else { "s" })?;
+        if let (Some(slowest), Some(fastest)) = (self.speeds_mbps.first(), self.speeds_mbps.last()) {
+            let giga = |mbps: u32| f64::from(mbps) / 1000.0;
+            match slowest == fastest {
+                true => write!(f, " of {}G", giga(*fastest))?,
+                false => write!(f, " of {}G to {}G", giga(*slowest), giga(*fastest))?,
+            }
+        }
+        if self.down > 0 { write!(f, ", {} down", self.down) } else { Ok(()) }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Reason::Rank => "for its source ranks higher",
+            Reason::Confidence => "for it is surer",
+            Reason::Newest => "for it is newer",
+            Reason::Order => "for nothing tells them apart",
+        })
+    }
+}

@@ -1,0 +1,174 @@
+//! The tree of a plane: leaf groups, blocks, cores.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::levels::Levels;
+use super::network::{Group, Row, Switch};
+use super::sets::cluster;
+use super::tier::Tier;
+
+/// One plane's tree, before it is known which tiers tell anything.
+#[derive(Debug, Default)]
+pub(super) struct Tree {
+    /// Rows count from 0 here.
+    pub(super) groups: Vec<Group>,
+    /// The leaf group of a switch that nodes are attached to.
+    pub(super) leaf_of: BTreeMap<Row, Row>,
+}
+
+/// A cluster on the way up.
+struct Climber {
+    group: Row,
+    /// The switches through which it climbs on.
+    above: BTreeSet<Row>,
+    /// Leaves below, by which a statement may name its group.
+    leaves: BTreeSet<Row>,
+}
+
+/// What is to be made into a tree.
+pub(super) struct Ground<'a> {
+    pub(super) plane: Row,
+    pub(super) switches: &'a [Switch],
+    pub(super) levels: &'a Levels,
+    /// The nodes of each switch that ends are attached to.
+    pub(super) hosts: &'a BTreeMap<Row, BTreeSet<Row>>,
+    /// Groups that leaves belong to by statement.
+    pub(super) stated: &'a BTreeMap<(Row, Tier), String>,
+}
+
+impl Tree {
+    pub(super) fn grow(ground: &Ground<'_>) -> Tree {
+        let mut tree = Tree::default();
+        let mut climbers = tree.leaves(ground);
+        for (tier, level) in [(Tier::Block, 2), (Tier::Core, 3), (Tier::Site, 4)] {
+            climbers = tree.climb(ground, climbers, tier, level);
+        }
+        tree
+    }
+
+    /// Leaves that serve the same nodes are one group: the rails of a unit, or the two of a pair.
+    fn leaves(&mut self, ground: &Ground<'_>) -> Vec<Climber> {
+        let mine = |row: &Row| ground.switches[*row as usize].plane == Some(ground.plane);
+        let leaves: Vec<Row> = ground.hosts.keys().copied().filter(mine).collect();
+        let mut members: BTreeMap<Kin, BTreeSet<Row>> = BTreeMap::new();
+        let by_level: BTreeSet<u8> = leaves.iter().map(|row| ground.levels.level[*row as usize]).collect();
+        for level in by_level {
+            let of_level = |row: &&Row| ground.levels.level[**row as usize] == level;
+            let (named, others): (Vec<Row>, Vec<Row>) = leaves
+                .iter()
+                .filter(of_level)
+                .partition(|row| ground.stated.contains_key(&(**row, Tier::Leaf)));
+            for row in named {
+                let name = ground.stated[&(row, Tier::Leaf)].clone();
+                members.entry(Kin::Named(name)).or_default().insert(row);
+            }
+            let sets: Vec<BTreeSet<Row>> = others.iter().map(|row| ground.hosts[row].clone()).collect();
+            let clusters = cluster(&sets);
+            let first: BTreeMap<usize, Row> =
+                clusters.iter().zip(&others).rev().map(|(cluster, row)| (*cluster, *row)).collect();
+            for (row, cluster) in others.iter().zip(clusters) {
+                members.entry(Kin::Like(first[&cluster])).or_default().insert(*row);
+            }
+        }
+        members
+            .into_iter()
+            .map(|(kin, switches)| {
+                let group = self.add(ground, Tier::Leaf, kin, &switches);
+                self.leaf_of.extend(switches.iter().map(|row| (*row, group)));
+                Climber { group, above: switches.clone(), leaves: switches }
+            })
+            .collect()
+    }
+
+    /// Groups whose switches of the next level are mostly the same are one group of the next tier.
+    fn climb(&mut self, ground: &Ground<'_>, from: Vec<Climber>, tier: Tier, level: u8) -> Vec<Climber> {
+        let lifted: Vec<(Climber, BTreeSet<Row>)> = from
+            .into_iter()
+            .map(|climber| {
+                let above = lift(ground.levels, &climber.above, level);
+                (climber, above)
+            })
+            .collect();
+        let named = |climber: &Climber| {
+            climber.leaves.iter().find_map(|leaf| ground.stated.get(&(*leaf, tier)).cloned())
+        };
+        // A group that is itself on that level is in the cluster of those that are below it.
+        let (inside, below): (Vec<_>, Vec<_>) = lifted
+            .into_iter()
+            .partition(|(climber, above)| *above == climber.above && climber.leaves == *above);
+        let sets: Vec<BTreeSet<Row>> = below.iter().map(|(_, above)| above.clone()).collect();
+        let clusters = cluster(&sets);
+        let mut members: BTreeMap<Kin, Vec<(Climber, BTreeSet<Row>)>> = BTreeMap::new();
+        let mut cluster_of: BTreeMap<Row, usize> = BTreeMap::new();
+        for ((climber, above), cluster) in below.into_iter().zip(clusters) {
+            let kin = match named(&climber) {
+                Some(name) => Kin::Named(name),
+                None if above.is_empty() => continue,
+                None => Kin::Like(to_row(cluster)),
+            };
+            cluster_of.extend(above.iter().map(|row| (*row, cluster)));
+            members.entry(kin).or_default().push((climber, above));
+        }
+        for (climber, above) in inside {
+            let cluster = above.iter().find_map(|row| cluster_of.get(row).copied());
+            let kin = match (named(&climber), cluster) {
+                (Some(name), _) => Kin::Named(name),
+                (None, Some(cluster)) if members.contains_key(&Kin::Like(to_row(cluster))) => {
+                    Kin::Like(to_row(cluster))
+                }
+                // Above everything: it makes a group of its own, apart from those that rows number.
+                (None, _) => Kin::Own(climber.group),
+            };
+            members.entry(kin).or_default().push((climber, above));
+        }
+        members
+            .into_iter()
+            .map(|(kin, members)| {
+                let above: BTreeSet<Row> = members.iter().flat_map(|(_, above)| above).copied().collect();
+                let leaves = members.iter().flat_map(|(climber, _)| &climber.leaves).copied().collect();
+                let group = self.add(ground, tier, kin, &above);
+                for (climber, _) in &members {
+                    self.groups[climber.group as usize].parent = Some(group);
+                }
+                Climber { group, above, leaves }
+            })
+            .collect()
+    }
+
+    fn add(&mut self, ground: &Ground<'_>, tier: Tier, kin: Kin, switches: &BTreeSet<Row>) -> Row {
+        let names = || switches.iter().map(|row| ground.switches[*row as usize].name.as_str());
+        let name = match kin {
+            Kin::Named(name) => name,
+            Kin::Like(_) | Kin::Own(_) => match (names().min(), switches.len()) {
+                (Some(first), 1) => first.to_string(),
+                (Some(first), more) => format!("{first}+{}", more - 1),
+                (None, _) => String::new(),
+            },
+        };
+        let switches = switches.iter().copied().collect();
+        self.groups.push(Group { tier, name, plane: ground.plane, parent: None, switches, uplinks: None });
+        to_row(self.groups.len() - 1)
+    }
+}
+
+/// What makes groups one: a name that somebody gave, or likeness.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Kin {
+    Like(Row),
+    Own(Row),
+    Named(String),
+}
+
+/// Switches of at least that level, or what is above those that are lower.
+fn lift(levels: &Levels, from: &BTreeSet<Row>, level: u8) -> BTreeSet<Row> {
+    from.iter()
+        .flat_map(|row| match levels.level[*row as usize] >= level {
+            true => BTreeSet::from([*row]),
+            false => levels.uppers[*row as usize].clone(),
+        })
+        .collect()
+}
+
+fn to_row(at: usize) -> Row {
+    Row::try_from(at).unwrap_or(Row::MAX)
+}

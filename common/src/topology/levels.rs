@@ -1,0 +1,104 @@
+//! How far each switch is from the nodes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::attach::Cables;
+use super::network::Row;
+use super::sets::Union;
+
+/// Levels beyond make no further tiers. It also bounds the work on a tree that somebody wrote in a ring.
+const MAX_LEVEL: u8 = 8;
+
+/// The levels of switches (1: leaf, 0: unknown), and for each the switches above it.
+#[derive(Debug)]
+pub(super) struct Levels {
+    pub(super) level: Vec<u8>,
+    pub(super) uppers: Vec<BTreeSet<Row>>,
+}
+
+impl Levels {
+    /// `hosts[switch]`: how many nodes and strange adapters are attached.
+    pub(super) fn of(hosts: &[usize], cables: &Cables<'_>) -> Levels {
+        let mut linked: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); hosts.len()];
+        for (a, b) in cables.links.keys() {
+            linked[*a as usize].insert(*b as usize);
+            linked[*b as usize].insert(*a as usize);
+        }
+        let mut level: Vec<u8> = (0..hosts.len()).map(|at| u8::from(is_leaf(at, hosts, &linked))).collect();
+        let under: Vec<(usize, usize)> =
+            cables.under.iter().map(|(lower, upper)| (*lower as usize, *upper as usize)).collect();
+        let uppers: BTreeSet<usize> = under.iter().map(|(_, upper)| *upper).collect();
+        // The lowest of a written tree are leaves even if no node is there.
+        for (lower, _) in under.iter().filter(|(lower, _)| !uppers.contains(lower)) {
+            level[*lower] = 1;
+        }
+        spread(&mut level, &linked);
+        raise(&mut level, &under);
+
+        let mut above: Vec<BTreeSet<Row>> = vec![BTreeSet::new(); hosts.len()];
+        for (a, b) in cables.links.keys() {
+            let (la, lb) = (level[*a as usize], level[*b as usize]);
+            if 0 < la && la < lb {
+                above[*a as usize].insert(*b);
+            } else if 0 < lb && lb < la {
+                above[*b as usize].insert(*a);
+            }
+        }
+        for (lower, upper) in &cables.under {
+            above[*lower as usize].insert(*upper);
+        }
+        meet_beside(&mut above, &level, &linked);
+        Levels { level, uppers: above }
+    }
+}
+
+/// Whether nodes hang on it, and it is no switch of the next level that a few nodes (file servers,
+/// management) hang on: one that unites more leaves than it has nodes, and each of them has more.
+fn is_leaf(at: usize, hosts: &[usize], linked: &[BTreeSet<usize>]) -> bool {
+    let mut neighbours = linked[at].iter().filter(|other| hosts[**other] > 0);
+    let unites = neighbours.clone().count();
+    let above = unites >= 2 && unites > hosts[at] && neighbours.all(|other| hosts[*other] > hosts[at]);
+    hosts[at] > 0 && !above
+}
+
+/// The level of the nearest leaf by cables, plus the distance to it.
+fn spread(level: &mut [u8], linked: &[BTreeSet<usize>]) {
+    for from in 1..MAX_LEVEL {
+        let next: BTreeSet<usize> = (0..level.len())
+            .filter(|at| level[*at] == from)
+            .flat_map(|at| linked[at].iter().copied())
+            .filter(|at| level[*at] == 0)
+            .collect();
+        for at in next {
+            level[at] = from + 1;
+        }
+    }
+}
+
+/// Switches with nothing above and cables between them (two back to back, a mesh) meet beside: the first of
+/// them stands for what unites them.
+fn meet_beside(above: &mut [BTreeSet<Row>], level: &[u8], linked: &[BTreeSet<usize>]) {
+    let top: Vec<bool> = above.iter().map(BTreeSet::is_empty).collect();
+    let mut union = Union::new(level.len());
+    for at in (0..level.len()).filter(|at| top[*at] && level[*at] > 0) {
+        for other in linked[at].iter().filter(|other| top[**other] && level[**other] == level[at]) {
+            union.unite(at, *other);
+        }
+    }
+    for set in union.sets().into_iter().filter(|set| set.len() > 1) {
+        let first = Row::try_from(set[0]).unwrap_or(Row::MAX);
+        for at in set {
+            above[at].insert(first);
+        }
+    }
+}
+
+/// Above everything that is stated to be below.
+fn raise(level: &mut [u8], under: &[(usize, usize)]) {
+    for _ in 0..MAX_LEVEL {
+        let before: BTreeMap<usize, u8> = under.iter().map(|(lower, _)| (*lower, level[*lower])).collect();
+        for (lower, upper) in under {
+            level[*upper] = level[*upper].max(before[lower].saturating_add(1)).min(MAX_LEVEL);
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! Looking for what an operator should know.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::findings::{Adapter, Finding, OffRail, Ports, Problem, Severity, Stated, Thin};
+use super::network::{Group, Network, Node, NodePort, PortRef, Row, Said, Subject, Value};
+use super::tier::Tier;
+
+/// Fewer nodes tell nothing about what is usual among them.
+const MIN_PEERS: usize = 3;
+
+/// Everything that an operator should look at, the most severe first, then by subject.
+pub fn findings(network: &Network) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let mut add = |severity, subject: &str, problem| {
+        found.push(Finding { severity, subject: subject.to_string(), problem });
+    };
+    for node in &network.nodes {
+        rails(network, node, &mut add);
+        divided(network, node, &mut add);
+        if is_common(&node.name) {
+            add(Severity::Notice, &node.name, Problem::CommonName);
+        }
+    }
+    unlike(network, &mut add);
+    missing_leaves(network, &mut add);
+    uplinks(network, &mut add);
+    unjoined(network, &mut add);
+    names(network, &mut add);
+    for one in &network.one_way {
+        let (listener, speaker) = (port_name(network, one.listener), port_name(network, one.speaker));
+        add(Severity::Warning, &listener.clone(), Problem::OneWay { listener, speaker });
+    }
+    for conflict in &network.conflicts {
+        let (subject, about) = subject(network, &conflict.subject);
+        let claims = conflict.claims.iter().map(|said| stated(network, said)).collect();
+        add(Severity::Warning, &subject, Problem::Conflict { about, claims, reason: conflict.reason });
+    }
+    if network.refused > 0 {
+        add(Severity::Notice, "evidence", Problem::Refused { pieces: network.refused });
+    }
+    found.sort();
+    found
+}
+
+type Add<'a> = dyn FnMut(Severity, &str, Problem) + 'a;
+
+fn rails(network: &Network, node: &Node, add: &mut Add<'_>) {
+    let mut off: BTreeMap<Row, Vec<OffRail>> = BTreeMap::new();
+    for port in &node.ports {
+        let Some(switch) = port.at.as_ref().map(|at| &network.switches[at.switch as usize]) else { continue };
+        if let (Some(rail), Some(on), Some(plane)) = (port.rail, switch.rail, switch.plane)
+            && rail != on
+        {
+            let (port, leaf) = (port.name.clone(), switch.name.clone());
+            off.entry(plane).or_default().push(OffRail { port, rail, leaf, on });
+        }
+    }
+    for (plane, ports) in off {
+        let own: BTreeSet<u16> = ports.iter().map(|port| port.rail).collect();
+        let on: BTreeSet<u16> = ports.iter().map(|port| port.on).collect();
+        if own == on && own.len() == ports.len() {
+            add(Severity::Warning, &node.name, Problem::SwappedRails { ports });
+        } else if ports_in(network, node, plane).count() >= usize::from(network.planes[plane as usize].rails)
+        {
+            // A node with fewer ports than there are rails (a management host) need not follow them.
+            for port in ports {
+                add(Severity::Warning, &node.name, Problem::WrongRail { port });
+            }
+        }
+    }
+}
+
+fn ports_in<'a>(network: &'a Network, node: &'a Node, plane: Row) -> impl Iterator<Item = &'a NodePort> {
+    node.ports.iter().filter(move |port| {
+        port.at.as_ref().is_some_and(|at| network.switches[at.switch as usize].plane == Some(plane))
+    })
+}
+
+fn ports_of(network: &Network, node: &Node, plane: Row) -> Ports {
+    let ports: Vec<&NodePort> = ports_in(network, node, plane).collect();
+    let mut speeds_mbps: Vec<u32> = ports.iter().filter_map(|port| port.speed_mbps).collect();
+    speeds_mbps.sort_unstable();
+    Ports { count: ports.len(), speeds_mbps, down: ports.iter().filter(|port| port.down).count() }
+}
+
+/// Nodes whose ports are not like those of most nodes of their closest group.
+fn unlike(network: &Network, add: &mut Add<'_>) {
+    let mut members: BTreeMap<(Row, Row), Vec<&Node>> = BTreeMap::new();
+    for node in &network.nodes {
+        for place in &node.places {
+            if let Some(group) = place.groups.first() {
+                members.entry((place.plane, *group)).or_default().push(node);
+            }
+        }
+    }
+    for ((plane, _), nodes) in members.into_iter().filter(|(_, nodes)| nodes.len() >= MIN_PEERS) {
+        let ports: Vec<Ports> = nodes.iter().map(|node| ports_of(network, node, plane)).collect();
+        let mut counts: BTreeMap<&Ports, usize> = BTreeMap::new();
+        for ports in &ports {
+            *counts.entry(ports).or_default() += 1;
+        }
+        let most = counts.into_iter().max_by_key(|(_, count)| *count);
+        let Some((usual, peers)) = most.filter(|(_, count)| 2 * count > nodes.len()) else { continue };
+        for (node, has) in nodes.iter().zip(&ports).filter(|(_, has)| *has != usual) {
+            let (has, usual) = (has.clone(), usual.clone());
+            let plane = network.planes[plane as usize].name.clone();
+            add(Severity::Notice, &node.name, Problem::Unlike { plane, has, usual, peers });
+        }
+    }
+}
+
+/// Nodes with ports in several leaf groups of one plane.
+fn divided(network: &Network, node: &Node, add: &mut Add<'_>) {
+    let mut groups: BTreeMap<Row, BTreeSet<Row>> = BTreeMap::new();
+    for port in &node.ports {
+        let Some(switch) = port.at.as_ref().map(|at| &network.switches[at.switch as usize]) else { continue };
+        if let (Some(plane), Some(group)) = (switch.plane, switch.group) {
+            groups.entry(plane).or_default().insert(group);
+        }
+    }
+    for (plane, groups) in groups.into_iter().filter(|(_, groups)| groups.len() > 1) {
+        let plane = network.planes[plane as usize].name.clone();
+        let groups = groups.into_iter().map(|group| network.groups[group as usize].name.clone()).collect();
+        add(Severity::Notice, &node.name, Problem::Divided { plane, groups });
+    }
+}
+
+fn missing_leaves(network: &Network, add: &mut Add<'_>) {
+    let mut nodes: BTreeMap<Row, usize> = BTreeMap::new();
+    for group in network.nodes.iter().flat_map(|node| &node.places).filter_map(|place| place.groups.first()) {
+        *nodes.entry(*group).or_default() += 1;
+    }
+    for (plane, row) in network.planes.iter().zip(0..).filter(|(plane, _)| plane.rails > 0) {
+        let rails_of = |group: &Group| -> BTreeSet<u16> {
+            group.switches.iter().filter_map(|leaf| network.switches[*leaf as usize].rail).collect()
+        };
+        let units: Vec<(Row, &Group, BTreeSet<u16>)> = network
+            .groups
+            .iter()
+            .zip(0..)
+            .filter(|(group, _)| group.plane == row && group.tier == Tier::Leaf)
+            .map(|(group, at)| (at, group, rails_of(group)))
+            .filter(|(.., rails)| rails.len() > 1)
+            .collect();
+        for rail in 0..plane.rails {
+            let with = units.iter().filter(|(.., rails)| rails.contains(&rail)).count();
+            if 2 * with <= units.len() {
+                continue;
+            }
+            for (at, group, _) in units.iter().filter(|(.., rails)| !rails.contains(&rail)) {
+                let problem = Problem::MissingLeaf {
+                    rail,
+                    leaves: group
+                        .switches
+                        .iter()
+                        .map(|leaf| network.switches[*leaf as usize].name.clone())
+                        .collect(),
+                    nodes: nodes.get(at).copied().unwrap_or_default(),
+                    units_with: with,
+                    units: units.len(),
+                };
+                add(Severity::Warning, &group.name, problem);
+            }
+        }
+    }
+}
+
+/// Switches short of uplinks, with the pairs that have fewer cables than pairs of these levels usually have.
+fn uplinks(network: &Network, add: &mut Add<'_>) {
+    let level = |row: Row| network.switches[row as usize].level;
+    let mut counts: BTreeMap<(u8, u8), BTreeMap<u32, usize>> = BTreeMap::new();
+    let mut links_of: BTreeMap<Row, Vec<(Row, u32)>> = BTreeMap::new();
+    for link in &network.links {
+        let Some(live) = link.live else { continue };
+        let levels = (level(link.lower), level(link.upper));
+        *counts.entry(levels).or_default().entry(live).or_default() += 1;
+        links_of.entry(link.lower).or_default().push((link.upper, live));
+    }
+    let usual = |lower: Row, upper: Row| {
+        let counts = counts.get(&(level(lower), level(upper)))?;
+        counts.iter().max_by_key(|(live, count)| (**count, **live)).map(|(live, _)| *live)
+    };
+    // To which switches most of a plane and level have cables: a pair that lost all of them is no link.
+    let role = |row: Row| (network.switches[row as usize].plane, level(row));
+    let mut peers: BTreeMap<(Option<Row>, u8), usize> = BTreeMap::new();
+    let mut with: BTreeMap<(Option<Row>, u8), BTreeMap<Row, usize>> = BTreeMap::new();
+    for (lower, uppers) in &links_of {
+        *peers.entry(role(*lower)).or_default() += 1;
+        for (upper, _) in uppers {
+            *with.entry(role(*lower)).or_default().entry(*upper).or_default() += 1;
+        }
+    }
+    for (switch, row) in network.switches.iter().zip(0..) {
+        let Some(uplinks) = switch.uplinks.filter(|uplinks| uplinks.is_short()) else { continue };
+        let links = links_of.get(&row).map_or(&[][..], Vec::as_slice);
+        let all = peers.get(&role(row)).copied().unwrap_or_default();
+        let lost =
+            with.get(&role(row)).into_iter().flatten().filter(|(upper, count)| {
+                2 * **count > all && links.iter().all(|(linked, _)| linked != *upper)
+            });
+        let thin = links
+            .iter()
+            .copied()
+            .chain(lost.map(|(upper, _)| (*upper, 0)))
+            .filter_map(|(upper, live)| {
+                let usual = usual(row, upper).filter(|usual| live < *usual)?;
+                Some(Thin { to: network.switches[upper as usize].name.clone(), live, usual })
+            })
+            .collect();
+        add(Severity::Warning, &switch.name, Problem::LostUplinks { uplinks, thin });
+    }
+}
+
+/// One finding for each unit.
+fn unjoined(network: &Network, add: &mut Add<'_>) {
+    let mut by_unit: BTreeMap<String, Vec<Adapter>> = BTreeMap::new();
+    for unjoined in &network.unjoined {
+        let switch = &network.switches[unjoined.switch as usize];
+        let unit = switch.group.map_or(&switch.name, |group| &network.groups[group as usize].name);
+        by_unit.entry(unit.clone()).or_default().push(Adapter {
+            switch: switch.name.clone(),
+            switch_port: unjoined.switch_port.clone(),
+            guid: unjoined.guid,
+            called: unjoined.called.clone(),
+        });
+    }
+    for (unit, adapters) in by_unit {
+        add(Severity::Notice, &unit, Problem::Unjoined { adapters });
+    }
+}
+
+fn names(network: &Network, add: &mut Add<'_>) {
+    for duplicate in &network.duplicates {
+        let (port, guids) = (duplicate.port.clone(), duplicate.guids.clone());
+        add(Severity::Warning, &duplicate.name, Problem::DuplicateName { port, guids });
+    }
+    let mut switches: BTreeMap<&str, usize> = BTreeMap::new();
+    for switch in &network.switches {
+        *switches.entry(&switch.name).or_default() += 1;
+    }
+    for (name, switches) in switches.into_iter().filter(|(_, count)| *count > 1) {
+        add(Severity::Notice, name, Problem::SwitchName { switches });
+    }
+}
+
+fn is_common(name: &str) -> bool {
+    let label = name.split('.').next().unwrap_or(name);
+    ["localhost", "ubuntu", "debian", "centos", "rocky", "fedora", "linux"].contains(&label)
+}
+
+/// What a conflict is about: whom, and which of its properties.
+pub(super) fn subject(network: &Network, subject: &Subject) -> (String, String) {
+    let node = |row: Row| network.nodes[row as usize].name.clone();
+    let switch = |row: Row| network.switches[row as usize].name.clone();
+    match subject {
+        Subject::Port(at) => (port_name(network, *at), "the switch it is attached to".to_string()),
+        Subject::Leaf { node: row, plane } => {
+            (node(*row), format!("its leaf in {}", network.planes[*plane as usize].name))
+        }
+        Subject::Link { a, b } => (switch(*a), format!("its cables to {}", switch(*b))),
+        Subject::Uplinks { switch: row } => (switch(*row), "the uplinks it should have".to_string()),
+        Subject::Nvlink { node: row } => (node(*row), "its NVLink domain".to_string()),
+        Subject::Member { of, tier } => (of.clone(), format!("its {tier}")),
+        Subject::Rail(at) => (port_name(network, *at), "its rail".to_string()),
+    }
+}
+
+fn stated(network: &Network, said: &Said) -> Stated {
+    let value = match &said.value {
+        Value::Switch(row) => network.switches[*row as usize].name.clone(),
+        Value::Number(number) => number.to_string(),
+        Value::Name(name) => name.clone(),
+    };
+    Stated { source: said.source, origin: said.origin.clone(), value }
+}
+
+/// `node port`.
+fn port_name(network: &Network, at: PortRef) -> String {
+    let node = &network.nodes[at.node as usize];
+    format!("{} {}", node.name, node.ports[at.port as usize].name)
+}

@@ -1,0 +1,292 @@
+//! Where each node is in each plane's tree.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::decide::{Claims, decide};
+use super::evidence::{Claim, Evidence, Member, Source};
+use super::network::{Conflict, Group, Node, Place, Plane, PlaneKind, Reason, Row, Said, Subject, Value};
+use super::nodes::Nodes;
+use super::switches::Switches;
+use super::tier::Tier;
+
+/// The groups of a node in one plane, by tier of [`Tier::OF_SWITCHES`].
+pub(super) type Path = [Option<Row>; 4];
+
+/// Groups that switches and nodes belong to by statement, each decided.
+#[derive(Debug, Default)]
+pub(super) struct Stated {
+    pub(super) switches: BTreeMap<(Row, Tier), String>,
+    /// With whether it is the operator who says so: then it stands against what cables say.
+    pub(super) nodes: BTreeMap<(Row, Tier), (String, bool)>,
+}
+
+impl Stated {
+    pub(super) fn of(
+        evidence: &[&Evidence],
+        nodes: &Nodes,
+        switches: &Switches,
+        conflicts: &mut Vec<Conflict>,
+    ) -> Stated {
+        let mut of_switches: BTreeMap<(Row, Tier), Claims<'_, String>> = BTreeMap::new();
+        let mut of_nodes = of_switches.clone();
+        for by in evidence {
+            let Claim::Member { member, tier, group } = &by.claim else { continue };
+            let said = (*by, group.clone());
+            match member {
+                Member::Switch(id) => {
+                    if let Some(row) = switches.row(id) {
+                        of_switches.entry((row, *tier)).or_default().push(said);
+                    }
+                }
+                Member::Node(name) => {
+                    if let Some(row) = nodes.row(name) {
+                        of_nodes.entry((row, *tier)).or_default().push(said);
+                    }
+                }
+            }
+        }
+        let mut settle = |claims: BTreeMap<(Row, Tier), Claims<'_, String>>, name: &dyn Fn(Row) -> String| {
+            let mut settled = BTreeMap::new();
+            for ((row, tier), claims) in claims {
+                let decided = decide(
+                    claims,
+                    || Subject::Member { of: name(row), tier },
+                    |group| Value::Name(group.clone()),
+                    |a, b| a == b,
+                );
+                if let Some(decided) = decided {
+                    let by_operator = decided.by.source == Source::Operator;
+                    settled.insert((row, tier), (decided.value, by_operator));
+                    conflicts.extend(decided.conflict);
+                }
+            }
+            settled
+        };
+        Stated {
+            switches: settle(of_switches, &|row| switches.rows[row as usize].name.clone())
+                .into_iter()
+                .map(|(member, (group, _))| (member, group))
+                .collect(),
+            nodes: settle(of_nodes, &|row| nodes.rows[row as usize].name.clone()),
+        }
+    }
+}
+
+/// The leaf group of a node in each plane: of most of its ports, unless a higher rank puts the node
+/// elsewhere. Leaf groups are found by switch.
+pub(super) fn leaves(
+    row: Row,
+    node: &Node,
+    claims: &[(&Evidence, Row)],
+    leaf_of: &BTreeMap<Row, (Row, Row)>,
+    conflicts: &mut Vec<Conflict>,
+) -> BTreeMap<Row, Row> {
+    let mut by_ports: BTreeMap<Row, BTreeMap<Row, Vec<&super::network::NodePort>>> = BTreeMap::new();
+    for port in &node.ports {
+        if let Some((plane, group)) = port.at.as_ref().and_then(|at| leaf_of.get(&at.switch)) {
+            by_ports.entry(*plane).or_default().entry(*group).or_default().push(port);
+        }
+    }
+    let mut by_claims: BTreeMap<Row, Claims<'_, (Row, Row)>> = BTreeMap::new();
+    for (by, switch) in claims {
+        if let Some((plane, group)) = leaf_of.get(switch) {
+            by_claims.entry(*plane).or_default().push((by, (*group, *switch)));
+        }
+    }
+    let planes: BTreeSet<Row> = by_ports.keys().chain(by_claims.keys()).copied().collect();
+    let mut found = BTreeMap::new();
+    for plane in planes {
+        let most = by_ports.get(&plane).and_then(|groups| {
+            groups.iter().max_by_key(|(group, ports)| (ports.len(), std::cmp::Reverse(**group)))
+        });
+        let stated = by_claims.remove(&plane).and_then(|claims| {
+            decide(
+                claims,
+                || Subject::Leaf { node: row, plane },
+                |(_, switch)| Value::Switch(*switch),
+                |(a, _), (b, _)| a == b,
+            )
+        });
+        let group = match (most, stated) {
+            (None, None) => continue,
+            (Some((group, _)), None) => *group,
+            (None, Some(stated)) => {
+                conflicts.extend(stated.conflict);
+                stated.value.0
+            }
+            (Some((group, _)), Some(stated)) if *group == stated.value.0 => {
+                conflicts.extend(stated.conflict);
+                *group
+            }
+            (Some((group, ports)), Some(stated)) => {
+                let source = ports.iter().filter_map(|port| Some(port.at.as_ref()?.source)).min();
+                let source = source.unwrap_or(Source::Probe);
+                let wins = stated.by.source.rank() < source.rank();
+                let mut said = match stated.conflict {
+                    Some(conflict) => conflict.claims,
+                    None => vec![Said {
+                        source: stated.by.source,
+                        origin: stated.by.origin.clone(),
+                        value: Value::Switch(stated.value.1),
+                    }],
+                };
+                let by_port = ports.iter().filter_map(|port| {
+                    let at = port.at.as_ref()?;
+                    let origin = format!("its port {}", port.name);
+                    Some(Said { source: at.source, origin, value: Value::Switch(at.switch) })
+                });
+                let at = if wins { said.len() } else { 0 };
+                said.splice(at..at, by_port);
+                let same_rank = stated.by.source.rank() == source.rank();
+                let reason = if same_rank { Reason::Order } else { Reason::Rank };
+                conflicts.push(Conflict {
+                    subject: Subject::Leaf { node: row, plane },
+                    claims: said,
+                    reason,
+                });
+                if wins { stated.value.0 } else { *group }
+            }
+        };
+        found.insert(plane, group);
+    }
+    found
+}
+
+/// Puts nodes into the groups that they belong to by statement, in the main plane. Makes a plane where
+/// there is none.
+pub(super) fn apply(
+    stated: &Stated,
+    main: Option<Row>,
+    planes: &mut Vec<Plane>,
+    groups: &mut Vec<Group>,
+    paths: &mut BTreeMap<(Row, Row), Path>,
+) {
+    if stated.nodes.is_empty() {
+        return;
+    }
+    let plane = main.unwrap_or_else(|| {
+        let name = "declared".to_string();
+        planes.push(Plane { name, kind: PlaneKind::Declared, tiers: Vec::new(), rails: 0, fabrics: 0 });
+        row_of(planes.len() - 1)
+    });
+    let mut named: BTreeMap<(Tier, String), Row> = BTreeMap::new();
+    for (group, row) in groups.iter().zip(0..).filter(|(group, _)| group.plane == plane) {
+        named.entry((group.tier, group.name.clone())).or_insert(row);
+    }
+    for ((node, tier), (name, by_operator)) in &stated.nodes {
+        let Some(at) = Tier::OF_SWITCHES.iter().position(|of| of == tier) else { continue };
+        let group = *named.entry((*tier, name.clone())).or_insert_with(|| {
+            let (name, switches) = (name.clone(), Vec::new());
+            groups.push(Group { tier: *tier, name, plane, parent: None, switches, uplinks: None });
+            row_of(groups.len() - 1)
+        });
+        let path = paths.entry((plane, *node)).or_default();
+        if path[at].is_some() && !by_operator {
+            continue;
+        }
+        path[at] = Some(group);
+        let mut above = groups[group as usize].parent;
+        while let Some(parent) = above {
+            if let Some(at) = Tier::OF_SWITCHES.iter().position(|of| *of == groups[parent as usize].tier) {
+                path[at] = path[at].or(Some(parent));
+            }
+            above = groups[parent as usize].parent;
+        }
+    }
+}
+
+/// The groups from a leaf group upwards.
+pub(super) fn path(groups: &[Group], leaf: Row) -> Path {
+    let mut path = Path::default();
+    let mut at = Some(leaf);
+    while let Some(row) = at {
+        let group = &groups[row as usize];
+        if let Some(at) = Tier::OF_SWITCHES.iter().position(|tier| *tier == group.tier) {
+            path[at] = Some(row);
+        }
+        at = group.parent;
+    }
+    path
+}
+
+/// The tiers of a plane that carry information: a tier that puts nodes together just as the one below does
+/// tells nothing, and a lowest tier in which every node is alone neither, if there is one above.
+pub(super) fn telling_tiers(paths: &[Path]) -> Vec<usize> {
+    let used = |at: &usize| paths.iter().any(|path| path[*at].is_some());
+    let mut kept: Vec<usize> = Vec::new();
+    for at in (0..4).filter(used) {
+        let same = kept.last().is_some_and(|below| same_partition(paths, *below, at));
+        if !same {
+            kept.push(at);
+        }
+    }
+    let alone = |at: usize| {
+        let groups: Vec<Row> = paths.iter().filter_map(|path| path[at]).collect();
+        groups.iter().collect::<BTreeSet<_>>().len() == groups.len()
+    };
+    if kept.len() > 1 && alone(kept[0]) {
+        kept.remove(0);
+    }
+    kept
+}
+
+fn same_partition(paths: &[Path], below: usize, above: usize) -> bool {
+    let mut pairs: BTreeSet<(Row, Row)> = BTreeSet::new();
+    for path in paths {
+        match (path[below], path[above]) {
+            (Some(below), Some(above)) => {
+                pairs.insert((below, above));
+            }
+            (None, None) => {}
+            _ => return false,
+        }
+    }
+    let lower: BTreeSet<Row> = pairs.iter().map(|(lower, _)| *lower).collect();
+    let upper: BTreeSet<Row> = pairs.iter().map(|(_, upper)| *upper).collect();
+    lower.len() == pairs.len() && upper.len() == pairs.len()
+}
+
+/// Writes the paths to the nodes, with the tiers that are kept, and drops the groups of the others.
+pub(super) fn settle(
+    planes: &mut [Plane],
+    groups: Vec<Group>,
+    nodes: &mut [Node],
+    paths: &BTreeMap<(Row, Row), Path>,
+) -> (Vec<Group>, BTreeMap<Row, Row>) {
+    let mut kept: Vec<(usize, Group)> = Vec::new();
+    for (plane, row) in planes.iter_mut().zip(0..) {
+        let of_plane: Vec<Path> = paths.range((row, 0)..=(row, Row::MAX)).map(|(_, path)| *path).collect();
+        let mut tiers: Vec<Tier> =
+            telling_tiers(&of_plane).into_iter().map(|at| Tier::OF_SWITCHES[at]).collect();
+        if tiers.is_empty() {
+            tiers.push(Tier::Leaf);
+        }
+        for tier in &tiers {
+            let of_tier = |(_, group): &(usize, &Group)| group.plane == row && group.tier == *tier;
+            kept.extend(groups.iter().enumerate().filter(of_tier).map(|(at, group)| (at, group.clone())));
+        }
+        plane.tiers = tiers;
+    }
+    let new: BTreeMap<Row, Row> =
+        kept.iter().enumerate().map(|(new, (old, _))| (row_of(*old), row_of(new))).collect();
+    let settled: Vec<Group> = kept
+        .into_iter()
+        .map(|(_, mut group)| {
+            let mut parent = group.parent;
+            while let Some(row) = parent.filter(|row| !new.contains_key(row)) {
+                parent = groups[row as usize].parent;
+            }
+            group.parent = parent.and_then(|row| new.get(&row).copied());
+            group
+        })
+        .collect();
+    for ((plane, node), path) in paths {
+        let groups: Vec<Row> = path.iter().flatten().filter_map(|row| new.get(row).copied()).collect();
+        nodes[*node as usize].places.push(Place { plane: *plane, groups });
+    }
+    (settled, new)
+}
+
+pub(super) fn row_of(at: usize) -> Row {
+    Row::try_from(at).unwrap_or(Row::MAX)
+}

@@ -1,0 +1,210 @@
+//! Which switches are one physical network.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::attach::Cables;
+use super::evidence::{Claim, Evidence};
+use super::network::{Node, Plane, PlaneKind, Row};
+use super::places::Path;
+use super::port::LinkLayer;
+use super::sets::{Union, cluster};
+use super::switches::Switches;
+
+/// Slower Ethernet is taken for management. Megabits per second.
+const MANAGEMENT_BELOW_MBPS: u32 = 25_000;
+
+/// What decides which switches are in one plane, in the order in which planes are listed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Stated(String),
+    /// Cables unite them; the smallest row.
+    Fabric(PlaneKind, u32),
+    /// Leaves of which nothing is known above, by the speed of their ports: nobody can tell more.
+    Leaves(PlaneKind, Option<u32>),
+    Declared,
+}
+
+/// Planes, and writes each switch's plane to its row. Switches without nodes and cables are in none.
+pub(super) fn find(
+    evidence: &[&Evidence],
+    nodes: &[Node],
+    switches: &mut Switches,
+    cables: &Cables<'_>,
+    hosts: &BTreeMap<Row, BTreeSet<Row>>,
+) -> Vec<Plane> {
+    let ends = Ends::of(nodes, switches.rows.len());
+    let mut union = Union::new(switches.rows.len());
+    for (a, b) in cables.links.keys().chain(&cables.under) {
+        union.unite(*a as usize, *b as usize);
+    }
+    let mut stated: BTreeMap<usize, String> = BTreeMap::new();
+    for by in evidence {
+        if let Claim::Plane { switch, plane } = &by.claim
+            && let Some(row) = switches.row(switch)
+        {
+            stated.entry(union.find(row as usize)).or_insert_with(|| plane.clone());
+        }
+    }
+    let mut planes: BTreeMap<Key, Vec<usize>> = BTreeMap::new();
+    for set in union.sets() {
+        let in_use = |at: &usize| Row::try_from(*at).is_ok_and(|row| hosts.contains_key(&row));
+        let has_cables = set.len() > 1;
+        if !has_cables && !set.iter().any(in_use) {
+            continue;
+        }
+        let kind = kind(&set, switches, &ends);
+        let speed = set.iter().filter_map(|at| ends.speed[*at]).max();
+        let first = u32::try_from(set[0]).unwrap_or(u32::MAX);
+        let key = match stated.remove(&set[0]) {
+            Some(name) => Key::Stated(name),
+            None if kind == PlaneKind::Declared => Key::Declared,
+            None if has_cables || kind == PlaneKind::InfiniBand => Key::Fabric(kind, first),
+            None => Key::Leaves(kind, speed),
+        };
+        planes.entry(key).or_default().extend(set);
+    }
+    let planes = unite_rails(planes, &ends, hosts);
+    // Larger fabrics first, so that the numbers in their names stay when a small one comes.
+    let mut planes: Vec<(Key, (Vec<usize>, u16))> = planes.into_iter().collect();
+    planes.sort_by_key(|(key, (set, _))| (std::cmp::Reverse(set.len()), key.clone()));
+    let mut named: BTreeMap<String, u32> = BTreeMap::new();
+    let mut rows = Vec::new();
+    for ((key, (set, fabrics)), row) in planes.into_iter().zip(0..) {
+        let kind = kind(&set, switches, &ends);
+        let name = name(&key, kind);
+        let count = named.entry(name.clone()).or_default();
+        *count += 1;
+        let name = if *count == 1 { name } else { format!("{name}-{count}") };
+        rows.push(Plane { name, kind, tiers: Vec::new(), rails: 0, fabrics });
+        for at in set {
+            switches.rows[at].plane = Some(row);
+        }
+    }
+    rows
+}
+
+/// What makes it a plane, its switches, the nodes that it serves.
+type Fabric = (Key, Vec<usize>, BTreeSet<Row>);
+
+/// Fabrics without a cable between them that serve the same nodes at the same speed, with one port of each
+/// node, are the rails of one plane. Gives with each plane how many fabrics it has.
+fn unite_rails(
+    planes: BTreeMap<Key, Vec<usize>>,
+    ends: &Ends,
+    hosts: &BTreeMap<Row, BTreeSet<Row>>,
+) -> BTreeMap<Key, (Vec<usize>, u16)> {
+    let mut united: BTreeMap<Key, (Vec<usize>, u16)> = BTreeMap::new();
+    let mut alike: BTreeMap<(PlaneKind, Option<u32>), Vec<Fabric>> = BTreeMap::new();
+    for (key, set) in planes {
+        let served: BTreeSet<Row> =
+            set.iter().filter_map(|at| hosts.get(&Row::try_from(*at).ok()?)).flatten().copied().collect();
+        let ports: usize = set.iter().map(|at| ends.count[*at]).sum();
+        let speed = set.iter().filter_map(|at| ends.speed[*at]).max();
+        match key {
+            // One port, but for a few nodes with two.
+            Key::Fabric(kind, _) if 4 * ports <= 5 * served.len() => {
+                alike.entry((kind, speed)).or_default().push((key, set, served));
+            }
+            key => {
+                united.insert(key, (set, 1));
+            }
+        }
+    }
+    for fabrics in alike.into_values() {
+        let served: Vec<BTreeSet<Row>> = fabrics.iter().map(|(.., served)| served.clone()).collect();
+        let mut first: BTreeMap<usize, Key> = BTreeMap::new();
+        for ((key, set, _), cluster) in fabrics.into_iter().zip(cluster(&served)) {
+            let key = first.entry(cluster).or_insert(key);
+            let plane = united.entry(key.clone()).or_default();
+            plane.0.extend(set);
+            plane.1 = plane.1.saturating_add(1);
+        }
+    }
+    united
+}
+
+fn name(key: &Key, kind: PlaneKind) -> String {
+    match (key, kind) {
+        (Key::Stated(name), _) => name.clone(),
+        (Key::Leaves(_, Some(speed)), _) if *speed < MANAGEMENT_BELOW_MBPS => "management".to_string(),
+        (Key::Leaves(_, Some(speed)), _) => format!("ethernet-{}G", speed / 1000),
+        (_, PlaneKind::InfiniBand) => "infiniband".to_string(),
+        (_, PlaneKind::Ethernet) => "ethernet".to_string(),
+        (_, PlaneKind::Declared) => "declared".to_string(),
+    }
+}
+
+/// What nodes' ports tell of the switches they are on.
+struct Ends {
+    count: Vec<usize>,
+    /// Of the most ports; of equally many, the highest.
+    speed: Vec<Option<u32>>,
+    layer: Vec<Option<LinkLayer>>,
+}
+
+impl Ends {
+    fn of(nodes: &[Node], switches: usize) -> Ends {
+        let mut speeds: Vec<BTreeMap<u32, usize>> = vec![BTreeMap::new(); switches];
+        let mut ends = Ends { count: vec![0; switches], speed: vec![], layer: vec![None; switches] };
+        for port in nodes.iter().flat_map(|node| &node.ports) {
+            let Some(at) = &port.at else { continue };
+            let switch = at.switch as usize;
+            ends.count[switch] += 1;
+            if let Some(speed) = port.speed_mbps {
+                *speeds[switch].entry(speed).or_default() += 1;
+            }
+            ends.layer[switch] = ends.layer[switch].max(port.layer);
+        }
+        ends.speed = speeds
+            .into_iter()
+            .map(|speeds| {
+                speeds.into_iter().max_by_key(|(speed, count)| (*count, *speed)).map(|(speed, _)| speed)
+            })
+            .collect();
+        ends
+    }
+}
+
+fn kind(set: &[usize], switches: &Switches, ends: &Ends) -> PlaneKind {
+    let ids = || set.iter().flat_map(|at| &switches.rows[*at].ids);
+    let layer = set.iter().filter_map(|at| ends.layer[*at]).max();
+    if layer == Some(LinkLayer::InfiniBand) || ids().any(|id| id.guid.is_some()) {
+        PlaneKind::InfiniBand
+    } else if layer == Some(LinkLayer::Ethernet) || ids().any(|id| id.chassis.is_some()) {
+        PlaneKind::Ethernet
+    } else {
+        PlaneKind::Declared
+    }
+}
+
+/// The plane that jobs' traffic takes: not management if there is another, known by its cables rather than
+/// written down, then the fastest in sum, then the one with the most nodes.
+pub(super) fn main(
+    planes: &[Plane],
+    nodes: &[Node],
+    paths: &BTreeMap<(Row, Row), Path>,
+    switches: &Switches,
+) -> Option<Row> {
+    let mut speed = vec![0u64; planes.len()];
+    let mut fastest = vec![0u32; planes.len()];
+    for port in nodes.iter().flat_map(|node| &node.ports) {
+        let plane = port.at.as_ref().and_then(|at| switches.rows[at.switch as usize].plane);
+        if let (Some(plane), Some(mbps)) = (plane, port.speed_mbps) {
+            speed[plane as usize] += u64::from(mbps);
+            fastest[plane as usize] = fastest[plane as usize].max(mbps);
+        }
+    }
+    let mut members = vec![0usize; planes.len()];
+    for (plane, _) in paths.keys() {
+        members[*plane as usize] += 1;
+    }
+    let class = |at: usize| match (planes[at].kind, fastest[at]) {
+        (PlaneKind::InfiniBand, _) => 2,
+        (PlaneKind::Ethernet, fastest) if fastest >= MANAGEMENT_BELOW_MBPS => 2,
+        (PlaneKind::Declared, _) | (PlaneKind::Ethernet, 0) => 1,
+        (PlaneKind::Ethernet, _) => 0,
+    };
+    (0..planes.len())
+        .max_by_key(|at| (class(*at), speed[*at], members[*at], std::cmp::Reverse(*at)))
+        .and_then(|at| Row::try_from(at).ok())
+}

@@ -1,0 +1,205 @@
+//! Rail-optimised planes: adapter i of every node goes to leaf i of its unit.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::decide::{Claims, decide};
+use super::evidence::{Claim, Evidence};
+use super::network::{Conflict, Node, NodePort, Plane, PortRef, Row, Subject, Switch, Value};
+use super::nodes::{Found, Nodes};
+
+/// How adapters of a node are numbered: by the node itself, or by what the fabric calls them. The numbers
+/// differ where a node has adapters that are not on this fabric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Dialect {
+    Own,
+    Fabric,
+}
+
+type Key = (Dialect, u16);
+
+/// What is known of ports beside their node's own numbers.
+pub(super) struct Known<'a> {
+    /// Rails, by statement.
+    pub(super) stated: BTreeMap<PortRef, u16>,
+    /// What the fabric calls the adapters of joined nodes.
+    pub(super) called: &'a BTreeMap<PortRef, u16>,
+}
+
+/// Ports whose rail is stated, by statement.
+pub(super) fn stated(
+    evidence: &[&Evidence],
+    nodes: &Nodes,
+    conflicts: &mut Vec<Conflict>,
+) -> BTreeMap<PortRef, u16> {
+    let mut claims: BTreeMap<PortRef, Claims<'_, u16>> = BTreeMap::new();
+    for by in evidence {
+        if let Claim::Rail { end, rail } = &by.claim
+            && let Found::Port(port) = nodes.find(end)
+        {
+            claims.entry(port).or_default().push((by, *rail));
+        }
+    }
+    let mut rails = BTreeMap::new();
+    for (port, claims) in claims {
+        let said = |rail: &u16| Value::Number(u32::from(*rail));
+        if let Some(decided) = decide(claims, || Subject::Rail(port), said, |a, b| a == b) {
+            rails.insert(port, decided.value);
+            conflicts.extend(decided.conflict);
+        }
+    }
+    rails
+}
+
+/// Finds the rails of a plane and writes them to its leaves and to the ports on them. `units` are the leaf
+/// groups' switches.
+pub(super) fn find(
+    (plane, row): (&mut Plane, Row),
+    units: &[Vec<Row>],
+    switches: &mut [Switch],
+    nodes: &mut [Node],
+    known: &Known<'_>,
+) {
+    let mut votes: BTreeMap<Row, BTreeMap<Key, u32>> = BTreeMap::new();
+    let mut said: BTreeMap<Row, BTreeMap<u16, u32>> = BTreeMap::new();
+    for (node, at) in nodes.iter().zip(0..) {
+        for (port, on) in node.ports.iter().zip(0..) {
+            let Some(switch) = port.at.as_ref().map(|at| at.switch) else { continue };
+            if switches[switch as usize].plane != Some(row) {
+                continue;
+            }
+            let port_ref = PortRef { node: at, port: on };
+            if let Some(rail) = known.stated.get(&port_ref) {
+                *said.entry(switch).or_default().entry(*rail).or_default() += 1;
+                continue;
+            }
+            for key in keys(node, port, known.called.get(&port_ref)) {
+                *votes.entry(switch).or_default().entry(key).or_default() += 1;
+            }
+        }
+    }
+    let numbers = number(units, &votes);
+    let mut leaves: BTreeMap<Row, u16> = votes
+        .keys()
+        .chain(said.keys())
+        .filter_map(|leaf| {
+            let stated = said.get(leaf).and_then(majority);
+            let voted = || voted(votes.get(leaf)?, &|key| numbers.get(&key).copied());
+            Some((*leaf, stated.or_else(voted)?))
+        })
+        .collect();
+    let count = leaves.values().max().map_or(0, |rail| rail.saturating_add(1));
+    if count == 0 {
+        return;
+    }
+    // A number of the other dialect means the rail of the leaves that most of its adapters are on.
+    let mut learnt: BTreeMap<Key, BTreeMap<u16, u32>> = BTreeMap::new();
+    for (leaf, rail) in &leaves {
+        for (key, count) in votes.get(leaf).into_iter().flatten() {
+            *learnt.entry(*key).or_default().entry(*rail).or_default() += count;
+        }
+    }
+    let rail_of = |key: Key| numbers.get(&key).copied().or_else(|| majority(learnt.get(&key)?));
+    for (leaf, votes) in &votes {
+        if let (None, Some(rail)) = (leaves.get(leaf), voted(votes, &rail_of)) {
+            leaves.insert(*leaf, rail);
+        }
+    }
+    for unit in units {
+        if unit.iter().all(|leaf| !leaves.contains_key(leaf)) {
+            leaves.extend(in_order(unit, &votes, count));
+        }
+    }
+
+    plane.rails = count;
+    for (leaf, rail) in &leaves {
+        switches[*leaf as usize].rail = Some(*rail);
+    }
+    for (node, at) in nodes.iter_mut().zip(0..) {
+        let rails: Vec<Option<u16>> = node
+            .ports
+            .iter()
+            .zip(0..)
+            .map(|(port, on)| {
+                let switch = port.at.as_ref()?.switch;
+                let port_ref = PortRef { node: at, port: on };
+                let stated = known.stated.get(&port_ref).copied();
+                let numbered = || keys(node, port, known.called.get(&port_ref)).into_iter().find_map(rail_of);
+                let here = switches[switch as usize].plane == Some(row);
+                here.then(|| stated.or_else(numbered)).flatten()
+            })
+            .collect();
+        for (port, rail) in node.ports.iter_mut().zip(rails) {
+            port.rail = port.rail.or(rail);
+        }
+    }
+}
+
+/// The numbers of an adapter, in the dialects that are spoken of it. Members of a bond are one adapter: a
+/// pair of leaves under a bond is no pair of rails.
+fn keys(node: &Node, port: &NodePort, called: Option<&u16>) -> Vec<Key> {
+    let dialect = if node.joined { Dialect::Own } else { Dialect::Fabric };
+    let same_bond = |other: &&NodePort| port.bond.is_some() && other.bond == port.bond;
+    let first = node.ports.iter().filter(same_bond).filter_map(|other| other.index).min();
+    let called = called.filter(|_| port.bond.is_none()).map(|index| (Dialect::Fabric, *index));
+    called.into_iter().chain(first.or(port.index).map(|index| (dialect, index))).collect()
+}
+
+/// The leaves of a unit that has one for every rail, where nothing but the order of its numbers tells them
+/// apart.
+fn in_order(unit: &[Row], votes: &BTreeMap<Row, BTreeMap<Key, u32>>, rails: u16) -> BTreeMap<Row, u16> {
+    let keys: BTreeMap<Key, Row> =
+        unit.iter().filter_map(|leaf| Some((majority(votes.get(leaf)?)?, *leaf))).collect();
+    let whole = keys.len() == unit.len() && unit.len() == usize::from(rails);
+    if whole { keys.into_values().zip(0..).collect() } else { BTreeMap::new() }
+}
+
+/// Rail numbers of adapter numbers, in the dialect that most ports speak: where the leaves of a unit each
+/// have their own adapter number, in most units that have several leaves. A number that less than half of
+/// such units have is no rail.
+fn number(units: &[Vec<Row>], votes: &BTreeMap<Row, BTreeMap<Key, u32>>) -> BTreeMap<Key, u16> {
+    let mut speakers: BTreeMap<Dialect, u32> = BTreeMap::new();
+    for ((dialect, _), count) in votes.values().flatten() {
+        *speakers.entry(*dialect).or_default() += count;
+    }
+    let Some(dialect) = majority(&speakers) else { return BTreeMap::new() };
+    let of_leaf = |leaf: &Row| {
+        let spoken = votes.get(leaf)?.iter().filter(|((of, _), _)| *of == dialect);
+        majority(&spoken.map(|(key, count)| (*key, *count)).collect())
+    };
+    let (mut several, mut railed) = (0usize, 0usize);
+    let mut units_with: BTreeMap<Key, usize> = BTreeMap::new();
+    for unit in units.iter().filter(|unit| unit.len() > 1) {
+        let keys: Vec<Key> = unit.iter().filter_map(of_leaf).collect();
+        if keys.is_empty() {
+            continue;
+        }
+        several += 1;
+        let distinct: BTreeSet<&Key> = keys.iter().collect();
+        if distinct.len() == keys.len() && keys.len() > 1 {
+            railed += 1;
+            for key in keys {
+                *units_with.entry(key).or_default() += 1;
+            }
+        }
+    }
+    if railed == 0 || 2 * railed <= several {
+        return BTreeMap::new();
+    }
+    units_with.into_iter().filter(|(_, units)| 2 * units >= railed).map(|(key, _)| key).zip(0..).collect()
+}
+
+/// The rail that most adapters of a leaf are numbered for.
+fn voted(votes: &BTreeMap<Key, u32>, rail_of: &dyn Fn(Key) -> Option<u16>) -> Option<u16> {
+    let mut rails: BTreeMap<u16, u32> = BTreeMap::new();
+    for (key, count) in votes {
+        if let Some(rail) = rail_of(*key) {
+            *rails.entry(rail).or_default() += count;
+        }
+    }
+    majority(&rails)
+}
+
+/// The one that most voted for; of equally many, the first.
+fn majority<K: Copy + Ord>(votes: &BTreeMap<K, u32>) -> Option<K> {
+    votes.iter().max_by_key(|(key, count)| (**count, std::cmp::Reverse(**key))).map(|(key, _)| *key)
+}

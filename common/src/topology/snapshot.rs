@@ -1,0 +1,268 @@
+//! A cluster's topology as it is stored and sent: immutable, known by the hash of its content.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::derive::LIMITS;
+use super::network::{Network, PortRef, Row, Subject, Value};
+use crate::hex;
+
+/// Of the text form. A reader refuses another.
+const VERSION: u32 = 1;
+/// Fifty thousand nodes with ten ports each take some sixty megabytes.
+pub const MAX_BYTES: usize = 256 << 20;
+
+/// SHA-256 of the content.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Hash(pub [u8; 32]);
+
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(&self.0))
+    }
+}
+
+impl fmt::Debug for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Why a text is no snapshot.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the snapshot has {bytes} bytes, and at most {limit} are read")]
+    TooLarge { bytes: usize, limit: usize },
+    #[error("the snapshot is not JSON of the form that this version writes: {0}")]
+    Json(#[source] serde_json::Error),
+    #[error("a machine's board cannot be written as JSON: {0}")]
+    Board(#[source] serde_json::Error),
+    #[error(
+        "the snapshot has version {found}, and this program reads {VERSION}; write it again with this program"
+    )]
+    Version { found: u32 },
+    #[error("the snapshot speaks of {what} that it does not have; it was cut or edited, write it again")]
+    Row { what: &'static str },
+    #[error("the snapshot's nodes are not in the order of their names; it was edited, write it again")]
+    Order,
+    #[error(
+        "the snapshot's hash is {written}, and its content has {found}; it was cut or edited, write it again"
+    )]
+    Hash { written: String, found: Hash },
+}
+
+/// The networks of a cluster and what is on the boards of its machines. Machines that are alike share a
+/// board `B`.
+#[derive(Clone, Debug)]
+pub struct Snapshot<B> {
+    network: Network,
+    boards: Vec<B>,
+    /// For each node, its board.
+    board_of: Vec<Option<Row>>,
+    hash: Hash,
+    /// For each group, its nodes.
+    members: Vec<Vec<Row>>,
+    switches: BTreeMap<String, Row>,
+}
+
+/// The text form.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Written<N, B, R> {
+    version: u32,
+    /// Of the rest, written with an empty hash.
+    hash: String,
+    network: N,
+    boards: B,
+    board_of: R,
+}
+
+impl<B: Clone + PartialEq + Serialize + DeserializeOwned> Snapshot<B> {
+    /// `boards` by node name; those of nodes that the network does not have are left out.
+    ///
+    /// # Errors
+    /// A board that JSON cannot express.
+    pub fn new(network: Network, boards: &BTreeMap<String, B>) -> Result<Snapshot<B>, Error> {
+        let mut distinct: Vec<B> = Vec::new();
+        let board_of = network
+            .nodes
+            .iter()
+            .map(|node| {
+                let board = boards.get(&node.name)?;
+                let known = distinct.iter().position(|known| known == board);
+                let at = known.unwrap_or_else(|| {
+                    distinct.push(board.clone());
+                    distinct.len() - 1
+                });
+                Row::try_from(at).ok()
+            })
+            .collect();
+        Snapshot::assemble(network, distinct, board_of)
+    }
+
+    fn assemble(network: Network, boards: Vec<B>, board_of: Vec<Option<Row>>) -> Result<Snapshot<B>, Error> {
+        let text = written(&network, &boards, &board_of, "").map_err(Error::Board)?;
+        let hash = Hash(Sha256::digest(&text).into());
+        let mut members = vec![Vec::new(); network.groups.len()];
+        for (node, row) in network.nodes.iter().zip(0..) {
+            for group in node.places.iter().flat_map(|place| &place.groups) {
+                members[*group as usize].push(row);
+            }
+        }
+        let mut switches = BTreeMap::new();
+        for (switch, row) in network.switches.iter().zip(0..) {
+            switches.entry(switch.name.clone()).or_insert(row);
+        }
+        Ok(Snapshot { network, boards, board_of, hash, members, switches })
+    }
+
+    /// The text that [`Snapshot::from_json`] reads, on one line.
+    pub fn to_json(&self) -> Vec<u8> {
+        written(&self.network, &self.boards, &self.board_of, &self.hash.to_string())
+            .expect("its hash is that of the same text")
+    }
+
+    /// # Errors
+    /// Too large a text, what is no snapshot of this version, rows that are not there, and a hash that is
+    /// not that of the content.
+    pub fn from_json(text: &[u8]) -> Result<Snapshot<B>, Error> {
+        if text.len() > MAX_BYTES {
+            return Err(Error::TooLarge { bytes: text.len(), limit: MAX_BYTES });
+        }
+        #[derive(Deserialize)]
+        struct Version {
+            version: u32,
+        }
+        let Version { version } = serde_json::from_slice(text).map_err(Error::Json)?;
+        if version != VERSION {
+            return Err(Error::Version { found: version });
+        }
+        let read: Written<Network, Vec<B>, Vec<Option<Row>>> =
+            serde_json::from_slice(text).map_err(Error::Json)?;
+        check(&read.network)?;
+        let boards = read.boards.len();
+        if read.board_of.len() != read.network.nodes.len()
+            || read.board_of.iter().flatten().any(|row| *row as usize >= boards)
+        {
+            return Err(Error::Row { what: "boards" });
+        }
+        let snapshot = Snapshot::assemble(read.network, read.boards, read.board_of)?;
+        if snapshot.hash.to_string() != read.hash {
+            return Err(Error::Hash { written: read.hash.chars().take(64).collect(), found: snapshot.hash });
+        }
+        Ok(snapshot)
+    }
+
+    pub fn hash(&self) -> Hash {
+        self.hash
+    }
+
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    pub fn board(&self, node: Row) -> Option<&B> {
+        let row = (*self.board_of.get(node as usize)?)?;
+        self.boards.get(row as usize)
+    }
+
+    /// The nodes of a group, in order.
+    pub fn members(&self, group: Row) -> &[Row] {
+        self.members.get(group as usize).map_or(&[], Vec::as_slice)
+    }
+
+    /// The first switch of that name.
+    pub fn switch(&self, name: &str) -> Option<Row> {
+        self.switches.get(name).copied()
+    }
+}
+
+fn written<B: Serialize>(
+    network: &Network,
+    boards: &[B],
+    board_of: &[Option<Row>],
+    hash: &str,
+) -> serde_json::Result<Vec<u8>> {
+    let hash = hash.to_string();
+    let whole = Written { version: VERSION, hash, network, boards, board_of };
+    serde_json::to_vec(&whole)
+}
+
+/// That every row is there, so that nobody has to ask again.
+fn check(network: &Network) -> Result<(), Error> {
+    let all = |what, count: usize, mut rows: Box<dyn Iterator<Item = Row> + '_>| {
+        if rows.any(|row| row as usize >= count) { Err(Error::Row { what }) } else { Ok(()) }
+    };
+    let (nodes, switches) = (&network.nodes, &network.switches);
+    if nodes.len() > LIMITS.nodes || switches.len() > LIMITS.switches {
+        return Err(Error::Row { what: "more nodes or switches than a cluster has" });
+    }
+    if nodes.windows(2).any(|pair| pair[0].name >= pair[1].name) {
+        return Err(Error::Order);
+    }
+    let ats = nodes.iter().flat_map(|node| &node.ports).filter_map(|port| port.at.as_ref());
+    let link_rows = network.links.iter().flat_map(|link| [link.lower, link.upper]);
+    let group_switches = network.groups.iter().flat_map(|group| group.switches.iter().copied());
+    let said = network.conflicts.iter().flat_map(|conflict| &conflict.claims);
+    let said = said.filter_map(|said| if let Value::Switch(row) = said.value { Some(row) } else { None });
+    let subjects = network.conflicts.iter().flat_map(|conflict| match conflict.subject {
+        Subject::Link { a, b } => vec![a, b],
+        Subject::Uplinks { switch } => vec![switch],
+        _ => vec![],
+    });
+    let rows = ats
+        .map(|at| at.switch)
+        .chain(link_rows)
+        .chain(group_switches)
+        .chain(network.unjoined.iter().map(|unjoined| unjoined.switch))
+        .chain(said)
+        .chain(subjects);
+    all("switches", switches.len(), Box::new(rows))?;
+
+    let places = || nodes.iter().flat_map(|node| &node.places);
+    let leaf_planes = network.conflicts.iter().filter_map(|conflict| match conflict.subject {
+        Subject::Leaf { plane, .. } => Some(plane),
+        _ => None,
+    });
+    let rows = places()
+        .map(|place| place.plane)
+        .chain(switches.iter().filter_map(|switch| switch.plane))
+        .chain(network.groups.iter().map(|group| group.plane))
+        .chain(network.main)
+        .chain(leaf_planes);
+    all("planes", network.planes.len(), Box::new(rows))?;
+
+    let rows = places()
+        .flat_map(|place| place.groups.iter().copied())
+        .chain(switches.iter().filter_map(|switch| switch.group))
+        .chain(network.groups.iter().filter_map(|group| group.parent));
+    all("groups", network.groups.len(), Box::new(rows))?;
+    // Towards the top only, so that every way up ends.
+    let level = |row: Row| network.groups[row as usize].tier;
+    if network.groups.iter().any(|group| group.parent.is_some_and(|parent| level(parent) <= group.tier)) {
+        return Err(Error::Row { what: "groups above others" });
+    }
+    all("NVLink domains", network.nvlink.len(), Box::new(nodes.iter().filter_map(|node| node.nvlink)))?;
+
+    let node_rows = network.conflicts.iter().filter_map(|conflict| match conflict.subject {
+        Subject::Nvlink { node } | Subject::Leaf { node, .. } => Some(node),
+        _ => None,
+    });
+    all("nodes", nodes.len(), Box::new(node_rows))?;
+    let subjects = network.conflicts.iter().filter_map(|conflict| match conflict.subject {
+        Subject::Port(at) | Subject::Rail(at) => Some(at),
+        _ => None,
+    });
+    let ports: BTreeSet<PortRef> = subjects
+        .chain(network.layer2.iter().flatten().copied())
+        .chain(network.one_way.iter().flat_map(|one| [one.listener, one.speaker]))
+        .chain(network.prefixes.iter().flat_map(|prefix| prefix.ports.iter().copied()))
+        .collect();
+    let there =
+        |at: &PortRef| nodes.get(at.node as usize).is_some_and(|node| (at.port as usize) < node.ports.len());
+    if ports.iter().all(there) { Ok(()) } else { Err(Error::Row { what: "ports" }) }
+}

@@ -1,0 +1,439 @@
+//! Facts from evidence: clusters made for one question each.
+
+#![allow(clippy::unwrap_used, reason = "in a test that is how it fails")]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use phalanx_common::time::Timestamp;
+use phalanx_common::topology::{
+    Change, Claim, End, Evidence, Guid, LinkLayer, Member, Network, NodePorts, PlaneKind, Port, Problem,
+    Reason, Snapshot, SnapshotError, Source, SwitchId, Tier, TierInterval, derive, findings,
+};
+use proptest::prelude::*;
+
+const NOW: Timestamp = Timestamp(10_000_000);
+
+fn say(claim: Claim, source: Source) -> Evidence {
+    Evidence::new(claim, source, "test", Timestamp(0))
+}
+
+fn attached(node: &str, port: &str, switch: &str, source: Source) -> Evidence {
+    let claim = Claim::Attached {
+        end: End::of_port(node, port),
+        switch: SwitchId { chassis: Some(format!("local {switch}")), ..SwitchId::named(switch) },
+        switch_port: None,
+        speed_mbps: None,
+    };
+    say(claim, source)
+}
+
+fn linked(a: &str, b: &str, links: u32) -> Evidence {
+    let (a, b) = (SwitchId::named(a), SwitchId::named(b));
+    say(Claim::Linked { a, b, links, rate_mbps: None }, Source::NetQ)
+}
+
+fn heard(listener: &str, speaker: &str) -> Evidence {
+    let (listener, speaker) = (End::of_port(listener, "eth0"), End::of_port(speaker, "eth0"));
+    say(Claim::Heard { listener, speaker }, Source::Beacon)
+}
+
+fn told(node: &str, ports: &[(&str, u32, Option<&str>)]) -> NodePorts {
+    let port = |(order, (name, speed, bond)): (u16, &(&str, u32, Option<&str>))| Port {
+        name: name.to_string(),
+        order,
+        layer: LinkLayer::Ethernet,
+        mac: None,
+        guid: None,
+        node_guid: None,
+        speed_mbps: Some(*speed),
+        up: true,
+        bond: bond.map(str::to_string),
+    };
+    NodePorts { node: node.to_string(), ports: (0..).zip(ports).map(port).collect() }
+}
+
+fn between(network: &Network, a: &str, b: &str) -> TierInterval {
+    network.distance(network.node(a).unwrap(), network.node(b).unwrap())
+}
+
+#[test]
+fn a_bond_to_two_leaves_is_one_unit_without_rails() {
+    let mut evidence = Vec::new();
+    let mut nodes = Vec::new();
+    for node in ["n1", "n2", "n3", "n4"] {
+        let pair = if node < "n3" { "1" } else { "2" };
+        nodes.push(told(node, &[("eth0", 100_000, Some("bond0")), ("eth1", 100_000, Some("bond0"))]));
+        for (port, side) in [("eth0", "a"), ("eth1", "b")] {
+            evidence.push(attached(node, port, &format!("leaf-{pair}{side}"), Source::Lldp));
+        }
+    }
+    for leaf in ["leaf-1a", "leaf-1b", "leaf-2a", "leaf-2b"] {
+        evidence.push(linked(leaf, "spine", 2));
+    }
+    let network = derive(&nodes, &evidence, NOW).unwrap();
+    let plane = &network.planes[network.main.unwrap() as usize];
+    assert_eq!(
+        (plane.rails, plane.kind, &plane.tiers[..]),
+        (0, PlaneKind::Ethernet, &[Tier::Leaf, Tier::Block][..])
+    );
+    assert_eq!(network.groups.iter().filter(|group| group.tier == Tier::Leaf).count(), 2);
+    assert_eq!(between(&network, "n1", "n2"), TierInterval::exactly(Tier::Leaf));
+    assert_eq!(between(&network, "n1", "n3"), TierInterval::exactly(Tier::Block));
+    assert_eq!(findings(&network), []);
+
+    // The same cables without the bond are two rails.
+    let apart: Vec<NodePorts> =
+        nodes.iter().map(|it| told(&it.node, &[("eth0", 100_000, None), ("eth1", 100_000, None)])).collect();
+    let network = derive(&apart, &evidence, NOW).unwrap();
+    assert_eq!(network.planes[network.main.unwrap() as usize].rails, 2);
+    let rail = |name: &str| network.switches.iter().find(|switch| switch.name == name).unwrap().rail;
+    assert_eq!((rail("leaf-1a"), rail("leaf-2b")), (Some(0), Some(1)));
+}
+
+#[test]
+fn a_cable_on_the_wrong_rail_is_told_and_rails_can_be_stated() {
+    let mut evidence = Vec::new();
+    let mut nodes = Vec::new();
+    for node in 1..=4 {
+        let name = format!("n{node}");
+        nodes.push(told(&name, &[("eth0", 400_000, None), ("eth1", 400_000, None), ("eth2", 400_000, None)]));
+        for (port, leaf) in [("eth0", "r0"), ("eth1", "r1"), ("eth2", "r2")] {
+            let leaf = if node == 4 && port == "eth2" { "r1" } else { leaf };
+            evidence.push(attached(&name, port, leaf, Source::Lldp));
+        }
+    }
+    let network = derive(&nodes, &evidence, NOW).unwrap();
+    let wrong: Vec<String> = findings(&network).iter().map(ToString::to_string).collect();
+    assert_eq!(wrong, ["n4: a cable is on the wrong rail: eth2 (rail 2) is on r1 (rail 1)"]);
+
+    evidence.push(say(Claim::Rail { end: End::of_port("n4", "eth2"), rail: 1 }, Source::Operator));
+    let network = derive(&nodes, &evidence, NOW).unwrap();
+    assert!(!findings(&network).iter().any(|found| matches!(found.problem, Problem::WrongRail { .. })));
+}
+
+#[test]
+fn only_mutual_hearing_is_a_layer_2_domain_and_never_a_leaf() {
+    let nodes: Vec<NodePorts> =
+        ["a", "b", "c", "d"].map(|node| told(node, &[("eth0", 1_000, None)])).to_vec();
+    let mut evidence =
+        vec![heard("a", "b"), heard("b", "a"), heard("b", "c"), heard("c", "b"), heard("d", "a")];
+    evidence.push(attached("a", "eth0", "tor-1", Source::Lldp));
+    evidence.push(attached("c", "eth0", "tor-2", Source::Lldp));
+    let network = derive(&nodes, &evidence, NOW).unwrap();
+    let domains: Vec<Vec<&str>> = network
+        .layer2
+        .iter()
+        .map(|ports| ports.iter().map(|at| network.nodes[at.node as usize].name.as_str()).collect())
+        .collect();
+    assert_eq!(domains, [["a", "b", "c"]]);
+    let told: Vec<String> = findings(&network).iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["d eth0 hears a eth0, and is not heard by it"]);
+    // a and c hear each other's domain and hang on two leaves of which nothing is known above.
+    assert_eq!(between(&network, "a", "c"), TierInterval { best: Tier::Block, worst: Tier::Site });
+    assert_eq!(between(&network, "a", "b"), TierInterval { best: Tier::Leaf, worst: Tier::Site });
+    assert_eq!(network.planes[0].name, "management");
+}
+
+#[test]
+fn expired_evidence_counts_no_more() {
+    let mut gone = attached("n1", "eth0", "old", Source::Lldp);
+    gone.expires = Some(NOW);
+    let mut alive = attached("n1", "eth0", "new", Source::Csv);
+    alive.expires = Some(NOW + Duration::from_micros(1));
+    let network = derive(&[], &[gone.clone(), alive], NOW).unwrap();
+    let at = network.nodes[0].ports[0].at.as_ref().unwrap();
+    assert_eq!((network.switches.len(), network.switches[at.switch as usize].name.as_str()), (1, "new"));
+    assert_eq!(derive(&[], &[gone], NOW).unwrap().nodes.len(), 0);
+}
+
+#[test]
+fn of_sources_of_one_rank_the_surer_and_then_the_newer_counts() {
+    let claims = |second: &dyn Fn(&mut Evidence)| {
+        let first = attached("n1", "eth0", "a", Source::Slurm);
+        let mut other = attached("n1", "eth0", "b", Source::Csv);
+        second(&mut other);
+        let network = derive(&[], &[first, other], NOW).unwrap();
+        let at = network.nodes[0].ports[0].at.as_ref().unwrap();
+        (network.switches[at.switch as usize].name.clone(), network.conflicts[0].reason)
+    };
+    assert_eq!(claims(&|other| other.confidence = 90), ("b".to_string(), Reason::Confidence));
+    assert_eq!(claims(&|other| other.observed_at = Timestamp(1)), ("b".to_string(), Reason::Newest));
+    assert_eq!(claims(&|_| ()), ("a".to_string(), Reason::Order));
+    assert_eq!(claims(&|other| other.source = Source::Operator), ("b".to_string(), Reason::Rank));
+}
+
+#[test]
+fn an_operator_who_names_a_nodes_leaf_stands_against_its_ports() {
+    let mut evidence: Vec<Evidence> =
+        ["n1", "n2"].into_iter().map(|node| attached(node, "eth0", "leaf-1", Source::Lldp)).collect();
+    evidence.push(attached("n3", "eth0", "leaf-2", Source::Lldp));
+    evidence.extend([linked("leaf-1", "spine", 1), linked("leaf-2", "spine", 1)]);
+    let by_name = |source| {
+        let switch = SwitchId::named("leaf-2");
+        say(Claim::Attached { end: End::of_node("n1"), switch, switch_port: None, speed_mbps: None }, source)
+    };
+    let network = derive(&[], &[evidence.clone(), vec![by_name(Source::Slurm)]].concat(), NOW).unwrap();
+    assert_eq!(between(&network, "n1", "n2"), TierInterval::exactly(Tier::Leaf), "an import does not");
+    assert_eq!(network.conflicts.len(), 1);
+    let network = derive(&[], &[evidence, vec![by_name(Source::Operator)]].concat(), NOW).unwrap();
+    assert_eq!(between(&network, "n1", "n3"), TierInterval::exactly(Tier::Leaf));
+    let told: Vec<String> = findings(&network).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told[0],
+        "n1: sources disagree about its leaf in ethernet: the operator (test) says leaf-2, \
+         LLDP (its port eth0) says leaf-1; the first counts, for its source ranks higher"
+    );
+}
+
+#[test]
+fn a_node_of_which_only_the_block_is_known_is_within_it() {
+    let mut evidence = Vec::new();
+    for (node, leaf, spine) in
+        [("n1", "l1", "s1"), ("n2", "l2", "s1"), ("n3", "l3", "s2"), ("n4", "l3", "s2")]
+    {
+        evidence.push(attached(node, "eth0", leaf, Source::Lldp));
+        evidence.push(linked(leaf, spine, 1));
+        evidence.push(linked(spine, "core", 1));
+    }
+    let member = Member::Node("x".to_string());
+    evidence
+        .push(say(Claim::Member { member, tier: Tier::Block, group: "s1".to_string() }, Source::Operator));
+    let network = derive(&[], &evidence, NOW).unwrap();
+    assert_eq!(between(&network, "x", "n1"), TierInterval { best: Tier::Leaf, worst: Tier::Block });
+    assert_eq!(between(&network, "x", "n3"), TierInterval { best: Tier::Leaf, worst: Tier::Core });
+    assert_eq!(between(&network, "n1", "n3"), TierInterval::exactly(Tier::Core));
+}
+
+#[test]
+fn an_nvlink_domain_is_closer_than_a_leaf_and_no_domain_is_none() {
+    let mut evidence = Vec::new();
+    for (node, domain) in
+        [("n1", Some("d.1")), ("n2", Some("d.1")), ("n3", Some("d.2")), ("n4", None), ("n5", None)]
+    {
+        evidence.push(attached(node, "eth0", "leaf", Source::Lldp));
+        evidence.extend(domain.map(|domain| {
+            let (node, domain) = (node.to_string(), domain.to_string());
+            say(Claim::Nvlink { node, domain }, Source::NvlinkFabric)
+        }));
+    }
+    let network = derive(&[], &evidence, NOW).unwrap();
+    assert_eq!(between(&network, "n1", "n2"), TierInterval::exactly(Tier::Nvlink));
+    assert_eq!(between(&network, "n2", "n3"), TierInterval::exactly(Tier::Leaf));
+    assert_eq!(between(&network, "n4", "n5"), TierInterval::exactly(Tier::Leaf));
+}
+
+#[test]
+fn evidence_with_endless_names_is_refused_and_counted() {
+    let long = "x".repeat(300);
+    let network = derive(&[], &[attached(&long, "eth0", "leaf", Source::Lldp)], NOW).unwrap();
+    assert_eq!((network.nodes.len(), network.refused), (0, 1));
+    assert!(matches!(findings(&network)[0].problem, Problem::Refused { pieces: 1 }));
+}
+
+#[test]
+fn two_nodes_that_join_under_one_name_are_an_error_that_names_it() {
+    let twice = [told("n1", &[("eth0", 1_000, None)]), told("n1", &[])];
+    let error = derive(&twice, &[], NOW).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "two nodes told about their ports under the name n1; let one join under another name"
+    );
+}
+
+/// A cluster of units of 32 nodes with `rails` rails, eight units to a spine group, all under one core.
+fn fabric(nodes: u64, rails: u64) -> Vec<Evidence> {
+    let switch =
+        |kind: u64, number: u64, name: String| SwitchId::with_guid(Guid(kind << 40 | number), Some(&name));
+    let leaf = |unit: u64, rail: u64| switch(2, unit << 8 | rail, format!("leaf-{unit:03}-{rail}"));
+    let spine = |pod: u64, at: u64| switch(3, pod << 8 | at, format!("spine-{pod:02}-{at}"));
+    let mut evidence = Vec::new();
+    for node in 0..nodes {
+        for rail in 0..rails {
+            let end = End {
+                guid: Some(Guid(1 << 40 | node << 8 | rail)),
+                index: u16::try_from(rail).ok(),
+                ..End::of_port(&format!("gpu-{node:05}"), &format!("mlx5_{rail}"))
+            };
+            let (switch, switch_port) = (leaf(node / 32, rail), Some((node % 32 + 1).to_string()));
+            let claim = Claim::Attached { end, switch, switch_port, speed_mbps: Some(400_000) };
+            evidence.push(say(claim, Source::InfiniBand));
+        }
+    }
+    let cable = |a, b| say(Claim::Linked { a, b, links: 4, rate_mbps: Some(400_000) }, Source::InfiniBand);
+    for unit in 0..nodes.div_ceil(32) {
+        for rail in 0..rails {
+            evidence.extend((0..8).map(|at| cable(leaf(unit, rail), spine(unit / 8, at))));
+        }
+    }
+    for pod in 0..nodes.div_ceil(256) {
+        for at in 0..8 {
+            evidence.push(cable(spine(pod, at), switch(4, at, format!("core-{at}"))));
+        }
+    }
+    evidence
+}
+
+#[test]
+fn ten_thousand_nodes_with_eight_rails_stay_small() {
+    let network = derive(&[], &fabric(10_000, 8), NOW).unwrap();
+    let plane = &network.planes[network.main.unwrap() as usize];
+    assert_eq!((network.nodes.len(), plane.rails), (10_000, 8));
+    assert_eq!(plane.tiers, [Tier::Leaf, Tier::Block, Tier::Core]);
+    assert_eq!(findings(&network), []);
+    let boards = network.nodes.iter().map(|node| (node.name.clone(), "hgx".to_string())).collect();
+    let snapshot = Snapshot::new(network, &boards).unwrap();
+    let text = snapshot.to_json();
+    // 80,000 ports and 20,000 pairs of switches: some 150 bytes for each.
+    assert!(text.len() < 16 << 20, "{} bytes", text.len());
+    let again: Snapshot<String> = Snapshot::from_json(&text).unwrap();
+    assert_eq!((again.hash(), again.network()), (snapshot.hash(), snapshot.network()));
+    assert_eq!(again.board(9_999).map(String::as_str), Some("hgx"));
+    assert_eq!(again.members(0).len(), 32);
+}
+
+#[test]
+fn a_snapshot_that_was_edited_is_refused_with_what_is_wrong() {
+    let network = derive(&[], &fabric(64, 2), NOW).unwrap();
+    let snapshot: Snapshot<u8> =
+        Snapshot::new(network, &BTreeMap::from([("gpu-00001".to_string(), 7)])).unwrap();
+    let text = String::from_utf8(snapshot.to_json()).unwrap();
+    let read = |text: &str| Snapshot::<u8>::from_json(text.as_bytes()).map(|it| it.hash());
+    assert_eq!(read(&text).unwrap(), snapshot.hash());
+    let error = |from: &str, to: &str| {
+        assert!(text.contains(from), "{from}");
+        read(&text.replacen(from, to, 1)).unwrap_err()
+    };
+    assert!(matches!(error("gpu-00000", "gpu-0000"), SnapshotError::Hash { .. }));
+    assert!(matches!(error("\"version\":1", "\"version\":9"), SnapshotError::Version { found: 9 }));
+    assert!(matches!(error("\"switch\":", "\"switch\":9"), SnapshotError::Row { what: "switches" }));
+    assert!(matches!(error("\"groups\":[0", "\"groups\":[77"), SnapshotError::Row { what: "groups" }));
+    assert!(matches!(error("gpu-00000", "zzz"), SnapshotError::Order));
+    assert!(matches!(error("\"boards\":[7]", "\"boards\":[]"), SnapshotError::Row { what: "boards" }));
+    for cut in [0, 1, text.len() / 2, text.len() - 1] {
+        assert!(matches!(read(&text[..cut]), Err(SnapshotError::Json(_))));
+    }
+}
+
+#[test]
+fn people_are_told_what_changed() {
+    let snapshot = |evidence: &[Evidence]| -> Snapshot<()> {
+        Snapshot::new(derive(&[], evidence, NOW).unwrap(), &BTreeMap::new()).unwrap()
+    };
+    let before = fabric(96, 2);
+    let mut after = before.clone();
+    for evidence in &mut after {
+        match &mut evidence.claim {
+            // gpu-00095 goes to unit 0, with both rails.
+            Claim::Attached { end, switch, .. } if end.node.as_deref() == Some("gpu-00095") => {
+                let rail = u64::from(end.index.unwrap());
+                *switch = SwitchId::with_guid(Guid(2 << 40 | rail), Some(&format!("leaf-000-{rail}")));
+            }
+            Claim::Linked { a, links, .. } if a.name.as_deref() == Some("leaf-001-0") && *links == 4 => {
+                *links = 3
+            }
+            _ => {}
+        }
+    }
+    after.retain(
+        |it| !matches!(&it.claim, Claim::Attached { end, .. } if end.node.as_deref() == Some("gpu-00033")),
+    );
+    let (old, new) = (snapshot(&before), snapshot(&after));
+    let changes: Vec<String> = new.diff(&old).iter().map(ToString::to_string).collect();
+    assert_eq!(changes.len(), 1 + 1 + 2 + 8 + 1, "{changes:#?}");
+    for told in [
+        "node gpu-00033 went",
+        "node gpu-00095 moved in infiniband from leaf leaf-002-0+1 to leaf-000-0+1",
+        "port mlx5_1 of gpu-00095 moved from leaf-002-1 to leaf-000-1",
+        "3 cables between leaf-001-0 and spine-00-7, where there were 4",
+        "uplinks of leaf-001-0: 24 of 32, before 32 of 32",
+    ] {
+        assert!(changes.iter().any(|change| change == told), "{told}: {changes:#?}");
+    }
+    assert_eq!(old.diff(&old), []);
+    assert!(old.diff(&new).contains(&Change::NodeCame { node: "gpu-00033".to_string() }));
+}
+
+#[test]
+fn looking_again_at_the_same_cluster_gives_the_same_hash() {
+    let hash = |evidence: &[Evidence]| {
+        Snapshot::<()>::new(derive(&[], evidence, NOW).unwrap(), &BTreeMap::new()).unwrap().hash()
+    };
+    let evidence = fabric(64, 2);
+    let mut later = evidence.clone();
+    for it in &mut later {
+        it.observed_at = Timestamp(5_000_000);
+    }
+    assert_eq!(hash(&evidence), hash(&later));
+    assert_ne!(hash(&evidence), hash(&evidence[1..]));
+}
+
+/// Claims of a few nodes and switches that agree and disagree.
+fn any_evidence() -> impl Strategy<Value = Evidence> {
+    let source = prop::sample::select(vec![
+        Source::Operator,
+        Source::InfiniBand,
+        Source::Lldp,
+        Source::Slurm,
+        Source::Csv,
+    ]);
+    let node = || (0..6u8).prop_map(|n| format!("n{n}"));
+    let switch = || {
+        (0..5u8, 0..4u8).prop_map(|(n, kind)| SwitchId {
+            guid: (kind == 0).then(|| Guid(u64::from(n))),
+            chassis: (kind == 1).then(|| format!("mac {n}")),
+            address: (kind == 2).then(|| format!("10.0.0.{}", n / 2)),
+            name: (kind != 1).then(|| format!("s{n}")),
+        })
+    };
+    let end = || {
+        (node(), 0..3u16, prop::option::of(0..8u64)).prop_map(|(node, port, guid)| End {
+            guid: guid.map(Guid),
+            index: Some(port),
+            ..End::of_port(&node, &format!("p{port}"))
+        })
+    };
+    let claim = prop_oneof![
+        4 => (end(), switch()).prop_map(|(end, switch)| Claim::Attached { end, switch, switch_port: None, speed_mbps: None }),
+        1 => (node(), switch()).prop_map(|(node, switch)| Claim::Attached { end: End::of_node(&node), switch, switch_port: None, speed_mbps: None }),
+        3 => (switch(), switch(), 1..4u32).prop_map(|(a, b, links)| Claim::Linked { a, b, links, rate_mbps: None }),
+        2 => (switch(), switch()).prop_map(|(lower, upper)| Claim::Under { lower, upper }),
+        1 => (node(), 0..2u8).prop_map(|(node, n)| Claim::Nvlink { node, domain: format!("d{n}") }),
+        1 => (node(), 0..3u8).prop_map(|(node, n)| Claim::Member { member: Member::Node(node), tier: Tier::Block, group: format!("s{n}") }),
+        1 => (switch(), 0..2u8).prop_map(|(s, n)| Claim::Member { member: Member::Switch(s), tier: Tier::Leaf, group: format!("g{n}") }),
+        2 => (end(), end()).prop_map(|(listener, speaker)| Claim::Heard { listener, speaker }),
+        1 => (end(), 0..3u16).prop_map(|(end, rail)| Claim::Rail { end, rail }),
+        1 => (0..8u64, node(), 0..3u8).prop_map(|(guid, node, port)| Claim::Owner { guid: Guid(guid), node, port: format!("p{port}") }),
+    ];
+    (claim, source, 0..3u64).prop_map(|(claim, source, at)| Evidence::new(claim, source, "x", Timestamp(at)))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1_500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn facts_do_not_depend_on_the_order_of_evidence_and_hold_together(
+        (evidence, shuffled) in prop::collection::vec(any_evidence(), 0..40)
+            .prop_flat_map(|evidence| (Just(evidence.clone()), Just(evidence).prop_shuffle())),
+    ) {
+        let nodes = [told("n0", &[("p0", 100_000, None), ("p1", 100_000, None)])];
+        let network = derive(&nodes, &evidence, NOW).unwrap();
+        prop_assert_eq!(&network, &derive(&nodes, &shuffled, NOW).unwrap());
+        // What is written is read again: every row is there, every way up ends.
+        let snapshot: Snapshot<()> = Snapshot::new(network.clone(), &BTreeMap::new()).unwrap();
+        let again: Snapshot<()> = Snapshot::from_json(&snapshot.to_json()).unwrap();
+        prop_assert_eq!(again.network(), &network);
+        let rows = u32::try_from(network.nodes.len()).unwrap();
+        for a in 0..rows {
+            for b in 0..rows {
+                let distance = network.distance(a, b);
+                prop_assert!(distance.best <= distance.worst);
+                prop_assert_eq!(distance, network.distance(b, a));
+                prop_assert_eq!(a == b, distance.worst == Tier::Node);
+            }
+        }
+        for found in findings(&network) {
+            prop_assert!(!found.to_string().is_empty() && !found.advice().is_empty());
+        }
+    }
+}

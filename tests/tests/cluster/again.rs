@@ -81,3 +81,28 @@ fn output_that_was_written_while_the_worker_was_away_reaches_whoever_follows() {
     let done = running.finish();
     assert_eq!(done.assert_code(0).out(), "[0] before\n[0] alone\n[0] second life\n");
 }
+
+#[test]
+fn logs_have_the_attempts_of_a_workers_earlier_life_while_a_later_one_runs() {
+    let Some(mut lab) = Lab::new(1) else { return };
+    lab.serve();
+    lab.login();
+    lab.join("node1");
+    let script = "if [ -e first ]; then echo second life; touch second; exec sleep 600; fi; \
+         echo before; touch first; exec sleep 600";
+    lab.run(&["submit", "--max-restarts", "1", "--grace", "1", "--", "sh", "-c", script]).assert_code(0);
+    lab.wait_for_file("first", "");
+    lab.kill("node1");
+    lab.start_worker("node1");
+    lab.wait_for_file("second", "");
+    let job = lab.only_job();
+    // Neither of the two followed from the beginning.
+    let follower = Running::start(lab.phalanx(&["logs", "-f", &job]));
+    let look = wait_for("the output of both lives", || {
+        let out = lab.run(&["logs", &job]).assert_code(0).out();
+        out.contains("second life").then_some(out)
+    });
+    assert_eq!(look, "[0] before\n[0] second life\n");
+    lab.run(&["stop", &job]).assert_code(0);
+    assert_eq!(follower.finish().out(), "[0] before\n[0] second life\n");
+}

@@ -8,21 +8,21 @@ use std::path::{Path, PathBuf};
 use phalanx_common::id::{Generation, Rank};
 use phalanx_worker_core::shim::{Stream, log_file};
 
-use super::logs::{Source, Written};
+use super::logs::{Key, Source};
 
 /// Names that are looked at for one answer: two hundred attempts of a hundred ranks, with their rotations. The
 /// directories are the job's user's, who could put any number there.
 const NAMES: usize = 1 << 18;
 
 /// The same as `find`, not on this thread: the disk may be slow, and the user may have made much of it.
-pub(super) async fn search(dir: PathBuf, max_file_bytes: u64, owner: Option<u32>) -> Written {
+pub(super) async fn search(dir: PathBuf, max_file_bytes: u64, owner: Option<u32>) -> BTreeMap<Key, Source> {
     let found = tokio::task::spawn_blocking(move || find(&dir, max_file_bytes, owner)).await;
     // A search that panicked has said so.
     found.unwrap_or_default()
 }
 
 /// What the files of `<dir>/<generation>/<rank>/` hold. Names that are no numbers are nobody's.
-fn find(dir: &Path, max_file_bytes: u64, owner: Option<u32>) -> Written {
+fn find(dir: &Path, max_file_bytes: u64, owner: Option<u32>) -> BTreeMap<Key, Source> {
     let mut streams = BTreeMap::new();
     let mut look = Look { owner, left: NAMES };
     for generation in look.numbers(dir) {
@@ -38,8 +38,7 @@ fn find(dir: &Path, max_file_bytes: u64, owner: Option<u32>) -> Written {
             }
         }
     }
-    let ended = streams.keys().map(|(generation, ..)| *generation).max();
-    Written { streams, ended, held: false, closed: true }
+    streams
 }
 
 /// A look into directories that may be of the job's user.
@@ -108,15 +107,13 @@ mod tests {
         fs::write(rank.join("stdout.3.log"), "ab").unwrap();
         fs::write(rank.join("stdout.2.log"), "0123456789").unwrap();
         fs::write(rank.join("stdout.03.log"), "no").unwrap();
-        let written = find(&dir, 10, None);
-        let found: Vec<_> = written
-            .streams
+        let found = find(&dir, 10, None);
+        let found: Vec<_> = found
             .iter()
             .map(|((generation, rank, stream), source)| (generation.0, rank.0, *stream, source.written))
             .collect();
         assert_eq!(found, [(1, 0, Stream::Stderr, 3), (2, 7, Stream::Stdout, 32)]);
-        assert_eq!((written.ended, written.closed), (Some(Generation(2)), true));
-        assert!(find(&dir.join("none"), 10, None).streams.is_empty());
+        assert!(find(&dir.join("none"), 10, None).is_empty());
         fs::remove_dir_all(&dir).unwrap();
     }
 
@@ -129,7 +126,7 @@ mod tests {
             std::os::unix::fs::symlink(".", dir.join(number)).unwrap();
         }
         std::os::unix::fs::symlink(dir.join("1"), dir.join("3")).unwrap();
-        let streams = |written: Written| written.streams.into_keys().collect::<Vec<_>>();
+        let streams = |found: BTreeMap<Key, Source>| found.into_keys().collect::<Vec<_>>();
         assert_eq!(streams(find(&dir, 10, None)), [(Generation(1), Rank(0), Stream::Stdout)]);
         std::os::unix::fs::symlink(&dir, dir.join("4")).unwrap();
         assert_eq!(streams(find(&dir.join("4"), 10, None)), []);

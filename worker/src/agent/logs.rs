@@ -32,19 +32,30 @@ pub(super) struct Written {
     pub(super) ended: Option<Generation>,
     /// The job is, or was, on this node in this life of the worker.
     pub(super) held: bool,
+    pub(super) earlier: Earlier,
     /// No more output will come.
     pub(super) closed: bool,
 }
 
+/// What is known of the job's generations before this life of the worker, which files alone tell of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Earlier {
+    #[default]
+    NotSought,
+    Sought,
+    Known,
+}
+
 impl Written {
-    /// Adds what was found of generations before those that are known.
-    pub(super) fn add_earlier(&mut self, found: Written) {
+    /// Adds what files tell of generations before those that are known.
+    pub(super) fn add_earlier(&mut self, found: BTreeMap<Key, Source>) {
         let known = self.streams.keys().map(|key| key.0).min();
         let is_earlier = |generation: &Generation| known.is_none_or(|known| *generation < known);
-        let earlier: Vec<_> = found.streams.into_iter().filter(|(key, _)| is_earlier(&key.0)).collect();
+        let earlier: Vec<_> = found.into_iter().filter(|(key, _)| is_earlier(&key.0)).collect();
         let last = earlier.iter().map(|(key, _)| key.0).max();
         self.streams.extend(earlier);
         self.ended = self.ended.max(last);
+        self.earlier = Earlier::Known;
     }
 }
 
@@ -66,6 +77,8 @@ pub(super) async fn serve<L: LogLink>(
     mut written: watch::Receiver<Written>,
 ) -> Result<(), Error> {
     link.send(LogFrame::Open { id }).await?;
+    // Generations are served in their order. Nobody forgets the job before its search is over.
+    let _ = written.wait_for(|state| state.earlier == Earlier::Known).await;
     let mut cursors: BTreeMap<Key, u64> = BTreeMap::new();
     let mut credit = LOG_WINDOW;
     let mut announced = None;

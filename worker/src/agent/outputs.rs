@@ -3,7 +3,6 @@
 //! service that hangs keeps no order and no keep-alive from its time.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::future::pending;
 use std::path::{Path, PathBuf};
 
@@ -16,7 +15,7 @@ use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Interval, MissedTickBehavior};
 
 use super::disk;
-use super::logs::{self, Source, Written};
+use super::logs::{self, Earlier, Key, Source, Written};
 use super::tails::{self, Tails};
 use crate::link::{self, Link};
 
@@ -31,8 +30,8 @@ pub(super) struct Outputs {
     serving: JoinSet<Result<(), link::Error>>,
     /// The log requests that are answered, by number.
     readers: BTreeMap<u64, AbortHandle>,
-    /// What earlier lives of this worker left of jobs that are followed.
-    searched: JoinSet<(JobId, Written)>,
+    /// What earlier lives of this worker left of jobs that are asked for.
+    searched: JoinSet<(JobId, BTreeMap<Key, Source>)>,
 }
 
 impl Outputs {
@@ -85,35 +84,27 @@ impl Outputs {
         let job = JobId::from_existing(request.job.clone());
         let root = log_root(config, request.user.as_deref(), request.log_dir.as_deref());
         let dir = Path::new(&root).join(job.as_str());
-        let known = match self.written.entry(job.clone()) {
-            Entry::Occupied(state) => Some(state.get().subscribe()),
-            // A job that is to come, or was here in an earlier life of this worker.
-            Entry::Vacant(vacant) if request.follow => {
-                let state = vacant.insert(watch::Sender::default());
-                let written = state.subscribe();
-                let (dir, request) = (dir.clone(), request.clone());
-                self.searched.spawn(async move {
-                    let found = match owner(request.user).await {
-                        Ok(owner) => disk::search(dir, request.max_file_bytes, owner).await,
-                        Err(_) => Written::default(),
-                    };
-                    (job, found)
-                });
-                Some(written)
-            }
-            Entry::Vacant(_) => None,
-        };
+        let user = request.user.clone();
+        let state = self.written.entry(job.clone()).or_default();
+        let written = state.subscribe();
+        if state.borrow().earlier == Earlier::NotSought {
+            state.send_modify(|state| state.earlier = Earlier::Sought);
+            let (user, max_file_bytes) = (user.clone(), request.max_file_bytes);
+            self.searched.spawn(async move {
+                let found = match owner(user).await {
+                    Ok(owner) => disk::search(dir, max_file_bytes, owner).await,
+                    // Whoever asked is told.
+                    Err(_) => BTreeMap::new(),
+                };
+                (job, found)
+            });
+        }
         let stream = link.open_log();
         let serving = self.serving.spawn(async move {
-            let owner = match owner(request.user.clone()).await {
-                Ok(owner) => owner,
-                Err(why) => return logs::refuse(stream.await?, id, why).await,
-            };
-            let written = match known {
-                Some(written) => written,
-                None => watch::channel(disk::search(dir, request.max_file_bytes, owner).await).1,
-            };
-            logs::serve(stream.await?, id, request, written).await
+            match owner(user).await {
+                Ok(_) => logs::serve(stream.await?, id, request, written).await,
+                Err(why) => logs::refuse(stream.await?, id, why).await,
+            }
         });
         self.readers.insert(id, serving);
     }
@@ -155,8 +146,11 @@ impl Outputs {
 
     /// The job is forgotten here.
     pub(super) fn close(&mut self, job: &JobId) {
-        self.note(job, |state| state.closed = true);
-        self.written.remove(job);
+        self.note(job, |state| (state.closed, state.held) = (true, false));
+        // What a search finds for those who wait is told to them first.
+        if self.written.get(job).is_some_and(|state| state.borrow().earlier != Earlier::Sought) {
+            self.written.remove(job);
+        }
         if let Some(tails) = &mut self.tails {
             tails.forget(job);
         }
@@ -170,17 +164,24 @@ impl Outputs {
         }
     }
 
-    fn on_searched(&mut self, searched: Result<(JobId, Written), JoinError>) {
+    fn on_searched(&mut self, searched: Result<(JobId, BTreeMap<Key, Source>), JoinError>) {
         match searched {
-            Ok((job, found)) => self.note(&job, |state| state.add_earlier(found)),
+            Ok((job, found)) => {
+                self.note(&job, |state| state.add_earlier(found));
+                self.forget_unasked();
+            }
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(_) => {}
         }
     }
 
-    /// Of a job that never came here nothing stays once nobody asks.
     fn on_served(&mut self) {
         self.readers.retain(|_, serving| !serving.is_finished());
+        self.forget_unasked();
+    }
+
+    /// Of a job that is not here nothing stays once nobody asks.
+    fn forget_unasked(&mut self) {
         self.written.retain(|_, state| state.borrow().held || state.receiver_count() > 0);
     }
 }

@@ -7,7 +7,7 @@ use super::decide::{Claims, decide};
 use super::evidence::{Claim, End, Evidence, Member, SwitchId};
 use super::groups::{Ground, Tree};
 use super::levels::Levels;
-use super::network::{Conflict, Group, Link, Network, Row, Subject, Value};
+use super::network::{Conflict, Group, Link, Network, Row, Subject, Value, row_of};
 use super::nodes::{NodePorts, Nodes};
 use super::places::{self, Path, Stated};
 use super::port::Guid;
@@ -56,7 +56,7 @@ pub fn derive(nodes: &[NodePorts], evidence: &[Evidence], now: Timestamp) -> Res
     let alive: BTreeSet<&Evidence> = evidence.iter().filter(|by| by.is_alive(now)).collect();
     let all = alive.len();
     let evidence: Vec<&Evidence> = alive.into_iter().filter(|by| is_short(by)).collect();
-    let refused = Row::try_from(all - evidence.len()).unwrap_or(Row::MAX);
+    let refused = u32::try_from(all - evidence.len()).unwrap_or(u32::MAX);
 
     let mut ids = BTreeSet::new();
     let mut ends = BTreeSet::new();
@@ -93,7 +93,7 @@ pub fn derive(nodes: &[NodePorts], evidence: &[Evidence], now: Timestamp) -> Res
             stated: &stated.switches,
         };
         let tree = Tree::grow(&ground);
-        let offset = places::row_of(groups.len());
+        let offset = row_of(groups.len());
         let units: Vec<Vec<Row>> = tree
             .groups
             .iter()
@@ -303,7 +303,7 @@ fn nvlink(evidence: &[&Evidence], nodes: &mut Nodes, conflicts: &mut Vec<Conflic
     }
     let names: Vec<String> = domain_of.values().cloned().collect::<BTreeSet<_>>().into_iter().collect();
     for (node, domain) in domain_of {
-        nodes.rows[node as usize].nvlink = names.binary_search(&domain).ok().map(places::row_of);
+        nodes.rows[node as usize].nvlink = names.binary_search(&domain).ok().map(row_of);
     }
     names
 }

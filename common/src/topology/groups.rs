@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::levels::Levels;
-use super::network::{Group, Row, Switch};
+use super::network::{Group, Row, Switch, row_of};
 use super::sets::cluster;
 use super::tier::Tier;
 
@@ -104,7 +104,7 @@ impl Tree {
             let kin = match named(&climber) {
                 Some(name) => Kin::Named(name),
                 None if above.is_empty() => continue,
-                None => Kin::Like(to_row(cluster)),
+                None => Kin::Like(row_of(cluster)),
             };
             cluster_of.extend(above.iter().map(|row| (*row, cluster)));
             members.entry(kin).or_default().push((climber, above));
@@ -113,8 +113,8 @@ impl Tree {
             let cluster = above.iter().find_map(|row| cluster_of.get(row).copied());
             let kin = match (named(&climber), cluster) {
                 (Some(name), _) => Kin::Named(name),
-                (None, Some(cluster)) if members.contains_key(&Kin::Like(to_row(cluster))) => {
-                    Kin::Like(to_row(cluster))
+                (None, Some(cluster)) if members.contains_key(&Kin::Like(row_of(cluster))) => {
+                    Kin::Like(row_of(cluster))
                 }
                 // Above everything: it makes a group of its own, apart from those that rows number.
                 (None, _) => Kin::Own(climber.group),
@@ -147,7 +147,7 @@ impl Tree {
         };
         let switches = switches.iter().copied().collect();
         self.groups.push(Group { tier, name, plane: ground.plane, parent: None, switches, uplinks: None });
-        to_row(self.groups.len() - 1)
+        row_of(self.groups.len() - 1)
     }
 }
 
@@ -167,8 +167,4 @@ fn lift(levels: &Levels, from: &BTreeSet<Row>, level: u8) -> BTreeSet<Row> {
             false => levels.uppers[*row as usize].clone(),
         })
         .collect()
-}
-
-fn to_row(at: usize) -> Row {
-    Row::try_from(at).unwrap_or(Row::MAX)
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::attach::Cables;
-use super::network::Row;
+use super::network::{Row, row_of};
 use super::sets::Union;
 
 /// Levels beyond make no further tiers. It also bounds the work on a tree that somebody wrote in a ring.
@@ -86,7 +86,7 @@ fn meet_beside(above: &mut [BTreeSet<Row>], level: &[u8], linked: &[BTreeSet<usi
         }
     }
     for set in union.sets().into_iter().filter(|set| set.len() > 1) {
-        let first = Row::try_from(set[0]).unwrap_or(Row::MAX);
+        let first = row_of(set[0]);
         for at in set {
             above[at].insert(first);
         }

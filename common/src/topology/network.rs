@@ -14,6 +14,11 @@ use super::tier::Tier;
 /// A row of a table of [`Network`].
 pub type Row = u32;
 
+/// The number of a row. Tables are bounded far below what it holds.
+pub(super) fn row_of(at: usize) -> Row {
+    Row::try_from(at).unwrap_or(Row::MAX)
+}
+
 /// What the networks of a cluster are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

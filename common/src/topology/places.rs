@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::decide::{Claims, decide};
 use super::evidence::{Claim, Evidence, Member, Source};
-use super::network::{Conflict, Group, Node, Place, Plane, PlaneKind, Reason, Row, Said, Subject, Value};
+use super::network::{
+    Conflict, Group, Node, Place, Plane, PlaneKind, Reason, Row, Said, Subject, Value, row_of,
+};
 use super::nodes::Nodes;
 use super::switches::Switches;
 use super::tier::Tier;
@@ -285,8 +287,4 @@ pub(super) fn settle(
         nodes[*node as usize].places.push(Place { plane: *plane, groups });
     }
     (settled, new)
-}
-
-pub(super) fn row_of(at: usize) -> Row {
-    Row::try_from(at).unwrap_or(Row::MAX)
 }

@@ -1,31 +1,28 @@
 //! One client's connection: an operator, submitter or viewer, known by certificate.
 
+mod admin;
+mod jobs;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use phalanx_common::defaults::{CERTIFICATE_LIFETIME, MAX_JOBS_OF_USER, TOKEN_LIFETIME_MAX};
-use phalanx_common::event::{Event, EventKind};
-use phalanx_common::exit::ExitStatus;
-use phalanx_common::id::JobId;
-use phalanx_common::identity::{Owner, Principal, Role, valid_name};
-use phalanx_common::spec::{JobSpec, Ship};
+use phalanx_common::identity::{Owner, Principal};
+use phalanx_common::spec::Ship;
 use phalanx_common::wire::StreamKind;
-use phalanx_common::wire::client_v1::{PART, Refusal, Reply, Request, Submit};
+use phalanx_common::wire::client_v1::{PART, Refusal, Reply, Request};
 use phalanx_launcher_core::Job;
 use phalanx_launcher_core::access::{Action, allowed};
 use phalanx_net::frames::{self, Receiving, Sending, accept};
 use phalanx_net::transport::{CLOSED_PROTOCOL, MORE_STREAMS};
 use quinn::{Connection, RecvStream, SendStream, VarInt};
-use ring::rand::SystemRandom;
 use serde::Serialize;
-use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::connection::{Error, greet_in_time};
 use super::{Service, blobs, relay};
 use crate::cluster::Cluster;
-use crate::cluster::registry::{self, User};
-use crate::driver::{Launch, Launched, Message, Secrets, Waiting, look, wall};
+use crate::cluster::registry;
+use crate::driver::{Message, look};
 
 /// Events that may wait for one client: a gang of thousands of ranks starts and ends within milliseconds,
 /// and each rank has its event.
@@ -33,8 +30,6 @@ pub(super) const EVENTS_QUEUED: usize = 1 << 16;
 /// From the opening of a request's stream to the whole request, which may be a large job file over a thin
 /// link. Half a request takes memory, up to a frame on each of the streams a client may have.
 const REQUEST_WITHIN: Duration = Duration::from_secs(15);
-/// Linux has no signal beyond this.
-const LAST_SIGNAL: u8 = 64;
 
 /// A request that is not done.
 #[derive(Debug)]
@@ -180,23 +175,7 @@ impl Session {
             }
             Request::CreateToken { lifetime_s, uses, note } => {
                 self.may(Action::Administer)?;
-                if lifetime_s == 0 || lifetime_s > TOKEN_LIFETIME_MAX.as_secs() || uses == 0 {
-                    return Err(bad(format!(
-                        "a token lives from 1 to {} s and has at least one use",
-                        TOKEN_LIFETIME_MAX.as_secs()
-                    )));
-                }
-                let lifetime = Duration::from_secs(lifetime_s);
-                let asked = registry::TokenRequest {
-                    lifetime,
-                    uses,
-                    note,
-                    creator: self.principal.name().to_owned(),
-                };
-                let token =
-                    self.cluster.registry.create_token(self.cluster.authority.pin(), wall(), asked).await?;
-                let addresses = self.cluster.advertise.clone();
-                Ok(send.write(&Reply::Token { token: token.reveal(), addresses }).await?)
+                self.create_token(lifetime_s, uses, note, send).await
             }
             Request::Tokens => {
                 self.may(Action::Administer)?;
@@ -254,72 +233,6 @@ impl Session {
         Err(Failed::Refused(Refusal::Denied, format!("{} may not {what}", self.principal)))
     }
 
-    /// The job of this id, or the one job whose id begins so; and its owner.
-    async fn find(&self, prefix: &str) -> Result<(JobId, String), Failed> {
-        let wanted = prefix.to_owned();
-        let found = look(&self.service.inbox, move |coordinator, _| {
-            let exact = JobId::from_existing(wanted.as_str());
-            let begins = |id: &JobId| id.as_str().starts_with(&wanted);
-            let mut found: Vec<(JobId, String)> = match coordinator.job(&exact) {
-                Some(view) => vec![(exact.clone(), view.job.owner.name.clone())],
-                None => coordinator
-                    .jobs()
-                    .filter(|view| begins(view.id))
-                    .map(|view| (view.id.clone(), view.job.owner.name.clone()))
-                    .collect(),
-            };
-            // A name stands for its job that has not ended, if there is one such.
-            if found.len() > 1 {
-                let live = |id: &JobId| coordinator.job(id).is_some_and(|view| !view.job.ended());
-                if found.iter().filter(|(id, _)| live(id)).count() == 1 {
-                    found.retain(|(id, _)| live(id));
-                }
-            }
-            found
-        });
-        let mut found = found.await.ok_or_else(ending)?;
-        match (found.pop(), found.len()) {
-            (Some(job), 0) => Ok(job),
-            (Some(last), more) => Err(bad(format!(
-                "{prefix} stands for {} jobs, {} among them: give more of the id",
-                more + 1,
-                last.0
-            ))),
-            (None, _) => Err(Failed::Refused(
-                Refusal::Unknown,
-                format!("there is no job {prefix}; `phalanx ps --all` lists them"),
-            )),
-        }
-    }
-
-    /// Whether the job has, or had, this generation and this rank.
-    async fn has_output_of(
-        &self,
-        job: &JobId,
-        generation: Option<u32>,
-        rank: Option<u32>,
-    ) -> Result<(), Failed> {
-        let of = job.clone();
-        let found = look(&self.service.inbox, move |coordinator, _| {
-            let job = coordinator.job(&of)?.job;
-            Some((job.spec.world_size(), job.generation.as_ref().map_or(0, |last| last.number.0)))
-        });
-        let Some((ranks, last)) = found.await.ok_or_else(ending)? else { return Ok(()) };
-        match (rank, generation) {
-            (Some(rank), _) if rank >= ranks && ranks == 1 => {
-                Err(bad(format!("job {job} has no rank {rank}: its one rank is 0")))
-            }
-            (Some(rank), _) if rank >= ranks => Err(bad(format!(
-                "job {job} has no rank {rank}: its ranks are 0 to {}",
-                ranks.saturating_sub(1)
-            ))),
-            (_, Some(generation)) if generation == 0 || generation > last => Err(bad(format!(
-                "job {job} has no generation {generation}: it has had {last}, counted from 1"
-            ))),
-            _ => Ok(()),
-        }
-    }
-
     /// Users and digests of the directories that jobs may need again.
     async fn ships_in_use(&self) -> Result<Vec<(String, String)>, Failed> {
         let found = look(&self.service.inbox, |coordinator, _| {
@@ -345,91 +258,6 @@ impl Session {
         }
     }
 
-    async fn submit(&self, submit: Submit, send: &mut Sending) -> Result<(), Failed> {
-        let owner = self.owner(submit.as_user).await?;
-        let spec = JobSpec::from_document(submit.document.as_bytes()).map_err(bad)?;
-        if let Some(ship) = &spec.ship
-            && !self.cluster.blobs.has(&owner.name, ship)
-        {
-            let why = "the job's directory was not sent before the job; submit it again";
-            return Err(Failed::Refused(Refusal::Unknown, why.to_owned()));
-        }
-        self.has_room_for_job_of(&owner).await?;
-        let (watcher, events) = mpsc::channel(EVENTS_QUEUED);
-        let (reply, job) = oneshot::channel();
-        let launch = Launch {
-            spec,
-            owner,
-            waits: submit.attached.then(|| self.service.inbox.clone()),
-            secrets: Secrets(submit.secrets),
-            watcher,
-            reply,
-        };
-        self.tell(Message::Launch(Box::new(launch))).await?;
-        let Launched { job, waiting } = job.await.map_err(|_| ending())?;
-        self.follow(job, events, waiting, send).await
-    }
-
-    /// Whether the user may have one more job. Several submitted in one moment may all be let in: the bound is no
-    /// quota.
-    async fn has_room_for_job_of(&self, owner: &Owner) -> Result<(), Failed> {
-        let name = owner.name.clone();
-        let found = look(&self.service.inbox, move |coordinator, _| {
-            coordinator.jobs().filter(|view| !view.job.ended() && view.job.owner.name == name).count()
-        });
-        if found.await.ok_or_else(ending)? < MAX_JOBS_OF_USER {
-            return Ok(());
-        }
-        Err(bad(format!(
-            "{} has {MAX_JOBS_OF_USER} jobs that have not ended, as many as one user may: wait for some, or stop them",
-            owner.name
-        )))
-    }
-
-    async fn attach(&self, job: &str, wait: bool, send: &mut Sending) -> Result<(), Failed> {
-        let (job, owner) = self.find(job).await?;
-        self.may(Action::Control { owner: &owner })?;
-        let (watcher, events) = mpsc::channel(EVENTS_QUEUED);
-        self.tell(Message::Watch { job: job.clone(), watcher }).await?;
-        let waiting = if wait {
-            self.tell(Message::ClientWaits { job: job.clone() }).await?;
-            Some(Waiting::new(&job, self.service.inbox.clone()))
-        } else {
-            None
-        };
-        self.follow(job, events, waiting, send).await
-    }
-
-    /// Tells the client what happens to the job, to its end.
-    async fn follow(
-        &self,
-        job: JobId,
-        mut events: mpsc::Receiver<Event>,
-        waiting: Option<Waiting>,
-        send: &mut Sending,
-    ) -> Result<(), Failed> {
-        send.write(&Reply::Submitted { job: job.to_string() }).await?;
-        while let Some(event) = events.recv().await {
-            let text = serde_json::to_string(&event).map_err(|error| bad(error.to_string()))?;
-            send.write(&Reply::Event(text)).await?;
-            if matches!(event.kind, EventKind::JobEnded { .. }) && event.job.as_ref() == Some(&job) {
-                if let Some(waiting) = waiting {
-                    waiting.over();
-                }
-                return Ok(());
-            }
-        }
-        Err(Failed::Refused(Refusal::Failed, "this client did not keep up with the events".to_owned()))
-    }
-
-    async fn stop(&self, job: &str, signal: u8, force: bool) -> Result<(), Failed> {
-        let (job, owner) = self.find(job).await?;
-        self.may(Action::Control { owner: &owner })?;
-        let by = self.principal.to_string();
-        let status = ExitStatus::Signal(signal.clamp(1, LAST_SIGNAL));
-        self.tell(Message::Stop { job, by, status, force }).await
-    }
-
     async fn nodes(&self, send: &mut Sending) -> Result<(), Failed> {
         self.may(Action::Look)?;
         let found = look(&self.service.inbox, |coordinator, peers| {
@@ -440,37 +268,6 @@ impl Session {
             nodes
         });
         document(&found.await.ok_or_else(ending)?, send).await
-    }
-
-    async fn add_user(
-        &self,
-        name: String,
-        role: &str,
-        unix_user: Option<String>,
-        csr: &[u8],
-        send: &mut Sending,
-    ) -> Result<(), Failed> {
-        let role = Role::parse(role)
-            .filter(|role| matches!(role, Role::Operator | Role::Submitter | Role::Viewer))
-            .ok_or_else(|| bad(format!("{role}: a user is an operator, a submitter or a viewer")))?;
-        for name in [Some(&name), unix_user.as_ref()].into_iter().flatten() {
-            if !valid_name(name) {
-                return Err(bad(format!(
-                    "{name:?} cannot name a user: letters, digits, `.`, `_` and `-` can"
-                )));
-            }
-        }
-        let user = User { role, unix_user };
-        let principal = user.principal(&name).ok_or_else(|| bad("a submitter needs a Unix user"))?;
-        let certificate = self
-            .cluster
-            .authority
-            .issue(&principal, csr, wall(), CERTIFICATE_LIFETIME, &SystemRandom::new())
-            .map_err(bad)?;
-        self.cluster.registry.add_user(&name, user, wall()).await?;
-        let ca = self.cluster.authority.certificate().to_vec();
-        let coordinators = self.cluster.advertise.clone();
-        Ok(send.write(&Reply::Certificate { certificate, ca, coordinators }).await?)
     }
 
     async fn tell(&self, message: Message) -> Result<(), Failed> {

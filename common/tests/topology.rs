@@ -58,6 +58,40 @@ fn between(network: &Network, a: &str, b: &str) -> TierInterval {
 }
 
 #[test]
+fn a_stated_link_above_the_leaves_leaves_the_cables_what_they_are() {
+    let mut evidence = Vec::new();
+    for (node, leaf) in [("n1", "l1"), ("n2", "l2"), ("n3", "l3")] {
+        evidence.push(attached(node, "eth0", leaf, Source::Lldp));
+        evidence.extend([linked(leaf, "s1", 2), linked(leaf, "s2", 2)]);
+    }
+    evidence.extend([linked("s1", "core", 1), linked("s2", "core", 1)]);
+    let cables = derive(&[], &evidence, NOW).unwrap();
+    let under = Claim::Under { lower: SwitchId::named("s1"), upper: SwitchId::named("core") };
+    evidence.push(say(under, Source::Operator));
+    let stated = derive(&[], &evidence, NOW).unwrap();
+    let told = |network: &Network| {
+        let of =
+            |switch: &phalanx_common::topology::Switch| (switch.name.clone(), switch.level, switch.uplinks);
+        network.switches.iter().map(of).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&stated), told(&cables));
+    assert!(told(&stated).iter().any(|(name, level, _)| name == "s1" && *level == 2));
+}
+
+#[test]
+fn a_node_that_nobody_saw_on_a_leaf_is_not_known_to_be_on_another() {
+    let member = |node: &str, tier, group: &str| {
+        say(Claim::Member { member: Member::Node(node.into()), tier, group: group.into() }, Source::Operator)
+    };
+    let mut evidence = vec![member("n1", Tier::Leaf, "l1"), member("n2", Tier::Leaf, "l2")];
+    for (node, block) in [("n1", "b"), ("n2", "b"), ("x", "b"), ("y", "c")] {
+        evidence.push(member(node, Tier::Block, block));
+    }
+    let network = derive(&[], &evidence, NOW).unwrap();
+    assert_eq!(between(&network, "x", "n1"), TierInterval { best: Tier::Leaf, worst: Tier::Block });
+}
+
+#[test]
 fn a_bond_to_two_leaves_is_one_unit_without_rails() {
     let mut evidence = Vec::new();
     let mut nodes = Vec::new();

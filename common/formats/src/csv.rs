@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::outline::Outline;
 
 pub const MAX_BYTES: usize = 64 << 20;
-const MAX_ROWS: usize = 1_000_000;
+/// Twice the nodes that a cluster may have: a row of empty fields takes twelve times its bytes.
+const MAX_ROWS: usize = 100_000;
 const MAX_COLUMNS: usize = 32;
 const MAX_FIELD: usize = 255;
 
@@ -32,8 +33,8 @@ pub enum Error {
         "line 1: no column but the node's; the others should be the switches above it, such as leaf and spine"
     )]
     NoSwitch,
-    #[error("line 1: more than {MAX_COLUMNS} columns")]
-    TooWide,
+    #[error("line {line}: more than {MAX_COLUMNS} columns")]
+    TooWide { line: usize },
     #[error("the table has more than {MAX_ROWS} rows")]
     TooLong,
     #[error("line {line}: {found} fields, where the header has {expected}")]
@@ -56,9 +57,6 @@ pub fn read(bytes: &[u8]) -> Result<Outline, Error> {
         text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty() && !line.starts_with('#'));
     let (header, line) = lines.next().ok_or(Error::NoNode)?;
     let header: Vec<String> = fields(header, line)?.iter().map(|name| plain(name)).collect();
-    if header.len() > MAX_COLUMNS {
-        return Err(Error::TooWide);
-    }
     let node = NODE.iter().find_map(|name| header.iter().position(|column| column == name));
     let node = node.ok_or(Error::NoNode)?;
     let domain = header.iter().position(|column| DOMAIN.contains(&column.as_str()));
@@ -73,7 +71,9 @@ pub fn read(bytes: &[u8]) -> Result<Outline, Error> {
         }
         rows.push(row);
     }
-    let columns: Vec<usize> = (0..header.len()).filter(|at| *at != node && Some(*at) != domain).collect();
+    // A second name of the node (its address beside its host name) is no switch.
+    let is_switch = |at: &usize| !NODE.iter().chain(&DOMAIN).any(|name| header[*at] == *name);
+    let columns: Vec<usize> = (0..header.len()).filter(is_switch).collect();
     let columns = closest_first(&header, &rows, columns);
     if columns.is_empty() {
         return Err(Error::NoSwitch);
@@ -174,7 +174,10 @@ fn fields(line: &str, number: usize) -> Result<Vec<String>, Error> {
                 None => (rest.trim().to_string(), None),
             },
         };
-        if field.len() > MAX_FIELD || fields.len() > MAX_COLUMNS {
+        if fields.len() == MAX_COLUMNS {
+            return Err(Error::TooWide { line: number });
+        }
+        if field.len() > MAX_FIELD {
             return Err(Error::Field { line: number });
         }
         fields.push(field);
@@ -205,6 +208,14 @@ mod tests {
         assert!(pair.nodes.contains(&("n2".to_string(), "P2/S1".to_string())));
         let same = read(b"node,leaf,spine\nn1,1,1\n").unwrap();
         assert!(same.under.contains(&("leaf/1".to_string(), "1".to_string())), "{same:?}");
+    }
+
+    #[test]
+    fn an_address_beside_the_host_name_is_no_switch() {
+        let both = read(b"hostname,ip,leaf,spine\nn1,10.0.0.1,l1,s1\nn2,10.0.0.2,l1,s1\n").unwrap();
+        assert_eq!(both, read(b"hostname,leaf,spine\nn1,l1,s1\nn2,l1,s1\n").unwrap());
+        let wide = format!("node{}\n", ",c".repeat(MAX_COLUMNS));
+        assert_eq!(read(wide.as_bytes()), Err(Error::TooWide { line: 1 }));
     }
 
     #[test]

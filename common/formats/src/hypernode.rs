@@ -2,10 +2,9 @@
 
 use phalanx_common::yaml::{self, Bounds, Node};
 
+use crate::MAX_YAML_BYTES;
 use crate::outline::Outline;
 
-/// A resource takes a few hundred bytes and more for its members.
-pub const MAX_BYTES: usize = 32 << 20;
 const MAX_DOCUMENTS: usize = 20_000;
 
 /// Why a file was not read. Lines count from 1.
@@ -25,7 +24,8 @@ pub enum Error {
 /// # Errors
 /// What is no YAML, and what has no HyperNode.
 pub fn read(bytes: &[u8]) -> Result<Outline, Error> {
-    let documents = yaml::read(bytes, &Bounds { bytes: MAX_BYTES, depth: 32, documents: MAX_DOCUMENTS })?;
+    let documents =
+        yaml::read(bytes, &Bounds { bytes: MAX_YAML_BYTES, depth: 32, documents: MAX_DOCUMENTS })?;
     let is_hypernode = |node: &&Node| node.get("kind").and_then(Node::text) == Some("HyperNode");
     let items =
         |node: &'_ Node| node.get("items").and_then(Node::items).map(<[Node]>::to_vec).unwrap_or_default();

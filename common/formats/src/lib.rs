@@ -4,6 +4,10 @@
 //! Every reader takes bytes or a tree of files that a stranger may have written: truncated, nonsense or
 //! huge. It answers with what it understood, or with an error that says where and what to do.
 
+/// Largest YAML file, bytes: its scanner keeps about a hundred for each byte of a list in brackets. Ten thousand
+/// HyperNodes fit.
+pub(crate) const MAX_YAML_BYTES: usize = 8 << 20;
+
 pub mod csv;
 pub mod hostlist;
 pub mod hypernode;

@@ -6,6 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use phalanx_common::time::Timestamp;
 use phalanx_common::topology::{Claim, End, Evidence, Member, Network, Row, Source, SwitchId, Tier};
 
+/// No network has as many tiers.
+const MAX_ABOVE: usize = 16;
+
 /// A tree of names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outline {
@@ -76,11 +79,12 @@ impl Outline {
         outline
     }
 
-    /// The switches above a switch, the closest first, by the first of several. A ring ends where it began.
+    /// The switches above a switch, the closest first, by the first of several, no more than a cluster has tiers.
+    /// A ring ends where it began.
     pub fn above<'a>(&'a self, switch: &'a str) -> Vec<&'a str> {
         let mut above: Vec<&str> = Vec::new();
         let mut at = switch;
-        while let Some(upper) = self.upper(at) {
+        while let Some(upper) = self.upper(at).filter(|_| above.len() < MAX_ABOVE) {
             if upper == switch || above.contains(&upper) {
                 break;
             }
@@ -96,16 +100,17 @@ impl Outline {
     }
 }
 
+/// A name without what files of other tools take for more: separators, brackets, ends of lines.
+pub(crate) fn plain(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect()
+}
+
 /// Names of groups that other tools take for names of switches: unique, and without what they take for more.
 fn group_names(network: &Network) -> BTreeMap<Row, String> {
     let mut taken = BTreeSet::new();
     let mut names = BTreeMap::new();
     for (group, row) in network.groups.iter().zip(0..) {
-        let plain: String = group
-            .name
-            .chars()
-            .map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' })
-            .collect();
+        let plain = plain(&group.name);
         let mut name = if plain.is_empty() { group.tier.to_string() } else { plain };
         if taken.contains(&name) {
             name = format!("{name}-{}-{row}", group.tier);

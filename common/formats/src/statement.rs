@@ -27,9 +27,9 @@ use phalanx_common::time::Timestamp;
 use phalanx_common::topology::{Claim, End, Evidence, Guid, Member, Source, SwitchId, Tier};
 use phalanx_common::yaml::{self, Bounds, Key, Node, Span};
 
+use crate::MAX_YAML_BYTES;
 use crate::hostlist::{self, expand};
 
-pub const MAX_BYTES: usize = 32 << 20;
 /// Four for each node that a cluster may have.
 const MAX_CLAIMS: usize = 200_000;
 
@@ -62,14 +62,14 @@ pub enum Problem {
 /// # Errors
 /// What is no YAML, keys that are not known, and values of another kind.
 pub fn read(bytes: &[u8], origin: &str, at: Timestamp) -> Result<Vec<Evidence>, Error> {
-    let roots = yaml::read(bytes, &Bounds { bytes: MAX_BYTES, depth: 8, documents: 1 })?;
+    let roots = yaml::read(bytes, &Bounds { bytes: MAX_YAML_BYTES, depth: 8, documents: 1 })?;
     let root = roots.first().ok_or(Error::Empty)?;
-    let mut claims = Vec::new();
+    let (mut claims, mut named) = (Vec::new(), 0);
     for (key, value) in mapping(root)? {
         match key.text.as_str() {
-            "nodes" => each(value, &mut claims, node)?,
-            "switches" => each(value, &mut claims, switch)?,
-            "adapters" => each(value, &mut claims, adapter)?,
+            "nodes" => each(value, &mut named, &mut claims, node)?,
+            "switches" => each(value, &mut named, &mut claims, switch)?,
+            "adapters" => each(value, &mut named, &mut claims, adapter)?,
             _ => return Err(unknown(key, &["nodes", "switches", "adapters"])),
         }
     }
@@ -81,11 +81,16 @@ type Claims = Vec<Claim>;
 /// For every name of the mapping, which may be a hostlist.
 fn each(
     of: &Node,
+    named: &mut usize,
     claims: &mut Claims,
     take: fn(&str, &Key, &Node, &mut Claims) -> Result<(), Error>,
 ) -> Result<(), Error> {
     for (key, value) in mapping(of)? {
         let names = expand(&key.text).map_err(|error| wrong(key.span, error.into()))?;
+        *named += names.len();
+        if *named > MAX_CLAIMS {
+            return Err(wrong(key.span, Problem::TooMany));
+        }
         for name in names {
             take(&name, key, value, claims)?;
             if claims.len() > MAX_CLAIMS {

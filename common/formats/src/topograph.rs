@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use phalanx_common::yaml::{self, Bounds, Node};
 use serde::{Deserialize, Serialize};
 
+use crate::MAX_YAML_BYTES;
 use crate::hostlist::{self, expand};
 use crate::outline::Outline;
 
@@ -23,6 +24,8 @@ pub enum Error {
     Shape,
     #[error("line {line}: {source}")]
     Hostlist { line: u32, source: hostlist::Error },
+    #[error("line {line}: expected names as a text such as n[01-10]")]
+    NoExpression { line: u32 },
     #[error("line {line}: the file names more than {limit} members")]
     TooMany { line: u32, limit: usize },
     #[error("the file has {bytes} bytes, and at most {limit} are read")]
@@ -36,7 +39,7 @@ pub enum Error {
 /// # Errors
 /// What is no YAML or of another shape, and expressions that are none.
 pub fn read_model(bytes: &[u8]) -> Result<Outline, Error> {
-    let roots = yaml::read(bytes, &Bounds { bytes: MAX_BYTES, depth: 16, documents: 1 })?;
+    let roots = yaml::read(bytes, &Bounds { bytes: MAX_YAML_BYTES, depth: 16, documents: 1 })?;
     let root = roots.first().ok_or(Error::Shape)?;
     let switches = root.get("switches").and_then(Node::entries).unwrap_or_default();
     let blocks = root.get("blocks").and_then(Node::items).unwrap_or_default();
@@ -72,8 +75,8 @@ fn list(of: &Node, key: &str, members: &mut usize) -> Result<Vec<String>, Error>
     let mut names = Vec::new();
     for item in value.items().unwrap_or(std::slice::from_ref(value)) {
         let line = item.span.line;
-        let more =
-            expand(item.text().unwrap_or_default()).map_err(|source| Error::Hostlist { line, source })?;
+        let expression = item.text().ok_or(Error::NoExpression { line })?;
+        let more = expand(expression).map_err(|source| Error::Hostlist { line, source })?;
         *members += more.len();
         if *members > MAX_PAIRS {
             return Err(Error::TooMany { line, limit: MAX_PAIRS });

@@ -244,6 +244,30 @@ fn a_statement_puts_nodes_into_blocks_and_says_what_uplinks_a_leaf_should_have()
 }
 
 #[test]
+fn names_that_are_no_text_and_a_line_that_goes_on_into_nothing_are_not_passed_over() {
+    let yaml = b"- topology: tree\n  tree:\n    switches:\n      - switch: s1\n        nodes: [n1, n2]\n";
+    assert!(slurm::read_yaml(yaml).unwrap_err().to_string().starts_with("line 5: "));
+    let outline = slurm::read_conf(b"SwitchName=s1 Nodes=n1\nSwitchName=s2 Nodes=n2 \\").unwrap();
+    assert_eq!(outline.nodes.len(), 2, "{outline:?}");
+}
+
+#[test]
+fn a_small_statement_does_not_stand_for_billions_of_names() {
+    let many = format!("nodes:\n{}", "  'n[0-49999]': {}\n".repeat(5));
+    let error = statement::read(many.as_bytes(), "x", AT).unwrap_err().to_string();
+    assert!(error.starts_with("line 6") && error.contains("more than"), "{error}");
+}
+
+#[test]
+fn a_name_is_no_second_line_in_what_is_written_and_no_order_to_a_terminal() {
+    let bad = r#"{"instances": [{"id": "n1\nSwitchName=x Nodes=y", "network_layers": ["l,1"]}]}"#;
+    let outline = topograph::read_json(bad.as_bytes()).unwrap();
+    assert_eq!(slurm::write_conf(&outline), "SwitchName=l_1 Nodes=n1_SwitchName_x_Nodes_y\n");
+    let network = derive(&[], &outline.evidence(Source::Topograph, "x", AT), AT).unwrap();
+    assert_eq!((network.nodes.len(), network.refused), (0, 1));
+}
+
+#[test]
 fn kinds_are_told_apart() {
     for (text, kind) in [
         (CONF, Kind::SlurmConf),

@@ -22,7 +22,7 @@ pub struct Limits {
     pub evidence: usize,
     pub nodes: usize,
     pub switches: usize,
-    /// Bytes of a name; evidence with a longer one is refused and counted.
+    /// Bytes of a name; evidence with a longer one, or one with control characters, is refused and counted.
     pub name: usize,
 }
 
@@ -55,7 +55,7 @@ pub fn derive(nodes: &[NodePorts], evidence: &[Evidence], now: Timestamp) -> Res
     }
     let alive: BTreeSet<&Evidence> = evidence.iter().filter(|by| by.is_alive(now)).collect();
     let all = alive.len();
-    let evidence: Vec<&Evidence> = alive.into_iter().filter(|by| is_short(by)).collect();
+    let evidence: Vec<&Evidence> = alive.into_iter().filter(|by| is_plain(by)).collect();
     let refused = u32::try_from(all - evidence.len()).unwrap_or(u32::MAX);
 
     let mut ids = BTreeSet::new();
@@ -208,34 +208,33 @@ fn owners<'a>(evidence: &[&'a Evidence]) -> BTreeMap<Guid, (&'a str, &'a str)> {
 }
 
 /// Whether every text of it is within the limit.
-fn is_short(by: &Evidence) -> bool {
-    let switch = |id: &SwitchId| {
-        [&id.chassis, &id.address, &id.name].into_iter().flatten().all(|text| text.len() <= LIMITS.name)
-    };
+fn is_plain(by: &Evidence) -> bool {
+    // What is printed and written to files is no order to a terminal, and no second line.
+    let plain = |text: &str| text.len() <= LIMITS.name && !text.chars().any(char::is_control);
+    let switch =
+        |id: &SwitchId| [&id.chassis, &id.address, &id.name].into_iter().flatten().all(|text| plain(text));
     let mut ids = BTreeSet::new();
     let mut ends = BTreeSet::new();
     let mut names = BTreeSet::new();
     speaks_of(&by.claim, &mut ids, &mut ends, &mut names);
-    let end = |end: &&End| [&end.node, &end.port].into_iter().flatten().all(|text| text.len() <= LIMITS.name);
+    let end = |end: &&End| [&end.node, &end.port].into_iter().flatten().all(|text| plain(text));
     let other = match &by.claim {
         Claim::Attached { switch_port, .. } => switch_port.as_deref(),
         Claim::Nvlink { domain, .. } => Some(domain.as_str()),
         Claim::Member { group, .. } => Some(group.as_str()),
         Claim::Plane { plane, .. } => Some(plane.as_str()),
         Claim::Owner { port, .. } => Some(port.as_str()),
-        Claim::Prefix { prefix, gateway, .. }
-            if gateway.as_ref().is_none_or(|it| it.len() <= LIMITS.name) =>
-        {
+        Claim::Prefix { prefix, gateway, .. } if gateway.as_ref().is_none_or(|it| plain(it)) => {
             Some(prefix.as_str())
         }
         Claim::Prefix { gateway, .. } => gateway.as_deref(),
         _ => None,
     };
-    by.origin.len() <= LIMITS.name
+    plain(&by.origin)
         && ids.into_iter().all(switch)
         && ends.iter().all(end)
-        && names.iter().all(|name| name.len() <= LIMITS.name)
-        && other.is_none_or(|text| text.len() <= LIMITS.name)
+        && names.iter().all(|name| plain(name))
+        && other.is_none_or(plain)
 }
 
 /// The nodes of each switch that something is attached to.

@@ -63,7 +63,8 @@ pub enum Change {
 }
 
 impl<B: Clone + PartialEq + Serialize + DeserializeOwned> Snapshot<B> {
-    /// What is different from `old`, sorted. Empty if and only if nothing that matters to placement is.
+    /// What is different from `old` in where things are attached and how much of them works, sorted. Speeds and
+    /// rails of ports are not compared.
     pub fn diff(&self, old: &Snapshot<B>) -> Vec<Change> {
         let mut changes = BTreeSet::new();
         if self.hash() == old.hash() {

@@ -28,9 +28,10 @@ impl Levels {
         let under: Vec<(usize, usize)> =
             cables.under.iter().map(|(lower, upper)| (*lower as usize, *upper as usize)).collect();
         let uppers: BTreeSet<usize> = under.iter().map(|(_, upper)| *upper).collect();
-        // The lowest of a written tree are leaves even if no node is there.
+        spread(&mut level, &linked);
+        // The lowest of a written tree are leaves even if no node is there, unless cables tell otherwise.
         for (lower, _) in under.iter().filter(|(lower, _)| !uppers.contains(lower)) {
-            level[*lower] = 1;
+            level[*lower] = level[*lower].max(1);
         }
         spread(&mut level, &linked);
         raise(&mut level, &under);

@@ -1,8 +1,8 @@
 //! The facts: what the cluster's networks are, as far as the evidence tells.
 //!
 //! Everything is in tables, sorted by name, and refers to rows of other tables by number, so that a
-//! cluster of ten thousand nodes stays small. Nothing here holds a time: the same cluster gives the same
-//! bytes whenever it was looked at. Absent fields are left out of the text form, so it has to be one that
+//! cluster of ten thousand nodes stays small. Nothing here holds a time: the same facts are the same bytes
+//! whenever they were derived. Absent fields are left out of the text form, so it has to be one that
 //! names its fields (JSON).
 
 use serde::{Deserialize, Serialize};
@@ -45,7 +45,7 @@ pub struct Network {
     pub unjoined: Vec<Unjoined>,
     /// Names that several machines go by.
     pub duplicates: Vec<Duplicate>,
-    /// Pieces of evidence that were too long to be taken.
+    /// Pieces of evidence with names that are too long, or no plain text.
     pub refused: u32,
 }
 

@@ -222,9 +222,10 @@ pub(super) fn telling_tiers(paths: &[Path]) -> Vec<usize> {
             kept.push(at);
         }
     }
+    // One whose group is not known may be together with anybody.
     let alone = |at: usize| {
-        let groups: Vec<Row> = paths.iter().filter_map(|path| path[at]).collect();
-        groups.iter().collect::<BTreeSet<_>>().len() == groups.len()
+        let groups: Option<BTreeSet<Row>> = paths.iter().map(|path| path[at]).collect();
+        groups.is_some_and(|groups| groups.len() == paths.len())
     };
     if kept.len() > 1 && alone(kept[0]) {
         kept.remove(0);

@@ -21,8 +21,8 @@ impl Switches {
         let ids: Vec<SwitchId> = ids.into_iter().collect();
         let mut union = Union::new(ids.len());
         unite(&mut union, &ids, |id| id.guid.map(|guid| guid.0.to_string()));
-        unite(&mut union, &ids, |id| id.chassis.clone());
-        unite_addresses(&mut union, &ids);
+        unite_unless_apart(&mut union, &ids, chassis);
+        unite_unless_apart(&mut union, &ids, address);
         unite_names(&mut union, &ids);
 
         let mut rows: Vec<Switch> = union
@@ -66,18 +66,18 @@ fn unite(union: &mut Union, ids: &[SwitchId], key: impl Fn(&SwitchId) -> Option<
     }
 }
 
-/// By address, unless the two have different GUIDs. Addresses that every switch may have do not count.
-fn unite_addresses(union: &mut Union, ids: &[SwitchId]) {
+/// By a key, unless the two have different GUIDs.
+fn unite_unless_apart(union: &mut Union, ids: &[SwitchId], key: impl Fn(&SwitchId) -> Option<String>) {
     let mut guids: BTreeMap<usize, BTreeSet<u64>> = BTreeMap::new();
     for (at, id) in ids.iter().enumerate() {
         if let Some(guid) = id.guid {
             guids.entry(union.find(at)).or_default().insert(guid.0);
         }
     }
-    let mut first: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut first: BTreeMap<String, usize> = BTreeMap::new();
     for (at, id) in ids.iter().enumerate() {
-        let Some(address) = id.address.as_deref().filter(|address| is_own(address)) else { continue };
-        let first = *first.entry(address).or_insert(at);
+        let Some(key) = key(id) else { continue };
+        let first = *first.entry(key).or_insert(at);
         let (a, b) = (union.find(first), union.find(at));
         let apart = match (guids.get(&a), guids.get(&b)) {
             (Some(a), Some(b)) => a.is_disjoint(b),
@@ -89,6 +89,22 @@ fn unite_addresses(union: &mut Union, ids: &[SwitchId]) {
             guids.insert(union.find(a), both);
         }
     }
+}
+
+/// A MAC is one switch's in the world; of the other kinds of chassis ids (`ifname eth0`, `local sw`) many switches
+/// may have the same, so that the name has to be the same too.
+fn chassis(id: &SwitchId) -> Option<String> {
+    let chassis = id.chassis.as_ref()?;
+    match chassis.strip_prefix("mac ") {
+        Some("00:00:00:00:00:00") => None,
+        Some(_) => Some(chassis.clone()),
+        None => Some(format!("{chassis} {}", id.name.as_ref()?)),
+    }
+}
+
+/// Addresses that every switch may have do not count.
+fn address(id: &SwitchId) -> Option<String> {
+    id.address.clone().filter(|address| is_own(address))
 }
 
 /// Neither link-local nor loopback nor unset, in text form.
@@ -164,6 +180,22 @@ mod tests {
         assert_eq!(merged(&names), [vec![0], vec![1], vec![2]]);
         let leaf = [id(1, "", "", "leaf-1"), id(0, "", "", "leaf-1")];
         assert_eq!(merged(&leaf), [vec![0, 1]], "the operator's word for the only leaf of that name");
+    }
+
+    #[test]
+    fn a_chassis_id_that_many_switches_may_have_unites_those_of_one_name_alone() {
+        let eth0 = "ifname eth0";
+        let tors =
+            [id(0, eth0, "10.0.0.1", "tor-1"), id(0, eth0, "10.0.0.2", "tor-2"), id(0, eth0, "", "tor-2")];
+        assert_eq!(merged(&tors), [vec![0], vec![1, 2]]);
+        let zero = "mac 00:00:00:00:00:00";
+        assert_eq!(merged(&[id(0, zero, "10.0.0.1", "a"), id(0, zero, "10.0.0.2", "b")]), [vec![0], vec![1]]);
+        let own = "mac 02:00:00:00:00:01";
+        assert_eq!(
+            merged(&[id(1, own, "", "a"), id(2, own, "", "b")]),
+            [vec![0], vec![1]],
+            "two GUIDs are two"
+        );
     }
 
     #[test]

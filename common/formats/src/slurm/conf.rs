@@ -38,14 +38,15 @@ pub fn read_conf(bytes: &[u8]) -> Result<Outline, ConfError> {
     let mut members = 0;
     // Lines that end with a backslash go on.
     let mut whole = String::new();
+    let end = text.lines().count();
     for (text, line) in text.lines().zip(1..) {
         let text = text.split('#').next().unwrap_or_default().trim_end();
-        if let Some(more) = text.strip_suffix('\\') {
-            whole.push_str(more);
+        let goes_on = text.strip_suffix('\\');
+        whole.push_str(goes_on.unwrap_or(text));
+        if goes_on.is_some() && line < end {
             whole.push(' ');
             continue;
         }
-        whole.push_str(text);
         let entry = std::mem::take(&mut whole);
         if entry.trim().is_empty() {
             continue;

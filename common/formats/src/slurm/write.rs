@@ -4,21 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use crate::hostlist::collapse;
-use crate::outline::Outline;
+use crate::outline::{Outline, plain};
 
-/// What is below each switch.
-struct Below<'a> {
-    nodes: BTreeMap<&'a str, BTreeSet<&'a str>>,
-    switches: BTreeMap<&'a str, BTreeSet<&'a str>>,
-    blocks: BTreeMap<&'a str, BTreeSet<&'a str>>,
+/// What is below each switch, in names that are text in these files and nothing else.
+struct Below {
+    nodes: BTreeMap<String, BTreeSet<String>>,
+    switches: BTreeMap<String, BTreeSet<String>>,
+    blocks: BTreeMap<String, BTreeSet<String>>,
 }
 
-impl<'a> Below<'a> {
-    fn of(outline: &'a Outline) -> Below<'a> {
-        fn by_second(pairs: &BTreeSet<(String, String)>) -> BTreeMap<&str, BTreeSet<&str>> {
-            let mut below: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+impl Below {
+    fn of(outline: &Outline) -> Below {
+        fn by_second(pairs: &BTreeSet<(String, String)>) -> BTreeMap<String, BTreeSet<String>> {
+            let mut below: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
             for (lower, upper) in pairs {
-                below.entry(upper).or_default().insert(lower);
+                below.entry(plain(upper)).or_default().insert(plain(lower));
             }
             below
         }
@@ -32,12 +32,16 @@ impl<'a> Below<'a> {
     }
 
     /// Switches with something below, leaves first.
-    fn in_order(&self) -> impl Iterator<Item = (&'a str, &'static str, String)> {
-        let nodes = self.nodes.iter().map(|(name, below)| (*name, "nodes", collapse(below.iter().copied())));
+    fn in_order(&self) -> impl Iterator<Item = (&str, &'static str, String)> {
+        let nodes = self.nodes.iter().map(|(name, below)| (name.as_str(), "nodes", expression(below)));
         let switches =
-            self.switches.iter().map(|(name, below)| (*name, "switches", collapse(below.iter().copied())));
+            self.switches.iter().map(|(name, below)| (name.as_str(), "switches", expression(below)));
         nodes.chain(switches)
     }
+}
+
+fn expression(names: &BTreeSet<String>) -> String {
+    collapse(names.iter().map(String::as_str))
 }
 
 /// `topology.conf` for the plugin topology/tree; for topology/block where the outline has no switch.
@@ -50,7 +54,7 @@ pub fn write_conf(outline: &Outline) -> String {
     }
     if outline.nodes.is_empty() {
         for (name, nodes) in &below.blocks {
-            let _ = writeln!(text, "BlockName={name} Nodes={}", collapse(nodes.iter().copied()));
+            let _ = writeln!(text, "BlockName={name} Nodes={}", expression(nodes));
         }
     }
     text
@@ -75,15 +79,14 @@ pub fn write_yaml(outline: &Outline) -> String {
             "- topology: block\n  cluster_default: {default}\n  block:\n    block_sizes:\n      - {least}\n    blocks:"
         );
         for (name, nodes) in &below.blocks {
-            let nodes = collapse(nodes.iter().copied());
+            let nodes = expression(nodes);
             let _ = writeln!(text, "      - block: {}\n        nodes: {}", quoted(name), quoted(&nodes));
         }
     }
     text
 }
 
-/// In quotes, so that brackets and numbers stay text. Names have no quotes and no backslashes that would
-/// have to be more.
+/// In quotes, so that brackets and numbers stay text.
 fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+    format!("\"{text}\"")
 }

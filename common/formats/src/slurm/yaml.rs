@@ -2,7 +2,8 @@
 
 use phalanx_common::yaml::{self, Bounds, Node};
 
-use super::conf::{MAX_BYTES, MAX_PAIRS};
+use super::conf::MAX_PAIRS;
+use crate::MAX_YAML_BYTES;
 use crate::hostlist::{self, expand};
 use crate::outline::Outline;
 
@@ -17,6 +18,8 @@ pub enum YamlError {
     NoName { line: u32, what: &'static str },
     #[error("line {line}: {source}")]
     Hostlist { line: u32, source: hostlist::Error },
+    #[error("line {line}: expected names as a text such as n[01-10]")]
+    NoExpression { line: u32 },
     #[error("line {line}: the file names more than {limit} members")]
     TooMany { line: u32, limit: usize },
 }
@@ -27,7 +30,7 @@ pub enum YamlError {
 /// # Errors
 /// What is no YAML or of another shape, and expressions that are none.
 pub fn read_yaml(bytes: &[u8]) -> Result<Outline, YamlError> {
-    let bounds = Bounds { bytes: MAX_BYTES, depth: 16, documents: 1 };
+    let bounds = Bounds { bytes: MAX_YAML_BYTES, depth: 16, documents: 1 };
     let roots = yaml::read(bytes, &bounds)?;
     let topologies = roots.first().and_then(Node::items).ok_or(YamlError::Shape)?;
     if !topologies.iter().any(|it| it.get("topology").is_some()) {
@@ -69,8 +72,8 @@ fn name<'a>(node: &'a Node, what: &'static str) -> Result<&'a str, YamlError> {
 fn list(node: &Node, key: &str, members: &mut usize) -> Result<Vec<String>, YamlError> {
     let Some(value) = node.get(key) else { return Ok(Vec::new()) };
     let line = value.span.line;
-    let names =
-        expand(value.text().unwrap_or_default()).map_err(|source| YamlError::Hostlist { line, source })?;
+    let expression = value.text().ok_or(YamlError::NoExpression { line })?;
+    let names = expand(expression).map_err(|source| YamlError::Hostlist { line, source })?;
     *members += names.len();
     if *members > MAX_PAIRS {
         return Err(YamlError::TooMany { line, limit: MAX_PAIRS });

@@ -20,6 +20,7 @@ mod groups;
 mod layer2;
 mod levels;
 mod look;
+pub mod machine;
 mod network;
 mod nodes;
 mod places;

@@ -1,0 +1,118 @@
+//! A machine and its parts.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::accelerator::Accelerator;
+use super::cpu::{Allowed, Board, CpuModel, NumaNode, Package};
+use super::cpuset::CpuSet;
+use super::nic::Nic;
+use super::path::Told;
+use super::pci::PciDevice;
+use crate::topology::port::{Bdf, Port};
+
+/// What a machine has, as far as the sources told. Travels as JSON.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Machine {
+    /// What it calls itself. Two machines may have one name.
+    pub host: Option<String>,
+    /// As `uname -m` has it.
+    pub architecture: Option<String>,
+    pub board: Board,
+    pub cpu: CpuModel,
+    /// By id.
+    pub packages: Vec<Package>,
+    /// By the kernel's number.
+    pub numa: BTreeMap<u32, NumaNode>,
+    /// CPUs that share a last-level cache, by their first.
+    pub l3: Vec<CpuSet>,
+    /// The hardware threads of each core, by their first.
+    pub cores: Vec<CpuSet>,
+    pub allowed: Allowed,
+    pub pci: BTreeMap<Bdf, PciDevice>,
+    /// By PCI address; those without one by index.
+    pub accelerators: Vec<Accelerator>,
+    /// By PCI address, then name; those without an address last.
+    pub nics: Vec<Nic>,
+    /// Paths between devices that a source told, where the PCI tree is not known.
+    pub told: Vec<Told>,
+}
+
+impl Machine {
+    /// All CPUs: of the cores, or of the packages or nodes where cores are not known.
+    pub fn cpus(&self) -> CpuSet {
+        let all =
+            |sets: &mut dyn Iterator<Item = &CpuSet>| sets.fold(CpuSet::new(), |sum, set| sum.union(set));
+        let cores = all(&mut self.cores.iter());
+        if !cores.is_empty() {
+            return cores;
+        }
+        let packages = all(&mut self.packages.iter().map(|package| &package.cpus));
+        packages.union(&all(&mut self.numa.values().map(|node| &node.cpus)))
+    }
+
+    /// Of all NUMA nodes that say it.
+    pub fn memory_bytes(&self) -> u64 {
+        self.numa.values().filter_map(|node| node.memory_bytes).fold(0, u64::saturating_add)
+    }
+
+    /// Whether it is a virtual function: a part of an adapter that a port of the machine shows already.
+    pub fn is_virtual(&self, nic: &Nic) -> bool {
+        nic.bdf.and_then(|bdf| self.pci.get(&bdf)).is_some_and(|device| device.function_of.is_some())
+    }
+
+    /// The ports by which the machine hangs in networks: without virtual functions, and without interfaces
+    /// that have no hardware. Their order is that of their PCI addresses within a link layer.
+    pub fn ports(&self) -> Vec<Port> {
+        let mut next = BTreeMap::new();
+        let physical = self.nics.iter().filter(|nic| nic.bdf.is_some() && !self.is_virtual(nic));
+        physical
+            .map(|nic| {
+                let order: &mut u16 = next.entry(nic.layer).or_default();
+                let rdma = nic.rdma.as_ref();
+                let port = Port {
+                    name: nic.name.clone(),
+                    order: *order,
+                    layer: nic.layer,
+                    mac: nic.mac,
+                    guid: rdma.and_then(|rdma| rdma.guid),
+                    node_guid: rdma.and_then(|rdma| rdma.node_guid),
+                    speed_mbps: nic.speed_mbps,
+                    up: nic.up.unwrap_or(true),
+                    bond: nic.bond.clone(),
+                };
+                *order = order.saturating_add(1);
+                port
+            })
+            .collect()
+    }
+
+    /// What machines of one kind have in common: without names, addresses and what changes while they run.
+    /// Devices of one type in the same slots are equal.
+    pub fn kind(&self) -> Machine {
+        let mut kind = self.clone();
+        kind.host = None;
+        kind.allowed = Allowed::default();
+        for accelerator in &mut kind.accelerators {
+            (accelerator.uuid, accelerator.serial) = (None, None);
+            (accelerator.fabric, accelerator.platform) = (None, None);
+            (accelerator.ailments, accelerator.processes) = (None, None);
+            accelerator.slices.iter_mut().for_each(|slice| slice.uuid = None);
+        }
+        for nic in &mut kind.nics {
+            (nic.mac, nic.up) = (None, None);
+            nic.addresses.clear();
+            if let Some(rdma) = &mut nic.rdma {
+                (rdma.guid, rdma.node_guid, rdma.subnet) = (None, None, None);
+                (rdma.lid, rdma.sm_lid) = (None, None);
+            }
+        }
+        // The kernel counts what firmware left to it, which differs by some pages from machine to machine.
+        for node in kind.numa.values_mut() {
+            node.memory_bytes = node.memory_bytes.map(|bytes| bytes >> 30 << 30);
+        }
+        kind
+    }
+}

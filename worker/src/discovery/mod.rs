@@ -1,4 +1,7 @@
-//! What a machine has for ranks to compute with. Opened only when a job asks for it.
+//! What a machine has for ranks to compute with, and who is around it.
 
 pub mod beacon;
+#[expect(unsafe_code, reason = "packet sockets, which no safe wrapper covers")]
+pub mod lldp;
 pub mod nvidia;
+mod tool;

@@ -1,6 +1,7 @@
 //! What a machine has for ranks to compute with, and who is around it.
 
 pub mod beacon;
+pub mod fabric;
 #[expect(unsafe_code, reason = "packet sockets, which no safe wrapper covers")]
 pub mod lldp;
 pub mod nvidia;

@@ -99,6 +99,12 @@ impl Tool<'_> {
     }
 }
 
+/// Whether a tool of that name is where the shell would find it.
+pub(super) fn is_there(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(name).is_file())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -36,6 +36,12 @@ impl std::fmt::Debug for Keys {
 }
 
 impl Keys {
+    /// Without any key no beacon leaves and none is heard.
+    pub fn is_empty(&self) -> bool {
+        self.newest.is_none()
+    }
+
+    /// The newest, unless it is known.
     pub fn add(&mut self, number: u32, key: &[u8; 32]) {
         if self.newest.as_ref().is_some_and(|(newest, _)| *newest == number) {
             return;

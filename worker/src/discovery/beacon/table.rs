@@ -10,6 +10,9 @@ use super::packet::Beacon;
 /// A broadcast domain of that many ports is a mistake that no table should grow with.
 const MOST: usize = 65_536;
 
+/// Ports to each side, in a large domain.
+const BESIDE: usize = 32;
+
 /// What this node's ports hear.
 #[derive(Debug)]
 pub struct Table {
@@ -63,8 +66,25 @@ impl Table {
         self.heard.len() != before
     }
 
-    pub fn heard(&self) -> Vec<Heard> {
-        self.heard.keys().cloned().collect()
+    /// What to tell of it: all, or of an interface in a large domain the ports next to this one, in the circle
+    /// of all by name. Whoever is next to us has us next to it, so that the domain still hangs together.
+    pub fn heard(&self, own: &str) -> Vec<Heard> {
+        let mut told = Vec::new();
+        for heard in self.heard.keys().collect::<Vec<_>>().chunk_by(|a, b| a.interface == b.interface) {
+            if heard.len() <= 2 * BESIDE {
+                told.extend(heard.iter().copied().cloned());
+                continue;
+            }
+            // In the order of their ports; those of this node itself are among them.
+            let interface = heard.first().map_or("", |first| first.interface.as_str());
+            let after =
+                heard.partition_point(|heard| (heard.node.as_str(), heard.by.as_str()) < (own, interface));
+            let first = after + heard.len() - BESIDE;
+            let beside = (first..first + 2 * BESIDE).map(|at| heard[at % heard.len()].clone());
+            told.extend(beside);
+        }
+        told.sort();
+        told
     }
 }
 
@@ -86,7 +106,7 @@ mod tests {
         assert!(!table.expire(after(14)));
         assert!(!table.note(after(14), "eth0", beacon(2)), "the same again");
         assert!(table.expire(after(15)));
-        assert!(table.heard().is_empty());
+        assert!(table.heard("n0").is_empty());
     }
 
     #[test]
@@ -98,6 +118,28 @@ mod tests {
         assert!(table.forget("eth0"));
         assert!(!table.forget("eth0"));
         let left = Heard { interface: "eth1".to_owned(), node: "n1".to_owned(), by: "eth9".to_owned() };
-        assert_eq!(table.heard(), [left]);
+        assert_eq!(table.heard("n0"), [left]);
+    }
+
+    #[test]
+    fn in_a_large_domain_those_that_are_told_tell_of_us_too() {
+        let now = Instant::now();
+        let name = |number: usize| format!("n{number:04}");
+        let told: Vec<Vec<Heard>> = (0..200)
+            .map(|own| {
+                let mut table = Table::new(Duration::from_secs(10));
+                for node in (0..200).filter(|node| *node != own).map(name) {
+                    table.note(now, "eth0", Beacon { node, interface: "eth0".to_owned(), sequence: 1 });
+                }
+                table.heard(&name(own))
+            })
+            .collect();
+        for (own, heard) in told.iter().enumerate() {
+            assert_eq!(heard.len(), 2 * BESIDE);
+            for heard in heard {
+                let other: usize = heard.node[1..].parse().unwrap();
+                assert!(told[other].iter().any(|back| back.node == name(own)), "{own} and {other}");
+            }
+        }
     }
 }

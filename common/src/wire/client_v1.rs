@@ -78,6 +78,13 @@ pub enum Request {
         bytes: u64,
         as_user: Option<String>,
     },
+    /// Answered by a document: a `topology::Snapshot` with machines by kind.
+    Topology,
+    /// Answered by a document: a `topology::machine::Machine`. A node's name, its id, or the beginning of
+    /// either that no other has.
+    Machine {
+        node: String,
+    },
 }
 
 /// A job to run.

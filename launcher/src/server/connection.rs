@@ -18,8 +18,9 @@ use tokio::task::JoinSet;
 
 use super::blobs::Blobs;
 use super::hub::Logs;
-use super::logs;
 use super::tails::Tails;
+use super::{logs, topology};
+use crate::cluster::surveys::Surveys;
 use crate::driver::{Closing, Message, Peer};
 
 /// Orders that may wait for one worker. A worker that takes none of these many is not reading:
@@ -67,6 +68,7 @@ pub(super) struct Certified {
     pub(super) expires: Timestamp,
     pub(super) tails: Tails,
     pub(super) blobs: Blobs,
+    pub(super) surveys: Surveys,
 }
 
 /// Serves one worker to its end and tells the driver. `certified` is `None` in local mode, where one
@@ -189,7 +191,7 @@ impl Session {
                         // This worker serves output: it may have more than the few streams of an idle one.
                         connection.set_max_concurrent_bi_streams(VarInt::from_u32(MORE_STREAMS));
                     }
-                    side_stream((header, send, frames), logs, certified, inbox).await;
+                    side_stream((header, send, frames), connection.stable_id(), logs, certified, inbox).await;
                 }
                 Err(error) => {
                     tracing::debug!(error = &error as &dyn std::error::Error, "a stream did not begin");
@@ -227,9 +229,10 @@ async fn greet(connection: &Connection, epoch: Epoch) -> Result<Option<(Sending,
     Ok(Some((send, frames)))
 }
 
-/// Any stream of a worker but its first.
+/// Any stream of a worker but its first; `stream` is its connection's number.
 async fn side_stream(
     (header, send, frames): (StreamHeader, Sending, Receiving),
+    stream: usize,
     logs: Logs,
     certified: Option<Certified>,
     inbox: mpsc::Sender<Message>,
@@ -241,6 +244,9 @@ async fn side_stream(
         (StreamKind::Tail, Some(certified)) => certified.tails.receive(certified.node, frames, inbox).await,
         (StreamKind::File, Some(certified)) => {
             certified.blobs.serve(certified.node, send, frames, inbox).await;
+        }
+        (StreamKind::Topology, Some(certified)) => {
+            topology::serve(certified.surveys, certified.node, stream, (send, frames)).await;
         }
         (kind, _) => tracing::debug!(?kind, "a worker opened a stream of this kind"),
     }

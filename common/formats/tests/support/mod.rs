@@ -2,11 +2,35 @@
 
 #![allow(clippy::disallowed_methods, reason = "a test is a shell: it reads files and the environment")]
 
+#[allow(dead_code, reason = "each test file uses its part of this")]
+pub(crate) mod files;
+
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::{env, fs};
 
+/// A folder with what is in an archive among the captures, or `None` after saying that the test is skipped.
+#[allow(dead_code, reason = "each test file uses its part of this")]
+pub(crate) fn unpacked(archive: &str) -> Option<PathBuf> {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let dir = env::temp_dir().join(format!("phx-captures-{}-{number}", std::process::id()));
+    fs::create_dir_all(&dir).expect("a folder for the archive");
+    let path = root().join("topology").join(archive);
+    match std::process::Command::new("tar").arg("xf").arg(&path).arg("-C").arg(&dir).output() {
+        Ok(done) if done.status.success() => Some(dir),
+        other => {
+            let why = other.map_or_else(|error| error.to_string(), |done| done.status.to_string());
+            skipped(&format!("tar cannot unpack topology/{archive} ({why})"));
+            let _ = fs::remove_dir_all(&dir);
+            None
+        }
+    }
+}
+
 /// The bytes of a capture, or `None` after saying that the test is skipped.
+#[allow(dead_code, reason = "each test file uses its part of this")]
 pub(crate) fn capture(path: &str) -> Option<Vec<u8>> {
     match fs::read(root().join("topology").join(path)) {
         Ok(bytes) => Some(bytes),

@@ -130,9 +130,11 @@ impl Accelerator {
             platform: None,
         }
     }
+}
 
-    /// The kind by the PCI vendor.
-    pub fn kind_of(vendor: u16) -> Option<AcceleratorKind> {
+impl AcceleratorKind {
+    /// By the PCI vendor.
+    pub fn of_vendor(vendor: u16) -> Option<AcceleratorKind> {
         match vendor {
             0x10de => Some(AcceleratorKind::Nvidia),
             0x1002 => Some(AcceleratorKind::Amd),

@@ -1,0 +1,327 @@
+//! Machines as Linux shows them: recordings of real ones, and small trees of what no recording has.
+
+mod support;
+
+use std::path::PathBuf;
+
+use phalanx_common::topology::LinkLayer;
+use phalanx_common::topology::machine::{
+    AcceleratorKind, Device, LinkKind, Machine, PathType, PciKind, Peer,
+};
+use phalanx_formats::dir::Dir;
+use phalanx_formats::sysfs;
+use support::files::Files;
+
+/// A recorded machine, unpacked for as long as this lives.
+struct Recording {
+    dir: PathBuf,
+    machine: Machine,
+}
+
+impl Recording {
+    fn of(name: &str) -> Option<Recording> {
+        let dir = support::unpacked(&format!("hwloc-sysfs/{name}.tar.bz2"))?;
+        // An archive has one folder, whose name is not always its own.
+        let root = std::fs::read_dir(&dir).ok()?.next()?.ok()?.path();
+        let machine = sysfs::read(&Dir::new(&root).expect("a folder"));
+        Some(Recording { dir, machine })
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn cpus(machine: &Machine) -> Vec<String> {
+    machine.numa.values().map(|node| node.cpus.to_string()).collect()
+}
+
+#[test]
+fn two_sockets_with_an_infiniband_port_on_the_second() {
+    let Some(recording) = Recording::of("32em64t-2n8c+dax+nvme+mic+dimms") else { return };
+    let machine = &recording.machine;
+    assert_eq!(machine.architecture.as_deref(), Some("x86_64"));
+    assert_eq!(machine.board.product.as_deref(), Some("DCS8000Z"));
+    assert_eq!(machine.cpu.name.as_deref(), Some("Intel(R) Xeon(R) CPU E5-2680 0 @ 2.70GHz"));
+    assert_eq!(cpus(machine), ["0-7", "8-15"]);
+    assert_eq!((machine.packages.len(), machine.cores.len(), machine.l3.len()), (2, 16, 2));
+    assert_eq!(machine.numa[&0].distances[&1], 21);
+    assert_eq!(machine.numa[&0].memory_bytes, Some(16_747_124 << 10));
+    let nics: Vec<(&str, bool, Option<u32>)> =
+        machine.nics.iter().map(|nic| (nic.name.as_str(), nic.up == Some(true), nic.speed_mbps)).collect();
+    let found = [("eth0", true, Some(1000)), ("eth1", false, None), ("ib0", true, Some(56_000))];
+    assert_eq!(nics, found, "without bridge, VLAN and virtual card");
+    let rdma = machine.nics[2].rdma.as_ref().unwrap();
+    assert_eq!((rdma.device.as_str(), rdma.port, rdma.lid), ("mlx4_0", 1, Some(0x3a4)));
+    assert_eq!(rdma.guid.unwrap().to_string(), "0002c90300f9bfa1");
+    assert_eq!(rdma.node_guid.unwrap().to_string(), "0002c90300f9bfa0");
+    assert_eq!(machine.numa_of(Device::Nic(2)), Some(1));
+    assert_eq!(machine.path(Device::Nic(0), Device::Nic(1)), Some(PathType::Pix));
+    assert_eq!(machine.path(Device::Nic(0), Device::Nic(2)), Some(PathType::Sys));
+    let nvme = machine.pci.values().filter(|device| device.kind == Some(PciKind::Nvme));
+    assert_eq!(nvme.filter(|device| device.numa == Some(0)).count(), 1);
+}
+
+#[test]
+fn cpus_that_a_device_calls_local_tell_its_node_unless_they_are_all() {
+    let Some(recording) = Recording::of("40intel64-2g2n4c+pcilocality") else { return };
+    let machine = &recording.machine;
+    assert_eq!((machine.packages.len(), machine.cores.len()), (4, 40));
+    assert_eq!(machine.numa[&2].cpus.to_string(), "2,6,10,14,18,22,26,30,34,38");
+    let numa = |name: &str| {
+        let row = (0u32..).zip(&machine.nics).find(|(_, nic)| nic.name == name).unwrap().0;
+        machine.numa_of(Device::Nic(row))
+    };
+    assert_eq!((numa("eth0"), numa("ib0")), (None, Some(2)));
+    let qib = machine.nics.iter().find_map(|nic| nic.rdma.as_ref()).unwrap();
+    assert_eq!((qib.device.as_str(), qib.lid), ("qib0", Some(298)));
+}
+
+#[test]
+fn memory_of_gpus_is_nodes_without_cpus_and_the_driver_says_whose() {
+    let Some(recording) = Recording::of("nvidiagpunumanodes") else { return };
+    let machine = &recording.machine;
+    assert_eq!(machine.architecture.as_deref(), Some("ppc64le"));
+    assert_eq!(
+        cpus(machine),
+        ["0-15", "88-103", "", "", "", "", "", ""],
+        "without those that are switched off"
+    );
+    assert_eq!(machine.packages.iter().map(|package| package.id).collect::<Vec<_>>(), [0, 8]);
+    assert_eq!(machine.cores.iter().map(|core| core.len()).collect::<Vec<_>>(), [4; 8]);
+    assert_eq!(machine.numa[&255].memory_bytes, Some(15_728_640 << 10));
+    let gpus: Vec<(String, u32, u32)> = (0u32..)
+        .zip(&machine.accelerators)
+        .map(|(row, gpu)| {
+            let at = machine.numa_of(Device::Accelerator(row)).unwrap();
+            (gpu.bdf.unwrap().to_string(), gpu.own_node.unwrap(), at)
+        })
+        .collect();
+    let own: Vec<(&str, u32, u32)> = gpus.iter().map(|(bdf, own, at)| (bdf.as_str(), *own, *at)).collect();
+    let found = [
+        ("0004:05:00.0", 255, 0),
+        ("0004:06:00.0", 254, 0),
+        ("0006:00:00.0", 253, 0),
+        ("0007:00:00.0", 252, 8),
+        ("0035:04:00.0", 251, 8),
+        ("0035:05:00.0", 250, 8),
+    ];
+    assert_eq!(own, found);
+}
+
+#[test]
+fn a_machine_of_arm_without_pci_is_read() {
+    let Some(recording) = Recording::of("nvidia-dgx-gb10") else { return };
+    let machine = &recording.machine;
+    assert_eq!(machine.architecture.as_deref(), Some("aarch64"));
+    assert_eq!(machine.board.product.as_deref(), Some("NVIDIA_DGX_Spark"));
+    assert_eq!(cpus(machine), ["0-19"]);
+    assert_eq!(machine.memory_bytes(), 125_508_468 << 10);
+    assert_eq!(machine.l3.iter().map(ToString::to_string).collect::<Vec<_>>(), ["0-9", "10-19"]);
+    assert_eq!((machine.cores.len(), machine.pci.len(), machine.nics.len()), (20, 0, 0));
+}
+
+#[test]
+fn localities_that_were_written_by_hand_are_read() {
+    let Some(recording) = Recording::of("fakepcilocalities") else { return };
+    let machine = &recording.machine;
+    assert_eq!((machine.packages.len(), machine.l3.len()), (4, 0));
+    assert_eq!(machine.nics.len(), 5);
+    assert!(machine.pci.values().all(|device| device.numa.is_some()));
+}
+
+/// Four NUMA nodes of two CPUs, whose firmware gives no package a number, as servers with Kunpeng have it.
+#[test]
+fn packages_without_numbers_are_counted_on_a_kunpeng() {
+    let mut text =
+        "proc/cpuinfo = processor\\t: 0\\nCPU implementer\\t: 0x48\\nCPU part\\t: 0xd01\n".to_owned();
+    text += "proc/sys/kernel/hostname = kp1\nsys/devices/system/cpu/online = 0-7\n";
+    for cpu in 0..8 {
+        let folder = format!("sys/devices/system/cpu/cpu{cpu}");
+        let package = if cpu < 4 { "0-3" } else { "4-7" };
+        text += &format!("{folder}/topology/physical_package_id = -1\n");
+        text += &format!("{folder}/topology/package_cpus_list = {package}\n");
+        text += &format!("{folder}/topology/core_cpus_list = {cpu}\n");
+        text += &format!("{folder}/cache/index0/level = 1\n{folder}/cache/index0/shared_cpu_list = {cpu}\n");
+        text +=
+            &format!("{folder}/cache/index3/level = 3\n{folder}/cache/index3/shared_cpu_list = {package}\n");
+    }
+    for node in 0..4 {
+        let folder = format!("sys/devices/system/node/node{node}");
+        text +=
+            &format!("{folder}/cpulist = {}-{}\n{folder}/distance = 10 12 20 22\n", node * 2, node * 2 + 1);
+        text +=
+            &format!("{folder}/meminfo = Node {node} MemTotal:       1024 kB\\nNode {node} MemFree: 1 kB\n");
+    }
+    let machine = sysfs::read(&Files::of(&text));
+    assert_eq!(machine.host.as_deref(), Some("kp1"));
+    assert_eq!(machine.cpu.vendor.as_deref(), Some("HiSilicon"));
+    let packages: Vec<(u32, String)> =
+        machine.packages.iter().map(|package| (package.id, package.cpus.to_string())).collect();
+    assert_eq!(packages, [(0, "0-3".to_owned()), (1, "4-7".to_owned())]);
+    assert_eq!((machine.numa.len(), machine.l3.len(), machine.cores.len()), (4, 2, 8));
+    assert_eq!((machine.numa[&3].cpus.to_string(), machine.memory_bytes()), ("6-7".to_owned(), 4 << 20));
+}
+
+fn pci(address: &str, parents: &str, class: &str, vendor: &str) -> String {
+    let folder = format!("sys/devices/pci0000:10/{parents}{address}");
+    format!(
+        "sys/bus/pci/devices/{address} -> {folder}\n{folder}/class = {class}\n{folder}/vendor = {vendor}\n\
+         {folder}/device = 0x1017\n{folder}/numa_node = -1\n{folder}/current_link_speed = 16.0 GT/s PCIe\n\
+         {folder}/current_link_width = 16\n"
+    )
+}
+
+#[test]
+fn bonds_virtual_functions_and_ethernet_with_rdma_are_told_apart() {
+    let port = "0000:10:01.0/";
+    let text = pci("0000:10:01.0", "", "0x060400", "0x8086")
+        + &pci("0000:11:00.0", port, "0x020000", "0x15b3")
+        + &pci("0000:11:00.1", port, "0x020000", "0x15b3")
+        + &pci("0000:11:00.2", port, "0x020000", "0x15b3")
+        + &pci("0000:10:02.0", "", "0x060400", "0x8086")
+        + "
+        sys/devices/pci0000:10/0000:10:01.0/0000:11:00.2/physfn -> sys/bus/pci/devices/0000:11:00.0
+        sys/class/net/eth0/device -> sys/bus/pci/devices/0000:11:00.0
+        sys/class/net/eth0/type = 1
+        sys/class/net/eth0/address = 0c:42:a1:00:00:01
+        sys/class/net/eth0/carrier = 1
+        sys/class/net/eth0/speed = 200000
+        sys/class/net/eth0/master -> sys/class/net/bond0
+        sys/class/net/eth1/device -> sys/bus/pci/devices/0000:11:00.1
+        sys/class/net/eth1/type = 1
+        sys/class/net/eth1/operstate = down
+        sys/class/net/eth1/speed = -1
+        sys/class/net/eth1/master -> sys/class/net/br0
+        sys/class/net/eth0v0/device -> sys/bus/pci/devices/0000:11:00.2
+        sys/class/net/eth0v0/type = 1
+        sys/class/net/bond0/type = 1
+        sys/class/net/bond0/bonding/mode = 802.3ad 4
+        sys/class/net/br0/type = 1
+        sys/class/net/br0/bridge/stp_state = 0
+        sys/class/infiniband/mlx5_0/device -> sys/bus/pci/devices/0000:11:00.0
+        sys/class/infiniband/mlx5_0/node_guid = 0c42:a103:0000:0001
+        sys/class/infiniband/mlx5_0/ports/1/link_layer = Ethernet
+        sys/class/infiniband/mlx5_0/ports/1/state = 4: ACTIVE
+        sys/class/infiniband/mlx5_0/ports/1/rate = 200 Gb/sec (4X HDR)
+        sys/class/infiniband/mlx5_0/ports/1/gids/0 = fe80:0000:0000:0000:0e42:a1ff:fe00:0001
+        sys/class/infiniband/mlx5_0/ports/1/gid_attrs/ndevs/0 = eth0";
+    let machine = sysfs::read(&Files::of(&text));
+    let nics: Vec<(&str, Option<&str>, bool)> = machine
+        .nics
+        .iter()
+        .map(|nic| (nic.name.as_str(), nic.bond.as_deref(), machine.is_virtual(nic)))
+        .collect();
+    assert_eq!(nics, [("eth0", Some("bond0"), false), ("eth1", None, false), ("eth0v0", None, true)]);
+    let rdma = machine.nics[0].rdma.as_ref().unwrap();
+    assert_eq!((rdma.device.as_str(), rdma.guid, rdma.lid), ("mlx5_0", None, None));
+    assert_eq!(machine.nics[0].layer, LinkLayer::Ethernet);
+    assert_eq!((machine.nics[1].up, machine.nics[1].speed_mbps), (Some(false), None));
+    assert_eq!(machine.ports().len(), 2);
+    let link = machine.pci[&"11:00.0".parse().unwrap()].link;
+    assert_eq!((link.speed, link.width, link.mb_per_s()), (Some(16_000), Some(16), Some(31_507)));
+    assert!(!machine.pci.contains_key(&"10:02.0".parse().unwrap()), "a bridge above nothing");
+}
+
+#[test]
+fn gpus_of_amd_know_their_neighbours_over_xgmi() {
+    let mut text = String::new();
+    let folder = "sys/class/kfd/kfd/topology/nodes";
+    text += &format!("{folder}/0/gpu_id = 0\n{folder}/0/properties = cpu_cores_count 64\n");
+    for (node, bus) in [(1, 0x1e), (2, 0x24)] {
+        text += &format!("{folder}/{node}/gpu_id = {}\n", 40_000 + node);
+        text += &format!(
+            "{folder}/{node}/properties = simd_count 416\\nlocation_id {}\\ndomain 0\\nhive_id 77\\nunique_id 9\n",
+            bus << 8
+        );
+        text +=
+            &format!("{folder}/{node}/mem_banks/0/properties = heap_type 1\\nsize_in_bytes 68702699520\n");
+        text +=
+            &format!("{folder}/{node}/io_links/0/properties = type 2\\nnode_to 0\\nmax_bandwidth 64000\n");
+        text += &format!(
+            "{folder}/{node}/io_links/1/properties = type 11\\nnode_to {}\\nmax_bandwidth 50000\n",
+            3 - node
+        );
+    }
+    let machine = sysfs::read(&Files::of(&text));
+    let [first, second] = &machine.accelerators[..] else { panic!("{:?}", machine.accelerators) };
+    assert_eq!((first.kind, first.hive), (AcceleratorKind::Amd, Some(77)));
+    assert_eq!((first.memory_bytes, first.uuid.as_deref()), (Some(68_702_699_520), Some("0000000000000009")));
+    assert_eq!(first.bdf.unwrap().to_string(), "0000:1e:00.0");
+    let [link] = &first.links[..] else { panic!("{:?}", first.links) };
+    assert_eq!((link.kind, link.mb_per_s), (LinkKind::Xgmi, Some(50_000)));
+    assert_eq!(link.peer, Peer::Accelerator(second.bdf.unwrap()));
+}
+
+#[test]
+fn limits_are_the_lowest_of_the_groups_above() {
+    let v2 = Files::of(
+        "proc/self/status = Name:\\tx\\nCpus_allowed_list:\\t0-3\\nMems_allowed_list:\\t0\n\
+         proc/self/cgroup = 0::/a/b\n\
+         sys/fs/cgroup/a/b/memory.max = max\n\
+         sys/fs/cgroup/a/memory.max = 4096",
+    );
+    let allowed = sysfs::read(&v2).allowed;
+    assert_eq!((allowed.cpus.unwrap().to_string(), allowed.memory_bytes), ("0-3".to_owned(), Some(4096)));
+    let v1 = Files::of(
+        "proc/self/cgroup = 4:cpu,cpuacct:/\\n3:memory:/job\n\
+         sys/fs/cgroup/memory/job/memory.limit_in_bytes = 8192\n\
+         sys/fs/cgroup/memory/memory.limit_in_bytes = 9223372036854771712",
+    );
+    assert_eq!(sysfs::read(&v1).allowed.memory_bytes, Some(8192));
+    let none = Files::of("proc/self/cgroup = 0::/\nsys/fs/cgroup/memory.max = max");
+    assert_eq!(sysfs::read(&none).allowed.memory_bytes, None);
+}
+
+/// Every file of a small machine in turn is nonsense, empty, or huge.
+#[test]
+fn nonsense_in_any_file_is_survived() {
+    let text = pci("0000:11:00.0", "0000:10:01.0/", "0x020000", "0x15b3")
+        + "sys/devices/system/cpu/online = 0-1
+        sys/devices/system/cpu/cpu0/topology/physical_package_id = 0
+        sys/devices/system/cpu/cpu0/topology/package_cpus_list = 0-1
+        sys/devices/system/cpu/cpu0/cache/index3/level = 3
+        sys/devices/system/cpu/cpu0/cache/index3/shared_cpu_map = 3
+        sys/devices/system/node/node0/cpulist = 0-1
+        sys/devices/system/node/node0/distance = 10
+        sys/devices/system/node/node0/meminfo = Node 0 MemTotal: 1 kB
+        proc/cpuinfo = vendor_id : x
+        proc/self/cgroup = 0::/a
+        proc/driver/nvidia/gpus/0000:11:00.0/numa_status = Node: 1
+        sys/class/net/eth0/device -> sys/bus/pci/devices/0000:11:00.0
+        sys/class/net/eth0/type = 1
+        sys/class/net/eth0/speed = 10
+        sys/class/infiniband/mlx5_0/ports/1/rate = 10 Gb/sec
+        sys/class/infiniband/mlx5_0/ports/1/gids/0 = fe80::
+        sys/class/kfd/kfd/topology/nodes/1/gpu_id = 5
+        sys/class/kfd/kfd/topology/nodes/1/properties = location_id 1";
+    let lines: Vec<&str> = text.lines().collect();
+    let huge = "9".repeat(5_000);
+    for (at, line) in lines.iter().enumerate() {
+        let Some((path, _)) = line.split_once(" = ") else { continue };
+        for content in ["", "-1", "\u{fffd}\u{0}é", "0-4294967295", "16.é GT/s", huge.as_str()] {
+            let changed = format!("{path} = {content}");
+            let mut all = lines.clone();
+            all[at] = &changed;
+            sysfs::read(&Files::of(&all.join("\n")));
+        }
+    }
+}
+
+#[test]
+fn links_out_of_a_recording_are_not_followed() {
+    let dir = std::env::temp_dir().join(format!("phx-dir-{}", std::process::id()));
+    std::fs::create_dir_all(dir.join("sys/devices/system/cpu/cpu0")).unwrap();
+    std::os::unix::fs::symlink("/etc", dir.join("sys/class")).unwrap();
+    std::os::unix::fs::symlink("/etc/hostname", dir.join("sys/devices/system/cpu/online")).unwrap();
+    let tree = Dir::new(&dir).unwrap();
+    use phalanx_formats::tree::Tree;
+    assert_eq!(tree.read("sys/devices/system/cpu/online"), None);
+    assert_eq!(tree.read("../../etc/hostname"), None);
+    assert_eq!(tree.list("sys/class"), [""; 0]);
+    assert_eq!(tree.resolve("sys/class"), None);
+    assert!(sysfs::is_one(&tree));
+    std::fs::remove_dir_all(&dir).unwrap();
+}

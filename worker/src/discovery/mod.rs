@@ -1,5 +1,6 @@
 //! What a machine has for ranks to compute with, and who is around it.
 
+pub mod addresses;
 pub mod beacon;
 pub mod fabric;
 #[expect(unsafe_code, reason = "packet sockets, which no safe wrapper covers")]

@@ -15,7 +15,10 @@ use std::{env, fs};
 pub(crate) fn unpacked(archive: &str) -> Option<PathBuf> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let dir = env::temp_dir().join(format!("phx-captures-{}-{number}", std::process::id()));
+    // Thousands of small files, which some disks take seconds for.
+    let memory = Some(PathBuf::from("/dev/shm")).filter(|dir| dir.is_dir());
+    let dir =
+        memory.unwrap_or_else(env::temp_dir).join(format!("phx-captures-{}-{number}", std::process::id()));
     fs::create_dir_all(&dir).expect("a folder for the archive");
     let path = root().join("topology").join(archive);
     match std::process::Command::new("tar").arg("xf").arg(&path).arg("-C").arg(&dir).output() {

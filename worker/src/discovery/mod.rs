@@ -3,6 +3,8 @@
 pub mod addresses;
 pub mod beacon;
 pub mod fabric;
+#[cfg(feature = "hwloc")]
+pub mod hwloc;
 #[expect(unsafe_code, reason = "packet sockets, which no safe wrapper covers")]
 pub mod lldp;
 pub mod nvidia;

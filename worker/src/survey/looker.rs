@@ -35,13 +35,15 @@ pub struct Look {
 pub struct Looker {
     sources: Sources,
     board: Option<Board>,
+    /// As hwloc finds them, which takes a while; they stay as they are.
+    cpus: Option<Machine>,
     /// What was said of a source that fails: it fails at every look.
     said: Vec<String>,
 }
 
 impl Looker {
     pub fn new(sources: Sources) -> Looker {
-        Looker { sources, board: None, said: Vec::new() }
+        Looker { sources, board: None, cpus: None, said: Vec::new() }
     }
 
     /// Never fails: a source that does is left out, and said once. Blocks.
@@ -66,6 +68,7 @@ impl Looker {
         if let Some(gpus) = self.gpus() {
             machine = machine.merge(gpus);
         }
+        machine = machine.merge(self.cpus.get_or_insert_with(cpus).clone());
         match Dir::new(&self.sources.root) {
             Ok(tree) => machine = machine.merge(sysfs::read(&tree)),
             Err(error) => self.say(format!("{} cannot be read: {error}", self.sources.root.display())),
@@ -104,4 +107,15 @@ impl Looker {
             self.said.push(what);
         }
     }
+}
+
+#[cfg(feature = "hwloc")]
+fn cpus() -> Machine {
+    crate::discovery::hwloc::read().unwrap_or_default()
+}
+
+/// The kernel's own files say it all.
+#[cfg(not(feature = "hwloc"))]
+fn cpus() -> Machine {
+    Machine::default()
 }

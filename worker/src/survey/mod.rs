@@ -208,7 +208,7 @@ impl<L: TopologyLink> Surveyor<L> {
         self.beat.burst(Instant::now());
     }
 
-    /// Where another switch is at the other end, what was heard before says nothing.
+    /// Where a switch is at the other end no more, and another is, what was heard before says nothing.
     fn after_neighbours(&mut self, before: &[Neighbour]) {
         let now = self.neighbours();
         let of = |all: &[Neighbour], interface: &str| -> BTreeSet<Neighbour> {
@@ -217,7 +217,7 @@ impl<L: TopologyLink> Surveyor<L> {
         let mut moved = false;
         for interface in &self.interfaces {
             let (was, is) = (of(before, &interface.name), of(&now, &interface.name));
-            if !was.is_empty() && !is.is_empty() && was.is_disjoint(&is) {
+            if !is.is_empty() && !was.is_subset(&is) {
                 self.beacons.forget(&interface.name);
                 moved = true;
             }

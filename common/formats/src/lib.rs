@@ -9,6 +9,7 @@
 pub(crate) const MAX_YAML_BYTES: usize = 8 << 20;
 
 pub mod csv;
+pub mod dir;
 pub mod hostlist;
 pub mod hypernode;
 pub mod ibnetdiscover;
@@ -18,4 +19,6 @@ pub mod netq;
 pub mod outline;
 pub mod slurm;
 pub mod statement;
+pub mod sysfs;
 pub mod topograph;
+pub mod tree;

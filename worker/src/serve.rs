@@ -22,7 +22,7 @@ use phalanx_worker::facts::Facts;
 use phalanx_worker::link::QuicTopology;
 use phalanx_worker::shim::pod_cgroup::PodCgroups;
 use phalanx_worker::shim::spawn::{Orphans, SpawnOptions};
-use phalanx_worker::survey::{Looker, Sources, Surveyor};
+use phalanx_worker::survey::{Looker, Surveyor};
 use phalanx_worker::sweep;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -119,8 +119,8 @@ async fn work(identity: Identity, args: &NodeArgs, state: &Path) -> anyhow::Resu
     let shimming = Shimming { options, spare: None, cgroups, allow_root: args.allow_root_jobs };
     let (dialed, links) = mpsc::channel(1);
     let (opened, topologies) = mpsc::channel(1);
-    let sources = Sources { root: PathBuf::from("/"), nvml: std::env::var_os(nvidia::LIBRARY_VARIABLE) };
-    let surveyor = Surveyor::new(config.node.to_string(), policy(args), Looker::new(sources), topologies);
+    let looker = Looker::new(std::env::var_os(nvidia::LIBRARY_VARIABLE));
+    let surveyor = Surveyor::new(config.node.to_string(), policy(args), looker, topologies);
     tokio::spawn(survey(surveyor));
     let agent = Agent::new(config, facts, links, shimming).with_tails();
     tokio::select! {

@@ -1,66 +1,122 @@
-//! A folder on disk as a tree: `/` for the machine itself, or a recording.
-#![expect(clippy::disallowed_methods, reason = "the one place where files are opened")]
+//! A folder on disk as a [`Tree`]: the live machine, or a `/sys` that somebody saved.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
-use crate::tree::{MAX_ENTRIES, MAX_FILE, Tree};
+use crate::tree::{MAX_NAMES, Tree};
 
-/// A folder, and everything below it.
+/// Why a folder was not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot open the folder {}: {source}", path.display())]
+    Open { path: PathBuf, source: io::Error },
+    #[error(
+        "{} holds neither `sys` nor what /sys has (`devices`, and `class` or `bus`); name the folder that \
+         /sys was saved in",
+        path.display()
+    )]
+    NoSys { path: PathBuf },
+}
+
+/// A folder on disk. No link is followed out of it.
 #[derive(Clone, Debug)]
 pub struct Dir {
-    root: PathBuf,
-    /// The machine itself: no link leads out of it.
-    whole: bool,
+    /// What the first name of a path stands for; an empty name is the root of all others.
+    mounts: Vec<(&'static str, PathBuf)>,
 }
 
 impl Dir {
-    /// # Errors
-    /// There is no such folder.
-    pub fn new(root: &Path) -> io::Result<Dir> {
-        let root = root.canonicalize()?;
-        if !root.is_dir() {
-            return Err(io::ErrorKind::NotADirectory.into());
-        }
-        let whole = root == Path::new("/");
-        Ok(Dir { root, whole })
+    /// This machine.
+    pub fn live() -> Dir {
+        Dir { mounts: vec![("", PathBuf::from("/"))] }
     }
 
-    /// Where a path of the tree is; `None` if that is not below the root.
-    fn place(&self, path: &str) -> Option<PathBuf> {
-        let joined = self.root.join(path);
-        if self.whole {
-            return Some(joined);
+    /// A saved machine: a folder that has `sys` and perhaps `proc` and `dev`, or a saved `/sys` itself, with
+    /// `proc` and `dev` beside it where they are.
+    ///
+    /// # Errors
+    /// A folder that cannot be opened, and one that is neither.
+    pub fn open(path: &Path) -> Result<Dir, Error> {
+        let open = |source| Error::Open { path: path.to_path_buf(), source };
+        let root = fs::canonicalize(path).map_err(open)?;
+        fs::read_dir(&root).map_err(open)?;
+        if root.join("sys").is_dir() {
+            return Ok(Dir { mounts: vec![("", root)] });
         }
-        joined.canonicalize().ok().filter(|place| place.starts_with(&self.root))
+        let has = |name: &str| root.join(name).is_dir();
+        if !has("devices") || !(has("class") || has("bus")) {
+            return Err(Error::NoSys { path: path.to_path_buf() });
+        }
+        let beside = |name: &'static str| {
+            let folder = fs::canonicalize(root.parent()?.join(name)).ok()?;
+            // The neighbours of the live /sys are the live machine's, and so is `/`.
+            folder.is_dir().then_some((name, folder))
+        };
+        let mut mounts: Vec<(&'static str, PathBuf)> =
+            ["proc", "dev"].into_iter().filter_map(beside).collect();
+        mounts.push(("sys", root));
+        Ok(Dir { mounts })
+    }
+
+    /// Where a path of the tree is on disk, with links, and the folder that it must not leave.
+    fn locate(&self, path: &str) -> Option<(&(&'static str, PathBuf), PathBuf)> {
+        let plain = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+        let (first, rest) = path.split_once('/').unwrap_or((path, ""));
+        let mount = self.mounts.iter().find(|(name, _)| name.is_empty() || *name == first)?;
+        let below = if mount.0.is_empty() { path } else { rest };
+        plain.then(|| (mount, mount.1.join(below)))
+    }
+
+    /// The same without links; `None` where one leads out.
+    fn resolve(&self, path: &str) -> Option<(&(&'static str, PathBuf), PathBuf)> {
+        let (mount, path) = self.locate(path)?;
+        let real = fs::canonicalize(path).ok()?;
+        real.starts_with(&mount.1).then_some((mount, real))
+    }
+
+    /// For reading: nothing leads out of the root of the live machine, which spares it a look at each part.
+    fn inside(&self, path: &str) -> Option<PathBuf> {
+        let (mount, real) = match self.mounts.as_slice() {
+            [(_, root)] if root.as_os_str() == "/" => self.locate(path)?,
+            _ => self.resolve(path)?,
+        };
+        real.starts_with(&mount.1).then_some(real)
     }
 }
 
 impl Tree for Dir {
-    fn read(&self, path: &str) -> Option<Vec<u8>> {
-        let place = self.place(path)?;
-        // A pipe or a device would keep a reader waiting.
-        if !fs::metadata(&place).ok()?.is_file() {
+    #[expect(clippy::disallowed_methods, reason = "this file is the one that reads folders on disk")]
+    fn read(&self, path: &str, limit: usize) -> Option<String> {
+        let path = self.inside(path)?;
+        // A saved folder may hold a pipe, whose opening waits for a writer.
+        if !fs::metadata(&path).ok()?.is_file() {
             return None;
         }
         let mut bytes = Vec::new();
-        let read = File::open(&place).ok()?.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes);
-        (read.is_ok() && bytes.len() <= MAX_FILE).then_some(bytes)
+        let limit = u64::try_from(limit).unwrap_or(u64::MAX);
+        fs::File::open(path).ok()?.take(limit).read_to_end(&mut bytes).ok()?;
+        Some(match String::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+        })
     }
 
     fn list(&self, path: &str) -> Vec<String> {
-        let Some(entries) = self.place(path).and_then(|place| fs::read_dir(place).ok()) else {
-            return Vec::new();
-        };
-        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-        let mut names: Vec<String> = names.take(MAX_ENTRIES).collect();
+        let entries = self.inside(path).and_then(|path| fs::read_dir(path).ok());
+        let names = entries.into_iter().flatten().take(MAX_NAMES);
+        let mut names: Vec<String> =
+            names.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
         names.sort_unstable();
         names
     }
 
-    fn resolve(&self, path: &str) -> Option<String> {
-        let place = self.root.join(path).canonicalize().ok()?;
-        place.strip_prefix(&self.root).ok()?.to_str().map(str::to_owned)
+    fn real_path(&self, path: &str) -> Option<String> {
+        let ((name, root), real) = self.resolve(path)?;
+        let below = real.strip_prefix(root).ok()?.to_str()?;
+        Some(match *name {
+            "" => below.to_string(),
+            name => format!("{name}/{below}"),
+        })
     }
 }

@@ -1,7 +1,6 @@
 //! One look at the machine and at who is around it. It reads files and asks drivers, which may take a while.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 use phalanx_common::topology::machine::Machine;
 use phalanx_common::wire::topology_v1::Neighbour;
@@ -11,15 +10,6 @@ use phalanx_formats::sysfs;
 use crate::discovery::beacon::{Interface, interfaces};
 use crate::discovery::nvidia::{Board, ReadError};
 use crate::discovery::{addresses, lldp};
-
-/// Where to look.
-#[derive(Clone, Debug)]
-pub struct Sources {
-    /// Of the file system whose /sys and /proc are read.
-    pub root: PathBuf,
-    /// In place of the NVIDIA driver's own library.
-    pub nvml: Option<OsString>,
-}
 
 /// What was seen.
 #[derive(Debug)]
@@ -33,7 +23,8 @@ pub struct Look {
 /// Looks, and keeps open what is slow to open.
 #[derive(Debug)]
 pub struct Looker {
-    sources: Sources,
+    /// In place of the NVIDIA driver's own library.
+    nvml: Option<OsString>,
     board: Option<Board>,
     /// As hwloc finds them, which takes a while; they stay as they are.
     cpus: Option<Machine>,
@@ -42,8 +33,9 @@ pub struct Looker {
 }
 
 impl Looker {
-    pub fn new(sources: Sources) -> Looker {
-        Looker { sources, board: None, cpus: None, said: Vec::new() }
+    /// `nvml`: a library in place of the NVIDIA driver's own.
+    pub fn new(nvml: Option<OsString>) -> Looker {
+        Looker { nvml, board: None, cpus: None, said: Vec::new() }
     }
 
     /// Never fails: a source that does is left out, and said once. Blocks.
@@ -69,9 +61,10 @@ impl Looker {
             machine = machine.merge(gpus);
         }
         machine = machine.merge(self.cpus.get_or_insert_with(cpus).clone());
-        match Dir::new(&self.sources.root) {
-            Ok(tree) => machine = machine.merge(sysfs::read(&tree)),
-            Err(error) => self.say(format!("{} cannot be read: {error}", self.sources.root.display())),
+        let reading = sysfs::read_all(&Dir::live());
+        machine = machine.merge(reading.machine);
+        for problem in reading.problems {
+            self.say(problem.to_string());
         }
         if let Err(error) = addresses::add(&mut machine) {
             self.say(format!("the addresses of interfaces are not known: {error}"));
@@ -81,7 +74,7 @@ impl Looker {
 
     fn gpus(&mut self) -> Option<Machine> {
         if self.board.is_none() {
-            match Board::open(self.sources.nvml.clone()) {
+            match Board::open(self.nvml.clone()) {
                 Ok(board) => self.board = Some(board),
                 Err(ReadError::NoDriver) => return None,
                 Err(error) => {

@@ -27,7 +27,7 @@ use crate::discovery::fabric;
 use crate::discovery::lldp::{self, Listener};
 use crate::link::{self, TopologyLink};
 use beat::Beat;
-pub use looker::{Look, Looker, Sources};
+pub use looker::{Look, Looker};
 
 /// What is heard is told at most so often: a whole cluster may come up at once.
 const TELL_EVERY: Duration = Duration::from_millis(500);

@@ -1,89 +1,135 @@
-//! AMD's compute devices as the kfd driver shows them (`drivers/gpu/drm/amd/amdkfd/kfd_topology.c`).
+//! GPUs of AMD as the driver's compute part (kfd) has them, with XGMI links and hives. The files are those
+//! of `kfd_topology.c`; numbers of link types are of `kfd_crat.h`.
 
 use std::collections::BTreeMap;
 
 use phalanx_common::topology::Bdf;
-use phalanx_common::topology::machine::{Accelerator, AcceleratorKind, Attachment, LinkKind, Peer};
+use phalanx_common::topology::machine::{
+    Accelerator, AcceleratorKind, Attachment, LinkKind, Machine, PciKind, Peer,
+};
 
-use crate::tree::{Ask, Tree};
+use super::files::Files;
+use super::pci;
 
-const NODES: &str = "sys/class/kfd/kfd/topology/nodes";
-/// Of `kfd_crat.h`.
+const FOLDER: &str = "sys/class/kfd/kfd/topology/nodes";
+pub(super) const VENDOR: u16 = 0x1002;
+/// CPUs and GPUs, or parts of GPUs, of one machine.
+const MAX_NODES: usize = 1 << 10;
 const XGMI: u64 = 11;
 
-pub(super) fn read(tree: &dyn Tree, accelerators: &mut Vec<Accelerator>) {
-    let mut gpus: BTreeMap<u64, (Bdf, BTreeMap<String, u64>)> = BTreeMap::new();
-    for name in tree.list(NODES) {
-        let Ok(number) = name.parse() else { continue };
-        // CPUs are nodes too, with a GPU id of 0.
-        if tree.value::<u64>(&format!("{NODES}/{name}/gpu_id")).is_none_or(|id| id == 0) {
-            continue;
-        }
-        let properties = properties(tree, &format!("{NODES}/{name}/properties"));
-        if let Some(bdf) = bdf(&properties) {
-            gpus.insert(number, (bdf, properties));
-        }
+/// A node of kfd: a GPU, a part of one, or a CPU.
+struct Node {
+    number: u32,
+    gpu: Option<Bdf>,
+    hive: u64,
+    unique: u64,
+}
+
+/// After PCI devices and NUMA nodes are known.
+pub(super) fn add(files: &mut Files<'_>, machine: &mut Machine) {
+    let mut numbers = files.numbered(FOLDER, "");
+    numbers.truncate(MAX_NODES);
+    let nodes: Vec<Node> = numbers.into_iter().map(|number| node(files, number)).collect();
+    let mut found: BTreeMap<Bdf, Accelerator> = BTreeMap::new();
+    let ends: BTreeMap<u32, Peer> = nodes
+        .iter()
+        .map(|node| (node.number, node.gpu.map_or_else(|| numa(machine, &nodes, node), Peer::Accelerator)))
+        .collect();
+    for (index, node) in (0u32..).zip(nodes.iter().filter(|node| node.gpu.is_some())) {
+        let Some(bdf) = node.gpu else { continue };
+        // Parts of a GPU that is cut up have its address, and are not devices of their own here.
+        found.entry(bdf).or_insert_with(|| gpu(files, node, bdf, index, &ends));
     }
-    for (number, (bdf, properties)) in &gpus {
-        let at = match accelerators.iter().position(|it| it.bdf == Some(*bdf)) {
-            Some(at) => at,
-            None => {
-                accelerators.push(Accelerator { bdf: Some(*bdf), ..Accelerator::new(AcceleratorKind::Amd) });
-                accelerators.len() - 1
-            }
-        };
-        let Some(accelerator) = accelerators.get_mut(at) else { continue };
-        let node = format!("{NODES}/{number}");
-        accelerator.hive = properties.get("hive_id").copied().filter(|hive| *hive != 0);
-        accelerator.uuid = properties.get("unique_id").filter(|id| **id != 0).map(|id| format!("{id:016x}"));
-        accelerator.memory_bytes = memory(tree, &node);
-        accelerator.links = links(tree, &node, &gpus);
+    if found.is_empty() {
+        found = without_driver(machine);
+    }
+    machine.accelerators.extend(found.into_values());
+}
+
+fn node(files: &Files<'_>, number: u32) -> Node {
+    let at = format!("{FOLDER}/{number}");
+    let properties = properties(files, &at);
+    let get = |key: &str| properties.get(key).copied().unwrap_or(0);
+    let is_gpu = files.line(&format!("{at}/gpu_id")).is_some_and(|id| id != "0");
+    // The higher bits say which part of a GPU it is.
+    let location = get("location_id");
+    let bdf = Bdf {
+        domain: u32::try_from(get("domain")).unwrap_or(0),
+        bus: (location >> 8 & 0xff) as u8,
+        device: (location >> 3 & 0x1f) as u8,
+        function: (location & 7) as u8,
+    };
+    Node { number, gpu: is_gpu.then_some(bdf), hive: get("hive_id"), unique: get("unique_id") }
+}
+
+/// kfd counts the CPUs in the order of their NUMA nodes.
+fn numa(machine: &Machine, nodes: &[Node], cpu: &Node) -> Peer {
+    let cpus: Vec<u32> = nodes.iter().filter(|node| node.gpu.is_none()).map(|node| node.number).collect();
+    let with_cpus: Vec<u32> =
+        machine.numa.iter().filter(|(_, node)| !node.cpus.is_empty()).map(|(id, _)| *id).collect();
+    let at = cpus.iter().position(|number| *number == cpu.number);
+    Peer::Cpu(at.filter(|_| cpus.len() == with_cpus.len()).and_then(|at| with_cpus.get(at)).copied())
+}
+
+fn gpu(files: &mut Files<'_>, node: &Node, bdf: Bdf, index: u32, ends: &BTreeMap<u32, Peer>) -> Accelerator {
+    let device = pci::folder(bdf);
+    let hive = (node.hive != 0).then_some(node.hive);
+    let hive = hive.or_else(|| files.number(&format!("{device}/xgmi_hive_info/xgmi_hive_id")));
+    Accelerator {
+        bdf: Some(bdf),
+        index: Some(index),
+        model: files.line(&format!("{device}/product_name")),
+        // As `ROCR_VISIBLE_DEVICES` takes it.
+        uuid: (node.unique != 0).then(|| format!("GPU-{:016x}", node.unique)),
+        serial: files.line(&format!("{device}/serial_number")),
+        memory_bytes: files.number(&format!("{device}/mem_info_vram_total")),
+        links: links(files, node.number, ends),
+        hive: hive.filter(|hive| *hive != 0),
+        ..Accelerator::new(AcceleratorKind::Amd)
     }
 }
 
-/// Lines of a name and a number.
-fn properties(tree: &dyn Tree, path: &str) -> BTreeMap<String, u64> {
-    let text = tree.text(path).unwrap_or_default();
+/// The XGMI links of a node, those to one peer in one bundle.
+fn links(files: &Files<'_>, number: u32, ends: &BTreeMap<u32, Peer>) -> Vec<Attachment> {
+    let folder = format!("{FOLDER}/{number}/io_links");
+    let mut bundles: BTreeMap<Peer, Attachment> = BTreeMap::new();
+    for link in files.numbered(&folder, "").into_iter().take(MAX_NODES) {
+        let properties = properties(files, &format!("{folder}/{link}"));
+        let get = |key: &str| properties.get(key).copied();
+        let to = get("node_to").and_then(|to| u32::try_from(to).ok()).filter(|to| *to != number);
+        let Some(peer) = to.and_then(|to| ends.get(&to)).copied().filter(|_| get("type") == Some(XGMI))
+        else {
+            continue;
+        };
+        let none = Attachment { peer, kind: LinkKind::Xgmi, lanes: 0, mb_per_s: None };
+        let bundle = bundles.entry(peer).or_insert(none);
+        bundle.lanes += 1;
+        // Megabytes per second; 0 where the firmware does not say.
+        if let Some(more) = get("max_bandwidth").filter(|more| *more > 0) {
+            bundle.mb_per_s = Some(bundle.mb_per_s.unwrap_or(0).saturating_add(more));
+        }
+    }
+    bundles.into_values().collect()
+}
+
+/// Lines `key number`.
+fn properties(files: &Files<'_>, at: &str) -> BTreeMap<String, u64> {
+    let text = files.beginning(&format!("{at}/properties"), 8 << 10).unwrap_or_default();
     let pair = |line: &str| {
-        let (name, value) = line.split_once(' ')?;
-        Some((name.to_owned(), value.trim().parse().ok()?))
+        let (key, value) = line.split_once(' ')?;
+        Some((key.to_string(), value.trim().parse().ok()?))
     };
     text.lines().filter_map(pair).collect()
 }
 
-/// The location is bus, device and function in 16 bits.
-fn bdf(properties: &BTreeMap<String, u64>) -> Option<Bdf> {
-    let location = u16::try_from(*properties.get("location_id")?).ok()?;
-    let [bus, rest] = location.to_be_bytes();
-    let domain = u32::try_from(properties.get("domain").copied().unwrap_or(0)).ok()?;
-    Some(Bdf { domain, bus, device: rest >> 3, function: rest & 7 })
-}
-
-/// Public and private banks of the frame buffer (heap types 1 and 2).
-fn memory(tree: &dyn Tree, node: &str) -> Option<u64> {
-    let banks = format!("{node}/mem_banks");
-    let bytes = tree.list(&banks).into_iter().filter_map(|bank| {
-        let bank = properties(tree, &format!("{banks}/{bank}/properties"));
-        let of_gpu = matches!(bank.get("heap_type"), Some(1 | 2));
-        bank.get("size_in_bytes").copied().filter(|_| of_gpu)
+/// Without kfd nothing computes on them now, but they are there. What is a display controller may be a
+/// board's own screen.
+fn without_driver(machine: &Machine) -> BTreeMap<Bdf, Accelerator> {
+    let computes = |class: u32| matches!(class >> 8, 0x0380 | 0x1200);
+    let devices = machine.pci.iter().filter(|(_, device)| {
+        device.vendor == Some(VENDOR) && device.kind == Some(PciKind::Gpu) && device.function_of.is_none()
     });
-    bytes.reduce(u64::saturating_add).filter(|bytes| *bytes > 0)
-}
-
-fn links(tree: &dyn Tree, node: &str, gpus: &BTreeMap<u64, (Bdf, BTreeMap<String, u64>)>) -> Vec<Attachment> {
-    let folder = format!("{node}/io_links");
-    let mut links: Vec<Attachment> = tree
-        .list(&folder)
-        .into_iter()
-        .filter_map(|link| {
-            let link = properties(tree, &format!("{folder}/{link}/properties"));
-            let (peer, _) = gpus.get(link.get("node_to")?)?;
-            let mb_per_s = link.get("max_bandwidth").copied().filter(|speed| *speed > 0);
-            let attachment =
-                Attachment { peer: Peer::Accelerator(*peer), kind: LinkKind::Xgmi, lanes: 1, mb_per_s };
-            (link.get("type") == Some(&XGMI)).then_some(attachment)
-        })
-        .collect();
-    links.sort();
-    links
+    let devices = devices.filter(|(_, device)| device.class.is_some_and(computes));
+    let new = |bdf: Bdf| Accelerator { bdf: Some(bdf), ..Accelerator::new(AcceleratorKind::Amd) };
+    devices.map(|(bdf, _)| (*bdf, new(*bdf))).collect()
 }

@@ -1,190 +1,102 @@
-//! CPUs, caches, NUMA nodes, and what the machine is called.
+//! Cores, packages and last-level caches (`Documentation/admin-guide/cputopology.rst`,
+//! `Documentation/ABI/stable/sysfs-devices-system-cpu`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use phalanx_common::topology::machine::{Board, CpuModel, CpuSet, Machine, NumaNode, Package};
+use phalanx_common::topology::machine::{CpuSet, Machine, Package};
 
-use crate::tree::{Ask, Tree};
+use super::files::Files;
 
-const CPUS: &str = "sys/devices/system/cpu";
-const NODES: &str = "sys/devices/system/node";
+const FOLDER: &str = "sys/devices/system/cpu";
 
-/// CPUs and memory alone: what a launch on this machine needs.
-pub fn read(tree: &dyn Tree) -> Machine {
-    let cpus = online(tree);
-    let sets = |find: &dyn Fn(u32) -> Option<CpuSet>| -> Vec<CpuSet> {
-        let there = |set: CpuSet| set.intersection(&cpus);
-        let found: BTreeSet<CpuSet> =
-            cpus.iter().filter_map(find).map(there).filter(|set| !set.is_empty()).collect();
-        let mut found: Vec<CpuSet> = found.into_iter().collect();
-        found.sort_by_key(|set| set.iter().next());
-        found
-    };
-    let info = Info::read(tree);
-    Machine {
-        host: tree.text("proc/sys/kernel/hostname"),
-        architecture: info.architecture().map(str::to_owned),
-        board: Board {
-            vendor: dmi(tree, &["sys_vendor", "board_vendor"]),
-            product: dmi(tree, &["product_name", "board_name"]),
-        },
-        cpu: info.model(),
-        packages: packages(tree, &cpus),
-        numa: nodes(tree, &cpus),
-        l3: sets(&|cpu| l3(tree, cpu)),
-        cores: sets(&|cpu| {
-            let topology = format!("{CPUS}/cpu{cpu}/topology");
-            set(tree, &topology, &["core_cpus", "thread_siblings"])
-        }),
-        ..Machine::default()
-    }
+/// The CPUs that work.
+pub(super) fn online(files: &mut Files<'_>) -> CpuSet {
+    let told = files.set(FOLDER, &["online", "present"], &[]).filter(|set| !set.is_empty());
+    told.unwrap_or_else(|| set_of(files.numbered(FOLDER, "cpu").into_iter()))
 }
 
-/// As a list where the kernel writes one, else as a mask, which older kernels have alone.
-fn set(tree: &dyn Tree, folder: &str, names: &[&str]) -> Option<CpuSet> {
-    names.iter().find_map(|name| {
-        let list = tree.text(&format!("{folder}/{name}_list")).and_then(|list| list.parse().ok());
-        list.or_else(|| CpuSet::from_mask(&tree.text(&format!("{folder}/{name}"))?).ok())
-    })
+pub(super) fn add(files: &mut Files<'_>, machine: &mut Machine, online: &CpuSet) {
+    let topology = |cpu: u32| format!("{FOLDER}/cpu{cpu}/topology");
+    machine.cores = groups(online, online, |cpu| {
+        // The second name of each is that of kernels before 5.3.
+        let (lists, masks) = (["core_cpus_list", "thread_siblings_list"], ["core_cpus", "thread_siblings"]);
+        files.set(&topology(cpu), &lists, &masks).or_else(|| Some(only(cpu)))
+    });
+    let packages = groups(online, online, |cpu| {
+        let (lists, masks) = (["package_cpus_list", "core_siblings_list"], ["package_cpus", "core_siblings"]);
+        files.set(&topology(cpu), &lists, &masks)
+    });
+    machine.packages = named(files, packages);
+    let firsts = set_of(machine.cores.iter().filter_map(|core| core.iter().next()));
+    machine.l3 = groups(&firsts, online, |cpu| last_level(files, cpu));
 }
 
-fn numbered(tree: &dyn Tree, folder: &str, name: &str) -> CpuSet {
-    let mut found = CpuSet::new();
-    for entry in tree.list(folder) {
-        if let Some(id) = entry.strip_prefix(name).and_then(|id| id.parse().ok()) {
-            // An id beyond the limit is none that a kernel gives.
-            let _ = found.insert(id);
+/// The groups of the CPUs that are asked, each asked only where it is in no group yet, so that a machine of
+/// 256 CPUs is not read 256 times. A group that says it has CPUs of another is cut down to the one asked.
+fn groups(asked: &CpuSet, within: &CpuSet, mut told: impl FnMut(u32) -> Option<CpuSet>) -> Vec<CpuSet> {
+    let mut known = CpuSet::new();
+    let mut groups = Vec::new();
+    for cpu in asked.iter() {
+        if known.contains(cpu) {
+            continue;
         }
-    }
-    found
-}
-
-fn online(tree: &dyn Tree) -> CpuSet {
-    let there = numbered(tree, CPUS, "cpu");
-    match tree.text(&format!("{CPUS}/online")).and_then(|list| list.parse::<CpuSet>().ok()) {
-        Some(online) => online.intersection(&there),
-        None => there,
-    }
-}
-
-/// By their ids; firmware of some ARM servers gives all of them -1, and they are counted then.
-fn packages(tree: &dyn Tree, cpus: &CpuSet) -> Vec<Package> {
-    let mut found: BTreeMap<CpuSet, Option<u32>> = BTreeMap::new();
-    for cpu in cpus.iter() {
-        let topology = format!("{CPUS}/cpu{cpu}/topology");
-        if let Some(members) = set(tree, &topology, &["package_cpus", "core_siblings"]) {
-            // Those that are switched off are members, too.
-            let members = members.intersection(cpus);
-            found.entry(members).or_insert_with(|| tree.value(&format!("{topology}/physical_package_id")));
+        let Some(group) = told(cpu) else { continue };
+        let mut group = group.intersection(within);
+        if !group.contains(cpu) || !group.intersection(&known).is_empty() {
+            group = only(cpu);
         }
+        known = known.union(&group);
+        groups.push(group);
     }
-    let mut packages: Vec<(CpuSet, Option<u32>)> = found.into_iter().collect();
-    packages.sort_by_key(|(members, _)| members.iter().next());
-    let ids: BTreeSet<Option<u32>> = packages.iter().map(|(_, id)| *id).collect();
-    let told_apart = ids.len() == packages.len() && !ids.contains(&None);
+    groups
+}
+
+/// Packages by their ids. Firmware of some aarch64 machines gives none, and the kernel says -1: then they
+/// are counted, unless each CPU claims to be a package of its own, which is the kernel's word for "unknown".
+fn named(files: &mut Files<'_>, sets: Vec<CpuSet>) -> Vec<Package> {
+    let ids: Vec<Option<u32>> = sets
+        .iter()
+        .map(|set| {
+            let path = format!("{FOLDER}/cpu{}/topology/physical_package_id", set.iter().next()?);
+            files.number::<i64>(&path).and_then(|id| u32::try_from(id).ok())
+        })
+        .collect();
+    let distinct: BTreeSet<u32> = ids.iter().copied().flatten().collect();
+    let all_known = distinct.len() == ids.len();
+    if !all_known && sets.len() > 1 && sets.iter().all(|set| set.len() == 1) {
+        return Vec::new();
+    }
     let mut packages: Vec<Package> = (0u32..)
-        .zip(packages)
-        .map(|(at, (cpus, id))| Package { id: id.filter(|_| told_apart).unwrap_or(at), cpus })
+        .zip(sets.into_iter().zip(ids))
+        .map(|(order, (cpus, id))| Package { id: id.filter(|_| all_known).unwrap_or(order), cpus })
         .collect();
     packages.sort_by_key(|package| package.id);
     packages
 }
 
-fn l3(tree: &dyn Tree, cpu: u32) -> Option<CpuSet> {
-    let caches = format!("{CPUS}/cpu{cpu}/cache");
-    tree.list(&caches).iter().filter(|name| name.starts_with("index")).find_map(|index| {
-        let cache = format!("{caches}/{index}");
-        if tree.value::<u32>(&format!("{cache}/level")) != Some(3) {
-            return None;
-        }
-        let list = tree.text(&format!("{cache}/shared_cpu_list")).and_then(|list| list.parse().ok());
-        list.or_else(|| CpuSet::from_mask(&tree.text(&format!("{cache}/shared_cpu_map"))?).ok())
-    })
+/// The CPUs that share the highest cache of a CPU, of level three or above.
+fn last_level(files: &mut Files<'_>, cpu: u32) -> Option<CpuSet> {
+    let caches = format!("{FOLDER}/cpu{cpu}/cache");
+    let levels = files.numbered(&caches, "index").into_iter().filter_map(|index| {
+        let cache = format!("{caches}/index{index}");
+        let level: u32 = files.number(&format!("{cache}/level"))?;
+        (level >= 3).then_some((level, cache))
+    });
+    let (_, cache) = levels.max()?;
+    files.set(&cache, &["shared_cpu_list"], &["shared_cpu_map"])
 }
 
-/// A kernel without NUMA has one node of everything.
-fn nodes(tree: &dyn Tree, cpus: &CpuSet) -> BTreeMap<u32, NumaNode> {
-    let ids = numbered(tree, NODES, "node");
-    if ids.is_empty() {
-        let memory_bytes = tree.text("proc/meminfo").and_then(|text| total(&text));
-        let alone = NumaNode { cpus: cpus.clone(), memory_bytes, distances: BTreeMap::new() };
-        return if cpus.is_empty() { BTreeMap::new() } else { BTreeMap::from([(0, alone)]) };
-    }
-    let node = |id: u32| {
-        let folder = format!("{NODES}/node{id}");
-        let list = tree.text(&format!("{folder}/cpulist")).and_then(|list| list.parse().ok());
-        let mask = || CpuSet::from_mask(&tree.text(&format!("{folder}/cpumap"))?).ok();
-        // In the order of the nodes that are online.
-        let distances = tree.text(&format!("{folder}/distance")).unwrap_or_default();
-        let distances = ids.iter().zip(distances.split_whitespace().map_while(|word| word.parse().ok()));
-        NumaNode {
-            cpus: list.or_else(mask).unwrap_or_default().intersection(cpus),
-            memory_bytes: tree.text(&format!("{folder}/meminfo")).and_then(|text| total(&text)),
-            distances: distances.collect(),
-        }
-    };
-    ids.iter().map(|id| (id, node(id))).collect()
+fn only(cpu: u32) -> CpuSet {
+    set_of(std::iter::once(cpu))
 }
 
-/// Bytes of `Node 0 MemTotal:  131841704 kB`.
-fn total(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.split_once("MemTotal:"))?.1;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
-}
-
-fn dmi(tree: &dyn Tree, names: &[&str]) -> Option<String> {
-    let known =
-        |text: &String| !matches!(text.as_str(), "To Be Filled By O.E.M." | "Default string" | "None");
-    names.iter().find_map(|name| tree.text(&format!("sys/class/dmi/id/{name}")).filter(known))
-}
-
-/// The first CPU of /proc/cpuinfo; its keys differ from architecture to architecture.
-struct Info(BTreeMap<String, String>);
-
-impl Info {
-    fn read(tree: &dyn Tree) -> Info {
-        let text = tree.text("proc/cpuinfo").unwrap_or_default();
-        let mut first = BTreeMap::new();
-        for line in text.lines().take(256) {
-            if let Some((key, value)) = line.split_once(':') {
-                first.entry(key.trim().to_owned()).or_insert_with(|| value.trim().to_owned());
-            }
-        }
-        Info(first)
-    }
-
-    fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key).map(String::as_str).filter(|value| !value.is_empty())
-    }
-
-    fn architecture(&self) -> Option<&'static str> {
-        match () {
-            () if self.get("vendor_id").is_some() && self.get("cpu family").is_some() => Some("x86_64"),
-            () if self.get("CPU implementer").is_some() => Some("aarch64"),
-            () if self.get("cpu").is_some_and(|cpu| cpu.starts_with("POWER")) => Some("ppc64le"),
-            () => None,
+/// Without those that no set can hold.
+fn set_of(ids: impl Iterator<Item = u32>) -> CpuSet {
+    let mut set = CpuSet::new();
+    for id in ids {
+        if set.insert(id).is_err() {
+            break;
         }
     }
-
-    fn model(&self) -> CpuModel {
-        CpuModel {
-            vendor: self.get("vendor_id").or_else(|| self.implementer()).map(str::to_owned),
-            name: self.get("model name").or_else(|| self.get("cpu")).map(str::to_owned),
-            family: self.get("cpu family").and_then(|family| family.parse().ok()),
-            model: self.get("model").and_then(|model| model.parse().ok()),
-        }
-    }
-
-    /// MIDR_EL1 of the Arm Architecture Reference Manual.
-    fn implementer(&self) -> Option<&'static str> {
-        match self.get("CPU implementer")? {
-            "0x41" => Some("Arm"),
-            "0x48" => Some("HiSilicon"),
-            "0x4e" => Some("NVIDIA"),
-            "0x61" => Some("Apple"),
-            "0x70" => Some("Phytium"),
-            "0xc0" => Some("Ampere"),
-            _ => None,
-        }
-    }
+    set
 }

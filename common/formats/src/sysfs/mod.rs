@@ -1,44 +1,82 @@
-//! A machine as Linux shows it in /sys and /proc, live or recorded.
+//! A machine as the kernel shows it in `/sys` and `/proc`: the live one, or a saved one.
 //!
-//! Sources: the kernel's `Documentation/ABI`, `Documentation/admin-guide/cputopology.rst`, proc(5). What a kernel
-//! does not show is absent in the machine; nothing here is an error.
+//! Each function reads a part, so that one who needs CPUs alone does not wait for the rest. Nothing has to
+//! be there: what a kernel, a container or a capture lacks is absent from the machine, and a file that says
+//! what it cannot mean is left out and told.
 
+mod allowed;
 mod amd;
+mod ascend;
 mod cpu;
-mod limits;
+mod files;
+mod identity;
 mod net;
+mod numa;
 mod nvidia;
 mod pci;
 mod rdma;
 
-use phalanx_common::topology::machine::{Accelerator, AcceleratorKind, Machine, PciKind};
+use phalanx_common::topology::machine::{CpuSet, Machine};
+
+use files::Files;
+pub use files::Problem;
 
 use crate::tree::Tree;
 
-pub use cpu::read as read_cpus;
-
-/// All of it.
-pub fn read(tree: &dyn Tree) -> Machine {
-    let mut machine = cpu::read(tree);
-    machine.allowed = limits::read(tree);
-    machine.pci = pci::read(tree, &machine.numa);
-    machine.nics = net::read(tree);
-    rdma::read(tree, &mut machine.nics);
-    machine.nics.sort_by(|a, b| (a.bdf.is_none(), a.bdf, &a.name).cmp(&(b.bdf.is_none(), b.bdf, &b.name)));
-    let devices = machine.pci.iter().filter(|(_, device)| device.kind == Some(PciKind::Gpu));
-    machine.accelerators = devices
-        .filter_map(|(bdf, device)| {
-            let kind = AcceleratorKind::of_vendor(device.vendor?)?;
-            Some(Accelerator { bdf: Some(*bdf), ..Accelerator::new(kind) })
-        })
-        .collect();
-    nvidia::read(tree, &mut machine.accelerators);
-    amd::read(tree, &mut machine.accelerators);
-    machine.accelerators.sort_by_key(|accelerator| accelerator.bdf);
-    machine
+/// What a tree tells of its machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    pub machine: Machine,
+    /// What was left out, 100 files at most.
+    pub problems: Vec<Problem>,
 }
 
-/// Whether a tree has what is read here.
-pub fn is_one(tree: &dyn Tree) -> bool {
-    !tree.list("sys/devices/system/cpu").is_empty()
+/// CPUs, caches, NUMA nodes with their memory, what this process may use of them, and what the machine is.
+pub fn read_cpu(tree: &dyn Tree) -> Reading {
+    read(tree, cpu)
+}
+
+/// PCI devices and accelerators, with the NUMA nodes that they are at.
+pub fn read_pci(tree: &dyn Tree) -> Reading {
+    read(tree, devices)
+}
+
+/// Interfaces and RDMA ports, without the PCI devices that they are on.
+pub fn read_network(tree: &dyn Tree) -> Reading {
+    let mut files = Files::of(tree);
+    let mut machine = Machine::default();
+    rdma::add(&mut files, &mut machine);
+    Reading { machine, problems: files.problems }
+}
+
+/// All of it.
+pub fn read_all(tree: &dyn Tree) -> Reading {
+    read(tree, |files, machine, online| {
+        cpu(files, machine, online);
+        devices(files, machine, online);
+        rdma::add(files, machine);
+    })
+}
+
+/// Every part but the network needs to know which CPUs work and of which nodes they are.
+fn read(tree: &dyn Tree, add: impl FnOnce(&mut Files<'_>, &mut Machine, &CpuSet)) -> Reading {
+    let mut files = Files::of(tree);
+    let online = cpu::online(&mut files);
+    let mut machine = Machine { numa: numa::nodes(&mut files, &online), ..Machine::default() };
+    add(&mut files, &mut machine, &online);
+    Reading { machine, problems: files.problems }
+}
+
+fn cpu(files: &mut Files<'_>, machine: &mut Machine, online: &CpuSet) {
+    identity::add(files, machine);
+    cpu::add(files, machine, online);
+    allowed::add(files, machine, online);
+}
+
+fn devices(files: &mut Files<'_>, machine: &mut Machine, online: &CpuSet) {
+    pci::add(files, machine, online);
+    nvidia::add(files, machine);
+    amd::add(files, machine);
+    ascend::add(files, machine);
+    machine.accelerators.sort_by_key(|device| (device.bdf.is_none(), device.bdf, device.index));
 }

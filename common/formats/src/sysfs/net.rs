@@ -1,58 +1,110 @@
-//! Interfaces with hardware behind them.
+//! Network interfaces (`Documentation/ABI/testing/sysfs-class-net`). Addresses and routes are not there.
 
-use phalanx_common::topology::machine::Nic;
-use phalanx_common::topology::{Bdf, LinkLayer};
+use phalanx_common::topology::machine::{Machine, Nic};
+use phalanx_common::topology::{Guid, LinkLayer};
 
-use crate::tree::{Ask, Tree};
+use super::files::Files;
 
-const NET: &str = "sys/class/net";
-/// Of `if_arp.h`.
-const ETHERNET: u32 = 1;
-const INFINIBAND: u32 = 32;
+const FOLDER: &str = "sys/class/net";
+/// More interfaces than any machine has ports; bridges and tunnels do not count.
+const MAX_NICS: usize = 1 << 10;
 
-pub(super) fn read(tree: &dyn Tree) -> Vec<Nic> {
-    tree.list(NET).iter().filter_map(|name| nic(tree, name)).collect()
+/// What joins an interface to an RDMA port.
+pub(super) struct Interface {
+    pub(super) nic: Nic,
+    /// The port of its adapter, from 0, where the driver says it.
+    port: Option<u32>,
+    /// Of an interface of InfiniBand: the end of its hardware address.
+    pub(super) guid: Option<Guid>,
 }
 
-/// `None` for what is no hardware: bridges, bonds, tunnels.
-fn nic(tree: &dyn Tree, name: &str) -> Option<Nic> {
-    let folder = format!("{NET}/{name}");
-    let bdf = bdf(&tree.resolve(&format!("{folder}/device"))?);
-    let layer = match tree.value(&format!("{folder}/type"))? {
-        ETHERNET => LinkLayer::Ethernet,
-        INFINIBAND => LinkLayer::InfiniBand,
+impl Interface {
+    /// Whether it is the port of that number, from 1, of an adapter.
+    pub(super) fn is_port(&self, port: u8) -> bool {
+        self.port == Some(u32::from(port.saturating_sub(1)))
+    }
+}
+
+/// The interfaces that have hardware, and bonds, whose members name them and which carry their addresses.
+pub(super) fn interfaces(files: &mut Files<'_>) -> Vec<Interface> {
+    let mut found = Vec::new();
+    for name in files.list(FOLDER) {
+        if found.len() < MAX_NICS {
+            found.extend(interface(files, &name));
+        }
+    }
+    found
+}
+
+fn interface(files: &mut Files<'_>, name: &str) -> Option<Interface> {
+    let at = format!("{FOLDER}/{name}");
+    if !files.is_hardware(&at) && !is_bond(files, name) {
+        return None;
+    }
+    // `type` is the hardware's as of `<linux/if_arp.h>`.
+    let layer = match files.number::<u32>(&format!("{at}/type"))? {
+        1 => LinkLayer::Ethernet,
+        32 => LinkLayer::InfiniBand,
         _ => return None,
     };
-    let master = tree.resolve(&format!("{folder}/master"));
-    Some(Nic {
-        bdf,
-        mac: tree.value(&format!("{folder}/address")),
-        speed_mbps: speed(tree, &format!("{folder}/speed")),
-        up: up(tree, &folder),
-        mtu: tree.value(&format!("{folder}/mtu")),
-        bond: master
-            .filter(|master| !tree.list(&format!("{master}/bonding")).is_empty())
-            .and_then(|master| master.rsplit('/').next().map(str::to_owned)),
-        ..Nic::new(name, layer)
-    })
+    // A partition of InfiniBand has a parent; a representor of a virtual function is on the physical one.
+    let is_part = files.line(&format!("{at}/parent")).is_some();
+    if is_part || files.line(&format!("{at}/phys_port_name")).is_some_and(|name| is_representor(&name)) {
+        return None;
+    }
+    let address = files.line(&format!("{at}/address"));
+    let guid = address.as_deref().filter(|_| layer == LinkLayer::InfiniBand).and_then(guid_of);
+    let master = files.target(&format!("{at}/master"));
+    let mut nic = Nic::new(name, layer);
+    nic.bdf = files.function(&at);
+    nic.mac = address.and_then(|address| address.parse().ok());
+    // -1 where no link is up, and an error of drivers that do not know.
+    nic.speed_mbps = files.number::<i64>(&format!("{at}/speed")).and_then(|speed| u32::try_from(speed).ok());
+    nic.speed_mbps = nic.speed_mbps.filter(|speed| *speed > 0 && *speed < u32::MAX);
+    nic.up = is_up(files, &at);
+    nic.mtu = files.number(&format!("{at}/mtu"));
+    nic.bond = master.filter(|master| is_bond(files, master));
+    // `dev_id` is that of kernels before 3.15.
+    let port = files.number::<u32>(&format!("{at}/dev_port")).filter(|port| *port > 0);
+    let port = port.or_else(|| files.hex(&format!("{at}/dev_id")));
+    Some(Interface { nic, port, guid })
 }
 
-/// The deepest PCI device of the path: `…/0000:00:03.0/virtio0`.
-pub(super) fn bdf(path: &str) -> Option<Bdf> {
-    path.rsplit('/').find_map(|part| part.parse().ok())
+fn is_bond(files: &Files<'_>, name: &str) -> bool {
+    files.line(&format!("{FOLDER}/{name}/bonding/mode")).is_some()
 }
 
-/// A link that is down has -1, or no number at all.
-fn speed(tree: &dyn Tree, path: &str) -> Option<u32> {
-    tree.value::<i64>(path).and_then(|speed| u32::try_from(speed).ok()).filter(|speed| *speed > 0)
-}
-
-/// The kernel tells the carrier of an interface only while that is switched on.
-fn up(tree: &dyn Tree, folder: &str) -> Option<bool> {
-    let carrier = tree.value::<u8>(&format!("{folder}/carrier")).map(|carrier| carrier == 1);
-    carrier.or_else(|| match tree.text(&format!("{folder}/operstate"))?.as_str() {
+/// An interface that is switched off has no carrier to read.
+fn is_up(files: &Files<'_>, at: &str) -> Option<bool> {
+    match files.line(&format!("{at}/carrier")).as_deref() {
+        Some("1") => return Some(true),
+        Some("0") => return Some(false),
+        _ => {}
+    }
+    match files.line(&format!("{at}/operstate"))?.as_str() {
         "up" => Some(true),
-        "down" | "lowerlayerdown" | "notpresent" => Some(false),
+        "down" | "lowerlayerdown" | "notpresent" | "dormant" => Some(false),
         _ => None,
-    })
+    }
+}
+
+/// `pf0vf3`, `pf0sf88`, `c1pf0vf3`, `pf0hpf`, `pf0`, but not `p0`, which is the port itself
+/// (`Documentation/networking/representors.rst`).
+fn is_representor(name: &str) -> bool {
+    let digits = |text: &str| text.trim_start_matches(|c: char| c.is_ascii_digit()).to_string();
+    let of_controller = name.strip_prefix('c').map(digits);
+    of_controller.as_deref().unwrap_or(name).starts_with("pf")
+}
+
+/// The last eight bytes of the twenty of an InfiniBand interface (RFC 4391).
+fn guid_of(address: &str) -> Option<Guid> {
+    const WRITTEN: usize = 8 * 3 - 1;
+    let (_, end) = address.split_at_checked(address.len().checked_sub(WRITTEN)?)?;
+    (address.len() == 20 * 3 - 1).then(|| end.parse().ok()).flatten()
+}
+
+/// By PCI address, then name.
+pub(super) fn sort(machine: &mut Machine) {
+    let key = |nic: &Nic| (nic.bdf.is_none(), nic.bdf, nic.name.clone());
+    machine.nics.sort_by_cached_key(key);
 }

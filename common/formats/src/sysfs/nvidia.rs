@@ -1,33 +1,56 @@
-//! What NVIDIA's driver says in /proc, without its library.
+//! GPUs of NVIDIA as PCI and the driver's files in `/proc` have them, without NVML.
+
+use std::collections::BTreeSet;
 
 use phalanx_common::topology::Bdf;
-use phalanx_common::topology::machine::{Accelerator, AcceleratorKind};
+use phalanx_common::topology::machine::{Accelerator, AcceleratorKind, Machine, PciKind};
 
-use crate::tree::{Ask, Tree};
+use super::files::Files;
 
-const GPUS: &str = "proc/driver/nvidia/gpus";
+const FOLDER: &str = "proc/driver/nvidia/gpus";
+pub(super) const VENDOR: u16 = 0x10de;
 
-pub(super) fn read(tree: &dyn Tree, accelerators: &mut Vec<Accelerator>) {
-    for name in tree.list(GPUS) {
-        let Ok(bdf) = name.parse::<Bdf>() else { continue };
-        let at = match accelerators.iter().position(|it| it.bdf == Some(bdf)) {
-            Some(at) => at,
-            None => {
-                let new = Accelerator { bdf: Some(bdf), ..Accelerator::new(AcceleratorKind::Nvidia) };
-                accelerators.push(new);
-                accelerators.len() - 1
-            }
-        };
-        let Some(accelerator) = accelerators.get_mut(at) else { continue };
-        let information = tree.text(&format!("{GPUS}/{name}/information")).unwrap_or_default();
-        let says = |text: &str, key: &str| {
-            let line = text.lines().find_map(|line| line.trim().strip_prefix(key))?;
-            let value = line.trim().to_owned();
-            (!value.is_empty() && !value.contains('?')).then_some(value)
-        };
-        accelerator.model = says(&information, "Model:");
-        accelerator.uuid = says(&information, "GPU UUID:");
-        let numa = tree.text(&format!("{GPUS}/{name}/numa_status")).unwrap_or_default();
-        accelerator.own_node = says(&numa, "Node:").and_then(|node| node.parse().ok());
+/// After the PCI devices are known. A capture may lack the vendor of what the driver has a folder for.
+pub(super) fn add(files: &mut Files<'_>, machine: &mut Machine) {
+    let folders: Vec<(Bdf, String)> = files
+        .list(FOLDER)
+        .into_iter()
+        .filter_map(|name| Some((name.parse().ok()?, format!("{FOLDER}/{name}"))))
+        .collect();
+    let is_gpu = |kind| kind == Some(PciKind::Gpu);
+    let by_pci =
+        machine.pci.iter().filter(|(_, device)| device.vendor == Some(VENDOR) && is_gpu(device.kind));
+    // A virtual function is a guest's.
+    let by_pci = by_pci.filter(|(_, device)| device.function_of.is_none()).map(|(bdf, _)| *bdf);
+    let all: BTreeSet<Bdf> = by_pci.chain(folders.iter().map(|(bdf, _)| *bdf)).collect();
+    for bdf in all {
+        let mut gpu = Accelerator { bdf: Some(bdf), ..Accelerator::new(AcceleratorKind::Nvidia) };
+        if let Some((_, folder)) = folders.iter().find(|(of, _)| *of == bdf) {
+            describe(files, folder, &mut gpu);
+        }
+        machine.accelerators.push(gpu);
     }
+}
+
+fn describe(files: &mut Files<'_>, folder: &str, gpu: &mut Accelerator) {
+    let text = files.beginning(&format!("{folder}/information"), 4 << 10).unwrap_or_default();
+    gpu.model = value(&text, "Model").map(str::to_string);
+    // Question marks until a program has opened the device.
+    gpu.uuid = value(&text, "GPU UUID").filter(|uuid| !uuid.contains('?')).map(str::to_string);
+    // Where its memory is a NUMA node (Power9).
+    let text = files.beginning(&format!("{folder}/numa_status"), 4 << 10).unwrap_or_default();
+    if value(&text, "Status") == Some("online") {
+        gpu.own_node = value(&text, "Node").and_then(|node| node.parse().ok());
+        gpu.memory_bytes = value(&text, "Size")
+            .and_then(|size| size.bytes().all(|byte| byte.is_ascii_hexdigit()).then_some(size))
+            .and_then(|size| u64::from_str_radix(size, 16).ok());
+    }
+}
+
+/// Of a line `Key:   value`.
+fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    let mut pairs = text.lines().filter_map(|line| line.split_once(':'));
+    let value = pairs.find(|(name, _)| name.trim() == key)?.1.trim();
+    let plain = !value.is_empty() && value.len() <= 256 && !value.contains(char::is_control);
+    plain.then_some(value)
 }

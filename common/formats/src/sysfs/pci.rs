@@ -1,119 +1,118 @@
-//! The PCI tree, by where each device's folder is.
+//! PCI devices of the kinds that matter here, and the bridges above them
+//! (`Documentation/ABI/testing/sysfs-bus-pci`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use phalanx_common::topology::Bdf;
-use phalanx_common::topology::machine::{CpuSet, NumaNode, PciDevice, PciKind, PciLink, PciPlace, PciRoot};
+use phalanx_common::topology::machine::{CpuSet, Machine, PciDevice, PciKind, PciLink, PciPlace, PciRoot};
 
-use crate::tree::{Ask, Tree};
+use super::files::{Files, addresses, hexadecimal};
 
-const DEVICES: &str = "sys/bus/pci/devices";
+const FOLDER: &str = "sys/bus/pci/devices";
 
-/// Devices that topology knows, and the bridges above them.
-pub(super) fn read(tree: &dyn Tree, numa: &BTreeMap<u32, NumaNode>) -> BTreeMap<Bdf, PciDevice> {
-    let mut devices: BTreeMap<Bdf, PciDevice> = BTreeMap::new();
-    for name in tree.list(DEVICES) {
-        if let Ok(bdf) = name.parse() {
-            devices.insert(bdf, device(tree, &format!("{DEVICES}/{name}"), numa));
-        }
-    }
-    let mut kept: BTreeSet<Bdf> = BTreeSet::new();
-    for (bdf, device) in &devices {
-        if matches!(device.kind, None | Some(PciKind::Bridge)) {
-            continue;
-        }
-        let above =
-            |bdf: &Bdf| devices.get(bdf).and_then(|device| device.place).and_then(|place| place.parent);
-        let mut at = Some(*bdf);
-        while let Some(bdf) = at.filter(|bdf| kept.insert(*bdf)) {
-            at = above(&bdf);
-        }
-    }
-    devices.retain(|bdf, _| kept.contains(bdf));
-    devices
+/// The folder of a device.
+pub(super) fn folder(bdf: Bdf) -> String {
+    format!("{FOLDER}/{bdf}")
 }
 
-fn device(tree: &dyn Tree, folder: &str, numa: &BTreeMap<u32, NumaNode>) -> PciDevice {
-    let hex = |name: &str| {
-        let text = tree.text(&format!("{folder}/{name}"))?;
-        u32::from_str_radix(text.strip_prefix("0x").unwrap_or(&text), 16).ok()
-    };
-    let short = |name: &str| hex(name).and_then(|value| u16::try_from(value).ok());
-    let (class, vendor) = (hex("class"), short("vendor"));
-    let width =
-        |name: &str| tree.value(&format!("{folder}/{name}")).filter(|width| *width != 0 && *width != 255);
-    PciDevice {
-        kind: class.and_then(|class| PciDevice::kind_of(class, vendor)),
-        vendor,
-        device: short("device"),
-        class,
-        numa: node(tree, folder, numa),
-        place: tree.resolve(folder).and_then(|path| place(&path)),
-        link: PciLink {
-            speed: speed(tree, &format!("{folder}/current_link_speed")),
-            width: width("current_link_width"),
-            max_speed: speed(tree, &format!("{folder}/max_link_speed")),
-            max_width: width("max_link_width"),
-        },
-        function_of: tree.target(&format!("{folder}/physfn")).and_then(|name| name.parse().ok()),
+/// After the NUMA nodes of `machine` are known.
+pub(super) fn add(files: &mut Files<'_>, machine: &mut Machine, online: &CpuSet) {
+    let mut found = BTreeMap::new();
+    for name in files.list(FOLDER) {
+        let Ok(bdf) = name.parse::<Bdf>() else { continue };
+        let at = format!("{FOLDER}/{name}");
+        let Some((class, kind, vendor)) = kind(files, &at) else { continue };
+        let real = files.real_path(&at).unwrap_or_default();
+        let above = addresses(&real);
+        let root = real.split('/').find_map(root);
+        for (depth, bridge) in above.iter().enumerate().filter(|(_, bridge)| **bridge != bdf) {
+            if found.contains_key(bridge) {
+                continue;
+            }
+            let parent = depth.checked_sub(1).and_then(|depth| above.get(depth)).copied();
+            let name = bridge.to_string();
+            let before = real.split(&name).next().unwrap_or_default();
+            let device = self::bridge(files, machine, online, &format!("{before}{name}"));
+            found.insert(*bridge, PciDevice { place: Some(PciPlace { parent, root }), ..device });
+        }
+        // A saved tree may have folders where the kernel has links; then nobody knows what is above.
+        let place =
+            root.map(|root| PciPlace { parent: above.iter().rev().nth(1).copied(), root: Some(root) });
+        let function_of = files.target(&format!("{at}/physfn")).and_then(|name| name.parse().ok());
+        let device = PciDevice { kind: Some(kind), place, function_of, ..PciDevice::default() };
+        let device = PciDevice { vendor, class: Some(class), ..device };
+        found.insert(bdf, described(files, machine, online, &at, device));
     }
+    machine.pci = found;
 }
 
-/// Where the kernel does not know the node (-1), as in virtual machines, the CPUs that it calls local may tell.
-fn node(tree: &dyn Tree, folder: &str, numa: &BTreeMap<u32, NumaNode>) -> Option<u32> {
-    let told = tree.value::<i32>(&format!("{folder}/numa_node")).and_then(|node| u32::try_from(node).ok());
+/// Class, kind and vendor of what is kept. Most functions of a server are its chipset's and are not.
+fn kind(files: &mut Files<'_>, at: &str) -> Option<(u32, PciKind, Option<u16>)> {
+    let class = files.hex(&format!("{at}/class"))?;
+    let maybe = PciDevice::kind_of(class, None).is_some() || class >> 8 == 0x0680;
+    let vendor = maybe.then(|| vendor(files, at)).flatten();
+    let kind = PciDevice::kind_of(class, vendor)?;
+    (kind != PciKind::Bridge).then_some((class, kind, vendor))
+}
+
+fn vendor(files: &mut Files<'_>, at: &str) -> Option<u16> {
+    files.hex(&format!("{at}/vendor")).and_then(|id| u16::try_from(id).ok())
+}
+
+fn bridge(files: &mut Files<'_>, machine: &Machine, online: &CpuSet, at: &str) -> PciDevice {
+    let class = files.hex(&format!("{at}/class"));
+    let vendor = vendor(files, at);
+    let kind = class.and_then(|class| PciDevice::kind_of(class, vendor));
+    described(files, machine, online, at, PciDevice { kind, class, vendor, ..PciDevice::default() })
+}
+
+fn described(
+    files: &mut Files<'_>,
+    machine: &Machine,
+    online: &CpuSet,
+    at: &str,
+    device: PciDevice,
+) -> PciDevice {
+    let id = files.hex(&format!("{at}/device")).and_then(|id| u16::try_from(id).ok());
+    PciDevice { device: id, numa: numa(files, machine, online, at), link: link(files, at), ..device }
+}
+
+/// Firmware that does not say gives -1, and often still says which CPUs are near: of one node, or of all,
+/// which says nothing.
+fn numa(files: &mut Files<'_>, machine: &Machine, online: &CpuSet, at: &str) -> Option<u32> {
+    let told = files.number::<i64>(&format!("{at}/numa_node")).and_then(|node| u32::try_from(node).ok());
     told.or_else(|| {
-        let list = tree.text(&format!("{folder}/local_cpulist")).and_then(|list| list.parse().ok());
-        let mask = || CpuSet::from_mask(&tree.text(&format!("{folder}/local_cpus"))?).ok();
-        let local: CpuSet = list.or_else(mask).filter(|local: &CpuSet| !local.is_empty())?;
-        // All CPUs of a machine with several nodes say nothing.
-        let mut with_cpus = numa.iter().filter(|(_, node)| !node.cpus.is_empty());
-        with_cpus.find(|(_, node)| local.is_subset(&node.cpus)).map(|(id, _)| *id)
+        let near = files.set(at, &["local_cpulist"], &["local_cpus"])?.intersection(online);
+        let holds = |cpus: &CpuSet| !near.is_empty() && near.is_subset(cpus);
+        machine.numa.iter().find(|(_, node)| holds(&node.cpus)).map(|(id, _)| *id)
     })
 }
 
-/// `sys/devices/pci0000:00/0000:00:01.0/0000:01:00.0`: the host bridge, then bridges down to the device.
-fn place(path: &str) -> Option<PciPlace> {
-    let mut parts = path.split('/').skip_while(|part| root(part).is_none());
-    let root = root(parts.next()?);
-    let chain: Vec<Bdf> = parts.map_while(|part| part.parse().ok()).collect();
-    let parent = chain.len().checked_sub(2).and_then(|at| chain.get(at)).copied();
-    (!chain.is_empty()).then_some(PciPlace { parent, root })
+fn link(files: &mut Files<'_>, at: &str) -> PciLink {
+    // `8.0 GT/s PCIe`, `16 GT/s`, `Unknown`: in megatransfers.
+    let mut speed = |name: &str| {
+        files.value(&format!("{at}/{name}"), "a speed such as `8.0 GT/s`", |text| {
+            let number = text.split_whitespace().next()?;
+            if number == "Unknown" {
+                return Some(None);
+            }
+            let (whole, tenths) = number.split_once('.').unwrap_or((number, "0"));
+            let tenths: u32 = tenths.get(..1)?.parse().ok()?;
+            whole.parse::<u32>().ok()?.checked_mul(1000)?.checked_add(tenths * 100).map(Some)
+        })
+    };
+    let (now, max) = (speed("current_link_speed").flatten(), speed("max_link_speed").flatten());
+    // 0 where no link is up; 255 is the kernel's word for one that it does not know.
+    let mut width = |name: &str| {
+        let width = files.number::<u32>(&format!("{at}/{name}"))?;
+        u8::try_from(width).ok().filter(|width| !matches!(width, 0 | 255))
+    };
+    let (width, max_width) = (width("current_link_width"), width("max_link_width"));
+    PciLink { speed: now, width, max_speed: max, max_width }
 }
 
+/// `pci0000:3a`. The first one of a path counts: some bridges (Intel VMD) open a domain below them.
 fn root(part: &str) -> Option<PciRoot> {
     let (domain, bus) = part.strip_prefix("pci")?.split_once(':')?;
-    Some(PciRoot { domain: u32::from_str_radix(domain, 16).ok()?, bus: u8::from_str_radix(bus, 16).ok()? })
-}
-
-/// Megatransfers per second of `16.0 GT/s PCIe`, `8 GT/s`.
-fn speed(tree: &dyn Tree, path: &str) -> Option<u32> {
-    let text = tree.text(path)?;
-    let (whole, tenth) = {
-        let number = text.split_whitespace().next()?;
-        number.split_once('.').unwrap_or((number, "0"))
-    };
-    let whole: u32 = whole.parse().ok()?;
-    let tenth: u32 = tenth.get(..1)?.parse().ok()?;
-    text.contains("GT/s").then(|| whole.checked_mul(1000)?.checked_add(tenth * 100)).flatten()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_device_is_where_its_folder_is() {
-        let place = |path: &str| {
-            place(path).map(|place| {
-                let root = place.root.unwrap();
-                (place.parent.map(|parent| parent.to_string()), root.domain, root.bus)
-            })
-        };
-        let found = place("sys/devices/pci0000:3a/0000:3a:00.0/0000:3b:00.0/virtio0");
-        assert_eq!(found, Some((Some("0000:3a:00.0".to_owned()), 0, 0x3a)));
-        assert_eq!(place("sys/devices/pci10000:e0/10000:e0:06.0"), Some((None, 0x10000, 0xe0)));
-        assert_eq!(place("sys/bus/pci/devices/0000:01:00.0"), None);
-        assert_eq!(place("sys/devices/pci0000:00"), None);
-    }
+    Some(PciRoot { domain: hexadecimal(domain)?, bus: u8::try_from(hexadecimal(bus)?).ok()? })
 }

@@ -1,131 +1,146 @@
-//! RDMA ports, joined to the interfaces that are the same ports.
+//! RDMA ports, joined with the interfaces that they have (`Documentation/ABI/stable/sysfs-class-infiniband`).
 
-use phalanx_common::topology::machine::{Nic, Rdma};
+use phalanx_common::topology::machine::{Machine, Nic, Rdma};
 use phalanx_common::topology::{Bdf, Guid, LinkLayer};
 
-use super::net::bdf;
-use crate::tree::{Ask, Tree};
+use super::files::{Files, hexadecimal};
+use super::net::{self, Interface};
 
-const RDMA: &str = "sys/class/infiniband";
+const FOLDER: &str = "sys/class/infiniband";
+/// A function has one or two.
+const MAX_PORTS: usize = 8;
+/// A port may have hundreds of addresses; its own interface is that of one of the first.
+const ADDRESSES_LOOKED_AT: usize = 4;
 
-pub(super) fn read(tree: &dyn Tree, nics: &mut Vec<Nic>) {
-    for device in tree.list(RDMA) {
-        let folder = format!("{RDMA}/{device}");
-        let bdf = tree.resolve(&format!("{folder}/device")).and_then(|path| bdf(&path));
-        let node_guid = tree.value::<Guid>(&format!("{folder}/node_guid")).filter(|guid| guid.0 != 0);
-        let ports = tree.list(&format!("{folder}/ports"));
-        for port in ports.iter().filter_map(|port| port.parse::<u8>().ok()) {
-            let folder = format!("{folder}/ports/{port}");
-            let found = Found { folder: &folder, device: &device, port, bdf, node_guid };
-            found.join(tree, nics);
-        }
-    }
-}
-
-struct Found<'a> {
-    folder: &'a str,
-    device: &'a str,
-    port: u8,
-    bdf: Option<Bdf>,
-    node_guid: Option<Guid>,
-}
-
-impl Found<'_> {
-    fn join(&self, tree: &dyn Tree, nics: &mut Vec<Nic>) {
-        let file = |name: &str| format!("{}/{name}", self.folder);
-        let infiniband = tree.text(&file("link_layer")).is_none_or(|layer| layer == "InfiniBand");
-        let layer = if infiniband { LinkLayer::InfiniBand } else { LinkLayer::Ethernet };
-        let halves = tree.text(&file("gids/0")).and_then(|gid| halves(&gid)).filter(|_| infiniband);
-        let lid = |name: &str| {
-            let text = tree.text(&file(name))?;
-            u16::from_str_radix(text.strip_prefix("0x")?, 16).ok()
-        };
-        let rdma = Rdma {
-            device: self.device.to_owned(),
-            port: self.port,
-            guid: halves.map(|(_, guid)| guid),
-            node_guid: self.node_guid,
-            subnet: halves.map(|(subnet, _)| subnet),
-            lid: lid("lid").filter(|_| infiniband),
-            sm_lid: lid("sm_lid").filter(|_| infiniband),
-        };
-        let up = tree.text(&file("state")).map(|state| state.starts_with("4:"));
-        let speed = tree.text(&file("rate")).and_then(|rate| megabits(&rate));
-        match self.interface(tree, nics, layer) {
-            Some(nic) => {
-                // A port of InfiniBand carries RDMA whether somebody configured IP on it or not.
-                if infiniband {
-                    nic.up = up.or(nic.up);
-                }
-                nic.speed_mbps = nic.speed_mbps.or(speed);
-                nic.rdma = Some(rdma);
+/// Adds the interfaces and the RDMA ports.
+pub(super) fn add(files: &mut Files<'_>, machine: &mut Machine) {
+    let mut interfaces = net::interfaces(files);
+    let mut without = Vec::new();
+    for device in files.list(FOLDER) {
+        let at = format!("{FOLDER}/{device}");
+        let bdf = files.function(&at);
+        let node_guid = files.guid(&format!("{at}/node_guid"));
+        let mut ports = files.numbered(&format!("{at}/ports"), "");
+        ports.truncate(MAX_PORTS);
+        for number in ports.into_iter().filter_map(|port| u8::try_from(port).ok()) {
+            let Some(port) = Port::read(files, &device, number, bdf, node_guid) else { continue };
+            match port.own(&interfaces) {
+                Some(row) => port.join(&mut interfaces[row].nic),
+                None => without.push(port.alone()),
             }
-            None => nics.push(Nic {
-                bdf: self.bdf,
-                up,
-                speed_mbps: speed,
-                rdma: Some(rdma),
-                ..Nic::new(&format!("{}/{}", self.device, self.port), layer)
-            }),
         }
     }
+    machine.nics = interfaces.into_iter().map(|interface| interface.nic).chain(without).collect();
+    net::sort(machine);
+}
 
-    /// The interface that the kernel names for the port's addresses, else the one of this function and port.
-    fn interface<'n>(&self, tree: &dyn Tree, nics: &'n mut [Nic], layer: LinkLayer) -> Option<&'n mut Nic> {
-        let named = tree.text(&format!("{}/gid_attrs/ndevs/0", self.folder));
-        let number = |nic: &Nic| {
-            let file = |name: &str| tree.text(&format!("sys/class/net/{}/{name}", nic.name));
-            let number = |text: String| match text.strip_prefix("0x") {
-                Some(hex) => u32::from_str_radix(hex, 16).ok(),
-                None => text.parse().ok(),
-            };
-            // Kernels before 3.15 say it in the one, later ones in the other (from 0).
-            let told = ["dev_port", "dev_id"].map(|name| file(name).and_then(number).unwrap_or(0));
-            told[0].max(told[1]) + 1
+struct Port {
+    bdf: Option<Bdf>,
+    layer: LinkLayer,
+    active: Option<bool>,
+    speed_mbps: Option<u32>,
+    /// The interfaces that its first addresses belong to.
+    interfaces: Vec<String>,
+    rdma: Rdma,
+}
+
+impl Port {
+    fn read(
+        files: &mut Files<'_>,
+        device: &str,
+        number: u8,
+        bdf: Option<Bdf>,
+        node_guid: Option<Guid>,
+    ) -> Option<Port> {
+        let at = format!("{FOLDER}/{device}/ports/{number}");
+        // Kernels before 2.6.37 do not say it, and had InfiniBand alone; `Unspecified` is what neither is.
+        let layer = match files.line(&format!("{at}/link_layer")).as_deref() {
+            None | Some("InfiniBand") => LinkLayer::InfiniBand,
+            Some(_) => LinkLayer::Ethernet,
         };
-        let same = |nic: &Nic| nic.bdf.is_some() && nic.bdf == self.bdf && nic.layer == layer;
-        let at = nics
-            .iter()
-            .position(|nic| named.as_deref() == Some(nic.name.as_str()) && same(nic))
-            .or_else(|| {
-                nics.iter()
-                    .position(|nic| same(nic) && nic.rdma.is_none() && number(nic) == u32::from(self.port))
-            })?;
-        nics.get_mut(at)
+        let state = files.value(&format!("{at}/state"), "a state such as `4: ACTIVE`", |text| {
+            text.split(':').next()?.trim().parse::<u8>().ok()
+        })?;
+        let is_fabric = layer == LinkLayer::InfiniBand;
+        // An address is that of the subnet and that of the port; over Ethernet both are the interface's.
+        let gid =
+            is_fabric.then(|| files.value(&format!("{at}/gids/0"), "an address of 128 bits", gid)).flatten();
+        let some = |half: u64| (half != 0).then_some(Guid(half));
+        let mut lid = |name: &str| {
+            let lid = files.hex(&format!("{at}/{name}")).filter(|_| is_fabric)?;
+            u16::try_from(lid).ok()
+        };
+        let (own, manager) = (lid("lid"), lid("sm_lid"));
+        let device_of =
+            |files: &Files<'_>, index: usize| files.line(&format!("{at}/gid_attrs/ndevs/{index}"));
+        let looked_at = if is_fabric { 0 } else { ADDRESSES_LOOKED_AT };
+        Some(Port {
+            bdf,
+            layer,
+            active: Some(state == 4),
+            speed_mbps: files.value(&format!("{at}/rate"), "a rate such as `56 Gb/sec (4X FDR)`", rate),
+            interfaces: (0..looked_at).filter_map(|index| device_of(files, index)).collect(),
+            rdma: Rdma {
+                device: device.to_string(),
+                port: number,
+                guid: gid.and_then(|(_, guid)| some(guid)),
+                node_guid,
+                subnet: gid.and_then(|(subnet, guid)| some(subnet).filter(|_| guid != 0)),
+                lid: own,
+                sm_lid: manager,
+            },
+        })
+    }
+
+    /// The row of its interface: by GUID, by the interface of its addresses, by the number of the port, or the
+    /// only one of the function. An address may belong to a bond or a VLAN, which are on no function.
+    fn own(&self, interfaces: &[Interface]) -> Option<usize> {
+        let of_function: Vec<usize> = (0..interfaces.len())
+            .filter(|row| {
+                let nic = &interfaces[*row].nic;
+                nic.bdf.is_some() && nic.bdf == self.bdf && nic.layer == self.layer && nic.rdma.is_none()
+            })
+            .collect();
+        let find = |fits: &dyn Fn(&Interface) -> bool| {
+            of_function.iter().copied().find(|row| fits(&interfaces[*row]))
+        };
+        let only = || of_function.first().copied().filter(|_| of_function.len() == 1);
+        find(&|interface| interface.guid.is_some() && interface.guid == self.rdma.guid)
+            .or_else(|| find(&|interface| self.interfaces.contains(&interface.nic.name)))
+            .or_else(|| find(&|interface| of_function.len() > 1 && interface.is_port(self.rdma.port)))
+            .or_else(only)
+    }
+
+    fn join(self, nic: &mut Nic) {
+        // An interface of InfiniBand says no speed, and may be up where the subnet has no manager.
+        nic.speed_mbps = nic.speed_mbps.or(self.speed_mbps);
+        if self.layer == LinkLayer::InfiniBand || nic.up.is_none() {
+            nic.up = self.active;
+        }
+        nic.rdma = Some(self.rdma);
+    }
+
+    fn alone(self) -> Nic {
+        let name = format!("{}/{}", self.rdma.device, self.rdma.port);
+        let mut nic = Nic { bdf: self.bdf, ..Nic::new(&name, self.layer) };
+        self.join(&mut nic);
+        nic
     }
 }
 
-/// Subnet prefix and GUID of `fe80:0000:0000:0000:0002:c903:00f9:bfa1`.
-fn halves(gid: &str) -> Option<(Guid, Guid)> {
-    let parts: Vec<&str> = gid.split(':').collect();
-    if parts.len() != 8 {
-        return None;
-    }
-    let half = |parts: &[&str]| parts.concat().parse::<Guid>().ok().filter(|guid| guid.0 != 0);
-    Some((half(&parts[..4])?, half(&parts[4..])?))
+/// `fe80:0000:0000:0000:0002:c903:00f9:bfa1`
+fn gid(text: &str) -> Option<(u64, u64)> {
+    let mut parts = text.split(':').map(hexadecimal);
+    let mut half =
+        || (0..4).try_fold(0, |half: u64, _| Some(half << 16 | u64::from(parts.next()?? & 0xffff)));
+    Some((half()?, half()?))
 }
 
-/// Of `56 Gb/sec (4X FDR)`, `2.5 Gb/sec (1X SDR)`.
-fn megabits(rate: &str) -> Option<u32> {
-    let (number, unit) = rate.split_once(' ')?;
-    let (whole, tenth) = number.split_once('.').unwrap_or((number, "0"));
+/// `56 Gb/sec (4X FDR)`, `2.5 Gb/sec (1X SDR)`, in megabits per second.
+fn rate(text: &str) -> Option<u32> {
+    let (number, unit) = text.split_once(' ')?;
+    let (whole, tenths) = number.split_once('.').unwrap_or((number, "0"));
+    let tenths: u32 = tenths.get(..1)?.parse().ok()?;
     let whole: u32 = whole.parse().ok()?;
-    let tenth: u32 = tenth.get(..1)?.parse().ok()?;
-    unit.starts_with("Gb/sec").then(|| whole.checked_mul(1000)?.checked_add(tenth * 100)).flatten()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rates_and_addresses_are_read_as_the_kernel_writes_them() {
-        assert_eq!(megabits("56 Gb/sec (4X FDR)"), Some(56_000));
-        assert_eq!(megabits("2.5 Gb/sec (1X SDR)"), Some(2_500));
-        assert_eq!(megabits("fast"), None);
-        let (subnet, guid) = halves("fe80:0000:0000:0000:0002:c903:00f9:bfa1").unwrap();
-        assert_eq!((subnet, guid), (Guid(0xfe80 << 48), Guid(0x0002_c903_00f9_bfa1)));
-        assert_eq!(halves("0000:0000:0000:0000:0000:0000:0000:0000"), None);
-        assert_eq!(halves("fe80::1"), None);
-    }
+    unit.starts_with("Gb/sec").then(|| whole.checked_mul(1000)?.checked_add(tenths * 100)).flatten()
 }

@@ -35,12 +35,13 @@ impl Files {
 }
 
 impl Tree for Files {
-    fn read(&self, path: &str) -> Option<Vec<u8>> {
-        Some(self.files.get(&self.resolve(path)?)?.clone().into_bytes())
+    fn read(&self, path: &str, limit: usize) -> Option<String> {
+        let content = self.files.get(&self.real_path(path)?)?;
+        Some(content.get(..content.floor_char_boundary(limit))?.to_owned())
     }
 
     fn list(&self, path: &str) -> Vec<String> {
-        let Some(path) = self.resolve(path) else { return Vec::new() };
+        let Some(path) = self.real_path(path) else { return Vec::new() };
         let below = format!("{path}/");
         let all = self.files.keys().chain(self.links.keys());
         let names: BTreeSet<String> =
@@ -48,12 +49,12 @@ impl Tree for Files {
         names.into_iter().collect()
     }
 
-    fn resolve(&self, path: &str) -> Option<String> {
+    fn real_path(&self, path: &str) -> Option<String> {
         let mut at = String::new();
         for part in path.split('/') {
             at = if at.is_empty() { part.to_owned() } else { format!("{at}/{part}") };
             if let Some(target) = self.links.get(&at) {
-                at = self.resolve(target)?;
+                at = self.real_path(target)?;
             }
         }
         self.is_there(&at).then_some(at)

@@ -81,12 +81,13 @@ impl PciDevice {
         const NVIDIA: u16 = 0x10de;
         const AMD: u16 = 0x1002;
         const HUAWEI: u16 = 0x19e5;
-        let compute = matches!(vendor, None | Some(NVIDIA | AMD | HUAWEI));
+        let draws = matches!(vendor, None | Some(NVIDIA | AMD));
+        let compute = draws || vendor == Some(HUAWEI);
         match (class >> 8, vendor) {
             (0x0604, _) => Some(PciKind::Bridge),
             (0x0680, Some(NVIDIA)) => Some(PciKind::NvSwitch),
-            // VGA, 3D and other display controllers; a board's own VGA chip is no GPU.
-            (0x0300 | 0x0302 | 0x0380, _) if compute => Some(PciKind::Gpu),
+            // VGA, 3D and other display controllers; a board's own VGA chip is no GPU (Huawei's is one).
+            (0x0300 | 0x0302 | 0x0380, _) if draws => Some(PciKind::Gpu),
             // Processing accelerators: AMD Instinct, Ascend.
             (0x1200, _) if compute => Some(PciKind::Gpu),
             // Ethernet, InfiniBand as 0207, 0280 or 0c06 (a serial bus, by older adapters).

@@ -275,6 +275,77 @@ fn two_nodes_that_join_under_one_name_are_an_error_that_names_it() {
     );
 }
 
+/// A joined node with InfiniBand ports of these GUIDs.
+fn told_guids(node: &str, guids: &[u64]) -> NodePorts {
+    let names: Vec<String> = (0..guids.len()).map(|at| format!("mlx5_{at}/1")).collect();
+    let ports: Vec<(&str, u32, Option<&str>)> =
+        names.iter().map(|name| (name.as_str(), 400_000, None)).collect();
+    let mut node = told(node, &ports);
+    for (port, guid) in node.ports.iter_mut().zip(guids) {
+        (port.layer, port.guid) = (LinkLayer::InfiniBand, Some(Guid(*guid)));
+    }
+    node
+}
+
+/// What a dump says of an adapter.
+fn dumped(guid: u64, node: &str, port: &str, switch: u64) -> Evidence {
+    let claim = Claim::Attached {
+        end: End { guid: Some(Guid(guid)), ..End::of_port(node, port) },
+        switch: SwitchId::with_guid(Guid(switch), Some(&format!("leaf-{switch}"))),
+        switch_port: Some(guid.to_string()),
+        speed_mbps: None,
+    };
+    say(claim, Source::InfiniBand)
+}
+
+#[test]
+fn a_strangers_adapter_that_bears_a_joined_nodes_name_is_not_that_nodes() {
+    let nodes = [told_guids("n1", &[0x11, 0x12]), told_guids("n2", &[0x21])];
+    let evidence = [
+        dumped(0x11, "n1", "HCA-1", 1),
+        dumped(0x12, "n1", "HCA-2", 1),
+        dumped(0x21, "n2", "mlx5_0", 1),
+        // Another machine that was called n1, of the same and of another port name.
+        dumped(0x99, "n1", "mlx5_0", 2),
+        dumped(0x98, "n1", "HCA-7", 2),
+    ];
+    let network = derive(&nodes, &evidence, NOW).unwrap();
+    let names: Vec<&str> = network.nodes.iter().map(|node| node.name.as_str()).collect();
+    assert_eq!(names, ["n1", "n2"]);
+    let on: Vec<&str> = network.nodes[0]
+        .ports
+        .iter()
+        .map(|port| network.switches[port.at.as_ref().unwrap().switch as usize].name.as_str())
+        .collect();
+    assert_eq!((on, network.conflicts.len()), (vec!["leaf-1", "leaf-1"], 0));
+    let strangers: Vec<(Option<Guid>, Option<&str>)> =
+        network.unjoined.iter().map(|it| (it.guid, it.called.as_deref())).collect();
+    assert_eq!(strangers, [(Some(Guid(0x98)), Some("n1")), (Some(Guid(0x99)), Some("n1"))]);
+}
+
+#[test]
+fn two_strangers_of_a_joined_nodes_name_do_not_keep_others_from_naming_it() {
+    let nodes = [told_guids("n1", &[0x11]), told("n2", &[("eth0", 100_000, None)])];
+    let mut evidence = vec![
+        dumped(0x98, "n1", "HCA-1", 2),
+        dumped(0x99, "n1", "HCA-1", 2),
+        dumped(0x88, "n2", "HCA-1", 2),
+        dumped(0x89, "n2", "HCA-1", 2),
+    ];
+    for node in ["n1", "n2"] {
+        evidence.push(attached(node, "eth0", "tor", Source::Lldp));
+        let (node, domain) = (node.to_string(), "d.1".to_string());
+        evidence.push(say(Claim::Nvlink { node, domain }, Source::NvlinkFabric));
+    }
+    let network = derive(&nodes, &evidence, NOW).unwrap();
+    assert_eq!((network.duplicates.len(), network.unjoined.len()), (2, 4));
+    for node in &network.nodes {
+        let port = node.ports.iter().find(|port| port.name == "eth0").unwrap();
+        let at = port.at.as_ref().map(|at| network.switches[at.switch as usize].name.as_str());
+        assert_eq!((at, node.nvlink), (Some("tor"), Some(0)), "{}", node.name);
+    }
+}
+
 /// A cluster of units of 32 nodes with `rails` rails, eight units to a spine group, all under one core.
 fn fabric(nodes: u64, rails: u64) -> Vec<Evidence> {
     let switch =

@@ -240,6 +240,35 @@ fn a_node_of_which_only_the_block_is_known_is_within_it() {
 }
 
 #[test]
+fn a_node_that_an_operator_puts_into_another_block_is_under_that_blocks_core() {
+    let mut evidence = Vec::new();
+    for (node, leaf, spine, core) in [
+        ("n1", "l1", "s1", "c1"),
+        ("n2", "l2", "s1", "c1"),
+        ("n3", "l3", "s2", "c2"),
+        ("n4", "l4", "s2", "c2"),
+        ("n5", "l5", "s3", "c2"),
+        ("n6", "l5", "s3", "c2"),
+    ] {
+        evidence.push(attached(node, "eth0", leaf, Source::Lldp));
+        evidence.extend([linked(leaf, spine, 1), linked(spine, core, 1), linked(core, "site", 1)]);
+    }
+    let block = |group: &str| {
+        let (member, group) = (Member::Node("n1".to_string()), group.to_string());
+        say(Claim::Member { member, tier: Tier::Block, group }, Source::Operator)
+    };
+    let cables = derive(&[], &evidence, NOW).unwrap();
+    assert_eq!(between(&cables, "n1", "n2"), TierInterval::exactly(Tier::Block));
+    let moved = derive(&[], &[evidence.clone(), vec![block("s2")]].concat(), NOW).unwrap();
+    assert_eq!(between(&moved, "n1", "n3"), TierInterval::exactly(Tier::Block));
+    assert_eq!(between(&moved, "n1", "n5"), TierInterval::exactly(Tier::Core), "not the core of its cables");
+    assert_eq!(between(&moved, "n1", "n2"), TierInterval::exactly(Tier::Site));
+    // Of a block that nothing else is known of, the core is not known either.
+    let away = derive(&[], &[evidence, vec![block("elsewhere")]].concat(), NOW).unwrap();
+    assert_eq!(between(&away, "n1", "n2"), TierInterval { best: Tier::Core, worst: Tier::Site });
+}
+
+#[test]
 fn an_nvlink_domain_is_closer_than_a_leaf_and_no_domain_is_none() {
     let mut evidence = Vec::new();
     for (node, domain) in

@@ -186,6 +186,10 @@ pub(super) fn apply(
         if path[at].is_some() && !by_operator {
             continue;
         }
+        if path[at] != Some(group) {
+            // What was above the group that it was in says nothing of the one that it is in.
+            path[at..].fill(None);
+        }
         path[at] = Some(group);
         let mut above = groups[group as usize].parent;
         while let Some(parent) = above {

@@ -269,6 +269,50 @@ fn a_node_that_an_operator_puts_into_another_block_is_under_that_blocks_core() {
 }
 
 #[test]
+fn what_is_stated_of_a_switch_above_the_leaves_names_its_group_and_what_has_no_effect_is_told() {
+    let mut evidence = Vec::new();
+    for (node, leaf, spine) in [
+        ("n1", "l1", "s1"),
+        ("n2", "l2", "s1"),
+        ("n3", "l3", "s2"),
+        ("n4", "l4", "s2"),
+        ("n5", "l5", "s3"),
+        ("n6", "l6", "s3"),
+    ] {
+        evidence.push(attached(node, "eth0", leaf, Source::Lldp));
+        evidence.extend([linked(leaf, spine, 1), linked(spine, "c1", 1)]);
+    }
+    let mut state = |switch: &str, tier, group: &str| {
+        let (member, group) = (Member::Switch(SwitchId::named(switch)), group.to_string());
+        evidence.push(say(Claim::Member { member, tier, group }, Source::Operator));
+    };
+    state("s1", Tier::Block, "hall-1");
+    state("s2", Tier::Core, "east");
+    state("s3", Tier::Core, "east");
+    state("c1", Tier::Site, "here");
+    state("c1", Tier::Block, "no block");
+    state("s-1", Tier::Block, "hall-1");
+    let network = derive(&[], &evidence, NOW).unwrap();
+    let above = |node: &str| -> Vec<&str> {
+        let place = &network.nodes[network.node(node).unwrap() as usize].places[0];
+        place.groups.iter().map(|row| network.groups[*row as usize].name.as_str()).collect()
+    };
+    // A leaf with one node tells nothing that its node does not.
+    assert_eq!(
+        [above("n1"), above("n3"), above("n5")],
+        [["hall-1", "c1", "here"], ["s2", "east", "here"], ["s3", "east", "here"]]
+    );
+    let told: Vec<String> = findings(&network).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "c1: nothing follows from the statement that its block is no block",
+            "s-1: nothing follows from the statement that its block is hall-1"
+        ]
+    );
+}
+
+#[test]
 fn an_nvlink_domain_is_closer_than_a_leaf_and_no_domain_is_none() {
     let mut evidence = Vec::new();
     for (node, domain) in

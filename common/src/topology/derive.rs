@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::attach::Cables;
 use super::decide::{Claims, decide};
 use super::evidence::{Claim, End, Evidence, Member, SwitchId};
-use super::groups::{Ground, Tree};
+use super::groups::{self, Ground, Tree};
 use super::levels::Levels;
 use super::network::{Conflict, Group, Link, Network, Row, Subject, Value, row_of};
 use super::nodes::{NodePorts, Nodes};
@@ -115,6 +115,7 @@ pub fn derive(nodes: &[NodePorts], evidence: &[Evidence], now: Timestamp) -> Res
         rails::find((plane, row), &units, &mut switches.rows, &mut nodes.rows, &known_rails);
     }
 
+    let idle = groups::idle(&stated.switches, &groups, &levels, &hosts);
     let mut paths: BTreeMap<(Row, Row), Path> = BTreeMap::new();
     for (node, row) in nodes.rows.iter().zip(0..) {
         let claims = cables.of_nodes.get(&row).map_or(&[][..], Vec::as_slice);
@@ -148,6 +149,7 @@ pub fn derive(nodes: &[NodePorts], evidence: &[Evidence], now: Timestamp) -> Res
         conflicts,
         unjoined: cables.unjoined.into_iter().collect(),
         duplicates: nodes.duplicates,
+        idle,
         refused,
     })
 }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::levels::Levels;
-use super::network::{Group, Row, Switch, row_of};
+use super::network::{Group, Idle, Row, Switch, row_of};
+use super::places::path;
 use super::sets::cluster;
 use super::tier::Tier;
 
@@ -89,8 +90,10 @@ impl Tree {
                 (climber, above)
             })
             .collect();
-        let named = |climber: &Climber| {
-            climber.leaves.iter().find_map(|leaf| ground.stated.get(&(*leaf, tier)).cloned())
+        // Stated of a leaf, of a switch between, or of the switches that make the group; the closest counts.
+        let named = |climber: &Climber, above: &BTreeSet<Row>| {
+            let mut through = climber.leaves.iter().chain(&climber.above).chain(above);
+            through.find_map(|row| ground.stated.get(&(*row, tier)).cloned())
         };
         // A group that is itself on that level is in the cluster of those that are below it.
         let (inside, below): (Vec<_>, Vec<_>) = lifted
@@ -101,7 +104,7 @@ impl Tree {
         let mut members: BTreeMap<Kin, Vec<(Climber, BTreeSet<Row>)>> = BTreeMap::new();
         let mut cluster_of: BTreeMap<Row, usize> = BTreeMap::new();
         for ((climber, above), cluster) in below.into_iter().zip(clusters) {
-            let kin = match named(&climber) {
+            let kin = match named(&climber, &above) {
                 Some(name) => Kin::Named(name),
                 None if above.is_empty() => continue,
                 None => Kin::Like(row_of(cluster)),
@@ -111,7 +114,7 @@ impl Tree {
         }
         for (climber, above) in inside {
             let cluster = above.iter().find_map(|row| cluster_of.get(row).copied());
-            let kin = match (named(&climber), cluster) {
+            let kin = match (named(&climber, &above), cluster) {
                 (Some(name), _) => Kin::Named(name),
                 (None, Some(cluster)) if members.contains_key(&Kin::Like(row_of(cluster))) => {
                     Kin::Like(row_of(cluster))
@@ -149,6 +152,29 @@ impl Tree {
         self.groups.push(Group { tier, name, plane: ground.plane, parent: None, switches, uplinks: None });
         row_of(self.groups.len() - 1)
     }
+}
+
+/// Statements of switches that no group comes from: of a switch that makes no group of that tier and is below
+/// none, or of which a closer switch says otherwise. Leaves without nodes wait for their nodes.
+pub(super) fn idle(
+    stated: &BTreeMap<(Row, Tier), String>,
+    groups: &[Group],
+    levels: &Levels,
+    hosts: &BTreeMap<Row, BTreeSet<Row>>,
+) -> Vec<Idle> {
+    let mut follows: BTreeSet<(Row, Tier, &str)> = BTreeSet::new();
+    for (group, at) in groups.iter().zip(0..) {
+        for row in path(groups, at).into_iter().flatten() {
+            let above = &groups[row as usize];
+            follows.extend(group.switches.iter().map(|switch| (*switch, above.tier, above.name.as_str())));
+        }
+    }
+    let waits = |row: &Row| levels.level[*row as usize] == 1 && !hosts.contains_key(row);
+    stated
+        .iter()
+        .filter(|((row, tier), name)| !waits(row) && !follows.contains(&(*row, *tier, name.as_str())))
+        .map(|((switch, tier), group)| Idle { switch: *switch, tier: *tier, group: group.clone() })
+        .collect()
 }
 
 /// What makes groups one: a name that somebody gave, or likeness.

@@ -36,6 +36,10 @@ pub fn findings(network: &Network) -> Vec<Finding> {
         let claims = conflict.claims.iter().map(|said| stated(network, said)).collect();
         add(Severity::Warning, &subject, Problem::Conflict { about, claims, reason: conflict.reason });
     }
+    for idle in &network.idle {
+        let problem = Problem::Idle { tier: idle.tier, group: idle.group.clone() };
+        add(Severity::Warning, &network.switches[idle.switch as usize].name, problem);
+    }
     if network.refused > 0 {
         add(Severity::Notice, "evidence", Problem::Refused { pieces: network.refused });
     }

@@ -37,8 +37,8 @@ pub use evidence::{Claim, End, Evidence, Member, Source, SwitchId};
 pub use findings::{Adapter, Finding, OffRail, Ports, Problem, Severity, Stated, Thin};
 pub use look::findings;
 pub use network::{
-    At, Capacity, Conflict, Duplicate, Group, Link, Network, Node, NodePort, OneWay, Place, Plane, PlaneKind,
-    PortRef, Prefix, Reason, Row, Said, Subject, Switch, Unjoined, Value,
+    At, Capacity, Conflict, Duplicate, Group, Idle, Link, Network, Node, NodePort, OneWay, Place, Plane,
+    PlaneKind, PortRef, Prefix, Reason, Row, Said, Subject, Switch, Unjoined, Value,
 };
 pub use nodes::NodePorts;
 pub use port::{Bdf, Guid, LinkLayer, Mac, Port, WrittenError};

@@ -45,6 +45,9 @@ pub struct Network {
     pub unjoined: Vec<Unjoined>,
     /// Names that several machines go by.
     pub duplicates: Vec<Duplicate>,
+    /// Statements that nothing follows from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub idle: Vec<Idle>,
     /// Pieces of evidence with names that are too long, or no plain text.
     pub refused: u32,
 }
@@ -240,6 +243,15 @@ pub struct Duplicate {
     pub name: String,
     pub port: String,
     pub guids: Vec<Guid>,
+}
+
+/// A statement of a switch's group that no group comes from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Idle {
+    pub switch: Row,
+    pub tier: Tier,
+    pub group: String,
 }
 
 /// Sources that disagree, and what was decided.

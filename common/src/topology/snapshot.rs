@@ -219,6 +219,7 @@ fn check(network: &Network) -> Result<(), Error> {
         .chain(link_rows)
         .chain(group_switches)
         .chain(network.unjoined.iter().map(|unjoined| unjoined.switch))
+        .chain(network.idle.iter().map(|idle| idle.switch))
         .chain(said)
         .chain(subjects);
     all("switches", switches.len(), Box::new(rows))?;

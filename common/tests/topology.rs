@@ -126,6 +126,50 @@ fn a_bond_to_two_leaves_is_one_unit_without_rails() {
 }
 
 #[test]
+fn rails_whose_leaves_are_pairs_under_bonds_are_rails() {
+    let ports = [
+        ("eth0", "bond0", "r0a"),
+        ("eth1", "bond0", "r0b"),
+        ("eth2", "bond1", "r1a"),
+        ("eth3", "bond1", "r1b"),
+    ];
+    let mut evidence = Vec::new();
+    let mut nodes = Vec::new();
+    for (unit, node) in [("1", "n1"), ("1", "n2"), ("1", "n3"), ("2", "n4"), ("2", "n5"), ("2", "n6")] {
+        nodes.push(told(node, &ports.map(|(port, bond, _)| (port, 200_000, Some(bond)))));
+        for (port, _, leaf) in ports {
+            // n3 has a cable of each bond in the other's place.
+            let leaf = match (node, leaf) {
+                ("n3", "r0b") => "r1b",
+                ("n3", "r1b") => "r0b",
+                (_, leaf) => leaf,
+            };
+            evidence.push(attached(node, port, &format!("{leaf}-{unit}"), Source::Lldp));
+        }
+    }
+    for leaf in ["r0a", "r0b", "r1a", "r1b"] {
+        evidence.extend(["1", "2"].map(|unit| linked(&format!("{leaf}-{unit}"), "spine", 2)));
+    }
+    let network = derive(&nodes, &evidence, NOW).unwrap();
+    assert_eq!(network.planes[network.main.unwrap() as usize].rails, 2);
+    let rails: Vec<(&str, Option<u16>)> =
+        network.switches.iter().map(|switch| (switch.name.as_str(), switch.rail)).collect();
+    let of = |leaf: &'static str| rails.iter().find(|(name, _)| *name == leaf).unwrap().1;
+    assert_eq!(["r0a-1", "r0b-1", "r1a-1", "r1b-1", "r0a-2", "r1b-2"].map(of), [0, 0, 1, 1, 0, 1].map(Some));
+    assert_eq!(
+        network.nodes[0].ports.iter().map(|port| port.rail).collect::<Vec<_>>(),
+        [0, 0, 1, 1].map(Some)
+    );
+    let told: Vec<String> = findings(&network).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "n3: rails 0 and 1 are swapped: eth1 (rail 0) is on r1b-1 (rail 1), eth3 (rail 1) is on r0b-1 (rail 0)"
+        ]
+    );
+}
+
+#[test]
 fn a_cable_on_the_wrong_rail_is_told_and_rails_can_be_stated() {
     let mut evidence = Vec::new();
     let mut nodes = Vec::new();

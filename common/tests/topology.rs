@@ -357,6 +357,35 @@ fn what_is_stated_of_a_switch_above_the_leaves_names_its_group_and_what_has_no_e
 }
 
 #[test]
+fn uplinks_that_nobody_counts_are_unknown_and_those_that_a_dump_does_not_have_are_lost() {
+    let expected = |switch: &str| {
+        let switch = SwitchId::named(switch);
+        say(Claim::ExpectedUplinks { switch, links: 4 }, Source::Operator)
+    };
+    let netq = |node: &str, switch: &str| attached(node, "eth0", switch, Source::NetQ);
+    // l1 and l2 by LLDP, with l2 below a spine in somebody's tree; l3 and l4 by a graph that counts cables.
+    let under = Claim::Under { lower: SwitchId::named("l2"), upper: SwitchId::named("s1") };
+    let evidence = [
+        vec![attached("n1", "eth0", "l1", Source::Lldp), attached("n2", "eth0", "l2", Source::Lldp)],
+        vec![say(under, Source::Slurm), netq("n3", "l3"), netq("n4", "l4"), linked("l3", "s1", 3)],
+        ["l1", "l2", "l3", "l4"].map(expected).to_vec(),
+    ]
+    .concat();
+    let network = derive(&[], &evidence, NOW).unwrap();
+    let uplinks: Vec<(&str, Option<(u32, u32)>)> = network
+        .switches
+        .iter()
+        .map(|it| (it.name.as_str(), it.uplinks.map(|uplinks| (uplinks.live, uplinks.expected))))
+        .collect();
+    assert_eq!(
+        uplinks,
+        [("l1", None), ("l2", None), ("l3", Some((3, 4))), ("l4", Some((0, 4))), ("s1", None)]
+    );
+    let told: Vec<String> = findings(&network).iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["l3: 3 of 4 uplinks work", "l4: 0 of 4 uplinks work"]);
+}
+
+#[test]
 fn an_nvlink_domain_is_closer_than_a_leaf_and_no_domain_is_none() {
     let mut evidence = Vec::new();
     for (node, domain) in

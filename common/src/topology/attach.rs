@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::decide::{Claims, decide};
-use super::evidence::{Claim, Evidence};
+use super::evidence::{Claim, Evidence, Source};
 use super::network::{At, Conflict, PortRef, Row, Subject, Unjoined, Value};
 use super::nodes::{Found, Nodes};
 use super::port::Guid;
@@ -20,6 +20,8 @@ pub(super) struct Cables<'a> {
     /// Lower and upper switch, as stated.
     pub(super) under: BTreeSet<(Row, Row)>,
     pub(super) expected: BTreeMap<Row, u32>,
+    /// Switches whose cables somebody counts: a dump that has cables between switches speaks of them.
+    pub(super) counted: BTreeSet<Row>,
     /// What the fabric's names say of the place of a joined node's adapter.
     pub(super) called: BTreeMap<PortRef, u16>,
     pub(super) conflicts: Vec<Conflict>,
@@ -38,6 +40,7 @@ impl<'a> Cables<'a> {
         cables.attach(evidence, nodes, switches);
         cables.link(evidence, switches);
         cables.expect(evidence, switches);
+        cables.find_counted(evidence, switches);
         cables
     }
 
@@ -145,6 +148,21 @@ impl<'a> Cables<'a> {
             if let Some(decided) = decided {
                 self.expected.insert(switch, decided.value);
                 self.conflicts.extend(decided.conflict);
+            }
+        }
+    }
+
+    fn find_counted(&mut self, evidence: &[&'a Evidence], switches: &Switches) {
+        let counts = |by: &&&Evidence| matches!(by.claim, Claim::Linked { .. });
+        let who = |by: &'a Evidence| (by.source, by.origin.as_str());
+        let counting: BTreeSet<(Source, &str)> = evidence.iter().filter(counts).map(|by| who(by)).collect();
+        for by in evidence.iter().filter(|by| counting.contains(&who(by))) {
+            match &by.claim {
+                Claim::Attached { switch, .. } => self.counted.extend(switches.row(switch)),
+                Claim::Linked { a, b, .. } => {
+                    self.counted.extend([a, b].into_iter().filter_map(|id| switches.row(id)));
+                }
+                _ => {}
             }
         }
     }

@@ -386,6 +386,41 @@ fn uplinks_that_nobody_counts_are_unknown_and_those_that_a_dump_does_not_have_ar
 }
 
 #[test]
+fn statements_of_owners_and_planes_that_disagree_are_shown_as_other_conflicts_are() {
+    let owner = |node: &str, source| {
+        let (node, port) = (node.to_string(), "mlx5_0".to_string());
+        say(Claim::Owner { guid: Guid(0x99), node, port }, source)
+    };
+    let plane = |switch: &str, plane: &str, at| {
+        let (switch, plane) = (SwitchId::named(switch), plane.to_string());
+        Evidence::new(Claim::Plane { switch, plane }, Source::Operator, "site.yaml", Timestamp(at))
+    };
+    let evidence = [
+        dumped(0x99, "HCA", "x", 1),
+        owner("a", Source::Csv),
+        owner("b", Source::Operator),
+        attached("n1", "eth0", "l1", Source::Lldp),
+        linked("l1", "l2", 1),
+        plane("l1", "compute", 2),
+        plane("l2", "storage", 1),
+    ];
+    let network = derive(&[], &evidence, NOW).unwrap();
+    let told: Vec<String> = findings(&network).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "adapter 0000000000000099: sources disagree about the port that it is: the operator (test) says b mlx5_0, \
+             a CSV file (test) says a mlx5_0; the first counts, for its source ranks higher",
+            "l1: sources disagree about the plane of its fabric: the operator (site.yaml) says compute, \
+             the operator (site.yaml) says storage; the first counts, for it is newer",
+        ]
+    );
+    let of = |plane: &str| network.planes.iter().any(|it| it.name == plane);
+    assert_eq!((of("compute"), of("storage")), (true, false));
+    assert!(network.nodes[network.node("b").unwrap() as usize].ports[0].at.is_some());
+}
+
+#[test]
 fn an_nvlink_domain_is_closer_than_a_leaf_and_no_domain_is_none() {
     let mut evidence = Vec::new();
     for (node, domain) in

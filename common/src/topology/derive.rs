@@ -66,17 +66,18 @@ pub fn derive(nodes: &[NodePorts], evidence: &[Evidence], now: Timestamp) -> Res
     }
     let mut switches = Switches::merge(ids.into_iter().cloned().collect());
     within("switches", switches.rows.len(), LIMITS.switches)?;
-    let mut nodes = Nodes::gather(nodes, &ends, &names, &owners(&evidence));
+    let mut conflicts = Vec::new();
+    let mut nodes = Nodes::gather(nodes, &ends, &names, &owners(&evidence, &mut conflicts));
     within("nodes", nodes.rows.len(), LIMITS.nodes)?;
 
     let cables = Cables::trace(&evidence, &mut nodes, &switches);
-    let mut conflicts = cables.conflicts.clone();
+    conflicts.extend(cables.conflicts.iter().cloned());
     let known_rails =
         rails::Known { stated: rails::stated(&evidence, &nodes, &mut conflicts), called: &cables.called };
     let stated = Stated::of(&evidence, &nodes, &switches, &mut conflicts);
     let hosts = hosts(&nodes, &cables);
     let levels = Levels::of(&counts(&hosts, &cables, switches.rows.len()), &cables);
-    let mut planes = planes::find(&evidence, &nodes.rows, &mut switches, &cables, &hosts);
+    let mut planes = planes::find(&evidence, &nodes.rows, &mut switches, &cables, &hosts, &mut conflicts);
     for (switch, level) in switches.rows.iter_mut().zip(&levels.level) {
         switch.level = *level;
     }
@@ -191,22 +192,26 @@ fn speaks_of<'a>(
     }
 }
 
-/// Whose port a GUID is, by statement; of several the strongest.
-fn owners<'a>(evidence: &[&'a Evidence]) -> BTreeMap<Guid, (&'a str, &'a str)> {
+/// Whose port a GUID is, by statement.
+fn owners<'a>(
+    evidence: &[&'a Evidence],
+    conflicts: &mut Vec<Conflict>,
+) -> BTreeMap<Guid, (&'a str, &'a str)> {
     let mut claims: BTreeMap<Guid, Claims<'_, (&str, &str)>> = BTreeMap::new();
     for by in evidence {
         if let Claim::Owner { guid, node, port } = &by.claim {
             claims.entry(*guid).or_default().push((by, (node.as_str(), port.as_str())));
         }
     }
-    claims
-        .into_iter()
-        .filter_map(|(guid, claims)| {
-            let strength = |by: &Evidence| (by.source.rank(), std::cmp::Reverse(by.observed_at));
-            let (_, owner) = claims.into_iter().min_by_key(|(by, owner)| (strength(by), *owner))?;
-            Some((guid, owner))
-        })
-        .collect()
+    let mut owners = BTreeMap::new();
+    for (guid, claims) in claims {
+        let said = |(node, port): &(&str, &str)| Value::Name(format!("{node} {port}"));
+        if let Some(decided) = decide(claims, || Subject::Owner { guid }, said, |a, b| a == b) {
+            owners.insert(guid, decided.value);
+            conflicts.extend(decided.conflict);
+        }
+    }
+    owners
 }
 
 /// Whether every text of it is within the limit.

@@ -267,6 +267,8 @@ pub(super) fn subject(network: &Network, subject: &Subject) -> (String, String) 
         Subject::Nvlink { node: row } => (node(*row), "its NVLink domain".to_string()),
         Subject::Member { of, tier } => (of.clone(), format!("its {tier}")),
         Subject::Rail(at) => (port_name(network, *at), "its rail".to_string()),
+        Subject::Owner { guid } => (format!("adapter {guid}"), "the port that it is".to_string()),
+        Subject::Plane { switch: row } => (switch(*row), "the plane of its fabric".to_string()),
     }
 }
 

@@ -293,6 +293,14 @@ pub enum Subject {
         tier: Tier,
     },
     Rail(PortRef),
+    /// Whose port an adapter's GUID is.
+    Owner {
+        guid: Guid,
+    },
+    /// The plane of a switch, and of all that cables unite with it.
+    Plane {
+        switch: Row,
+    },
 }
 
 /// What a source said in a conflict.

@@ -211,7 +211,7 @@ fn check(network: &Network) -> Result<(), Error> {
     let said = said.filter_map(|said| if let Value::Switch(row) = said.value { Some(row) } else { None });
     let subjects = network.conflicts.iter().flat_map(|conflict| match conflict.subject {
         Subject::Link { a, b } => vec![a, b],
-        Subject::Uplinks { switch } => vec![switch],
+        Subject::Uplinks { switch } | Subject::Plane { switch } => vec![switch],
         _ => vec![],
     });
     let rows = ats

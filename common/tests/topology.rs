@@ -421,6 +421,24 @@ fn statements_of_owners_and_planes_that_disagree_are_shown_as_other_conflicts_ar
 }
 
 #[test]
+fn a_pair_is_thin_beside_the_pairs_of_its_own_plane() {
+    let mut evidence = Vec::new();
+    for (plane, leaves, usual) in [("a", 6, 4), ("b", 3, 2)] {
+        for leaf in 0..leaves {
+            let name = format!("{plane}-leaf-{leaf}");
+            evidence.push(attached(&format!("{plane}-n{leaf}"), "eth0", &name, Source::Lldp));
+            evidence.push(linked(&name, &format!("{plane}-s1"), usual));
+            let short = plane == "b" && leaf == 0;
+            evidence.push(linked(&name, &format!("{plane}-s2"), if short { 1 } else { usual }));
+        }
+    }
+    let network = derive(&[], &evidence, NOW).unwrap();
+    assert_eq!(network.planes.len(), 2);
+    let told: Vec<String> = findings(&network).iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["b-leaf-0: 3 of 4 uplinks work (1 of 2 to b-s2)"]);
+}
+
+#[test]
 fn an_nvlink_domain_is_closer_than_a_leaf_and_no_domain_is_none() {
     let mut evidence = Vec::new();
     for (node, domain) in

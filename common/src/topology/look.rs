@@ -170,25 +170,29 @@ fn missing_leaves(network: &Network, add: &mut Add<'_>) {
     }
 }
 
-/// Switches short of uplinks, with the pairs that have fewer cables than pairs of these levels usually have.
+/// A switch's plane and level. What is usual is so only among switches that have both in common.
+type Role = (Option<Row>, u8);
+
+/// Switches short of uplinks, with the pairs that have fewer cables than pairs of these levels usually have in
+/// their plane.
 fn uplinks(network: &Network, add: &mut Add<'_>) {
     let level = |row: Row| network.switches[row as usize].level;
-    let mut counts: BTreeMap<(u8, u8), BTreeMap<u32, usize>> = BTreeMap::new();
+    let role = |row: Row| -> Role { (network.switches[row as usize].plane, level(row)) };
+    let mut counts: BTreeMap<(Role, u8), BTreeMap<u32, usize>> = BTreeMap::new();
     let mut links_of: BTreeMap<Row, Vec<(Row, u32)>> = BTreeMap::new();
     for link in &network.links {
         let Some(live) = link.live else { continue };
-        let levels = (level(link.lower), level(link.upper));
+        let levels = (role(link.lower), level(link.upper));
         *counts.entry(levels).or_default().entry(live).or_default() += 1;
         links_of.entry(link.lower).or_default().push((link.upper, live));
     }
     let usual = |lower: Row, upper: Row| {
-        let counts = counts.get(&(level(lower), level(upper)))?;
+        let counts = counts.get(&(role(lower), level(upper)))?;
         counts.iter().max_by_key(|(live, count)| (**count, **live)).map(|(live, _)| *live)
     };
     // To which switches most of a plane and level have cables: a pair that lost all of them is no link.
-    let role = |row: Row| (network.switches[row as usize].plane, level(row));
-    let mut peers: BTreeMap<(Option<Row>, u8), usize> = BTreeMap::new();
-    let mut with: BTreeMap<(Option<Row>, u8), BTreeMap<Row, usize>> = BTreeMap::new();
+    let mut peers: BTreeMap<Role, usize> = BTreeMap::new();
+    let mut with: BTreeMap<Role, BTreeMap<Row, usize>> = BTreeMap::new();
     for (lower, uppers) in &links_of {
         *peers.entry(role(*lower)).or_default() += 1;
         for (upper, _) in uppers {

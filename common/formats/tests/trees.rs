@@ -109,9 +109,31 @@ fn a_graph_of_netq_counts_cables_and_its_compute_nodes_are_in_domains() {
 
     let Some(bytes) = capture("netq/computeNodes.json") else { return };
     assert_eq!(recognise(&bytes), Some(Kind::NetqComputeNodes));
-    let network = derive(&[], &netq::compute_nodes(&bytes, "netq", AT).unwrap(), AT).unwrap();
-    assert_eq!(network.nvlink, ["3fbfc98b-7f95-4749-ab11-bd351a2aab3e"]);
-    assert_eq!(between(&network, "node1", "node2"), TierInterval::exactly(Tier::Nvlink));
+    let cluster = "3fbfc98b-7f95-4749-ab11-bd351a2aab3e";
+    let mut evidence = netq::compute_nodes(&bytes, "netq", AT).unwrap();
+    let network = derive(&[], &evidence, AT).unwrap();
+    assert_eq!((&network.nvlink[..], &network.nvlink_clusters[..]), (&[cluster.to_string()][..], &[0][..]));
+    // Which clique they are in the list does not tell.
+    let maybe = TierInterval { best: Tier::Nvlink, worst: Tier::Site };
+    assert_eq!(between(&network, "node1", "node2"), maybe);
+    assert_eq!(slurm::write_conf(&Outline::of(&network)), "");
+
+    // A driver that tells the clique of one says no other thing than NetQ.
+    let driver = |node: &str, clique: u8| {
+        let claim = Claim::Nvlink { node: node.to_string(), domain: format!("{cluster}.{clique}") };
+        Evidence::new(claim, Source::NvlinkFabric, "driver", AT)
+    };
+    evidence.push(driver("node1", 2));
+    let network = derive(&[], &evidence, AT).unwrap();
+    assert_eq!((network.nvlink.len(), network.conflicts.len()), (2, 0));
+    assert_eq!(between(&network, "node1", "node2"), maybe);
+    let whole =
+        |clique| derive(&[], &[evidence.clone(), vec![driver("node2", clique)]].concat(), AT).unwrap();
+    assert_eq!(between(&whole(2), "node1", "node2"), TierInterval::exactly(Tier::Nvlink));
+    assert_eq!(between(&whole(3), "node1", "node2"), TierInterval { best: Tier::Leaf, worst: Tier::Site });
+    assert_eq!(whole(3).nvlink, [format!("{cluster}.2"), format!("{cluster}.3")]);
+    evidence.push(driver("node1", 3));
+    assert_eq!(derive(&[], &evidence, AT).unwrap().conflicts.len(), 1, "two cliques are a conflict");
 }
 
 const CONF: &str = "\

@@ -13,7 +13,7 @@ use super::places::{self, Path, Stated};
 use super::port::Guid;
 use super::switches::Switches;
 use super::tier::Tier;
-use super::{capacity, layer2, planes, rails};
+use super::{capacity, layer2, nvlink, planes, rails};
 use crate::time::Timestamp;
 
 /// What a cluster may have at most. A worker's or a file's evidence beyond that is an error that names it.
@@ -134,7 +134,7 @@ pub fn derive(nodes: &[NodePorts], evidence: &[Evidence], now: Timestamp) -> Res
 
     let (layer2, one_way) = layer2::domains(&evidence, &nodes);
     let prefixes = layer2::prefixes(&evidence, &nodes);
-    let nvlink = nvlink(&evidence, &mut nodes, &mut conflicts);
+    let (nvlink, nvlink_clusters) = nvlink::domains(&evidence, &mut nodes, &mut conflicts);
     conflicts.sort();
     Ok(Network {
         links: links(&cables, &levels),
@@ -144,6 +144,7 @@ pub fn derive(nodes: &[NodePorts], evidence: &[Evidence], now: Timestamp) -> Res
         groups,
         main,
         nvlink,
+        nvlink_clusters,
         layer2,
         one_way,
         prefixes,
@@ -175,7 +176,7 @@ fn speaks_of<'a>(
         Claim::ExpectedUplinks { switch, .. } | Claim::Plane { switch, .. } => {
             ids.insert(switch);
         }
-        Claim::Nvlink { node, .. } | Claim::Owner { node, .. } => {
+        Claim::Nvlink { node, .. } | Claim::NvlinkCluster { node, .. } | Claim::Owner { node, .. } => {
             names.insert(node);
         }
         Claim::Member { member: Member::Node(node), .. } => {
@@ -228,6 +229,7 @@ fn is_plain(by: &Evidence) -> bool {
     let other = match &by.claim {
         Claim::Attached { switch_port, .. } => switch_port.as_deref(),
         Claim::Nvlink { domain, .. } => Some(domain.as_str()),
+        Claim::NvlinkCluster { cluster, .. } => Some(cluster.as_str()),
         Claim::Member { group, .. } => Some(group.as_str()),
         Claim::Plane { plane, .. } => Some(plane.as_str()),
         Claim::Owner { port, .. } => Some(port.as_str()),
@@ -287,29 +289,4 @@ fn links(cables: &Cables<'_>, levels: &Levels) -> Vec<Link> {
         links.entry((*lower, *upper)).or_insert(link);
     }
     links.into_values().collect()
-}
-
-/// Writes each node's NVLink domain, and gives the domains' names.
-fn nvlink(evidence: &[&Evidence], nodes: &mut Nodes, conflicts: &mut Vec<Conflict>) -> Vec<String> {
-    let mut claims: BTreeMap<Row, Claims<'_, String>> = BTreeMap::new();
-    for by in evidence {
-        if let Claim::Nvlink { node, domain } = &by.claim
-            && let Some(row) = nodes.row(node)
-        {
-            claims.entry(row).or_default().push((by, domain.clone()));
-        }
-    }
-    let mut domain_of: BTreeMap<Row, String> = BTreeMap::new();
-    for (node, claims) in claims {
-        let said = |domain: &String| Value::Name(domain.clone());
-        if let Some(decided) = decide(claims, || Subject::Nvlink { node }, said, |a, b| a == b) {
-            domain_of.insert(node, decided.value);
-            conflicts.extend(decided.conflict);
-        }
-    }
-    let names: Vec<String> = domain_of.values().cloned().collect::<BTreeSet<_>>().into_iter().collect();
-    for (node, domain) in domain_of {
-        nodes.rows[node as usize].nvlink = names.binary_search(&domain).ok().map(row_of);
-    }
-    names
 }

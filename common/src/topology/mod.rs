@@ -22,6 +22,7 @@ mod levels;
 mod look;
 mod network;
 mod nodes;
+mod nvlink;
 mod places;
 mod planes;
 mod port;

@@ -35,6 +35,10 @@ pub struct Network {
     pub main: Option<Row>,
     /// Names of the NVLink domains over nodes.
     pub nvlink: Vec<String>,
+    /// Rows of `nvlink` that are clusters: in which clique their nodes are is unknown, so that two of them may
+    /// reach each other or not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nvlink_clusters: Vec<Row>,
     /// Layer-2 broadcast domains: ports that hear each other, each in both directions.
     pub layer2: Vec<Vec<PortRef>>,
     pub one_way: Vec<OneWay>,

@@ -247,7 +247,8 @@ fn check(network: &Network) -> Result<(), Error> {
     if network.groups.iter().any(|group| group.parent.is_some_and(|parent| level(parent) <= group.tier)) {
         return Err(Error::Row { what: "groups above others" });
     }
-    all("NVLink domains", network.nvlink.len(), Box::new(nodes.iter().filter_map(|node| node.nvlink)))?;
+    let domains = nodes.iter().filter_map(|node| node.nvlink).chain(network.nvlink_clusters.iter().copied());
+    all("NVLink domains", network.nvlink.len(), Box::new(domains))?;
 
     let node_rows = network.conflicts.iter().filter_map(|conflict| match conflict.subject {
         Subject::Nvlink { node } | Subject::Leaf { node, .. } => Some(node),

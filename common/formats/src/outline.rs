@@ -70,7 +70,7 @@ impl Outline {
                 outline.nodes.insert((node.name.clone(), names[group].clone()));
             }
             // Nodes of one cluster in cliques that nobody knows are not known to be together.
-            if let Some(domain) = node.nvlink.filter(|domain| !network.nvlink_clusters.contains(domain)) {
+            if let Some(domain) = node.nvlink.filter(|domain| !network.is_nvlink_cluster(*domain)) {
                 outline.domains.insert((node.name.clone(), network.nvlink[domain as usize].clone()));
             }
         }

@@ -85,11 +85,13 @@ pub fn derive(nodes: &[NodePorts], evidence: &[Evidence], now: Timestamp) -> Res
 
     let mut groups: Vec<Group> = Vec::new();
     let mut leaf_of: BTreeMap<Row, (Row, Row)> = BTreeMap::new();
-    for (plane, row) in planes.iter_mut().zip(0..) {
+    let of_planes = planes::members(planes.len(), &nodes.rows, &switches.rows, &hosts);
+    for ((plane, row), members) in planes.iter_mut().zip(0..).zip(&of_planes) {
         let ground = Ground {
             plane: row,
             switches: &switches.rows,
             levels: &levels,
+            leaves: &members.leaves,
             hosts: &hosts,
             stated: &stated.switches,
         };
@@ -113,7 +115,13 @@ pub fn derive(nodes: &[NodePorts], evidence: &[Evidence], now: Timestamp) -> Res
             },
             ..group
         }));
-        rails::find((plane, row), &units, &mut switches.rows, &mut nodes.rows, &known_rails);
+        rails::find(
+            (plane, row),
+            &units,
+            &mut switches.rows,
+            (&members.nodes, &mut nodes.rows),
+            &known_rails,
+        );
     }
 
     let idle = groups::idle(&stated.switches, &groups, &levels, &hosts);

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::network::{Capacity, Network, Node, Row, Switch};
+use super::network::{Capacity, Network, Node, Plane, Row, Switch};
 use super::snapshot::Snapshot;
 use super::tier::Tier;
 
@@ -106,6 +106,8 @@ struct Twins<'a> {
     old: &'a Network,
     /// New row to old row.
     old_of: BTreeMap<Row, Row>,
+    /// Those of the newer network, by name.
+    planes: BTreeMap<&'a str, &'a Plane>,
 }
 
 impl<'a> Twins<'a> {
@@ -124,7 +126,8 @@ impl<'a> Twins<'a> {
                 old_of.insert(row, twin);
             }
         }
-        Twins { new, old, old_of }
+        let planes = new.planes.iter().map(|plane| (plane.name.as_str(), plane)).collect();
+        Twins { new, old, old_of, planes }
     }
 
     /// Whether the two are one switch; `None` is no switch.
@@ -234,7 +237,13 @@ fn places(twins: &Twins<'_>, alike: &mut Alike, node: &Node, before: &Node, chan
         place.groups.iter().copied().find(|row| network.groups[*row as usize].tier == tier)
     };
     let name = |network: &Network, row: Row| network.groups[row as usize].name.clone();
-    for plane in &twins.new.planes {
+    // In the planes that it has or had a place in.
+    let named = |network: &Network, node: &Node| -> Vec<String> {
+        node.places.iter().map(|place| network.planes[place.plane as usize].name.clone()).collect()
+    };
+    let planes: BTreeSet<String> =
+        named(twins.new, node).into_iter().chain(named(twins.old, before)).collect();
+    for plane in planes.iter().filter_map(|name| twins.planes.get(name.as_str()).copied()) {
         for tier in &plane.tiers {
             let to = group(twins.new, node, &plane.name, *tier);
             let from = group(twins.old, before, &plane.name, *tier);

@@ -32,9 +32,14 @@ impl Network {
         }
     }
 
+    /// Whether an NVLink domain is a cluster, in which clique of which its nodes are is unknown.
+    pub fn is_nvlink_cluster(&self, domain: Row) -> bool {
+        self.nvlink_clusters.binary_search(&domain).is_ok()
+    }
+
     /// Whether two NVLink domains are one. `None`: they are of one cluster, and a clique is unknown.
     fn share_nvlink(&self, a: Row, b: Row) -> Option<bool> {
-        let is_cluster = |row: &Row| self.nvlink_clusters.contains(row);
+        let is_cluster = |row: &Row| self.is_nvlink_cluster(*row);
         let name = |row: Row| self.nvlink[row as usize].as_str();
         let clique_of = |whole: Row, cluster: Row| is_clique_of(name(whole), name(cluster));
         match (is_cluster(&a), is_cluster(&b)) {

@@ -31,6 +31,8 @@ pub(super) struct Ground<'a> {
     pub(super) plane: Row,
     pub(super) switches: &'a [Switch],
     pub(super) levels: &'a Levels,
+    /// The plane's switches that ends are attached to.
+    pub(super) leaves: &'a [Row],
     /// The nodes of each switch that ends are attached to.
     pub(super) hosts: &'a BTreeMap<Row, BTreeSet<Row>>,
     /// Groups that leaves belong to by statement.
@@ -49,8 +51,7 @@ impl Tree {
 
     /// Leaves that serve the same nodes are one group: the rails of a unit, or the two of a pair.
     fn leaves(&mut self, ground: &Ground<'_>) -> Vec<Climber> {
-        let mine = |row: &Row| ground.switches[*row as usize].plane == Some(ground.plane);
-        let leaves: Vec<Row> = ground.hosts.keys().copied().filter(mine).collect();
+        let leaves = ground.leaves;
         let mut members: BTreeMap<Kin, BTreeSet<Row>> = BTreeMap::new();
         let by_level: BTreeSet<u8> = leaves.iter().map(|row| ground.levels.level[*row as usize]).collect();
         for level in by_level {

@@ -130,23 +130,26 @@ fn divided(network: &Network, node: &Node, add: &mut Add<'_>) {
     }
 }
 
+/// A leaf group with its row and the rails of its leaves.
+type Unit<'a> = (Row, &'a Group, BTreeSet<u16>);
+
 fn missing_leaves(network: &Network, add: &mut Add<'_>) {
     let mut nodes: BTreeMap<Row, usize> = BTreeMap::new();
     for group in network.nodes.iter().flat_map(|node| &node.places).filter_map(|place| place.groups.first()) {
         *nodes.entry(*group).or_default() += 1;
     }
-    for (plane, row) in network.planes.iter().zip(0..).filter(|(plane, _)| plane.rails > 0) {
-        let rails_of = |group: &Group| -> BTreeSet<u16> {
-            group.switches.iter().filter_map(|leaf| network.switches[*leaf as usize].rail).collect()
-        };
-        let units: Vec<(Row, &Group, BTreeSet<u16>)> = network
-            .groups
-            .iter()
-            .zip(0..)
-            .filter(|(group, _)| group.plane == row && group.tier == Tier::Leaf)
-            .map(|(group, at)| (at, group, rails_of(group)))
-            .filter(|(.., rails)| rails.len() > 1)
-            .collect();
+    let rails_of = |group: &Group| -> BTreeSet<u16> {
+        group.switches.iter().filter_map(|leaf| network.switches[*leaf as usize].rail).collect()
+    };
+    let mut units_of: BTreeMap<Row, Vec<Unit<'_>>> = BTreeMap::new();
+    for (group, at) in network.groups.iter().zip(0..).filter(|(group, _)| group.tier == Tier::Leaf) {
+        let rails = rails_of(group);
+        if rails.len() > 1 {
+            units_of.entry(group.plane).or_default().push((at, group, rails));
+        }
+    }
+    for (row, units) in units_of {
+        let plane = &network.planes[row as usize];
         for rail in 0..plane.rails {
             let with = units.iter().filter(|(.., rails)| rails.contains(&rail)).count();
             if 2 * with <= units.len() {

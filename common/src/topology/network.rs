@@ -35,7 +35,7 @@ pub struct Network {
     pub main: Option<Row>,
     /// Names of the NVLink domains over nodes.
     pub nvlink: Vec<String>,
-    /// Rows of `nvlink` that are clusters: in which clique their nodes are is unknown, so that two of them may
+    /// Rows of `nvlink`, in order, that are clusters: in which clique their nodes are is unknown, so that two of them may
     /// reach each other or not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nvlink_clusters: Vec<Row>,

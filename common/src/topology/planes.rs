@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::attach::Cables;
 use super::decide::{Claims, decide};
 use super::evidence::{Claim, Evidence};
-use super::network::{Conflict, Node, Plane, PlaneKind, Row, Subject, Value};
+use super::network::{Conflict, Node, Plane, PlaneKind, Row, Subject, Switch, Value};
 use super::places::Path;
 use super::port::LinkLayer;
 use super::sets::{Union, cluster};
@@ -144,6 +144,37 @@ fn unite_rails(
         }
     }
     united
+}
+
+/// Who is in a plane, so that a thousand planes do not each ask everybody.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Members {
+    /// Nodes with a port on one of its switches.
+    pub(super) nodes: Vec<Row>,
+    /// Switches that ends are attached to.
+    pub(super) leaves: Vec<Row>,
+}
+
+/// The members of every plane.
+pub(super) fn members(
+    planes: usize,
+    nodes: &[Node],
+    switches: &[Switch],
+    hosts: &BTreeMap<Row, BTreeSet<Row>>,
+) -> Vec<Members> {
+    let mut members = vec![Members::default(); planes];
+    for (node, row) in nodes.iter().zip(0..) {
+        let on = node.ports.iter().filter_map(|port| switches[port.at.as_ref()?.switch as usize].plane);
+        for plane in on.collect::<BTreeSet<Row>>() {
+            members[plane as usize].nodes.push(row);
+        }
+    }
+    for leaf in hosts.keys() {
+        if let Some(plane) = switches[*leaf as usize].plane {
+            members[plane as usize].leaves.push(*leaf);
+        }
+    }
+    members
 }
 
 fn name(key: &Key, kind: PlaneKind) -> String {

@@ -51,17 +51,18 @@ pub(super) fn stated(
 }
 
 /// Finds the rails of a plane and writes them to its leaves and to the ports on them. `units` are the leaf
-/// groups' switches.
+/// groups' switches, `members` the plane's nodes.
 pub(super) fn find(
     (plane, row): (&mut Plane, Row),
     units: &[Vec<Row>],
     switches: &mut [Switch],
-    nodes: &mut [Node],
+    (members, nodes): (&[Row], &mut [Node]),
     known: &Known<'_>,
 ) {
     let mut votes: BTreeMap<Row, BTreeMap<Key, u32>> = BTreeMap::new();
     let mut said: BTreeMap<Row, BTreeMap<u16, u32>> = BTreeMap::new();
-    for (node, at) in nodes.iter().zip(0..) {
+    for at in members.iter().copied() {
+        let node = &nodes[at as usize];
         for (port, on) in node.ports.iter().zip(0..) {
             let Some(switch) = port.at.as_ref().map(|at| at.switch) else { continue };
             if switches[switch as usize].plane != Some(row) {
@@ -77,7 +78,7 @@ pub(super) fn find(
             }
         }
     }
-    let units = &as_one(units, &pairs(nodes, switches, row));
+    let units = &as_one(units, &pairs(members.iter().map(|at| &nodes[*at as usize]), switches, row));
     let numbers = number(units, &votes);
     let mut leaves: BTreeMap<Row, u16> = votes
         .keys()
@@ -115,7 +116,8 @@ pub(super) fn find(
     for (leaf, rail) in &leaves {
         switches[*leaf as usize].rail = Some(*rail);
     }
-    for (node, at) in nodes.iter_mut().zip(0..) {
+    for at in members.iter().copied() {
+        let node = &mut nodes[at as usize];
         let rails: Vec<Option<u16>> = node
             .ports
             .iter()
@@ -140,7 +142,7 @@ type Pair = Vec<Row>;
 
 /// For each leaf the smallest of those that it is one with: where most bonds on it and most on the other have
 /// a port on both (a pair under MLAG). One bond with a swapped cable does not make two pairs one.
-fn pairs(nodes: &[Node], switches: &[Switch], plane: Row) -> BTreeMap<Row, Row> {
+fn pairs<'a>(nodes: impl Iterator<Item = &'a Node>, switches: &[Switch], plane: Row) -> BTreeMap<Row, Row> {
     let mut bonds: BTreeMap<Row, u32> = BTreeMap::new();
     let mut together: BTreeMap<(Row, Row), u32> = BTreeMap::new();
     for node in nodes {

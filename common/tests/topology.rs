@@ -242,6 +242,32 @@ fn of_sources_of_one_rank_the_surer_and_then_the_newer_counts() {
 }
 
 #[test]
+fn two_neighbours_that_are_both_alive_on_a_port_do_not_take_turns() {
+    // Each says it again every 30 s, and lapses after 120 s.
+    let second = |seconds: u64| Timestamp(seconds * 1_000_000);
+    let heard = |switch: &str, at: u64| {
+        let mut evidence = attached("n1", "eth0", switch, Source::Lldp);
+        (evidence.observed_at, evidence.expires) = (second(at), Some(second(at + 120)));
+        evidence
+    };
+    let look = |evidence: &[Evidence], now: u64| {
+        let network = derive(&[], evidence, second(now)).unwrap();
+        let at = network.nodes[0].ports[0].at.as_ref().unwrap();
+        (network.switches[at.switch as usize].name.clone(), network.conflicts)
+    };
+    let (name, conflicts) = look(&[heard("sw-a", 1_000), heard("sw-b", 1_010)], 1_011);
+    assert_eq!((name.as_str(), conflicts.len(), conflicts[0].reason), ("sw-a", 1, Reason::Order));
+    let again = look(&[heard("sw-a", 1_030), heard("sw-b", 1_010)], 1_031);
+    assert_eq!(again, (name.clone(), conflicts.clone()));
+    assert_eq!(look(&[heard("sw-a", 1_030), heard("sw-b", 1_040)], 1_041), (name, conflicts));
+    // A cable that moved: the old neighbour is missed, and later it lapses.
+    let moved = [heard("sw-a", 1_030), heard("sw-b", 1_100)];
+    let (name, conflicts) = look(&moved, 1_100);
+    assert_eq!((name.as_str(), conflicts[0].reason), ("sw-b", Reason::Newest));
+    assert_eq!(look(&moved, 1_150), ("sw-b".to_string(), vec![]));
+}
+
+#[test]
 fn an_operator_who_names_a_nodes_leaf_stands_against_its_ports() {
     let mut evidence: Vec<Evidence> =
         ["n1", "n2"].into_iter().map(|node| attached(node, "eth0", "leaf-1", Source::Lldp)).collect();

@@ -64,7 +64,8 @@ pub enum Source {
 }
 
 impl Source {
-    /// 0 is the most trusted. Sources of the same rank are told apart by confidence, then by age.
+    /// 0 is the most trusted. Sources of the same rank are told apart by confidence, then by age, as far as age tells
+    /// evidence apart that is repeated before it lapses.
     pub fn rank(self) -> u8 {
         match self {
             Source::Operator => 0,

@@ -685,6 +685,68 @@ fn people_are_told_what_changed() {
 }
 
 #[test]
+fn ports_that_go_down_slow_down_come_and_go_and_rails_are_told_as_changes() {
+    let look = |nodes: &[NodePorts], evidence: &[Evidence]| -> Snapshot<()> {
+        Snapshot::new(derive(nodes, evidence, NOW).unwrap(), &BTreeMap::new()).unwrap()
+    };
+    let node =
+        |name: &str| told(name, &[("eth0", 400_000, None), ("eth1", 400_000, None), ("eth2", 1_000, None)]);
+    let nodes = ["n1", "n2", "n3"].map(node);
+    let mut evidence = Vec::new();
+    for node in ["n1", "n2", "n3"] {
+        evidence
+            .extend([attached(node, "eth0", "r0", Source::Lldp), attached(node, "eth1", "r1", Source::Lldp)]);
+    }
+    evidence.push(linked("r0", "spine", 2));
+    evidence.push(linked("r1", "spine", 2));
+    let before = look(&nodes, &evidence);
+
+    let mut after = nodes.clone();
+    after[0].ports[0].up = false;
+    after[1].ports[1].speed_mbps = Some(200_000);
+    after[2].ports[2].name = "eth9".to_string();
+    let told = |new: &Snapshot<()>, old: &Snapshot<()>| -> Vec<String> {
+        new.diff(old).iter().map(ToString::to_string).collect()
+    };
+    let changed = look(&after, &evidence);
+    assert_eq!(
+        told(&changed, &before),
+        [
+            "port eth9 of n3 came",
+            "port eth2 of n3 went",
+            "port eth0 of n1 is down",
+            "speed of port eth1 of n2: 200G, before 400G",
+        ]
+    );
+    assert_eq!(told(&before, &changed)[2], "port eth0 of n1 is up");
+
+    // Somebody states a third rail, and a cable is exchanged for a slower one.
+    let mut stated = evidence.clone();
+    for node in ["n1", "n2", "n3"] {
+        stated.push(say(Claim::Rail { end: End::of_port(node, "eth1"), rail: 2 }, Source::Operator));
+    }
+    let Claim::Linked { rate_mbps, .. } = &mut stated[6].claim else { panic!() };
+    *rate_mbps = Some(100_000);
+    assert_eq!(
+        told(&look(&nodes, &stated), &before),
+        [
+            "rail of port eth1 of n1: 2, before 1",
+            "rail of port eth1 of n2: 2, before 1",
+            "rail of port eth1 of n3: 2, before 1",
+            "rail of leaf r1: 2, before 1",
+            "rails of ethernet: 3, before 2",
+            "rate of cables between r0 and spine: 100G, before unknown",
+        ]
+    );
+    // Cables that nobody counts any more are not lost.
+    let under = Claim::Under { lower: SwitchId::named("r1"), upper: SwitchId::named("spine") };
+    let mut uncounted = evidence.clone();
+    uncounted[7] = say(under, Source::Slurm);
+    let change = told(&look(&nodes, &uncounted), &before);
+    assert!(change.contains(&"cables between r1 and spine: not counted, before 2".to_string()), "{change:?}");
+}
+
+#[test]
 fn looking_again_at_the_same_cluster_gives_the_same_hash() {
     let hash = |evidence: &[Evidence]| {
         Snapshot::<()>::new(derive(&[], evidence, NOW).unwrap(), &BTreeMap::new()).unwrap().hash()

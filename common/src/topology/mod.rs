@@ -10,6 +10,7 @@
 
 mod attach;
 mod capacity;
+mod change;
 mod decide;
 mod derive;
 mod diff;
@@ -32,8 +33,8 @@ mod snapshot;
 mod switches;
 mod tier;
 
+pub use change::Change;
 pub use derive::{Error, LIMITS, Limits, derive};
-pub use diff::Change;
 pub use evidence::{Claim, End, Evidence, Member, Source, SwitchId};
 pub use findings::{Adapter, Finding, OffRail, Ports, Problem, Severity, Stated, Thin};
 pub use look::findings;

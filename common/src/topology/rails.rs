@@ -71,8 +71,8 @@ pub(super) fn find(
             let port_ref = PortRef { node: at, port: on };
             if let Some(rail) = known.stated.get(&port_ref) {
                 *said.entry(switch).or_default().entry(*rail).or_default() += 1;
-                continue;
             }
+            // Stated or not: that this leaf's number is another tells the rails of the leaves beside it.
             for key in keys(node, port, known.called.get(&port_ref)) {
                 *votes.entry(switch).or_default().entry(key).or_default() += 1;
             }

@@ -549,6 +549,48 @@ fn a_strangers_adapter_that_bears_a_joined_nodes_name_is_not_that_nodes() {
 }
 
 #[test]
+fn an_adapter_without_a_node_that_two_dumps_show_is_one() {
+    let dump = |origin: &str, at: u64, claims: Vec<(u64, Option<&str>, &str, u64)>| -> Vec<Evidence> {
+        let say = |(guid, node, port, switch): (u64, Option<&str>, &str, u64)| {
+            let claim = Claim::Attached {
+                end: End { guid: Some(Guid(guid)), node: node.map(str::to_string), ..End::default() },
+                switch: SwitchId::with_guid(Guid(switch), None),
+                switch_port: Some(port.to_string()),
+                speed_mbps: None,
+            };
+            Evidence::new(claim, Source::InfiniBand, origin, Timestamp(at))
+        };
+        claims.into_iter().map(say).collect()
+    };
+    let evidence = [
+        // 7 has two ports under one GUID, 8 moves, 9 has a name in one dump.
+        dump("old", 1, vec![(7, None, "1", 1), (7, None, "2", 1), (8, None, "3", 1), (9, Some("x"), "4", 1)]),
+        dump("new", 2, vec![(7, None, "1", 1), (7, None, "2", 1), (8, None, "3", 2), (9, None, "5", 1)]),
+        dump("new", 2, vec![(0x55, Some("x"), "6", 1), (0x56, Some("x"), "7", 1)]),
+    ]
+    .concat();
+    // They are called as a joined node is that has none of these GUIDs.
+    let nodes = [told_guids("x", &[0x1])];
+    let network = derive(&nodes, &evidence, NOW).unwrap();
+    let unjoined: Vec<(u64, u32, &str, Option<&str>)> = network
+        .unjoined
+        .iter()
+        .map(|it| (it.guid.unwrap().0, it.switch, it.switch_port.as_deref().unwrap(), it.called.as_deref()))
+        .collect();
+    assert_eq!(
+        unjoined,
+        [
+            (7, 0, "1", None),
+            (7, 0, "2", None),
+            (9, 0, "5", Some("x")),
+            (0x55, 0, "6", Some("x")),
+            (0x56, 0, "7", Some("x")),
+            (8, 1, "3", None)
+        ]
+    );
+}
+
+#[test]
 fn two_strangers_of_a_joined_nodes_name_do_not_keep_others_from_naming_it() {
     let nodes = [told_guids("n1", &[0x11]), told("n2", &[("eth0", 100_000, None)])];
     let mut evidence = vec![

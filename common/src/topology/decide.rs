@@ -29,14 +29,7 @@ pub(super) fn decide<'a, V: Ord + Clone>(
     value: impl Fn(&V) -> Value,
     same: impl Fn(&V, &V) -> bool,
 ) -> Option<Decision<'a, V>> {
-    let strength = |by: &Evidence| (by.source.rank(), Reverse(by.confidence));
-    claims.sort_by(|a, b| (strength(a.0), &a.1, a.0).cmp(&(strength(b.0), &b.1, b.0)));
-    let best = strength(claims.first()?.0);
-    let strongest = claims.iter().take_while(|(by, _)| strength(by) == best);
-    let newest = strongest.map(|(by, _)| by.observed_at).max()?;
-    let at = claims.iter().position(|(by, _)| strength(by) == best && is_current(by, newest))?;
-    let winner = claims.remove(at);
-    claims.insert(0, winner);
+    let newest = strongest_first(&mut claims)?;
     let (by, first) = claims.first().cloned()?;
     let conflict = claims.iter().find(|(_, other)| !same(&first, other)).map(|(other, _)| {
         let reason = if by.source.rank() != other.source.rank() {
@@ -58,6 +51,18 @@ pub(super) fn decide<'a, V: Ord + Clone>(
         Conflict { subject: subject(), claims: shown, reason }
     });
     Some(Decision { value: first, by, conflict })
+}
+
+/// Puts the claim that counts first, and gives the time of the newest that is as strong. `None`: no claims.
+pub(super) fn strongest_first<V: Ord>(claims: &mut Claims<'_, V>) -> Option<Timestamp> {
+    let strength = |by: &Evidence| (by.source.rank(), Reverse(by.confidence));
+    claims.sort_by(|a, b| (strength(a.0), &a.1, a.0).cmp(&(strength(b.0), &b.1, b.0)));
+    let best = strength(claims.first()?.0);
+    let strongest = claims.iter().take_while(|(by, _)| strength(by) == best);
+    let newest = strongest.map(|(by, _)| by.observed_at).max()?;
+    let at = claims.iter().position(|(by, _)| strength(by) == best && is_current(by, newest))?;
+    claims[..=at].rotate_right(1);
+    Some(newest)
 }
 
 /// Whether age tells a claim apart from the newest. One that lapses is said again and again in less than half its

@@ -7,8 +7,8 @@ use super::attach::Cables;
 use super::levels::Levels;
 use super::network::{Capacity, Row, Switch};
 
-/// Fewer peers tell nothing about how many uplinks a switch should have.
-const MIN_PEERS: usize = 3;
+/// Fewer peers, switches or nodes, tell nothing about what is usual among them.
+pub(super) const MIN_PEERS: usize = 3;
 
 impl Capacity {
     pub fn is_short(self) -> bool {

@@ -2,12 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::capacity::MIN_PEERS;
 use super::findings::{Adapter, Finding, OffRail, Ports, Problem, Severity, Stated, Thin};
 use super::network::{Group, Network, Node, NodePort, PortRef, Row, Said, Subject, Value};
 use super::tier::Tier;
-
-/// Fewer nodes tell nothing about what is usual among them.
-const MIN_PEERS: usize = 3;
 
 /// Everything that an operator should look at, the most severe first, then by subject.
 pub fn findings(network: &Network) -> Vec<Finding> {

@@ -119,12 +119,11 @@ impl Nodes {
             .collect();
         (self.by_guid, self.by_mac, self.by_adapter) = Default::default();
         (self.with_guids, self.with_adapters) = Default::default();
-        for node in told {
+        let mut in_order: Vec<&NodePorts> = told.iter().collect();
+        in_order.sort_by(|a, b| a.node.cmp(&b.node));
+        for node in in_order {
             let Some(row) = self.by_name.get(&node.node).copied() else { continue };
-            let mut ports = node.ports.clone();
-            ports.truncate(MAX_PORTS);
-            ports.sort_by(|a, b| (a.order, &a.name).cmp(&(b.order, &b.name)));
-            ports.dedup_by(|a, b| a.name == b.name);
+            let ports = ports_in_order(&node.ports);
             self.rows[row as usize].ports = ports.iter().map(told_port).collect();
             for (port, at) in ports.iter().zip(0..) {
                 let at = PortRef { node: row, port: at };
@@ -280,6 +279,20 @@ impl NodePort {
     fn named(name: &str) -> NodePort {
         NodePort { name: name.to_string(), ..NodePort::default() }
     }
+}
+
+/// By their place and name; of several of one name the first.
+fn ports_in_order(told: &[Port]) -> Vec<Port> {
+    let mut ports = told.to_vec();
+    ports.sort_by(|a, b| {
+        let rest =
+            |it: &Port| (it.guid, it.node_guid, it.mac, it.layer, it.speed_mbps, it.up, it.bond.clone());
+        (a.order, &a.name).cmp(&(b.order, &b.name)).then_with(|| rest(a).cmp(&rest(b)))
+    });
+    let mut names = BTreeSet::new();
+    ports.retain(|port| names.insert(port.name.clone()));
+    ports.truncate(MAX_PORTS);
+    ports
 }
 
 fn told_port(port: &Port) -> NodePort {

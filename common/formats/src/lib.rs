@@ -16,6 +16,9 @@ pub mod kind;
 pub mod lldp;
 pub mod netq;
 pub mod outline;
+mod size;
 pub mod slurm;
 pub mod statement;
 pub mod topograph;
+
+pub use size::TooLarge;

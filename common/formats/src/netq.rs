@@ -7,14 +7,15 @@ use phalanx_common::topology::{Claim, End, Evidence, Source, SwitchId};
 use serde::Deserialize;
 
 use crate::outline::nvlink;
+use crate::size::{TooLarge, within};
 
 pub const MAX_BYTES: usize = 128 << 20;
 
 /// Why a file was not read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("the file has {bytes} bytes, and at most {limit} are read")]
-    TooLarge { bytes: usize, limit: usize },
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
     #[error("this is neither a topology graph of NetQ nor its list of compute nodes: {0}")]
     Json(#[source] serde_json::Error),
 }
@@ -63,9 +64,7 @@ struct Compute {
 }
 
 fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Error> {
-    if bytes.len() > MAX_BYTES {
-        return Err(Error::TooLarge { bytes: bytes.len(), limit: MAX_BYTES });
-    }
+    let bytes = within(bytes, MAX_BYTES)?;
     serde_json::from_slice(bytes).map_err(Error::Json)
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::MAX_YAML_BYTES;
 use crate::hostlist::{self, expand};
 use crate::outline::Outline;
+use crate::size::{TooLarge, within};
 
 /// A file of fifty thousand instances has some ten megabytes.
 pub const MAX_BYTES: usize = 64 << 20;
@@ -28,8 +29,8 @@ pub enum Error {
     NoExpression { line: u32 },
     #[error("line {line}: the file names more than {limit} members")]
     TooMany { line: u32, limit: usize },
-    #[error("the file has {bytes} bytes, and at most {limit} are read")]
-    TooLarge { bytes: usize, limit: usize },
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
     #[error("this is no list of instances as topograph exports them: {0}")]
     Json(#[source] serde_json::Error),
 }
@@ -106,9 +107,7 @@ struct Instance {
 /// # Errors
 /// More than [`MAX_BYTES`], and what is no such list.
 pub fn read_json(bytes: &[u8]) -> Result<Outline, Error> {
-    if bytes.len() > MAX_BYTES {
-        return Err(Error::TooLarge { bytes: bytes.len(), limit: MAX_BYTES });
-    }
+    let bytes = within(bytes, MAX_BYTES)?;
     let read: Instances = serde_json::from_slice(bytes).map_err(Error::Json)?;
     let mut outline = Outline::default();
     for instance in read.instances {

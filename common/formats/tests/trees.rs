@@ -4,14 +4,13 @@
 
 mod support;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use phalanx_common::time::Timestamp;
 use phalanx_common::topology::{Claim, Evidence, Network, Source, Tier, TierInterval, derive, findings};
 use phalanx_formats::kind::{Kind, recognise};
 use phalanx_formats::outline::Outline;
 use phalanx_formats::{csv, hypernode, netq, slurm, statement, topograph};
-use proptest::prelude::*;
 use support::capture;
 
 const AT: Timestamp = Timestamp(0);
@@ -310,64 +309,5 @@ fn kinds_are_told_apart() {
     ] {
         let Some(bytes) = capture(path) else { return };
         assert_eq!(recognise(&bytes), Some(kind), "{path}");
-    }
-}
-
-fn texts() -> Vec<Vec<u8>> {
-    let names = [
-        "netq/topologyGraph.json",
-        "netq/computeNodes.json",
-        "topograph-models/small-tree.yaml",
-        "topograph-models/dual-xclr-irregular.yaml",
-        "clos-production/alibaba-lingjun-2023-topo.csv",
-    ];
-    let mut texts: Vec<Vec<u8>> = names.into_iter().filter_map(capture).collect();
-    for text in &mut texts {
-        text.truncate(20_000);
-    }
-    texts.push(CONF.as_bytes().to_vec());
-    texts.push(
-        b"nodes:\n  'n[1-2]': {leaf: l1, block: b1}\nswitches:\n  l1: {uplinks: 4, under: [s]}\n".to_vec(),
-    );
-    texts
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn no_mutated_tree_breaks_a_reader(
-        which in any::<prop::sample::Index>(),
-        edits in prop::collection::vec((any::<prop::sample::Index>(), prop::sample::select(b"[]{}:-,=\"\n #0919abz/\xff".to_vec())), 0..20),
-        cut in any::<prop::sample::Index>(),
-    ) {
-        thread_local! { static TEXTS: Vec<Vec<u8>> = texts(); }
-        let mut bytes = TEXTS.with(|texts| which.get(texts).clone());
-        for (at, byte) in edits {
-            let at = at.index(bytes.len());
-            bytes[at] = byte;
-        }
-        bytes.truncate(bytes.len() - cut.index(bytes.len()) / 4);
-        let _ = recognise(&bytes);
-        let outlines = [
-            slurm::read_conf(&bytes).ok(),
-            slurm::read_yaml(&bytes).ok(),
-            topograph::read_model(&bytes).ok(),
-            topograph::read_json(&bytes).ok(),
-            hypernode::read(&bytes).ok(),
-            csv::read(&bytes).ok(),
-        ];
-        let mut evidence: Vec<Evidence> = Vec::new();
-        for outline in outlines.into_iter().flatten() {
-            let _ = (slurm::write_conf(&outline), slurm::write_yaml(&outline), topograph::write_json(&outline));
-            evidence.extend(outline.evidence(Source::Slurm, "x", AT));
-        }
-        evidence.extend(netq::graph(&bytes, "x", AT).unwrap_or_default());
-        evidence.extend(netq::compute_nodes(&bytes, "x", AT).unwrap_or_default());
-        evidence.extend(statement::read(&bytes, "x", AT).unwrap_or_default());
-        let network = derive(&[], &evidence, AT).unwrap();
-        let names: BTreeSet<&String> = network.nodes.iter().map(|node| &node.name).collect();
-        prop_assert_eq!(names.len(), network.nodes.len());
-        let _ = (findings(&network), Outline::of(&network));
     }
 }

@@ -117,7 +117,7 @@ fn a_graph_of_netq_counts_cables_and_its_compute_nodes_are_in_domains() {
     assert_eq!(between(&network, "node1", "node2"), maybe);
     assert_eq!(slurm::write_conf(&Outline::of(&network)), "");
 
-    // A driver that tells the clique of one says no other thing than NetQ.
+    // A driver that tells the clique of one says no other thing than NetQ, nor by another uuid.
     let driver = |node: &str, clique: u8| {
         let claim = Claim::Nvlink { node: node.to_string(), domain: format!("{cluster}.{clique}") };
         Evidence::new(claim, Source::NvlinkFabric, "driver", AT)
@@ -131,6 +131,12 @@ fn a_graph_of_netq_counts_cables_and_its_compute_nodes_are_in_domains() {
     assert_eq!(between(&whole(2), "node1", "node2"), TierInterval::exactly(Tier::Nvlink));
     assert_eq!(between(&whole(3), "node1", "node2"), TierInterval { best: Tier::Leaf, worst: Tier::Site });
     assert_eq!(whole(3).nvlink, [format!("{cluster}.2"), format!("{cluster}.3")]);
+    let other = Claim::Nvlink { node: "node1".to_string(), domain: "another-uuid.2".to_string() };
+    let other = Evidence::new(other, Source::NvlinkFabric, "driver", AT);
+    let netq = netq::compute_nodes(&bytes, "netq", AT).unwrap();
+    let network = derive(&[], &[netq, vec![other]].concat(), AT).unwrap();
+    assert_eq!((network.conflicts.len(), network.nvlink.len()), (0, 2));
+
     evidence.push(driver("node1", 3));
     assert_eq!(derive(&[], &evidence, AT).unwrap().conflicts.len(), 1, "two cliques are a conflict");
 }

@@ -20,12 +20,8 @@ impl Domain {
         name
     }
 
-    fn agrees(&self, other: &Domain) -> bool {
-        match (self, other) {
-            (Domain::Whole(whole), Domain::Cluster(cluster))
-            | (Domain::Cluster(cluster), Domain::Whole(whole)) => is_clique_of(whole, cluster),
-            (one, other) => one == other,
-        }
+    fn is_whole(&self) -> bool {
+        matches!(self, Domain::Whole(_))
     }
 }
 
@@ -48,28 +44,20 @@ pub(super) fn domains(
     }
     let mut domain_of: BTreeMap<Row, Domain> = BTreeMap::new();
     for (node, claims) in claims {
-        // Of a cluster the clique may be known from another source; then it is that domain.
-        let whole = |said: &Domain| {
-            let agree = claims.iter().filter(|(_, it)| matches!(it, Domain::Whole(_)) && it.agrees(said));
-            let agree = agree.map(|(by, domain)| (*by, domain.clone())).collect();
-            let name = |domain: &Domain| Value::Name(domain.name().clone());
-            Some(decide(agree, || Subject::Nvlink { node }, name, |a, b| a == b)?.value)
-        };
-        let resolved =
-            claims.iter().map(|(by, said)| (*by, (whole(said).unwrap_or(said.clone()), said.clone())));
-        let decided = decide(
-            resolved.collect(),
-            || Subject::Nvlink { node },
-            |(_, said)| Value::Name(said.name().clone()),
-            |(a, _), (b, _)| a == b,
-        );
+        // Who names a cluster says less than who names a domain, and may call the cluster by another uuid
+        // than the driver does (NetQ has one of its own): the two agree or not, and nobody can tell.
+        let (whole, clusters): (Claims<'_, Domain>, Claims<'_, Domain>) =
+            claims.into_iter().partition(|(_, domain)| domain.is_whole());
+        let claims = if whole.is_empty() { clusters } else { whole };
+        let said = |domain: &Domain| Value::Name(domain.name().clone());
+        let decided = decide(claims, || Subject::Nvlink { node }, said, |a, b| a == b);
         if let Some(decided) = decided {
-            domain_of.insert(node, decided.value.0);
+            domain_of.insert(node, decided.value);
             conflicts.extend(decided.conflict);
         }
     }
     let clusters: BTreeSet<&String> =
-        domain_of.values().filter(|it| matches!(it, Domain::Cluster(_))).map(Domain::name).collect();
+        domain_of.values().filter(|it| !it.is_whole()).map(Domain::name).collect();
     let names: Vec<String> =
         domain_of.values().map(Domain::name).collect::<BTreeSet<_>>().into_iter().cloned().collect();
     let row = |name: &String| names.binary_search(name).ok().map(row_of);

@@ -72,6 +72,36 @@ fn models_of_topograph_are_trees_with_nvlink_domains() {
 }
 
 #[test]
+fn instances_of_topograph_are_read_in_the_forms_that_it_had() {
+    let uuid = "3fbfc98b-7f95-4749-ab11-bd351a2aab3e";
+    let text = format!(
+        r#"{{"instances": [
+        {{"id": "new", "network_layers": ["leaf-1", "spine-1"], "labels": {{
+            "accelerator.topograph.run/domain": "{uuid}", "nvidia.com/gpu.clique": "{uuid}.3"}}}},
+        {{"id": "label", "network_layers": ["leaf-1", "", "spine-1"], "labels": {{
+            "network.topology.nvidia.com/accelerator": "nvl-1", "nvidia.com/gpu.clique": ""}}}},
+        {{"id": "field", "instance_type": "H100", "provider": "test", "region": "", "network_layers": null,
+            "nvlink_domain": "nvl-2", "attributes": {{"gpu": {{"status": "", "collected_at": ""}}}}}},
+        {{"id": "first", "type": "H100", "network_layers": ["leaf-2", "spine-1"], "attributes": {{"nvlink": "nvl-3"}}}},
+        {{"id": "none", "network_layers": [], "nvlink_domain": "", "labels": null}}
+        ]}}"#
+    );
+    assert_eq!(recognise(text.as_bytes()), Some(Kind::TopographJson));
+    let outline = topograph::read_json(text.as_bytes()).unwrap();
+    let domains: Vec<(&str, &str)> =
+        outline.domains.iter().map(|(node, domain)| (node.as_str(), domain.as_str())).collect();
+    let whole = format!("{uuid}.3");
+    assert_eq!(
+        domains,
+        [("field", "nvl-2"), ("first", "nvl-3"), ("label", "nvl-1"), ("new", whole.as_str())]
+    );
+    assert_eq!((outline.nodes.len(), outline.under.len(), outline.switches.len()), (3, 2, 3));
+    let written = topograph::write_json(&outline);
+    assert!(written.contains("\"accelerator.topograph.run/domain\": \"nvl-1\""), "{written}");
+    assert_eq!(topograph::read_json(written.as_bytes()).unwrap(), outline);
+}
+
+#[test]
 fn an_irregular_model_keeps_its_short_and_empty_racks() {
     let Some(bytes) = capture("topograph-models/dual-xclr-irregular.yaml") else { return };
     let outline = topograph::read_model(&bytes).unwrap();

@@ -902,5 +902,9 @@ proptest! {
         for found in findings(&network) {
             prop_assert!(!found.to_string().is_empty() && !found.advice().is_empty());
         }
+        let less = derive(&nodes[..nodes.len() / 2], &evidence[..evidence.len() / 2], NOW).unwrap();
+        let less: Snapshot<()> = Snapshot::new(less, &BTreeMap::new()).unwrap();
+        prop_assert!(snapshot.diff(&snapshot).is_empty());
+        prop_assert!(snapshot.diff(&less).iter().chain(&less.diff(&snapshot)).all(|it| !it.to_string().is_empty()));
     }
 }

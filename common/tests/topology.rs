@@ -185,7 +185,11 @@ fn a_cable_on_the_wrong_rail_is_told_and_rails_can_be_stated() {
     let wrong: Vec<String> = findings(&network).iter().map(ToString::to_string).collect();
     assert_eq!(wrong, ["n4: a cable is on the wrong rail: eth2 (rail 2) is on r1 (rail 1)"]);
 
-    evidence.push(say(Claim::Rail { end: End::of_port("n4", "eth2"), rail: 1 }, Source::Operator));
+    let rail = |rail| say(Claim::Rail { end: End::of_port("n4", "eth2"), rail }, Source::Operator);
+    let stated = derive(&nodes, &[evidence.clone(), vec![rail(2)]].concat(), NOW).unwrap();
+    let still: Vec<String> = findings(&stated).iter().map(ToString::to_string).collect();
+    assert_eq!(still, wrong, "what is said of one port makes no leaf of it");
+    evidence.push(rail(1));
     let network = derive(&nodes, &evidence, NOW).unwrap();
     assert!(!findings(&network).iter().any(|found| matches!(found.problem, Problem::WrongRail { .. })));
 }

@@ -60,6 +60,7 @@ pub(super) fn find(
     known: &Known<'_>,
 ) {
     let mut votes: BTreeMap<Row, BTreeMap<Key, u32>> = BTreeMap::new();
+    let mut unstated = votes.clone();
     let mut said: BTreeMap<Row, BTreeMap<u16, u32>> = BTreeMap::new();
     for at in members.iter().copied() {
         let node = &nodes[at as usize];
@@ -69,12 +70,16 @@ pub(super) fn find(
                 continue;
             }
             let port_ref = PortRef { node: at, port: on };
-            if let Some(rail) = known.stated.get(&port_ref) {
+            let stated = known.stated.get(&port_ref);
+            if let Some(rail) = stated {
                 *said.entry(switch).or_default().entry(*rail).or_default() += 1;
             }
-            // Stated or not: that this leaf's number is another tells the rails of the leaves beside it.
             for key in keys(node, port, known.called.get(&port_ref)) {
+                // Stated or not: that this leaf's number is another tells the rails of the leaves beside it.
                 *votes.entry(switch).or_default().entry(key).or_default() += 1;
+                if stated.is_none() {
+                    *unstated.entry(switch).or_default().entry(key).or_default() += 1;
+                }
             }
         }
     }
@@ -84,9 +89,14 @@ pub(super) fn find(
         .keys()
         .chain(said.keys())
         .filter_map(|leaf| {
-            let stated = said.get(leaf).and_then(majority);
-            let voted = || voted(votes.get(leaf)?, &|key| numbers.get(&key).copied());
-            Some((*leaf, stated.or_else(voted)?))
+            // A port that is stated to be of another rail than the leaf's other ports is on the wrong leaf.
+            let mut rails = said.get(leaf).cloned().unwrap_or_default();
+            for (key, count) in unstated.get(leaf).into_iter().flatten() {
+                if let Some(rail) = numbers.get(key) {
+                    *rails.entry(*rail).or_default() += count;
+                }
+            }
+            Some((*leaf, majority(&rails)?))
         })
         .collect();
     let count = leaves.values().max().map_or(0, |rail| rail.saturating_add(1));

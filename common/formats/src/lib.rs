@@ -17,8 +17,11 @@ pub mod kind;
 pub mod lldp;
 pub mod netq;
 pub mod outline;
+mod size;
 pub mod slurm;
 pub mod statement;
 pub mod sysfs;
 pub mod topograph;
 pub mod tree;
+
+pub use size::TooLarge;

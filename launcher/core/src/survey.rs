@@ -9,6 +9,7 @@
 //! sent. What a node told stays when its link is lost, as cables do.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use phalanx_common::id::NodeId;
 use phalanx_common::time::Timestamp;
@@ -31,7 +32,7 @@ pub struct Survey {
 /// What one node told, and when.
 #[derive(Clone, Debug, Default)]
 struct Told {
-    machine: Option<Machine>,
+    machine: Option<Arc<Machine>>,
     policy: Policy,
     neighbours: (Timestamp, Vec<Neighbour>),
     heard: (Timestamp, Vec<Heard>),
@@ -45,7 +46,7 @@ struct Told {
 #[derive(Clone, Debug)]
 pub struct Surveyed {
     pub network: Network,
-    pub machines: BTreeMap<String, Machine>,
+    pub machines: BTreeMap<String, Arc<Machine>>,
     /// Which node a name means.
     pub ids: BTreeMap<String, NodeId>,
 }
@@ -57,7 +58,7 @@ impl Survey {
     }
 
     /// True if that is new.
-    pub fn machine(&mut self, now: Timestamp, node: &NodeId, machine: Machine) -> bool {
+    pub fn machine(&mut self, now: Timestamp, node: &NodeId, machine: Arc<Machine>) -> bool {
         let told = self.nodes.entry(node.clone()).or_default();
         let new = told.machine.as_ref() != Some(&machine);
         (told.machine, told.machine_at) = (Some(machine), now);
@@ -158,7 +159,7 @@ impl Survey {
     /// More than a cluster has.
     pub fn derive(&self, now: Timestamp) -> Result<Surveyed, phalanx_common::topology::Error> {
         let names = self.names();
-        let machines: BTreeMap<String, Machine> = names
+        let machines: BTreeMap<String, Arc<Machine>> = names
             .iter()
             .filter_map(|(id, name)| Some((name.clone(), self.nodes.get(*id)?.machine.clone()?)))
             .collect();
@@ -260,7 +261,7 @@ mod tests {
         Accelerator, AcceleratorKind, Fabric, FabricState, Nic, PciDevice,
     };
 
-    fn machine(host: &str, ports: &[(&str, Option<&str>)]) -> Machine {
+    fn machine(host: &str, ports: &[(&str, Option<&str>)]) -> Arc<Machine> {
         let mut machine = Machine { host: Some(host.to_owned()), ..Machine::default() };
         for (bus, (port, bond)) in (1u8..).zip(ports) {
             let bdf = format!("{bus:02x}:00.0").parse().unwrap();
@@ -272,7 +273,7 @@ mod tests {
                 ..Nic::new(port, LinkLayer::Ethernet)
             });
         }
-        machine
+        Arc::new(machine)
     }
 
     fn heard(interface: &str, node: &NodeId, by: &str) -> Heard {
@@ -343,7 +344,8 @@ mod tests {
         for (host, uuid) in [("a", one), ("b", one), ("c", zero)] {
             let mut machine = machine(host, &[]);
             let fabric = Some(fabric(uuid));
-            machine.accelerators = vec![Accelerator { fabric, ..Accelerator::new(AcceleratorKind::Nvidia) }];
+            Arc::make_mut(&mut machine).accelerators =
+                vec![Accelerator { fabric, ..Accelerator::new(AcceleratorKind::Nvidia) }];
             survey.machine(NOW, &NodeId::new(format!("{host}-000001")), machine);
         }
         let network = survey.derive(NOW).unwrap().network;

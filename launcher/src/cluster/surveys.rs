@@ -13,6 +13,7 @@ use phalanx_common::wire::topology_v1::{FromNode, ToNode};
 use phalanx_launcher_core::survey::{Survey, Surveyed};
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep_until};
 
 use crate::driver::wall;
@@ -29,15 +30,21 @@ const MOST_LINES: usize = 20;
 /// What a node's stream brings.
 #[derive(Debug)]
 pub(crate) enum Told {
-    Linked { node: NodeId, stream: usize, asks: mpsc::Sender<ToNode> },
-    Said { node: NodeId, said: Said },
-    Unlinked { node: NodeId, stream: usize },
+    /// A stream was opened; it is there for as long as it takes what is asked.
+    Linked {
+        node: NodeId,
+        asks: mpsc::Sender<ToNode>,
+    },
+    Said {
+        node: NodeId,
+        said: Said,
+    },
 }
 
 /// As it was put together from its parts.
 #[derive(Debug)]
 pub(crate) enum Said {
-    Machine(Box<Machine>),
+    Machine(Arc<Machine>),
     Fabric { subnet: u64, evidence: Vec<Evidence> },
     Other(FromNode),
 }
@@ -66,6 +73,8 @@ impl Surveys {
             told,
             publish,
             links: BTreeMap::new(),
+            gone: JoinSet::new(),
+            streams: 0,
             key: (0, [0; 32]),
             asked: BTreeMap::new(),
             derive_at: None,
@@ -91,7 +100,11 @@ pub(crate) struct Owner {
     told: mpsc::Receiver<Told>,
     publish: watch::Sender<Option<Arc<Current>>>,
     /// The stream that each node has open, by its number.
-    links: BTreeMap<NodeId, (usize, mpsc::Sender<ToNode>)>,
+    links: BTreeMap<NodeId, (u64, mpsc::Sender<ToNode>)>,
+    /// One for each stream, until its end.
+    gone: JoinSet<(NodeId, u64)>,
+    /// So many were opened.
+    streams: u64,
     /// Of beacons, with its number.
     key: (u32, [u8; 32]),
     /// Who was asked for a subnet's fabric.
@@ -109,6 +122,7 @@ impl Owner {
                     Some(told) => self.on_told(told),
                     None => return,
                 },
+                Some(Ok((node, stream))) = self.gone.join_next() => self.on_gone(&node, stream),
                 _ = renew.tick() => self.renew_key(),
                 () = at(self.derive_at) => self.derive().await,
             }
@@ -143,27 +157,35 @@ impl Owner {
 
     fn on_told(&mut self, told: Told) {
         match told {
-            Told::Linked { node, stream, asks } => {
+            Told::Linked { node, asks } => {
+                self.streams += 1;
+                let (stream, ends, whose) = (self.streams, asks.clone(), node.clone());
+                // However the stream ends, its end of the channel goes with it.
+                self.gone.spawn(async move {
+                    ends.closed().await;
+                    (whose, stream)
+                });
                 self.links.insert(node.clone(), (stream, asks));
                 self.survey.linked(&node, true);
                 self.give_key(&node);
             }
-            Told::Unlinked { node, stream } => {
-                if self.links.get(&node).is_some_and(|(known, _)| *known == stream) {
-                    self.links.remove(&node);
-                    self.survey.linked(&node, false);
-                    self.asked.retain(|_, asked| *asked != node);
-                    self.ask_for_fabrics();
-                }
-            }
             Told::Said { node, said } => self.on_said(&node, said),
+        }
+    }
+
+    fn on_gone(&mut self, node: &NodeId, stream: u64) {
+        if self.links.get(node).is_some_and(|(known, _)| *known == stream) {
+            self.links.remove(node);
+            self.survey.linked(node, false);
+            self.asked.retain(|_, asked| asked != node);
+            self.ask_for_fabrics();
         }
     }
 
     fn on_said(&mut self, node: &NodeId, said: Said) {
         let now = wall();
         let new = match said {
-            Said::Machine(machine) => self.survey.machine(now, node, *machine),
+            Said::Machine(machine) => self.survey.machine(now, node, machine),
             Said::Fabric { subnet, evidence } => self.survey.fabric(node, subnet, evidence),
             Said::Other(FromNode::Neighbours(all)) => self.survey.neighbours(now, node, all),
             Said::Other(FromNode::Heard(all)) => self.survey.heard(now, node, all),

@@ -191,7 +191,7 @@ impl Session {
                         // This worker serves output: it may have more than the few streams of an idle one.
                         connection.set_max_concurrent_bi_streams(VarInt::from_u32(MORE_STREAMS));
                     }
-                    side_stream((header, send, frames), connection.stable_id(), logs, certified, inbox).await;
+                    side_stream((header, send, frames), logs, certified, inbox).await;
                 }
                 Err(error) => {
                     tracing::debug!(error = &error as &dyn std::error::Error, "a stream did not begin");
@@ -229,10 +229,9 @@ async fn greet(connection: &Connection, epoch: Epoch) -> Result<Option<(Sending,
     Ok(Some((send, frames)))
 }
 
-/// Any stream of a worker but its first; `stream` is its connection's number.
+/// Any stream of a worker but its first.
 async fn side_stream(
     (header, send, frames): (StreamHeader, Sending, Receiving),
-    stream: usize,
     logs: Logs,
     certified: Option<Certified>,
     inbox: mpsc::Sender<Message>,
@@ -246,7 +245,7 @@ async fn side_stream(
             certified.blobs.serve(certified.node, send, frames, inbox).await;
         }
         (StreamKind::Topology, Some(certified)) => {
-            topology::serve(certified.surveys, certified.node, stream, (send, frames)).await;
+            topology::serve(certified.surveys, certified.node, send, frames).await;
         }
         (kind, _) => tracing::debug!(?kind, "a worker opened a stream of this kind"),
     }

@@ -1,6 +1,7 @@
 //! One topology stream: what a node tells comes in, in parts where it is large; what it is asked goes out.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use phalanx_common::id::NodeId;
 use phalanx_common::topology::machine::Machine;
@@ -31,15 +32,10 @@ enum Error {
     Ending,
 }
 
-/// Takes what this node tells until its stream ends. `stream` tells this stream from others of the same node.
-pub(super) async fn serve(
-    surveys: Surveys,
-    node: NodeId,
-    stream: usize,
-    (send, frames): (Sending, Receiving),
-) {
+/// Takes what this node tells until its stream ends.
+pub(super) async fn serve(surveys: Surveys, node: NodeId, send: Sending, frames: Receiving) {
     let (asks, asked) = mpsc::channel(ASKS_QUEUED);
-    if !surveys.tell(Told::Linked { node: node.clone(), stream, asks }).await {
+    if !surveys.tell(Told::Linked { node: node.clone(), asks }).await {
         return;
     }
     let mut talk = Talk { surveys: &surveys, node: &node, machine: Vec::new(), fabrics: BTreeMap::new() };
@@ -50,7 +46,6 @@ pub(super) async fn serve(
         Err(Error::Ending) | Ok(()) => {}
         Err(error) => tracing::warn!(%node, %error, "a node told of its topology what makes no sense"),
     }
-    surveys.tell(Told::Unlinked { node, stream }).await;
 }
 
 struct Talk<'a> {
@@ -98,7 +93,10 @@ impl Talk<'_> {
                 if !last {
                     return Ok(());
                 }
-                Said::Machine(Box::new(machine(&std::mem::take(&mut self.machine))?))
+                let text = std::mem::take(&mut self.machine);
+                // Elsewhere: it may be megabytes of what is no machine.
+                let read = tokio::task::spawn_blocking(move || machine(&text)).await;
+                Said::Machine(Arc::new(read.map_err(|_| Error::Ending)??))
             }
             FromNode::Fabric { subnet, part, last } => {
                 let bytes = self.fabrics.get_mut(&subnet).ok_or(Error::Fabric)?;

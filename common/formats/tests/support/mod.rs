@@ -22,6 +22,22 @@ pub(crate) fn capture(path: &str) -> Option<Vec<u8>> {
     }
 }
 
+/// Those of the captures that are there, for a test that has samples of its own beside them. What is missing is
+/// said once: the test runs, on less.
+#[allow(dead_code, reason = "each test file uses its part of this")]
+pub(crate) fn captures(paths: &[&str]) -> Vec<Vec<u8>> {
+    let found: Vec<Vec<u8>> =
+        paths.iter().filter_map(|path| fs::read(root().join("topology").join(path)).ok()).collect();
+    if found.len() < paths.len() {
+        let missing = paths.len() - found.len();
+        let all = paths.len();
+        skipped(&format!(
+            "{missing} of {all} captures are not there, so in part; PHALANX_DATA names the folder"
+        ));
+    }
+    found
+}
+
 fn root() -> PathBuf {
     let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
     env::var_os("PHALANX_DATA").map_or_else(beside, PathBuf::from)

@@ -41,7 +41,7 @@ impl Session {
                 first.0
             }
         };
-        document(&current.surveyed.machines.get(name), send).await
+        document(&current.surveyed.machines.get(name).map(|machine| &**machine), send).await
     }
 
     fn current(&self) -> Result<Arc<Current>, Failed> {

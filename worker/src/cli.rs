@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand};
+use phalanx_common::label;
 use phalanx_common::topology::machine::CpuSet;
 
 /// The agent of one node of a Phalanx cluster: prepares, starts, watches and stops the ranks of jobs.
@@ -75,7 +76,7 @@ pub(crate) struct NodeArgs {
     #[arg(long, value_name = "N", env = "PHALANX_SLOTS", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) slots: Option<u32>,
     /// A label of this node, `pool=a`; again for more. `phalanx node label` changes them later.
-    #[arg(long = "label", value_name = "NAME=VALUE", env = "PHALANX_LABELS", value_delimiter = ',', value_parser = label)]
+    #[arg(long = "label", value_name = "NAME=VALUE", env = "PHALANX_LABELS", value_delimiter = ',', value_parser = label::parse)]
     pub(crate) labels: Vec<(String, String)>,
     /// CPUs that are kept for the system, as a list: `0-1,64`.
     #[arg(long, value_name = "CPUS", env = "PHALANX_RESERVED_CPUS")]
@@ -106,20 +107,6 @@ fn ports(text: &str) -> Result<(u16, u16), String> {
     }
 }
 
-/// As Kubernetes names labels, without prefixes: both sides are short plain words.
-fn label(text: &str) -> Result<(String, String), String> {
-    let plain = |word: &str| {
-        word.len() <= 63
-            && word.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/'))
-    };
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() && plain(name) && plain(value) => {
-            Ok((name.to_owned(), value.to_owned()))
-        }
-        _ => Err("expected a name and a value of letters, digits, `-`, `_`, `.` and `/`: pool=a".to_owned()),
-    }
-}
-
 fn size(text: &str) -> Result<u64, String> {
     let units = [("Ki", 10), ("Mi", 20), ("Gi", 30), ("Ti", 40), ("", 0)];
     let found = units.iter().find_map(|(unit, shift)| {
@@ -134,11 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn labels_and_sizes_are_read_or_said_back() {
-        assert_eq!(label("pool=a"), Ok(("pool".to_owned(), "a".to_owned())));
-        for wrong in ["pool", "=a", "a b=c", "a=\u{1b}"] {
-            assert!(label(wrong).is_err(), "{wrong}");
-        }
+    fn sizes_are_read_or_said_back() {
         assert_eq!((size("8Gi"), size("7")), (Ok(8 << 30), Ok(7)));
         for wrong in ["", "8G", "-1", "99999999Ti"] {
             assert!(size(wrong).is_err(), "{wrong}");

@@ -85,6 +85,12 @@ pub enum Request {
     Machine {
         node: String,
     },
+    /// Names of labels with their new values; `None` takes the label away. `node` is its id, or the beginning of
+    /// it that no other has. Answered by a document: the labels that the node has then.
+    Label {
+        node: String,
+        changes: Vec<(String, Option<String>)>,
+    },
 }
 
 /// A job to run.

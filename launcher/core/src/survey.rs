@@ -49,6 +49,7 @@ pub struct Surveyed {
     pub machines: BTreeMap<String, Arc<Machine>>,
     /// Which node a name means.
     pub ids: BTreeMap<String, NodeId>,
+    pub policies: BTreeMap<NodeId, Policy>,
 }
 
 impl Survey {
@@ -65,8 +66,12 @@ impl Survey {
         new
     }
 
-    pub fn policy(&mut self, node: &NodeId, policy: Policy) {
-        self.nodes.entry(node.clone()).or_default().policy = policy;
+    /// True if that is new.
+    pub fn policy(&mut self, node: &NodeId, policy: Policy) -> bool {
+        let told = &mut self.nodes.entry(node.clone()).or_default().policy;
+        let new = *told != policy;
+        *told = policy;
+        new
     }
 
     /// True if that is new.
@@ -122,10 +127,6 @@ impl Survey {
         self.files = evidence;
     }
 
-    pub fn policy_of(&self, node: &NodeId) -> Option<&Policy> {
-        self.nodes.get(node).map(|told| &told.policy)
-    }
-
     /// Names for people and for what other tools wrote: the host's name where one node has it, else the node's id.
     fn names(&self) -> BTreeMap<&NodeId, String> {
         let host = |told: &Told| told.machine.as_ref().and_then(|machine| machine.host.clone());
@@ -174,7 +175,8 @@ impl Survey {
         }
         let network = derive(&ports, &evidence, now)?;
         let ids = names.into_iter().map(|(id, name)| (name, id.clone())).collect();
-        Ok(Surveyed { network, machines, ids })
+        let policies = self.nodes.iter().map(|(id, told)| (id.clone(), told.policy.clone())).collect();
+        Ok(Surveyed { network, machines, ids, policies })
     }
 
     /// What a node tells, as evidence about itself.

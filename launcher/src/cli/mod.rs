@@ -52,6 +52,7 @@ fn carry_out(cli: Cli) -> anyhow::Result<Exit> {
         Command::Logs(args) => output::logs(&args, color),
         Command::Stop(args) => cluster::stop(&args),
         Command::Nodes(args) => cluster::nodes(&args),
+        Command::Node(command) => admin::node(command),
         Command::Token(command) => admin::token(command),
         Command::User(command) => admin::user(command),
         Command::Login(args) => admin::login(args),

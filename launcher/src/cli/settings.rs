@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use phalanx_common::spec::{ClientFile, Color, MAX_FILE_BYTES, OutputMode};
 
-use super::args::{Cli, ClusterArgs, Command, TokenCommand, UserCommand};
+use super::args::{Cli, ClusterArgs, Command, NodeCommand, TokenCommand, UserCommand};
 use crate::output::ColorChoice;
 use crate::remote::config_dir;
 
@@ -54,6 +54,7 @@ fn cluster(command: &mut Command) -> Option<&mut ClusterArgs> {
         Command::Stop(args) => &mut args.cluster,
         Command::Nodes(args) => &mut args.cluster,
         Command::Check(args) => &mut args.cluster,
+        Command::Node(NodeCommand::Label { cluster, .. }) => cluster,
         Command::Token(TokenCommand::Create(args)) => &mut args.cluster,
         Command::Token(TokenCommand::List(args)) => &mut args.cluster,
         Command::Token(TokenCommand::Revoke { cluster, .. }) => cluster,

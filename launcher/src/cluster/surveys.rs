@@ -189,10 +189,7 @@ impl Owner {
             Said::Fabric { subnet, evidence } => self.survey.fabric(node, subnet, evidence),
             Said::Other(FromNode::Neighbours(all)) => self.survey.neighbours(now, node, all),
             Said::Other(FromNode::Heard(all)) => self.survey.heard(now, node, all),
-            Said::Other(FromNode::Policy(policy)) => {
-                self.survey.policy(node, policy);
-                false
-            }
+            Said::Other(FromNode::Policy(policy)) => self.survey.policy(node, policy),
             Said::Other(FromNode::Fabrics(subnets)) => {
                 self.survey.can_tell_fabrics(node, subnets.into_iter().collect());
                 self.ask_for_fabrics();

@@ -169,6 +169,10 @@ impl Session {
             Request::Nodes => self.nodes(send).await,
             Request::Topology => self.topology(send).await,
             Request::Machine { node } => self.machine(&node, send).await,
+            Request::Label { node, changes } => {
+                self.may(Action::Administer)?;
+                self.label(&node, changes, send).await
+            }
             Request::Logs { job, generation, rank, follow } => {
                 let (job, owner) = self.find(&job).await?;
                 self.may(Action::ReadOutput { owner: &owner })?;
@@ -270,7 +274,11 @@ impl Session {
             }
             nodes
         });
-        document(&found.await.ok_or_else(ending)?, send).await
+        let mut nodes = found.await.ok_or_else(ending)?;
+        for node in &mut nodes {
+            node.labels = self.labels(&node.node).await;
+        }
+        document(&nodes, send).await
     }
 
     async fn tell(&self, message: Message) -> Result<(), Failed> {

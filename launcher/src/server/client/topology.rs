@@ -1,12 +1,16 @@
 //! The topology, for whoever may look.
 
+use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::sync::Arc;
 
+use phalanx_common::id::NodeId;
 use phalanx_launcher_core::access::Action;
 use phalanx_net::frames::Sending;
 
-use super::{Failed, Refusal, Session, bad, document, text};
+use super::{Failed, Refusal, Session, bad, document, ending, text};
 use crate::cluster::surveys::Current;
+use crate::driver::look;
 
 impl Session {
     pub(super) async fn topology(&self, send: &mut Sending) -> Result<(), Failed> {
@@ -19,12 +23,11 @@ impl Session {
         self.may(Action::Look)?;
         let current = self.current()?;
         let ids = &current.surveyed.ids;
-        let unknown = |why: String| Failed::Refused(Refusal::Unknown, why);
         let name = match ids.iter().find(|(name, id)| *name == node || id.as_str() == node) {
             Some((name, _)) => name,
             None => {
                 let begins = |(name, id): &(&String, &_)| {
-                    name.starts_with(node) || phalanx_common::id::NodeId::as_str(id).starts_with(node)
+                    name.starts_with(node) || NodeId::as_str(id).starts_with(node)
                 };
                 let mut like = ids.iter().filter(begins);
                 let first = like.next().ok_or_else(|| {
@@ -44,6 +47,35 @@ impl Session {
         document(&current.surveyed.machines.get(name).map(|machine| &**machine), send).await
     }
 
+    /// The labels that a node came with, as operators changed them since.
+    pub(super) async fn labels(&self, node: &NodeId) -> BTreeMap<String, String> {
+        let current = self.cluster.surveys.current();
+        let own = current.as_ref().and_then(|current| current.surveyed.policies.get(node));
+        self.cluster.registry.labels(node, own.map_or(&[][..], |policy| &policy.labels)).await
+    }
+
+    pub(super) async fn label(
+        &self,
+        node: &str,
+        changes: Vec<(String, Option<String>)>,
+        send: &mut Sending,
+    ) -> Result<(), Failed> {
+        let found = look(&self.service.inbox, |coordinator, _| coordinator.node_statuses());
+        let nodes: Vec<NodeId> =
+            found.await.ok_or_else(ending)?.into_iter().map(|status| status.node).collect();
+        let begins: Vec<&NodeId> = nodes.iter().filter(|id| id.as_str().starts_with(node)).collect();
+        let id = match (nodes.iter().find(|id| id.as_str() == node), &begins[..]) {
+            (Some(id), _) => id,
+            (None, [id]) => *id,
+            (None, []) => {
+                return Err(unknown(format!("there is no node {node}; `phalanx nodes` lists them")));
+            }
+            (None, [first, second, ..]) => return Err(several(node, first, second)),
+        };
+        self.cluster.registry.label(id, changes.into_iter().collect()).await?;
+        document(&self.labels(id).await, send).await
+    }
+
     fn current(&self) -> Result<Arc<Current>, Failed> {
         let current = self.cluster.surveys.current();
         current.ok_or_else(|| {
@@ -53,4 +85,12 @@ impl Session {
             )
         })
     }
+}
+
+fn unknown(why: String) -> Failed {
+    Failed::Refused(Refusal::Unknown, why)
+}
+
+fn several(node: &str, first: impl Display, second: impl Display) -> Failed {
+    unknown(format!("{node} may be {first} or {second}: write more of its name"))
 }

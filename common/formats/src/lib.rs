@@ -15,7 +15,11 @@ pub mod ibnetdiscover;
 pub mod kind;
 pub mod lldp;
 pub mod netq;
+pub mod nvidia_smi;
+pub mod nvml_profile;
 pub mod outline;
 pub mod slurm;
 pub mod statement;
 pub mod topograph;
+
+pub mod xml;

@@ -14,6 +14,7 @@ pub mod hypernode;
 pub mod ibnetdiscover;
 pub mod kind;
 pub mod lldp;
+pub mod nccl_xml;
 pub mod netq;
 pub mod nvidia_smi;
 pub mod nvml_profile;

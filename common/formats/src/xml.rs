@@ -11,6 +11,9 @@ use roxmltree::{Document, Node, ParsingOptions};
 /// Attributes of one element. NCCL's have a dozen.
 const MAX_ATTRIBUTES: usize = 64;
 
+/// Elements and texts, at some hundred bytes each.
+const MAX_NODES: u32 = 1 << 19;
+
 /// Why a text was not read. Lines and columns count from 1.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -22,7 +25,7 @@ pub enum Error {
     Refused { line: usize, what: &'static str },
     #[error("line {line}: an element has more than {MAX_ATTRIBUTES} attributes")]
     TooManyAttributes { line: usize },
-    #[error("this is not XML: {0}")]
+    #[error("the XML cannot be read: {0}")]
     Syntax(#[source] roxmltree::Error),
 }
 
@@ -48,7 +51,7 @@ pub(crate) fn parse(bytes: &[u8], limit: usize) -> Result<Document<'_>, Error> {
         Some((at, Trap::Crowd)) => return Err(Error::TooManyAttributes { line: line(at) }),
         None => {}
     }
-    let options = ParsingOptions { allow_dtd: true, ..ParsingOptions::default() };
+    let options = ParsingOptions { allow_dtd: true, nodes_limit: MAX_NODES, ..ParsingOptions::default() };
     Document::parse_with_options(text, options).map_err(Error::Syntax)
 }
 
@@ -68,17 +71,9 @@ fn trap(bytes: &[u8]) -> Option<(usize, Trap)> {
     let mut at = 0;
     while let Some(tag) = bytes[at..].iter().position(|byte| *byte == b'<').map(|before| at + before) {
         let rest = &bytes[tag..];
-        let skip: Option<&[u8]> = if rest.starts_with(b"<!--") {
-            Some(b"-->")
-        } else if rest.starts_with(b"<![CDATA[") {
-            Some(b"]]>")
-        } else if rest.starts_with(b"<?") {
-            Some(b"?>")
-        } else {
-            None
-        };
-        if let Some(end) = skip {
-            at = find(tag, end)?;
+        const PASSED_OVER: [(&[u8], &[u8]); 3] = [(b"<!--", b"-->"), (b"<![CDATA[", b"]]>"), (b"<?", b"?>")];
+        if let Some((begin, end)) = PASSED_OVER.iter().find(|(begin, _)| rest.starts_with(begin)) {
+            at = find(tag + begin.len(), end)?;
             continue;
         }
         let (mut quote, mut attributes) = (None, 0);
@@ -139,7 +134,14 @@ mod tests {
             said(&format!("<!-- = -->\n<a {attributes}/>")),
             "line 2: an element has more than 64 attributes"
         );
-        assert!(said("<a>").starts_with("this is not XML: "));
+        let hidden = format!("<!--> <x ' --><a {attributes}/>");
+        assert_eq!(said(&hidden), "line 1: an element has more than 64 attributes");
+        let nodes = format!("<a>{}</a>", "<b/>".repeat(1 << 19));
+        assert_eq!(
+            parse(nodes.as_bytes(), 1 << 22).unwrap_err().to_string(),
+            "the XML cannot be read: nodes limit reached"
+        );
+        assert!(said("<a>").starts_with("the XML cannot be read: "));
         assert_eq!(
             parse(&[0; 9], 8).unwrap_err().to_string(),
             "the file has 9 bytes, and at most 8 are read"

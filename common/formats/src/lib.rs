@@ -9,6 +9,7 @@
 pub(crate) const MAX_YAML_BYTES: usize = 8 << 20;
 
 pub mod csv;
+mod grid;
 pub mod hostlist;
 pub mod hypernode;
 pub mod ibnetdiscover;
@@ -22,5 +23,4 @@ pub mod outline;
 pub mod slurm;
 pub mod statement;
 pub mod topograph;
-
 pub mod xml;

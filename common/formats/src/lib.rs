@@ -17,6 +17,7 @@ pub mod kind;
 pub mod lldp;
 pub mod nccl_xml;
 pub mod netq;
+pub mod npu_smi;
 pub mod nvidia_smi;
 pub mod nvml_profile;
 pub mod outline;

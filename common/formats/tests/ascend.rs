@@ -9,6 +9,7 @@ use phalanx_common::topology::machine::{
     Accelerator, AcceleratorKind, Ailment, Attachment, Device, LinkKind, Machine, PathType, Peer,
 };
 use phalanx_common::topology::{Claim, End, Source};
+use phalanx_formats::kind::{Kind, recognise};
 use phalanx_formats::npu_smi::{
     Chip, HccnError, InfoError, address, info, is_up, mapping, neighbour, port, topo,
 };
@@ -259,6 +260,20 @@ fn what_the_tools_say_instead_is_said_on() {
     assert!(error.to_string().contains("Cmd os_lldp_get fail, ret:1"), "{error}");
     assert!(matches!(is_up(b""), Err(HccnError::Missing { .. })));
     assert!(topo(b"NPU0 X\n").unwrap_err().to_string().contains("`npu-smi info -t topo`"));
+}
+
+#[test]
+fn texts_are_recognised_by_their_content() {
+    for (text, kind) in [
+        (A2, Kind::NpuSmi),
+        (A3, Kind::NpuSmi),
+        (MAP_A2, Kind::NpuMapping),
+        (MAP_A5, Kind::NpuMapping),
+        (TOPO_A2, Kind::NpuMatrix),
+        (TOPO_A3, Kind::NpuMatrix),
+    ] {
+        assert_eq!(recognise(text.as_bytes()), Some(kind), "{text}");
+    }
 }
 
 fn read_all(bytes: &[u8]) -> Vec<Machine> {

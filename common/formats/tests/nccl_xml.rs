@@ -11,6 +11,7 @@ use phalanx_common::topology::machine::{
     PciLink, PciPlace, Peer, Rdma,
 };
 use phalanx_common::topology::{Bdf, LinkLayer};
+use phalanx_formats::kind::{Kind, recognise};
 use phalanx_formats::nccl_xml::{self, Error, Topology};
 use proptest::prelude::*;
 use support::capture;
@@ -55,7 +56,9 @@ const FILES: [(&str, [usize; 8]); 33] = [
 ];
 
 fn file(name: &str) -> Option<Topology> {
-    Some(nccl_xml::read(&capture(&format!("nccl-xml/{name}.xml"))?).unwrap())
+    let bytes = capture(&format!("nccl-xml/{name}.xml"))?;
+    assert_eq!(recognise(&bytes), Some(Kind::NcclTopology), "{name}");
+    Some(nccl_xml::read(&bytes).unwrap())
 }
 
 fn bdf(text: &str) -> Bdf {

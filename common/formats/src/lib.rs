@@ -23,5 +23,6 @@ pub mod nvml_profile;
 pub mod outline;
 pub mod slurm;
 pub mod statement;
+mod text;
 pub mod topograph;
 pub mod xml;

@@ -85,6 +85,7 @@ fn the_matrix_joins_the_list_of_the_same_machine_by_index() {
     assert_eq!((gpu.bdf.unwrap().to_string(), gpu.links[0].lanes), ("0000:ca:00.0".to_string(), 18));
     assert_eq!(gpu.cpus.as_ref().unwrap().to_string(), "80-159");
     assert_eq!(machine.path(Device::Accelerator(7), Device::Nic(1)), Some(PathType::Pix));
+    assert_eq!(machine.nics_near(7), [(1, PathType::Pix)], "a port that has a told path and no address");
 }
 
 /// As a terminal gets it: the header underlined, rows of ports, legends; pairs of GPUs with a bridge, Grace with

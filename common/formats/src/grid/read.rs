@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use phalanx_common::text::shown;
 use phalanx_common::topology::machine::PathType;
 
+use crate::text::printable;
+
 /// One of sixteen GPUs and ten ports has 3 KB.
 const MAX_BYTES: usize = 1 << 20;
 const MAX_DEVICES: usize = 512;
@@ -150,8 +152,4 @@ fn plain(text: &str) -> String {
     }
     plain.push_str(rest);
     plain
-}
-
-fn printable(word: &str) -> String {
-    word.chars().filter(|c| !c.is_control()).take(96).collect()
 }

@@ -7,6 +7,7 @@ use phalanx_common::topology::Bdf;
 use phalanx_common::topology::machine::{Accelerator, AcceleratorKind, Ailment, Machine, PciDevice, PciKind};
 
 use super::mapping::Chip;
+use crate::text::printable;
 
 /// Sixteen chips have 5 KB.
 pub const MAX_BYTES: usize = 1 << 20;
@@ -232,8 +233,4 @@ fn figures(cell: &str) -> Vec<Option<u64>> {
         }
     }
     figures
-}
-
-fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(96).collect()
 }

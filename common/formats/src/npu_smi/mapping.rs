@@ -1,5 +1,7 @@
 //! `npu-smi info -m`.
 
+use crate::text::printable;
+
 /// A card has a line for each chip.
 const MAX_BYTES: usize = 1 << 20;
 const MAX_CHIPS: usize = 4096;
@@ -63,7 +65,7 @@ pub fn mapping(bytes: &[u8]) -> Result<Vec<Chip>, Error> {
             // Where the column is missing, a card has one chip and its number.
             logic: logic.map_or(Some(npu), number),
             physical: physical.and_then(number),
-            name: name.map(|name| name.chars().filter(|c| !c.is_control()).take(96).collect()),
+            name: name.map(|name| printable(&name)),
         });
     }
     Ok(chips)

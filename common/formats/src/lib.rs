@@ -10,18 +10,25 @@ pub(crate) const MAX_YAML_BYTES: usize = 8 << 20;
 
 pub mod csv;
 pub mod dir;
+mod grid;
 pub mod hostlist;
 pub mod hypernode;
 pub mod ibnetdiscover;
 pub mod kind;
 pub mod lldp;
+pub mod nccl_xml;
 pub mod netq;
+pub mod npu_smi;
+pub mod nvidia_smi;
+pub mod nvml_profile;
 pub mod outline;
 mod size;
 pub mod slurm;
 pub mod statement;
 pub mod sysfs;
+mod text;
 pub mod topograph;
 pub mod tree;
+pub mod xml;
 
 pub use size::TooLarge;

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::evidence::Source;
+use super::machine;
 use super::network::{Capacity, Reason};
 use super::port::Guid;
 
@@ -58,6 +59,8 @@ pub enum Problem {
     SwitchName { switches: usize },
     /// Evidence was too long to be taken.
     Refused { pieces: u32 },
+    /// The node's machine is not as it should be, or not like its peers.
+    Machine(machine::Problem),
 }
 
 /// A port on another rail than its own.
@@ -113,7 +116,7 @@ pub struct Ports {
 impl Finding {
     /// What to do about it.
     pub fn advice(&self) -> &'static str {
-        match self.problem {
+        match &self.problem {
             Problem::SwappedRails { .. } => "swap the two cables, or their ends at the leaves",
             Problem::WrongRail { .. } => "move the cable to the leaf of its rail",
             Problem::MissingLeaf { .. } => {
@@ -133,6 +136,7 @@ impl Finding {
             Problem::Divided { .. } => "look for a cable that goes to another unit's leaf",
             Problem::SwitchName { .. } => "give each switch a name of its own",
             Problem::Refused { .. } => "look for a source that sends names of more than 256 bytes",
+            Problem::Machine(problem) => problem.advice(),
         }
     }
 }
@@ -200,6 +204,7 @@ impl fmt::Display for Finding {
             }
             Problem::SwitchName { switches } => write!(f, "{subject}: {switches} switches go by this name"),
             Problem::Refused { pieces } => write!(f, "{pieces} pieces of evidence were too long to be taken"),
+            Problem::Machine(problem) => write!(f, "{subject}: {problem}"),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 /// How much of a file is looked at.
 const LOOKED_AT: usize = 64 << 10;
 
-/// The kinds of files about networks that are read here.
+/// The kinds of files that are read here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Kind {
@@ -22,6 +22,27 @@ pub enum Kind {
     Csv,
     Statement,
     Snapshot,
+    Machine,
+}
+
+impl Kind {
+    /// For a list of what can be read.
+    pub const ALL: &[Kind] = &[
+        Kind::Ibnetdiscover,
+        Kind::Lldpctl,
+        Kind::Pcap,
+        Kind::SlurmConf,
+        Kind::SlurmYaml,
+        Kind::TopographModel,
+        Kind::TopographJson,
+        Kind::HyperNode,
+        Kind::NetqGraph,
+        Kind::NetqComputeNodes,
+        Kind::Csv,
+        Kind::Statement,
+        Kind::Snapshot,
+        Kind::Machine,
+    ];
 }
 
 impl fmt::Display for Kind {
@@ -40,6 +61,7 @@ impl fmt::Display for Kind {
             Kind::Csv => "a table of nodes and switches",
             Kind::Statement => "an operator's statement",
             Kind::Snapshot => "a snapshot of a topology",
+            Kind::Machine => "a machine as Phalanx writes it",
         })
     }
 }
@@ -67,6 +89,7 @@ pub fn recognise(bytes: &[u8]) -> Option<Kind> {
                 ("\"lldp\"", Kind::Lldpctl),
                 ("\"network\"", Kind::Snapshot),
                 ("\"instances\"", Kind::TopographJson),
+                ("\"packages\"", Kind::Machine),
             ],
         ),
         '[' if text.contains("\"compounded_links\"") || text.contains("\"compounded_nodes\"") => {

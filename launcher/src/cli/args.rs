@@ -9,6 +9,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use clap_complete::Shell;
 use phalanx_common::spec::OutputMode;
 
+use super::topo::args::TopoArgs;
 use crate::output::ColorChoice;
 
 /// Launches distributed training on bare metal.
@@ -63,6 +64,8 @@ pub(crate) enum Command {
     Stop(StopArgs),
     /// List the cluster's nodes.
     Nodes(ListArgs),
+    /// Look at a topology: the machines, the networks between them, and what is wrong with them.
+    Topo(Box<TopoArgs>),
     /// Join tokens: what lets a node into the cluster.
     #[command(subcommand)]
     Token(TokenCommand),

@@ -142,10 +142,8 @@ mod tests {
             "the XML cannot be read: nodes limit reached"
         );
         assert!(said("<a>").starts_with("the XML cannot be read: "));
-        assert_eq!(
-            parse(&[0; 9], 8).unwrap_err().to_string(),
-            "the file has 9 bytes, and at most 8 are read"
-        );
+        let large = parse(&[0; 9], 8).unwrap_err().to_string();
+        assert!(large.starts_with("the file has 9 bytes, and at most 8 are read"), "{large}");
         assert_eq!(parse(b"<a>\xff", 8).unwrap_err().to_string(), "byte 3: this is not UTF-8 text");
     }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::evidence::Source;
+use super::machine;
 use super::network::{Capacity, Reason};
 use super::port::Guid;
 use super::tier::Tier;
@@ -61,6 +62,8 @@ pub enum Problem {
     Idle { tier: Tier, group: String },
     /// Evidence was too long to be taken.
     Refused { pieces: u32 },
+    /// The node's machine is not as it should be, or not like its peers.
+    Machine(machine::Problem),
 }
 
 /// A port on another rail than its own.
@@ -116,7 +119,7 @@ pub struct Ports {
 impl Finding {
     /// What to do about it.
     pub fn advice(&self) -> &'static str {
-        match self.problem {
+        match &self.problem {
             Problem::SwappedRails { .. } => "swap the two cables, or their ends at the leaves",
             Problem::WrongRail { .. } => "move the cable to the leaf of its rail",
             Problem::MissingLeaf { .. } => {
@@ -139,6 +142,7 @@ impl Finding {
                 "state it of a leaf, or of a switch above that makes such a group; look for a misspelt name"
             }
             Problem::Refused { .. } => "look for a source that sends names of more than 256 bytes",
+            Problem::Machine(problem) => problem.advice(),
         }
     }
 }
@@ -209,6 +213,7 @@ impl fmt::Display for Finding {
                 write!(f, "{subject}: nothing follows from the statement that its {tier} is {group}")
             }
             Problem::Refused { pieces } => write!(f, "{pieces} pieces of evidence were too long to be taken"),
+            Problem::Machine(problem) => write!(f, "{subject}: {problem}"),
         }
     }
 }

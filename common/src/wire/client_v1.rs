@@ -80,6 +80,8 @@ pub enum Request {
     },
     /// Answered by a document: a `topology::Snapshot` with machines by kind.
     Topology,
+    /// Answered by a document: who told of the topology, and the findings in machines.
+    Witnesses,
     /// Answered by a document: a `topology::machine::Machine`. A node's name, its id, or the beginning of
     /// either that no other has.
     Machine {

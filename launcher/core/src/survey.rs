@@ -50,6 +50,8 @@ pub struct Surveyed {
     /// Which node a name means.
     pub ids: BTreeMap<String, NodeId>,
     pub policies: BTreeMap<NodeId, Policy>,
+    /// From which the network was derived.
+    pub evidence: Vec<Evidence>,
 }
 
 impl Survey {
@@ -176,7 +178,7 @@ impl Survey {
         let network = derive(&ports, &evidence, now)?;
         let ids = names.into_iter().map(|(id, name)| (name, id.clone())).collect();
         let policies = self.nodes.iter().map(|(id, told)| (id.clone(), told.policy.clone())).collect();
-        Ok(Surveyed { network, machines, ids, policies })
+        Ok(Surveyed { network, machines, ids, policies, evidence })
     }
 
     /// What a node tells, as evidence about itself.

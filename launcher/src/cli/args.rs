@@ -10,6 +10,7 @@ use clap_complete::Shell;
 use phalanx_common::label;
 use phalanx_common::spec::OutputMode;
 
+use super::topo::args::TopoArgs;
 use crate::output::ColorChoice;
 
 /// Launches distributed training on bare metal.
@@ -67,6 +68,8 @@ pub(crate) enum Command {
     /// Change what a cluster knows of a node.
     #[command(subcommand)]
     Node(NodeCommand),
+    /// Look at a topology: the machines, the networks between them, and what is wrong with them.
+    Topo(Box<TopoArgs>),
     /// Join tokens: what lets a node into the cluster.
     #[command(subcommand)]
     Token(TokenCommand),

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep_until};
 
 use crate::driver::wall;
+use crate::topo::Told;
 
 /// What nodes told that may wait; their streams wait then.
 const INBOX: usize = 256;
@@ -29,7 +30,7 @@ const MOST_LINES: usize = 20;
 
 /// What a node's stream brings.
 #[derive(Debug)]
-pub(crate) enum Told {
+pub(crate) enum Message {
     /// A stream was opened; it is there for as long as it takes what is asked.
     Linked {
         node: NodeId,
@@ -54,23 +55,25 @@ pub(crate) enum Said {
 pub(crate) struct Current {
     pub(crate) surveyed: Surveyed,
     pub(crate) snapshot: Snapshot<Machine>,
+    /// Who told of it.
+    pub(crate) told: Vec<Told>,
 }
 
 /// Where streams deliver, and where the facts are.
 #[derive(Clone, Debug)]
 pub(crate) struct Surveys {
-    inbox: mpsc::Sender<Told>,
+    inbox: mpsc::Sender<Message>,
     current: watch::Receiver<Option<Arc<Current>>>,
 }
 
 impl Surveys {
     /// The handle, and the task that has to run.
     pub(crate) fn new() -> (Surveys, Owner) {
-        let (inbox, told) = mpsc::channel(INBOX);
+        let (inbox, messages) = mpsc::channel(INBOX);
         let (publish, current) = watch::channel(None);
         let owner = Owner {
             survey: Survey::default(),
-            told,
+            messages,
             publish,
             links: BTreeMap::new(),
             gone: JoinSet::new(),
@@ -83,8 +86,8 @@ impl Surveys {
     }
 
     /// False once the coordinator ends.
-    pub(crate) async fn tell(&self, told: Told) -> bool {
-        self.inbox.send(told).await.is_ok()
+    pub(crate) async fn tell(&self, message: Message) -> bool {
+        self.inbox.send(message).await.is_ok()
     }
 
     /// `None` before any node told of itself.
@@ -97,7 +100,7 @@ impl Surveys {
 #[derive(Debug)]
 pub(crate) struct Owner {
     survey: Survey,
-    told: mpsc::Receiver<Told>,
+    messages: mpsc::Receiver<Message>,
     publish: watch::Sender<Option<Arc<Current>>>,
     /// The stream that each node has open, by its number.
     links: BTreeMap<NodeId, (u64, mpsc::Sender<ToNode>)>,
@@ -118,8 +121,8 @@ impl Owner {
         let mut renew = interval(BEACON_KEY_EVERY);
         loop {
             tokio::select! {
-                told = self.told.recv() => match told {
-                    Some(told) => self.on_told(told),
+                message = self.messages.recv() => match message {
+                    Some(message) => self.on_message(message),
                     None => return,
                 },
                 Some(Ok((node, stream))) = self.gone.join_next() => self.on_gone(&node, stream),
@@ -155,9 +158,9 @@ impl Owner {
         }
     }
 
-    fn on_told(&mut self, told: Told) {
-        match told {
-            Told::Linked { node, asks } => {
+    fn on_message(&mut self, message: Message) {
+        match message {
+            Message::Linked { node, asks } => {
                 self.streams += 1;
                 let (stream, ends, whose) = (self.streams, asks.clone(), node.clone());
                 // However the stream ends, its end of the channel goes with it.
@@ -169,7 +172,7 @@ impl Owner {
                 self.survey.linked(&node, true);
                 self.give_key(&node);
             }
-            Told::Said { node, said } => self.on_said(&node, said),
+            Message::Said { node, said } => self.on_said(&node, said),
         }
     }
 
@@ -239,10 +242,11 @@ enum Error {
 }
 
 fn current(survey: &Survey, now: Timestamp) -> Result<Current, Error> {
-    let surveyed = survey.derive(now)?;
+    let mut surveyed = survey.derive(now)?;
+    let told = Told::summarise(&std::mem::take(&mut surveyed.evidence));
     let kinds = surveyed.machines.iter().map(|(name, machine)| (name.clone(), machine.kind())).collect();
     let snapshot = Snapshot::new(surveyed.network.clone(), &kinds)?;
-    Ok(Current { surveyed, snapshot })
+    Ok(Current { surveyed, snapshot, told })
 }
 
 fn log_changes(old: Option<&Current>, new: &Current) {

@@ -168,6 +168,7 @@ impl Session {
             }
             Request::Nodes => self.nodes(send).await,
             Request::Topology => self.topology(send).await,
+            Request::Witnesses => self.witnesses(send).await,
             Request::Machine { node } => self.machine(&node, send).await,
             Request::Label { node, changes } => {
                 self.may(Action::Administer)?;

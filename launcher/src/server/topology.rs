@@ -11,7 +11,7 @@ use phalanx_net::frames::{self, Receiving, Sending};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use crate::cluster::surveys::{ASKS_QUEUED, Said, Surveys, Told};
+use crate::cluster::surveys::{ASKS_QUEUED, Message, Said, Surveys};
 use crate::driver::wall;
 
 /// A machine with a thousand devices has a megabyte.
@@ -35,7 +35,7 @@ enum Error {
 /// Takes what this node tells until its stream ends.
 pub(super) async fn serve(surveys: Surveys, node: NodeId, send: Sending, frames: Receiving) {
     let (asks, asked) = mpsc::channel(ASKS_QUEUED);
-    if !surveys.tell(Told::Linked { node: node.clone(), asks }).await {
+    if !surveys.tell(Message::Linked { node: node.clone(), asks }).await {
         return;
     }
     let mut talk = Talk { surveys: &surveys, node: &node, machine: Vec::new(), fabrics: BTreeMap::new() };
@@ -113,7 +113,7 @@ impl Talk<'_> {
             }
             other => Said::Other(other),
         };
-        let told = Told::Said { node: self.node.clone(), said };
+        let told = Message::Said { node: self.node.clone(), said };
         if self.surveys.tell(told).await { Ok(()) } else { Err(Error::Ending) }
     }
 

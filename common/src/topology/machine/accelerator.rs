@@ -1,5 +1,7 @@
 //! GPUs and other accelerators.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::cpuset::CpuSet;
@@ -109,6 +111,21 @@ pub enum Ailment {
     Fabric(String),
     /// The vendor's tool reports this state (`Warning`, `Alarm`, `Critical`).
     State(String),
+}
+
+impl fmt::Display for Ailment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ailment::Recovery(action) => write!(f, "needs {action}"),
+            Ailment::RowRemapFailed => f.write_str("a memory row could not be remapped"),
+            Ailment::RowRemapPending => f.write_str("a memory row is to be remapped at the next reset"),
+            Ailment::UncorrectableEcc(errors) => {
+                write!(f, "{errors} memory errors that ECC could not correct")
+            }
+            Ailment::Fabric(what) => write!(f, "NVLink fabric: {what}"),
+            Ailment::State(state) => write!(f, "state {state}"),
+        }
+    }
 }
 
 impl Accelerator {

@@ -5,18 +5,27 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use phalanx_common::id::NodeId;
+use phalanx_common::topology::machine;
 use phalanx_launcher_core::access::Action;
 use phalanx_net::frames::Sending;
 
 use super::{Failed, Refusal, Session, bad, document, ending, text};
 use crate::cluster::surveys::Current;
 use crate::driver::look;
+use crate::topo::Witnesses;
 
 impl Session {
     pub(super) async fn topology(&self, send: &mut Sending) -> Result<(), Failed> {
         self.may(Action::Look)?;
         let current = self.current()?;
         text(&String::from_utf8(current.snapshot.to_json()).map_err(bad)?, send).await
+    }
+
+    pub(super) async fn witnesses(&self, send: &mut Sending) -> Result<(), Failed> {
+        self.may(Action::Look)?;
+        let current = self.current()?;
+        let of_machines = machine::findings(&current.surveyed.machines);
+        document(&Witnesses { told: current.told.clone(), of_machines }, send).await
     }
 
     pub(super) async fn machine(&self, node: &str, send: &mut Sending) -> Result<(), Failed> {

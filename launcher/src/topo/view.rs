@@ -72,7 +72,8 @@ impl View {
     /// Of the networks and of the machines, the most severe first.
     pub(crate) fn findings(&self) -> Vec<Finding> {
         let mut found = findings(self.network());
-        found.extend(machine::findings(&self.machines));
+        let nodes = self.network().nodes.iter().map(|node| node.name.as_str());
+        found.extend(machine::findings(nodes.filter_map(|node| Some((node, self.machine(node)?)))));
         found.sort();
         found
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use phalanx_common::topology::{Finding, Problem, SwitchId};
+use phalanx_common::topology::{Finding, Problem, SwitchId, machine};
 
 use super::told::names_of;
 use super::view::View;
@@ -47,7 +47,10 @@ impl<'a> Witnesses<'a> {
                 claims.iter().filter_map(|claim| row(claim.source.to_string(), &claim.origin)).collect();
             return rows.into_iter().collect();
         }
-        let names = self.names(&finding.subject);
+        let mut names = self.names(&finding.subject);
+        if let Problem::Machine(machine::Problem::SameHost { nodes }) = &finding.problem {
+            names.extend(nodes.iter().cloned());
+        }
         let rows: BTreeSet<usize> =
             names.iter().filter_map(|name| self.by_name.get(name.as_str())).flatten().copied().collect();
         rows.into_iter().collect()

@@ -34,6 +34,7 @@ Examples:
   phalanx run -n gpu -- python train.py     one rank for each visible GPU
   phalanx run -f job.yaml --max-restarts 3  a job file; flags win over it
   phalanx check -f job.yaml                 what the file means, without running it
+  phalanx topo --from fabric.out            what a cluster's network is, and what is wrong with it
 
   phalanx serve                             begin a cluster: this host coordinates
   phalanx login                             on that host: run jobs on the cluster from now on

@@ -88,7 +88,7 @@ fn of_cluster(args: &ClusterArgs, node: Option<&str>) -> anyhow::Result<View> {
         let client = Client::connect(&identity).await?;
         let snapshot = Snapshot::from_json(client.text(&Request::Topology).await?.as_bytes())?;
         let Witnesses { told, of_machines } = client.document(&Request::Witnesses).await?;
-        let mut view = View { snapshot, machines: BTreeMap::new(), told, of_machines };
+        let mut view = View { snapshot, machines: BTreeMap::new(), told, of_machines: Some(of_machines) };
         if let Some(node) = node {
             let name = named(&view, node)?.to_owned();
             let is_member =

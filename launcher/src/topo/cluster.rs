@@ -196,12 +196,13 @@ impl<'a> Drawing<'a> {
         let mut branch = Branch::new(line);
         let of_plane = |group: &Group| group.plane == row;
         let mut shown: BTreeSet<Row> = BTreeSet::new();
+        let mut tops: Vec<Row> = Vec::new();
         for (group, at) in self.network.groups.iter().zip(0..).filter(|(group, _)| of_plane(group)) {
             shown.extend(&group.switches);
-            if group.parent.is_none() {
-                branch.below.push(self.group(at, plane));
-            }
+            tops.extend(group.parent.is_none().then_some(at));
         }
+        tops.sort_by_cached_key(|row| natural(&self.network.groups[*row as usize].name));
+        branch.below.extend(tops.into_iter().map(|row| self.group(row, plane)));
         let mut above: BTreeMap<u8, Vec<&str>> = BTreeMap::new();
         for at in switches.into_iter().filter(|at| !shown.contains(at)) {
             let switch = &self.network.switches[at as usize];
@@ -256,11 +257,13 @@ impl<'a> Drawing<'a> {
         let mut branch = Branch::new(line);
         if group.tier == Tier::Leaf {
             branch.below.extend(group.switches.iter().map(|leaf| Branch::new(self.leaf(*leaf, plane))));
-        } else if !matches!(group.switches[..], [only] if self.network.switches[only as usize].name == group.name)
-        {
-            let names = group.switches.iter().map(|row| self.network.switches[*row as usize].name.as_str());
-            let line = Line::of("switches  ").with(Tone::Faint, collapse(names));
-            branch.below.push(Branch::new(line));
+        } else {
+            let names: Vec<&str> =
+                group.switches.iter().map(|row| self.network.switches[*row as usize].name.as_str()).collect();
+            // One that the group is called after says nothing more.
+            if !names.is_empty() && names != [group.name.as_str()] {
+                branch.below.push(Branch::new(Line::of("switches  ").with(Tone::Faint, collapse(names))));
+            }
         }
         let children = self.children.get(&row).map_or(&[][..], Vec::as_slice);
         branch.below.extend(children.iter().map(|child| self.group(*child, plane)));
@@ -309,9 +312,14 @@ impl<'a> Drawing<'a> {
         let named = |row: &Row| self.network.nodes[*row as usize].name.as_str();
         if !self.network.nvlink.is_empty() {
             let mut root = Branch::new(Line::toned(Tone::Strong, "NVLink domains"));
-            for (domain, row) in self.network.nvlink.iter().zip(0..) {
-                let nodes = self.network.nodes.iter().filter(|node| node.nvlink == Some(row));
-                let names: Vec<&str> = nodes.map(|node| node.name.as_str()).collect();
+            let mut domains: BTreeMap<Row, Vec<&str>> = BTreeMap::new();
+            for node in &self.network.nodes {
+                if let Some(domain) = node.nvlink {
+                    domains.entry(domain).or_default().push(&node.name);
+                }
+            }
+            for (row, names) in domains {
+                let domain = &self.network.nvlink[row as usize];
                 let line =
                     Line::toned(Tone::Strong, domain).and(format!("  {}  ", counted(names.len(), "node")));
                 root = root.leaf(line.with(Tone::Faint, collapse(names)));

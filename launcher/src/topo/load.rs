@@ -60,7 +60,8 @@ fn missing(path: &Path) -> String {
 struct Pile {
     now: Timestamp,
     evidence: Vec<Evidence>,
-    machines: BTreeMap<String, (Machine, BTreeSet<Kind>)>,
+    /// By name, then in the order of kinds, in which they are merged whatever the order of files.
+    machines: BTreeMap<String, BTreeMap<Kind, Machine>>,
     snapshots: Vec<Snapshot<Machine>>,
     told: Vec<Told>,
     seen: BTreeSet<PathBuf>,
@@ -138,18 +139,18 @@ impl Pile {
         Ok(())
     }
 
-    /// Several files about one machine are merged; two of one kind are two machines.
+    /// Several files about one machine are one; two of one kind are two machines.
     fn add_machine(&mut self, kind: Kind, machine: Machine, file: &File<'_>) {
         let host = machine.host.clone().filter(|host| !host.is_empty());
         let mut name = host.unwrap_or_else(|| file.stem.to_string());
-        let taken =
-            |name: &str, pile: &Pile| pile.machines.get(name).is_some_and(|(_, kinds)| kinds.contains(&kind));
-        if taken(&name, self) {
-            let other = (1..).map(|number| match number {
-                1 => file.stem.to_string(),
-                number => format!("{name}.{number}"),
-            });
-            let other = other.into_iter().find(|other| !taken(other, self)).unwrap_or_default();
+        let is_free = |name: &String| !self.machines.get(name).is_some_and(|kinds| kinds.contains_key(&kind));
+        if !is_free(&name) {
+            // Folders are often named after the machines that their files are of.
+            let folder = Path::new(file.origin).parent().and_then(Path::file_name);
+            let folder = folder.map(|folder| folder.to_string_lossy().into_owned());
+            let others = [file.stem.to_string()].into_iter().chain(folder);
+            let numbered = (2..).map(|number| format!("{name}.{number}"));
+            let other = others.chain(numbered).find(is_free).unwrap_or_default();
             self.warnings.push(format!(
                 "{}: another machine is called {name}; this one is shown as {other}",
                 file.origin
@@ -163,9 +164,7 @@ impl Pile {
             claims: 1,
             about: BTreeSet::from([name.clone()]),
         });
-        let (known, kinds) = self.machines.entry(name).or_default();
-        *known = std::mem::take(known).merge(machine);
-        kinds.insert(kind);
+        self.machines.entry(name).or_default().insert(kind, machine);
     }
 
     fn finish(mut self, paths: &[PathBuf]) -> anyhow::Result<Loaded> {
@@ -173,13 +172,14 @@ impl Pile {
         let others = !self.evidence.is_empty() || !self.machines.is_empty();
         let view = match self.snapshots.len() {
             0 => {
-                let machines =
-                    self.machines.into_iter().map(|(name, (machine, _))| (name, machine)).collect();
+                let whole =
+                    |of: BTreeMap<Kind, Machine>| of.into_values().reduce(Machine::merge).unwrap_or_default();
+                let machines = self.machines.into_iter().map(|(name, of)| (name, whole(of))).collect();
                 View::derive(&self.evidence, machines, self.told, self.now)?
             }
             1 if !others => {
                 let snapshot = self.snapshots.remove(0);
-                View { snapshot, machines: BTreeMap::new(), told: Vec::new(), of_machines: Vec::new() }
+                View { snapshot, machines: BTreeMap::new(), told: Vec::new(), of_machines: None }
             }
             _ => bail!(
                 "a snapshot has what was derived already, and cannot be put together with other files: name it alone"

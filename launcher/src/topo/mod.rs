@@ -20,6 +20,7 @@ mod svg;
 mod told;
 mod tree;
 mod view;
+mod witness;
 
 pub(crate) use cluster::cluster;
 pub(crate) use export::{Format, export};

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::paint::{Line, Paint, Tone, counted, thousands};
 use super::told::Told;
 use super::view::View;
+use super::witness::Witnesses;
 
 /// Columns before the text of a finding.
 const INDENT: usize = 9;
@@ -37,9 +38,10 @@ pub(crate) fn report(view: &View, findings: &[Finding], all: bool, paint: Paint)
         }
     }
     let mut text = format!("{} in {nodes} and {switches}\n", parts.join(", "));
+    let witnesses = Witnesses::of(view);
     for finding in findings {
         text.push('\n');
-        one(view, finding, all, paint, &mut text);
+        one(&witnesses, finding, all, paint, &mut text);
     }
     text
 }
@@ -55,14 +57,15 @@ pub(crate) fn conflicts(view: &View, all: bool, paint: Paint) -> String {
         return "no conflicts: no two sources disagree\n".to_string();
     }
     let mut text = format!("{} between sources\n", counted(conflicts.len(), "conflict"));
+    let witnesses = Witnesses::of(view);
     for conflict in &conflicts {
         text.push('\n');
-        one(view, conflict, all, paint, &mut text);
+        one(&witnesses, conflict, all, paint, &mut text);
     }
     text
 }
 
-fn one(view: &View, finding: &Finding, all: bool, paint: Paint, text: &mut String) {
+fn one(witnesses: &Witnesses<'_>, finding: &Finding, all: bool, paint: Paint, text: &mut String) {
     let (word, tone) = match finding.severity {
         Severity::Warning => ("WARNING", Tone::Bad),
         Severity::Notice => ("NOTICE", Tone::Worse),
@@ -72,7 +75,7 @@ fn one(view: &View, finding: &Finding, all: bool, paint: Paint, text: &mut Strin
         _ => finding.to_string(),
     };
     block(&Line::toned(tone, format!("{word:<INDENT$}")), INDENT, &Line::of(what), paint, text);
-    let told: Vec<&Told> = view.witnesses(finding).into_iter().map(|row| &view.told[row]).collect();
+    let told: Vec<&Told> = witnesses.to(finding).into_iter().map(|row| &witnesses.view.told[row]).collect();
     match &finding.problem {
         Problem::Conflict { claims, reason, .. } => {
             for (claim, at) in claims.iter().zip(0..) {
@@ -178,11 +181,12 @@ pub(crate) fn report_json(view: &View, findings: &[Finding]) -> String {
         findings: Vec<Written<'a>>,
         sources: Vec<Origin<'a>>,
     }
+    let witnesses = Witnesses::of(view);
     let written = |finding| Written {
         finding,
         text: finding.to_string(),
         advice: finding.advice(),
-        evidence: view.witnesses(finding),
+        evidence: witnesses.to(finding),
     };
     let findings = findings.iter().map(written).collect();
     let sources = view.told.iter().map(Origin::of).collect();

@@ -24,7 +24,9 @@ const HEARD: &str = r#"{"lldp": [{"interface": [{"name": "mlx5_0", "via": "LLDP"
 const STATED: &str = "nodes:\n  gpu-1:\n    ports:\n      mlx5_0: {switch: leaf-c, port: \"3\"}\n";
 
 fn cluster() -> TempDir {
-    files(&[("fabric.out", DUMP), ("gpu-1.json", HEARD), ("site.yaml", STATED)])
+    // What the last one says of the node nobody disputes.
+    let rack = "nodes:\n  gpu-1: {nvlink: rack1}\n";
+    files(&[("fabric.out", DUMP), ("gpu-1.json", HEARD), ("site.yaml", STATED), ("rack.yaml", rack)])
 }
 
 #[test]

@@ -6,5 +6,6 @@
 mod bad_input;
 mod captures;
 mod conflict;
+mod docs;
 mod node;
 mod support;

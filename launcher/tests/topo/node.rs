@@ -222,7 +222,7 @@ fn machines_are_compared_with_their_peers_and_two_of_one_name_are_two() {
         done.err
     );
     let expected = "\
-2 warnings in 5 nodes and 0 switches
+2 warnings, 1 notice in 5 nodes and 0 switches
 
 WARNING  n3: has 3 of Example GPU, where 4 machines of its kind have 4
          known by  a machine as Phalanx writes it: ./file3.json, 2024-07-03T09:46:40Z
@@ -231,8 +231,19 @@ WARNING  n3: has 3 of Example GPU, where 4 machines of its kind have 4
 WARNING  n4: port eno1 is down, which is up in 4 machines of its kind
          known by  a machine as Phalanx writes it: ./file4.json, 2024-07-03T09:46:40Z
          to do     look at the cable, the transceiver and the switch's port
+
+NOTICE   n1: 2 machines have this host name: file5, n1
+         known by  a machine as Phalanx writes it: ./file1.json, 2024-07-03T09:46:40Z
+         known by  a machine as Phalanx writes it: ./file5.json, 2024-07-03T09:46:40Z
+         to do     give each machine a host name of its own; Phalanx tells them apart, people and other tools may not
 ";
     assert_eq!(done.out, expected);
+
+    // A snapshot has no states and no host names, but what machines of one kind should have in common.
+    topo(dir.path(), &["export", "json", "--out", "all.snapshot", "--from", "."]);
+    let of_snapshot = topo(dir.path(), &["check", "--from", "all.snapshot"]);
+    let says = "1 warning in 5 nodes and 0 switches\n\nWARNING  n3: has 3 of Example GPU, where 4 machines";
+    assert!(of_snapshot.out.starts_with(says), "{}{}", of_snapshot.out, of_snapshot.err);
 }
 
 #[test]

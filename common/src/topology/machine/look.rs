@@ -1,6 +1,5 @@
 //! Looking for machines that are not as they should be: by what they say themselves, and beside their peers.
 
-use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 use super::accelerator::{Accelerator, AcceleratorKind, LinkKind};
@@ -18,13 +17,21 @@ const MISSING_MEMORY: u64 = 4 << 30;
 
 /// Everything that an operator should look at in machines, by their nodes' names; sorted. Machines are
 /// peers that have the same board, CPUs and packages.
-pub fn findings<M: Borrow<Machine>>(machines: &BTreeMap<String, M>) -> Vec<Finding> {
+pub fn findings<'a>(machines: impl IntoIterator<Item = (&'a str, &'a Machine)>) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut kinds: BTreeMap<Kind<'_>, Vec<(&str, &Machine)>> = BTreeMap::new();
+    let mut hosts: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (node, machine) in machines {
-        let machine = machine.borrow();
         kinds.entry(kind(machine)).or_default().push((node, machine));
+        if let Some(host) = &machine.host {
+            hosts.entry(host).or_default().push(node.to_string());
+        }
     }
+    found.extend(hosts.into_iter().filter(|(_, nodes)| nodes.len() > 1).map(|(host, nodes)| Finding {
+        severity: Severity::Notice,
+        subject: host.to_string(),
+        problem: Found::Machine(Problem::SameHost { nodes }),
+    }));
     for peers in kinds.into_values() {
         let mut add = |node: &str, severity, problem| {
             found.push(Finding { severity, subject: node.to_string(), problem: Found::Machine(problem) });
@@ -319,11 +326,16 @@ mod tests {
         machine
     }
 
+    fn look(machines: &BTreeMap<String, Machine>) -> Vec<String> {
+        let machines = machines.iter().map(|(node, machine)| (node.as_str(), machine));
+        findings(machines).iter().map(ToString::to_string).collect()
+    }
+
     fn found(change: impl FnOnce(&mut Machine), peers: usize) -> Vec<String> {
         let mut machines: BTreeMap<String, Machine> =
             (1..=peers).map(|number| (format!("n{number}"), machine())).collect();
         change(machines.get_mut("n1").unwrap());
-        findings(&machines).iter().map(ToString::to_string).collect()
+        look(&machines)
     }
 
     #[test]
@@ -381,6 +393,15 @@ mod tests {
         );
         let links = |machine: &mut Machine| machine.accelerators[0].links[0].lanes = 17;
         assert_eq!(found(links, 1), ["n1: GPU0 has 17 NVLinks, where 3 like it have 18"]);
+    }
+
+    #[test]
+    fn machines_of_one_host_name_are_named() {
+        let mut machines: BTreeMap<String, Machine> = BTreeMap::new();
+        for (node, host) in [("k1", "gpu"), ("k2", "gpu"), ("k3", "login")] {
+            machines.insert(node.into(), Machine { host: Some(host.into()), ..machine() });
+        }
+        assert_eq!(look(&machines), ["gpu: 2 machines have this host name: k1, k2"]);
     }
 
     #[test]

@@ -4,6 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// Names in a sentence.
+const NAMED: usize = 8;
+
 /// What was found about a machine. Devices are named as people know them: `GPU3`, `mlx5_0`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -24,6 +27,8 @@ pub enum Problem {
     SlowPort { port: String, has: u32, usual: u32, peers: usize },
     /// A device uses fewer lanes of PCI than its peers.
     NarrowLink { device: String, has: u8, usual: u8, peers: usize },
+    /// Several machines, by their nodes' names, have the host name that is the finding's subject.
+    SameHost { nodes: Vec<String> },
     /// An accelerator has fewer NVLinks than its peers.
     LostLinks { device: String, has: u32, usual: u32, peers: usize },
 }
@@ -45,6 +50,9 @@ impl Problem {
             Problem::SlowPort { .. } => "look at the cable and at the speed that the switch's port is set to",
             Problem::NarrowLink { .. } => {
                 "reseat the device, and look for errors of the link in the kernel's log"
+            }
+            Problem::SameHost { .. } => {
+                "give each machine a host name of its own; Phalanx tells them apart, people and other tools may not"
             }
             Problem::LostLinks { .. } => {
                 "look at `nvidia-smi nvlink --status`, and reset or replace the device"
@@ -88,6 +96,16 @@ impl fmt::Display for Problem {
             ),
             Problem::NarrowLink { device, has, usual, peers } => {
                 write!(f, "{device} uses {has} lanes of PCI, where {peers} like it use {usual}")
+            }
+            Problem::SameHost { nodes } => {
+                let more = nodes.len().saturating_sub(NAMED);
+                write!(
+                    f,
+                    "{} machines have this host name: {}",
+                    nodes.len(),
+                    nodes[..nodes.len() - more].join(", ")
+                )?;
+                if more > 0 { write!(f, " and {more} more") } else { Ok(()) }
             }
             Problem::LostLinks { device, has, usual, peers } => {
                 write!(f, "{device} has {has} NVLinks, where {peers} like it have {usual}")

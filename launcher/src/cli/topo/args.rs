@@ -41,9 +41,10 @@ Examples:
   phalanx topo check --from dumps/               what is wrong, and what to do
   phalanx topo export slurm-conf --from dumps/ > topology.conf
 
-A file's kind is known by its content, not its name. A list of lldpctl does not say whose it is: its file
-is named after the node, gpu-07.json. A node that is called check or export: `phalanx topo --from … -- check`.
-docs/topology.md has the kinds, how to make each dump, and what an operator can state.";
+A file's kind is known by its content, not its name. A list of lldpctl does not say whose it is:
+its file is named after the node, gpu-07.json. A node that is called check or export:
+`phalanx topo --from PATH -- check`. docs/topology.md has the kinds, how to make each dump, and what
+an operator can state.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TopoCommand {

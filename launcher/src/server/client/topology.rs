@@ -24,7 +24,9 @@ impl Session {
     pub(super) async fn witnesses(&self, send: &mut Sending) -> Result<(), Failed> {
         self.may(Action::Look)?;
         let current = self.current()?;
-        let of_machines = machine::findings(&current.surveyed.machines);
+        let of_machines = machine::findings(
+            current.surveyed.machines.iter().map(|(name, machine)| (name.as_str(), &**machine)),
+        );
         document(&Witnesses { told: current.told.clone(), of_machines }, send).await
     }
 

@@ -5,10 +5,11 @@ mod matrix;
 mod pci;
 mod ports;
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use phalanx_common::topology::Finding;
-use phalanx_common::topology::machine::{AcceleratorKind, Machine, Nic};
+use phalanx_common::topology::machine::{AcceleratorKind, Device, Machine, Nic};
 
 use super::paint::{Line, Paint, Tone};
 use super::tree::draw;
@@ -69,10 +70,15 @@ fn nic_name(nic: &Nic) -> String {
     }
 }
 
-/// The ports with hardware behind them, in order; all where no source told of hardware.
+/// The ports with hardware behind them, in order: with an address, or of which a path is told; all where no source
+/// told of hardware.
 fn physical(machine: &Machine) -> Vec<(u32, &Nic)> {
-    let is_one = |nic: &Nic| (nic.bdf.is_some() || machine.pci.is_empty()) && !machine.is_virtual(nic);
-    (0..).zip(&machine.nics).filter(|(_, nic)| is_one(nic)).collect()
+    let told: BTreeSet<Device> = machine.told.iter().flat_map(|told| [told.ends.0, told.ends.1]).collect();
+    let is_one = |(row, nic): &(u32, &Nic)| {
+        let hardware = nic.bdf.is_some() || machine.pci.is_empty() || told.contains(&Device::Nic(*row));
+        hardware && !machine.is_virtual(nic)
+    };
+    (0..).zip(&machine.nics).filter(is_one).collect()
 }
 
 /// `79.6 GiB`, `2 TiB`.

@@ -4,6 +4,8 @@
 mod canvas;
 mod plane;
 
+use std::collections::BTreeMap;
+
 use phalanx_common::topology::Row;
 
 use self::canvas::{Canvas, WIDTH};
@@ -30,11 +32,27 @@ pub(crate) fn svg(view: &View) -> String {
     for row in planes {
         y = Drawing::of(view, row).draw(&mut canvas, MARGIN, y + MARGIN, WIDTH - 2 * MARGIN);
     }
-    let nowhere: Vec<Row> =
-        (0..).zip(&network.nodes).filter(|(_, node)| node.places.is_empty()).map(|(row, _)| row).collect();
+    let mut nowhere: Vec<Row> = Vec::new();
+    let mut domains: BTreeMap<Row, Vec<Row>> = BTreeMap::new();
+    for (node, row) in network.nodes.iter().zip(0..) {
+        if node.places.is_empty() {
+            nowhere.push(row);
+        }
+        if let Some(domain) = node.nvlink {
+            domains.entry(domain).or_default().push(row);
+        }
+    }
+    if !domains.is_empty() {
+        canvas.text(MARGIN, y + MARGIN + 12, "plane", "NVLink domains");
+        y += MARGIN + 14;
+    }
+    for (domain, members) in domains {
+        canvas.text(MARGIN, y + 18, "label", &network.nvlink[domain as usize]);
+        y = plane::cells(view, &members, &mut canvas, (MARGIN, y + 24, WIDTH - 2 * MARGIN)) + 4;
+    }
     if !nowhere.is_empty() {
         canvas.text(MARGIN, y + MARGIN + 12, "plane", "attachment unknown");
-        y = plane::nowhere(view, &nowhere, &mut canvas, MARGIN, y + MARGIN + 22, WIDTH - 2 * MARGIN);
+        y = plane::cells(view, &nowhere, &mut canvas, (MARGIN, y + MARGIN + 22, WIDTH - 2 * MARGIN));
     }
     canvas.finish(y + MARGIN)
 }

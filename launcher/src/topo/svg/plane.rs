@@ -88,11 +88,12 @@ impl<'a> Drawing<'a> {
         for rows in above.into_values().rev() {
             y = self.chips(canvas, &rows, x, y, width) + 34;
         }
-        let tops: Vec<Row> = (0..)
+        let mut tops: Vec<Row> = (0..)
             .zip(&self.network.groups)
             .filter(|(_, group)| group.plane == self.plane && group.parent.is_none())
             .map(|(row, _)| row)
             .collect();
+        tops.sort_by_cached_key(|row| natural(&self.network.groups[*row as usize].name));
         let end = self.flow(canvas, &tops, x, y, width);
         self.cables(canvas);
         end
@@ -137,7 +138,7 @@ impl<'a> Drawing<'a> {
             end = self.chips(canvas, &group.switches, x + PAD, end, width - 2 * PAD);
             let below = self.children.get(&row).map_or(0, Vec::len);
             // Room for the cables.
-            end += if below > 1 { 60 } else { 24 };
+            end += if below > 1 && (self.named || group.switches.len() > 1) { 60 } else { 18 };
         }
         let children = self.children.get(&row).cloned().unwrap_or_default();
         end = self.flow(canvas, &children, x + PAD, end, width - 2 * PAD);
@@ -335,9 +336,9 @@ impl<'a> Drawing<'a> {
     }
 }
 
-/// Nodes that are in no plane.
-pub(super) fn nowhere(view: &View, rows: &[Row], canvas: &mut Canvas, x: u32, y: u32, width: u32) -> u32 {
-    let named = rows.len() <= NAMED;
+/// Nodes without a place: those that are in no plane, or in an NVLink domain.
+pub(super) fn cells(view: &View, rows: &[Row], canvas: &mut Canvas, (x, y, width): (u32, u32, u32)) -> u32 {
+    let named = view.network().nodes.len() <= NAMED;
     let (wide, high) = if named { (150, 18) } else { (11, 11) };
     let (mut at, mut top) = (x, y);
     for row in rows {

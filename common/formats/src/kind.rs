@@ -30,6 +30,8 @@ pub enum Kind {
     NpuMapping,
     NpuMatrix,
     Machine,
+    /// A folder, which `recognise` does not see: `dir::Dir` opens it.
+    Sysfs,
 }
 
 impl Kind {
@@ -56,6 +58,7 @@ impl Kind {
         Kind::NpuMapping,
         Kind::NpuMatrix,
         Kind::Machine,
+        Kind::Sysfs,
     ];
 }
 
@@ -83,6 +86,7 @@ impl fmt::Display for Kind {
             Kind::NpuMapping => "a map of `npu-smi info -m`",
             Kind::NpuMatrix => "a matrix of `npu-smi info -t topo`",
             Kind::Machine => "a machine as Phalanx writes it",
+            Kind::Sysfs => "a folder with a saved /sys",
         })
     }
 }

@@ -46,7 +46,7 @@ fn show(args: &TopoArgs, color: ColorChoice) -> anyhow::Result<Exit> {
     };
     match (node, args.json) {
         (None, false) => print(&topo::cluster(&view, &again(&args.from), paint)),
-        (None, true) => print(&topo::export(&view, topo::Format::Json)),
+        (None, true) => print(&topo::export(&view, topo::Format::Json, None)?),
         (Some(node), false) => print(&topo::node(&view, node, paint)),
         (Some(node), true) => match view.machine(node) {
             Some(machine) => print(&pretty(machine)),
@@ -68,7 +68,9 @@ fn check(args: &TopoCheckArgs, color: ColorChoice) -> anyhow::Result<Exit> {
 }
 
 fn export(args: &TopoExportArgs) -> anyhow::Result<Exit> {
-    let text = topo::export(&view(&args.from, None)?, args.format);
+    let view = view(&args.from, args.node.as_deref())?;
+    let node = args.node.as_deref().map(|node| named(&view, node)).transpose()?;
+    let text = topo::export(&view, args.format, node.or_else(|| view.only_machine()))?;
     match &args.out {
         Some(path) => write(path, &text),
         None => print(&text),

@@ -1,7 +1,10 @@
 //! A topology in other programs' words.
 
+use std::collections::BTreeMap;
+
+use anyhow::Context;
 use phalanx_formats::outline::Outline;
-use phalanx_formats::{slurm, topograph};
+use phalanx_formats::{nccl_xml, slurm, topograph};
 
 use super::view::View;
 
@@ -14,17 +17,35 @@ pub(crate) enum Format {
     SlurmYaml,
     /// Instances of topograph, as JSON.
     Topograph,
+    /// A node's topology file for NCCL (`NCCL_TOPO_FILE`), with the rails of its ports.
+    Nccl,
     /// Everything, as Phalanx itself reads it.
     Json,
 }
 
 /// The text in that format, with a line break at its end.
-pub(crate) fn export(view: &View, format: Format) -> String {
+///
+/// # Errors
+/// A format for one node without a node, or one whose inside is not known.
+pub(crate) fn export(view: &View, format: Format, node: Option<&str>) -> anyhow::Result<String> {
     let outline = || Outline::of(view.network());
-    match format {
+    Ok(match format {
+        Format::Nccl => {
+            let node = node.context("a topology file for NCCL is one node's: name it, `export nccl NODE`")?;
+            let machine =
+                view.machine(node).with_context(|| format!("what {node} has inside is not known"))?;
+            nccl_xml::write(machine, &rails(view, node))
+        }
         Format::SlurmConf => slurm::write_conf(&outline()),
         Format::SlurmYaml => slurm::write_yaml(&outline()),
         Format::Topograph => topograph::write_json(&outline()),
         Format::Json => String::from_utf8_lossy(&view.snapshot.to_json()).into_owned() + "\n",
-    }
+    })
+}
+
+/// The rail of each port that is on one.
+fn rails(view: &View, node: &str) -> BTreeMap<String, u16> {
+    let row = view.network().node(node);
+    let ports = row.and_then(|row| view.network().nodes.get(row as usize)).map(|node| &node.ports);
+    ports.into_iter().flatten().filter_map(|port| Some((port.name.clone(), port.rail?))).collect()
 }

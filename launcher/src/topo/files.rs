@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use phalanx_formats::dir::Dir;
 
 /// Of one file: what the largest reader takes, and a byte more so that it can say that it is too much.
 const MAX_BYTES: u64 = (256 << 20) + 1;
@@ -14,13 +15,25 @@ const MAX_FILES: usize = 50_000;
 const MAX_ENTRIES: usize = 4 * MAX_FILES;
 const MAX_DEPTH: usize = 12;
 
-/// The regular files below a folder in the order of their names, hidden ones left out. Links to folders are
-/// not followed.
-pub(super) fn below(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
+/// What is below a folder.
+#[derive(Debug, Default)]
+pub(super) struct Below {
+    /// Regular files in the order of their names, hidden ones left out.
+    pub(super) files: Vec<PathBuf>,
+    /// Folders that are a machine's saved /sys, the folder itself among them; what is in them is no file here.
+    pub(super) machines: Vec<(PathBuf, Dir)>,
+}
+
+/// Looks below a folder. Links to folders are not followed.
+pub(super) fn below(folder: &Path) -> anyhow::Result<Below> {
+    let (mut found, mut machines) = (Vec::new(), Vec::new());
     let mut seen = 0;
     let mut open = vec![(folder.to_path_buf(), 0)];
     while let Some((at, depth)) = open.pop() {
+        if let Ok(tree) = Dir::open(&at) {
+            machines.push((at, tree));
+            continue;
+        }
         let cannot = || format!("cannot read the folder {}", at.display());
         let mut folders = Vec::new();
         for entry in fs::read_dir(&at).with_context(cannot)? {
@@ -45,7 +58,8 @@ pub(super) fn below(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
         open.append(&mut folders);
     }
     found.sort();
-    Ok(found)
+    machines.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(Below { files: found, machines })
 }
 
 /// The content of a file, or as much as shows that it is too large.
@@ -76,6 +90,6 @@ mod tests {
         }
         std::os::unix::fs::symlink(dir.path(), path("b/up")).unwrap();
         std::os::unix::fs::symlink(path("c"), path("d")).unwrap();
-        assert_eq!(below(dir.path()).unwrap(), [path("b/a"), path("c"), path("d")]);
+        assert_eq!(below(dir.path()).unwrap().files, [path("b/a"), path("c"), path("d")]);
     }
 }

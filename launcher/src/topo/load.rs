@@ -9,9 +9,11 @@ use anyhow::{Context, bail};
 use phalanx_common::time::Timestamp;
 use phalanx_common::topology::machine::Machine;
 use phalanx_common::topology::{Evidence, Snapshot};
+use phalanx_formats::dir::Dir;
 use phalanx_formats::kind::Kind;
+use phalanx_formats::sysfs;
 
-use super::files;
+use super::files::{self, Below};
 use super::read::{self, File, Read};
 use super::told::Told;
 use super::view::View;
@@ -73,9 +75,12 @@ struct Pile {
 impl Pile {
     fn add_folder(&mut self, folder: &Path) -> anyhow::Result<()> {
         let before = self.files;
-        let found = files::below(folder)?;
-        if found.is_empty() {
+        let Below { files: found, machines } = files::below(folder)?;
+        if found.is_empty() && machines.is_empty() {
             bail!("{}: the folder has no files", folder.display());
+        }
+        for (path, tree) in &machines {
+            self.add_tree(path, tree);
         }
         for path in &found {
             match self.add_file(path) {
@@ -98,6 +103,16 @@ impl Pile {
             );
         }
         Ok(())
+    }
+
+    fn add_tree(&mut self, path: &Path, tree: &Dir) {
+        let reading = sysfs::read_all(tree);
+        let origin = path.display().to_string();
+        self.warnings.extend(reading.problems.iter().map(|problem| format!("{origin}: {problem}")));
+        let stem = path.file_name().map_or_else(|| "this-machine".into(), |name| name.to_string_lossy());
+        let file = File { bytes: &[], origin: &origin, stem: &stem, at: self.now };
+        self.files += 1;
+        self.add_machine(Kind::Sysfs, reading.machine, &file);
     }
 
     fn add_file(&mut self, path: &Path) -> Result<(), Wrong> {

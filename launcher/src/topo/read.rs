@@ -6,7 +6,10 @@ use phalanx_common::topology::machine::Machine;
 use phalanx_common::topology::{End, Evidence, Snapshot, Source};
 use phalanx_formats::kind::{Kind, recognise};
 use phalanx_formats::outline::Outline;
-use phalanx_formats::{csv, hypernode, ibnetdiscover, lldp, netq, slurm, statement, topograph};
+use phalanx_formats::{
+    csv, hypernode, ibnetdiscover, lldp, nccl_xml, netq, npu_smi, nvidia_smi, nvml_profile, slurm, statement,
+    topograph,
+};
 
 /// What a file turned out to be.
 #[derive(Debug)]
@@ -51,6 +54,7 @@ pub(super) fn read(kind: Kind, file: &File<'_>) -> anyhow::Result<Read> {
         Read::Evidence(outline.evidence(source, origin, at), note)
     };
     let evidence = |evidence| Read::Evidence(evidence, None);
+    let machine = |machine| Read::Machine(Box::new(machine));
     Ok(match kind {
         Kind::Ibnetdiscover => {
             let fabric = ibnetdiscover::read(bytes)?;
@@ -76,9 +80,17 @@ pub(super) fn read(kind: Kind, file: &File<'_>) -> anyhow::Result<Read> {
         Kind::Statement => evidence(statement::read(bytes, origin, at)?),
         Kind::Snapshot => Read::Snapshot(Box::new(Snapshot::from_json(bytes)?)),
         Kind::Machine => {
-            let machine = serde_json::from_slice(bytes).context("this is no machine of this version")?;
-            Read::Machine(Box::new(machine))
+            let read = serde_json::from_slice(bytes).context("this is no machine of this version")?;
+            machine(read)
         }
+        Kind::NcclTopology => machine(nccl_xml::read(bytes)?.machine),
+        Kind::NvidiaSmi => machine(nvidia_smi::query(bytes)?),
+        Kind::NvidiaMatrix => machine(nvidia_smi::matrix(bytes)?),
+        Kind::NvmlProfile => machine(nvml_profile::read(bytes)?),
+        Kind::NpuSmi => machine(npu_smi::info(bytes, &[])?),
+        Kind::NpuMapping => machine(npu_smi::chips(&npu_smi::mapping(bytes)?)),
+        Kind::NpuMatrix => machine(npu_smi::topo(bytes)?),
+        Kind::Sysfs => anyhow::bail!("{kind} is a folder"),
         kind => anyhow::bail!("{kind} cannot be read here"),
     })
 }

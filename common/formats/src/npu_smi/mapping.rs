@@ -1,5 +1,7 @@
 //! `npu-smi info -m`.
 
+use phalanx_common::topology::machine::{Accelerator, AcceleratorKind, Machine};
+
 use crate::size::{TooLarge, within};
 use crate::text::printable;
 
@@ -32,6 +34,16 @@ pub struct Chip {
     pub physical: Option<u32>,
     /// `Ascend 910B3`
     pub name: Option<String>,
+}
+
+/// The machine that has these chips, as programs count them.
+pub fn chips(chips: &[Chip]) -> Machine {
+    let accelerator = |chip: &Chip| Accelerator {
+        index: chip.logic,
+        model: chip.name.clone(),
+        ..Accelerator::new(AcceleratorKind::Ascend)
+    };
+    Machine { accelerators: chips.iter().map(accelerator).collect(), ..Machine::default() }
 }
 
 /// Reads the list. The controllers of cards (`Mcu`) are not chips that compute and are left out.

@@ -14,5 +14,5 @@ mod topo;
 
 pub use hccn::{Error as HccnError, address, is_up, neighbour, port};
 pub use info::{Error as InfoError, MAX_BYTES as MAX_INFO_BYTES, info};
-pub use mapping::{Chip, Error as MappingError, mapping};
+pub use mapping::{Chip, Error as MappingError, chips, mapping};
 pub use topo::{Error as TopoError, topo};

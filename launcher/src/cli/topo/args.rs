@@ -63,6 +63,7 @@ Exit codes: 0 without findings, 1 with some, 125 if the topology cannot be read.
 const EXPORT: &str = "\
 Examples:
   phalanx topo export slurm-conf --from fabric.out > /etc/slurm/topology.conf
+  phalanx topo export nccl gpu-07 > /etc/nccl-topo.xml
   phalanx topo export json --out cluster.json --from dumps/";
 
 #[derive(Debug, Args)]
@@ -79,6 +80,8 @@ pub(crate) struct TopoExportArgs {
     /// What to write.
     #[arg(value_enum)]
     pub(crate) format: Format,
+    /// The node, for a format that is one node's.
+    pub(crate) node: Option<String>,
     #[command(flatten)]
     pub(crate) from: FromArgs,
     /// Into this file instead of standard output.

@@ -23,8 +23,10 @@ use phalanx_common::wire::topology_v1::{Heard, Neighbour, Policy};
 #[derive(Clone, Debug, Default)]
 pub struct Survey {
     nodes: BTreeMap<NodeId, Told>,
-    /// By the subnet and by who told it.
-    fabrics: BTreeMap<u64, (NodeId, Vec<Evidence>)>,
+    /// By the subnet.
+    fabrics: BTreeMap<u64, Vec<Evidence>>,
+    /// Who was asked for the fabric of a subnet.
+    asked: BTreeMap<u64, NodeId>,
     /// What the operator's files say.
     files: Vec<Evidence>,
 }
@@ -98,29 +100,34 @@ impl Survey {
         self.nodes.entry(node.clone()).or_default().fabrics = subnets;
     }
 
-    /// Who is asked for each subnet's fabric: whoever tells it already, else the first by its id.
-    pub fn tellers(&self) -> BTreeMap<u64, NodeId> {
-        let mut tellers = BTreeMap::new();
+    /// Who is to be asked for a subnet's fabric by now: one node for each, until that is gone or cannot tell any
+    /// more, then the first by its id.
+    pub fn ask(&mut self) -> Vec<(u64, NodeId)> {
+        let can = |node: &NodeId, subnet: &u64| {
+            self.nodes.get(node).is_some_and(|told| told.linked && told.fabrics.contains(subnet))
+        };
+        self.asked.retain(|subnet, node| can(node, subnet));
+        let mut new = Vec::new();
         for (node, told) in self.nodes.iter().filter(|(_, told)| told.linked) {
             for subnet in &told.fabrics {
-                let tells = self.fabrics.get(subnet).is_some_and(|(teller, _)| teller == node);
-                if tells || !tellers.contains_key(subnet) {
-                    tellers.insert(*subnet, node.clone());
+                if !self.asked.contains_key(subnet) {
+                    self.asked.insert(*subnet, node.clone());
+                    new.push((*subnet, node.clone()));
                 }
             }
         }
-        tellers
+        new
     }
 
-    /// What a node says of a whole fabric. True if that is new; nobody but the one who is asked tells it.
+    /// What a node says of a whole fabric. True if that is new; nobody but the one who was asked tells it.
     pub fn fabric(&mut self, node: &NodeId, subnet: u64, evidence: Vec<Evidence>) -> bool {
-        if self.tellers().get(&subnet) != Some(node) {
+        if self.asked.get(&subnet) != Some(node) {
             return false;
         }
         let claims =
             |evidence: &[Evidence]| evidence.iter().map(|by| by.claim.clone()).collect::<BTreeSet<_>>();
-        let new = self.fabrics.get(&subnet).is_none_or(|(_, old)| claims(old) != claims(&evidence));
-        self.fabrics.insert(subnet, (node.clone(), evidence));
+        let new = self.fabrics.get(&subnet).is_none_or(|old| claims(old) != claims(&evidence));
+        self.fabrics.insert(subnet, evidence);
         new
     }
 
@@ -171,7 +178,7 @@ impl Survey {
             .map(|(name, machine)| NodePorts { node: name.clone(), ports: machine.ports() })
             .collect();
         let mut evidence = self.files.clone();
-        evidence.extend(self.fabrics.values().flat_map(|(_, evidence)| evidence.iter().cloned()));
+        evidence.extend(self.fabrics.values().flatten().cloned());
         for (id, name) in &names {
             evidence.extend(self.told_by(id, name, &names));
         }
@@ -362,18 +369,20 @@ mod tests {
     fn one_node_at_a_time_tells_a_fabric_and_another_takes_over_when_it_is_gone() {
         let mut survey = Survey::default();
         let [a, b] = ["a-000001", "b-000001"].map(NodeId::new);
-        for node in [&b, &a] {
+        let can = |survey: &mut Survey, node: &NodeId| {
             survey.linked(node, true);
             survey.can_tell_fabrics(node, BTreeSet::from([7]));
-        }
-        assert_eq!(survey.tellers(), BTreeMap::from([(7, a.clone())]));
-        assert!(!survey.fabric(&b, 7, Vec::new()), "nobody asked it");
-        assert!(survey.fabric(&a, 7, Vec::new()));
-        survey.linked(&a, false);
-        assert_eq!(survey.tellers(), BTreeMap::from([(7, b.clone())]));
-        assert!(!survey.fabric(&b, 7, Vec::new()), "the same as before");
-        survey.linked(&a, true);
-        assert_eq!(survey.tellers(), BTreeMap::from([(7, b)]), "whoever tells it already");
+            survey.ask()
+        };
+        assert_eq!(can(&mut survey, &b), [(7, b.clone())]);
+        assert_eq!(can(&mut survey, &a), [], "one is enough");
+        assert!(!survey.fabric(&a, 7, Vec::new()), "nobody asked it");
+        assert!(survey.fabric(&b, 7, Vec::new()));
+        survey.linked(&b, false);
+        assert_eq!(survey.ask(), [(7, a.clone())]);
+        assert!(!survey.fabric(&a, 7, Vec::new()), "the same as before");
+        survey.linked(&b, true);
+        assert_eq!(survey.ask(), [], "whoever tells it already");
     }
 
     #[test]

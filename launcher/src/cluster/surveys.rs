@@ -79,7 +79,6 @@ impl Surveys {
             gone: JoinSet::new(),
             streams: 0,
             key: (0, [0; 32]),
-            asked: BTreeMap::new(),
             derive_at: None,
         };
         (Surveys { inbox, current }, owner)
@@ -110,8 +109,6 @@ pub(crate) struct Owner {
     streams: u64,
     /// Of beacons, with its number.
     key: (u32, [u8; 32]),
-    /// Who was asked for a subnet's fabric.
-    asked: BTreeMap<u64, NodeId>,
     derive_at: Option<Instant>,
 }
 
@@ -180,7 +177,6 @@ impl Owner {
         if self.links.get(node).is_some_and(|(known, _)| *known == stream) {
             self.links.remove(node);
             self.survey.linked(node, false);
-            self.asked.retain(|_, asked| asked != node);
             self.ask_for_fabrics();
         }
     }
@@ -207,11 +203,8 @@ impl Owner {
     }
 
     fn ask_for_fabrics(&mut self) {
-        for (subnet, node) in self.survey.tellers() {
-            if self.asked.get(&subnet) != Some(&node) {
-                self.ask(&node, ToNode::TellFabric { subnet });
-                self.asked.insert(subnet, node);
-            }
+        for (subnet, node) in self.survey.ask() {
+            self.ask(&node, ToNode::TellFabric { subnet });
         }
     }
 

@@ -57,9 +57,13 @@ pub struct Surveyed {
 }
 
 impl Survey {
-    /// A node is there: whether its link is up decides alone who is asked for a fabric.
+    /// A node's link is up, perhaps another than before, or down. It decides alone who is asked for a fabric.
     pub fn linked(&mut self, node: &NodeId, linked: bool) {
-        self.nodes.entry(node.clone()).or_default().linked = linked;
+        let told = self.nodes.entry(node.clone()).or_default();
+        told.linked = linked;
+        // What was asked on a former link is forgotten there; what it can tell it says on each.
+        told.fabrics.clear();
+        self.asked.retain(|_, asked| asked != node);
     }
 
     /// True if that is new.
@@ -381,8 +385,8 @@ mod tests {
         survey.linked(&b, false);
         assert_eq!(survey.ask(), [(7, a.clone())]);
         assert!(!survey.fabric(&a, 7, Vec::new()), "the same as before");
-        survey.linked(&b, true);
-        assert_eq!(survey.ask(), [], "whoever tells it already");
+        assert_eq!(can(&mut survey, &b), [], "whoever tells it already");
+        assert_eq!(can(&mut survey, &a), [(7, b)], "a new link knows of no question, and another is there");
     }
 
     #[test]

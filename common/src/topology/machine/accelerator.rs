@@ -77,6 +77,8 @@ pub struct Attachment {
 #[serde(rename_all = "lowercase")]
 pub enum Peer {
     Accelerator(Bdf),
+    /// One that is known by its index alone, in a source without addresses.
+    Numbered(u32),
     /// An NVSwitch; in virtual machines and racks it has no address here.
     Switch(Option<Bdf>),
     /// A CPU, by its NUMA node.

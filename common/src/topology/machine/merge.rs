@@ -1,10 +1,13 @@
 //! One machine of what several sources told.
 
-use super::accelerator::Accelerator;
+use std::collections::BTreeMap;
+
+use super::accelerator::{Accelerator, AcceleratorKind, Peer};
 use super::nic::Nic;
 use super::parts::Machine;
 use super::path::{Device, Told};
 use super::pci::PciDevice;
+use crate::topology::port::Bdf;
 
 impl Machine {
     /// Adds what `other` knows and this does not. Where both know, this one is believed: merge in the order
@@ -58,7 +61,26 @@ impl Machine {
         self.told = told.collect();
         self.accelerators = accelerators.into_iter().map(|(device, _)| device).collect();
         self.nics = nics.into_iter().map(|(device, _)| device).collect();
+        self.resolve_peers();
         self
+    }
+
+    /// Peers of links that one source knows by index and another by address.
+    fn resolve_peers(&mut self) {
+        let known: BTreeMap<(AcceleratorKind, u32), Bdf> = self
+            .accelerators
+            .iter()
+            .filter_map(|device| Some(((device.kind, device.index?), device.bdf?)))
+            .collect();
+        for device in &mut self.accelerators {
+            for link in &mut device.links {
+                if let Peer::Numbered(index) = link.peer {
+                    let address = known.get(&(device.kind, index));
+                    link.peer = address.map_or(link.peer, |bdf| Peer::Accelerator(*bdf));
+                }
+            }
+            device.links.sort();
+        }
     }
 }
 
@@ -188,8 +210,8 @@ impl Nic {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::topology::machine::{AcceleratorKind, PathType, PciPlace};
-    use crate::topology::port::{Bdf, LinkLayer};
+    use crate::topology::machine::{Attachment, LinkKind, PathType, PciPlace};
+    use crate::topology::port::LinkLayer;
 
     fn gpu(bdf: Option<&str>, index: u32) -> Accelerator {
         let bdf = bdf.map(|bdf| bdf.parse().unwrap());
@@ -203,8 +225,13 @@ mod tests {
         let mut tree = Machine { accelerators, ..Machine::default() };
         let nic = Nic::new("mlx5_0", LinkLayer::InfiniBand);
         tree.nics = vec![Nic { bdf: Some("11:00.0".parse().unwrap()), ..nic.clone() }];
+        let link = |peer| Attachment { peer, kind: LinkKind::NvLink, lanes: 4, mb_per_s: None };
+        let linked = |index, peers: [Peer; 2]| Accelerator { links: peers.map(link).to_vec(), ..gpu(None, index) };
         let matrix = Machine {
-            accelerators: vec![gpu(None, 0), gpu(None, 1)],
+            accelerators: vec![
+                linked(0, [Peer::Numbered(1), Peer::Numbered(7)]),
+                linked(1, [Peer::Numbered(0), Peer::Switch(None)]),
+            ],
             nics: vec![Nic::new("mlx5_9", LinkLayer::InfiniBand), nic],
             told: vec![Told { ends: (Device::Accelerator(1), Device::Nic(1)), path: PathType::Pxb }],
             ..Machine::default()
@@ -214,6 +241,9 @@ mod tests {
         assert_eq!(whole.nics.iter().map(|nic| nic.name.as_str()).collect::<Vec<_>>(), ["mlx5_0", "mlx5_9"]);
         assert_eq!(whole.path(Device::Nic(0), Device::Accelerator(0)), Some(PathType::Pxb));
         assert_eq!(whole.path(Device::Nic(0), Device::Accelerator(1)), None);
+        let at = |bdf: &str| Peer::Accelerator(bdf.parse().unwrap());
+        assert_eq!(whole.accelerators[0].links, [at("20:00.0"), Peer::Switch(None)].map(link));
+        assert_eq!(whole.accelerators[1].links, [at("10:00.0"), Peer::Numbered(7)].map(link), "of 7 nobody knows");
     }
 
     #[test]

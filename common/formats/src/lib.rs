@@ -12,6 +12,7 @@ pub mod csv;
 pub mod dir;
 mod grid;
 pub mod hostlist;
+pub mod hwloc_xml;
 pub mod hypernode;
 pub mod ibnetdiscover;
 pub mod kind;

@@ -5,7 +5,7 @@ use std::fmt;
 /// How much of a file is looked at.
 const LOOKED_AT: usize = 64 << 10;
 
-/// The kinds of files about networks that are read here.
+/// The kinds of files about machines and networks that are read here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Kind {
@@ -22,6 +22,13 @@ pub enum Kind {
     Csv,
     Statement,
     Snapshot,
+    NcclTopology,
+    NvidiaSmi,
+    NvidiaMatrix,
+    NvmlProfile,
+    NpuSmi,
+    NpuMapping,
+    NpuMatrix,
 }
 
 impl fmt::Display for Kind {
@@ -40,6 +47,13 @@ impl fmt::Display for Kind {
             Kind::Csv => "a table of nodes and switches",
             Kind::Statement => "an operator's statement",
             Kind::Snapshot => "a snapshot of a topology",
+            Kind::NcclTopology => "a topology file of NCCL",
+            Kind::NvidiaSmi => "a list of `nvidia-smi -q -x`",
+            Kind::NvidiaMatrix => "a matrix of `nvidia-smi topo -m`",
+            Kind::NvmlProfile => "a board profile of NVML",
+            Kind::NpuSmi => "a table of `npu-smi info`",
+            Kind::NpuMapping => "a map of `npu-smi info -m`",
+            Kind::NpuMatrix => "a matrix of `npu-smi info -t topo`",
         })
     }
 }
@@ -61,7 +75,16 @@ pub fn recognise(bytes: &[u8]) -> Option<Kind> {
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(LOOKED_AT)]);
     let text = text.trim_start_matches('\u{feff}').trim_start();
     match text.chars().next()? {
-        '{' => json(
+        '<' => first_of(
+            text,
+            &[
+                ("<nvidia_smi_log", Kind::NvidiaSmi),
+                ("<system", Kind::NcclTopology),
+                // A search graph: the reader says what it is.
+                ("<graphs", Kind::NcclTopology),
+            ],
+        ),
+        '{' => first_of(
             text,
             &[
                 ("\"lldp\"", Kind::Lldpctl),
@@ -77,8 +100,8 @@ pub fn recognise(bytes: &[u8]) -> Option<Kind> {
     }
 }
 
-/// The key that comes first.
-fn json(text: &str, kinds: &[(&str, Kind)]) -> Option<Kind> {
+/// By the key or the element that comes first.
+fn first_of(text: &str, kinds: &[(&str, Kind)]) -> Option<Kind> {
     kinds.iter().filter_map(|(key, kind)| Some((text.find(key)?, *kind))).min().map(|(_, kind)| kind)
 }
 
@@ -103,11 +126,17 @@ fn lines(text: &str) -> Option<Kind> {
         return Some(Kind::SlurmYaml);
     }
     let top = |key: &str| told().any(|line| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')));
+    if top("device_defaults") {
+        return Some(Kind::NvmlProfile);
+    }
     if top("blocks") {
         return Some(Kind::TopographModel);
     }
     if top("nodes") || top("adapters") || top("switches") {
         return Some(Kind::Statement);
+    }
+    if let Some(kind) = told().find_map(of_accelerators) {
+        return Some(kind);
     }
     told().next().filter(|line| line.contains(',') && !line.contains(':')).map(|_| Kind::Csv)
 }
@@ -121,5 +150,21 @@ fn is_record(line: &str) -> bool {
         Some("Switch" | "Ca" | "Hca" | "Rt") => is_number && third.is_some_and(|word| word.starts_with('"')),
         Some("SW" | "CA" | "RT") => is_number && words.next().is_some_and(|word| word.starts_with("0x")),
         _ => false,
+    }
+}
+
+/// Rows of matrices, and headers of tables.
+fn of_accelerators(line: &str) -> Option<Kind> {
+    let mut words = line.split_whitespace();
+    let first = words.next()?;
+    let is_row = |begin: &str| first.strip_prefix(begin).is_some_and(|number| number.parse::<u32>().is_ok());
+    match first {
+        "|" if line.contains("Health") && words.next() == Some("NPU") => Some(Kind::NpuSmi),
+        "NPU" if line.trim_start().starts_with("NPU ID") && line.contains("Chip ID") => {
+            Some(Kind::NpuMapping)
+        }
+        _ if is_row("GPU") && words.any(|word| word == "X") => Some(Kind::NvidiaMatrix),
+        _ if (is_row("NPU") || is_row("Phy-ID")) && words.any(|word| word == "X") => Some(Kind::NpuMatrix),
+        _ => None,
     }
 }

@@ -11,6 +11,7 @@ use phalanx_common::topology::machine::{
     PciLink, PciPlace, Peer, Rdma,
 };
 use phalanx_common::topology::{Bdf, LinkLayer};
+use phalanx_formats::kind::{Kind, recognise};
 use phalanx_formats::nccl_xml::{self, Error, Topology};
 use proptest::prelude::*;
 use support::capture;
@@ -55,7 +56,9 @@ const FILES: [(&str, [usize; 8]); 33] = [
 ];
 
 fn file(name: &str) -> Option<Topology> {
-    Some(nccl_xml::read(&capture(&format!("nccl-xml/{name}.xml"))?).unwrap())
+    let bytes = capture(&format!("nccl-xml/{name}.xml"))?;
+    assert_eq!(recognise(&bytes), Some(Kind::NcclTopology), "{name}");
+    Some(nccl_xml::read(&bytes).unwrap())
 }
 
 fn bdf(text: &str) -> Bdf {
@@ -307,6 +310,36 @@ fn paths_and_links_survive_the_file() {
         assert_eq!(path(&before, gpu, nic), Some(expected));
         assert_eq!(path(&after.machine, gpu, nic_after), Some(expected));
     }
+}
+
+#[test]
+fn a_gpu_without_links_or_index_is_written_as_one_and_an_adapter_without_ports_too() {
+    let mut machine = Machine::default();
+    for (address, kind, class) in [
+        ("04:05.0", PciKind::Gpu, 0x03_0000),
+        ("04:06.0", PciKind::Gpu, 0x03_0000),
+        ("05:00.0", PciKind::Network, 0x02_0700),
+    ] {
+        let place = Some(PciPlace::default());
+        let device = PciDevice { kind: Some(kind), class: Some(class), place, ..PciDevice::default() };
+        machine.pci.insert(bdf(address), device);
+    }
+    // A display controller that is no accelerator is the board's own.
+    machine
+        .accelerators
+        .push(Accelerator { bdf: Some(bdf("04:05.0")), ..Accelerator::new(AcceleratorKind::Nvidia) });
+    let text = nccl_xml::write(&machine, &BTreeMap::new());
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    assert_eq!(
+        lines[2..lines.len() - 2],
+        [
+            "<pci busid=\"0000:04:05.0\" class=\"0x030000\">",
+            "<gpu/>",
+            "</pci>",
+            "<pci busid=\"0000:05:00.0\" class=\"0x020700\"/>"
+        ]
+    );
+    assert_eq!(nccl_xml::read(text.as_bytes()).unwrap().machine.accelerators, machine.accelerators);
 }
 
 #[test]

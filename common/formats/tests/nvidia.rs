@@ -8,17 +8,22 @@ use phalanx_common::topology::Bdf;
 use phalanx_common::topology::machine::{
     Accelerator, AcceleratorKind, Ailment, FabricState, Machine, PathType, PciKind, Peer, Platform,
 };
+use phalanx_formats::kind::{Kind, recognise};
 use phalanx_formats::nvidia_smi::{MAX_QUERY_BYTES, QueryError, query};
 use phalanx_formats::nvml_profile;
 use proptest::prelude::*;
 use support::capture;
 
 fn qx(name: &str) -> Option<Machine> {
-    Some(query(&capture(&format!("nvidia-smi-qx/{name}.xml"))?).unwrap())
+    let bytes = capture(&format!("nvidia-smi-qx/{name}.xml"))?;
+    assert_eq!(recognise(&bytes), Some(Kind::NvidiaSmi), "{name}");
+    Some(query(&bytes).unwrap())
 }
 
 fn profile(name: &str) -> Option<Machine> {
-    Some(nvml_profile::read(&capture(&format!("nvml-mock-profiles/mock-nvml-config-{name}.yaml"))?).unwrap())
+    let bytes = capture(&format!("nvml-mock-profiles/mock-nvml-config-{name}.yaml"))?;
+    assert_eq!(recognise(&bytes), Some(Kind::NvmlProfile), "{name}");
+    Some(nvml_profile::read(&bytes).unwrap())
 }
 
 fn bdf(text: &str) -> Bdf {

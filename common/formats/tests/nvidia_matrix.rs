@@ -5,6 +5,7 @@
 mod support;
 
 use phalanx_common::topology::machine::{Attachment, Device, LinkKind, Machine, PathType, Peer};
+use phalanx_formats::kind::{Kind, recognise};
 use phalanx_formats::nvidia_smi::{MatrixError, matrix, query};
 use proptest::prelude::*;
 use support::capture;
@@ -14,7 +15,9 @@ const A100: &str = "nvidia-smi-topo-m/a100-8gpu-9nic-nccl-933.gpu-rows.txt";
 const GB200: &str = "nvidia-smi-topo-m/gb200-k8s-test-infra-371.txt";
 
 fn read(path: &str) -> Option<Machine> {
-    Some(matrix(&capture(path)?).unwrap())
+    let bytes = capture(path)?;
+    assert_eq!(recognise(&bytes), Some(Kind::NvidiaMatrix), "{path}");
+    Some(matrix(&bytes).unwrap())
 }
 
 fn bundle(peer: Peer, lanes: u32) -> Attachment {
@@ -82,6 +85,7 @@ fn the_matrix_joins_the_list_of_the_same_machine_by_index() {
     assert_eq!((gpu.bdf.unwrap().to_string(), gpu.links[0].lanes), ("0000:ca:00.0".to_string(), 18));
     assert_eq!(gpu.cpus.as_ref().unwrap().to_string(), "80-159");
     assert_eq!(machine.path(Device::Accelerator(7), Device::Nic(1)), Some(PathType::Pix));
+    assert_eq!(machine.nics_near(7), [(1, PathType::Pix)], "a port that has a told path and no address");
 }
 
 /// As a terminal gets it: the header underlined, rows of ports, legends; pairs of GPUs with a bridge, Grace with
@@ -97,6 +101,7 @@ const OWN: &str = "\t\u{1b}[4mGPU0\tGPU1\tGPU2\tNIC0\tNIC1\tNIC2\tCPU Affinity\t
 
 #[test]
 fn a_matrix_of_a_terminal_is_read_by_its_header() {
+    assert_eq!(recognise(OWN.as_bytes()), Some(Kind::NvidiaMatrix));
     let machine = matrix(OWN.as_bytes()).unwrap();
     let names: Vec<&str> = machine.nics.iter().map(|nic| nic.name.as_str()).collect();
     assert_eq!(names, ["NIC2", "mlx5_10/1", "mlx5_9/1"], "by name, as a machine has its ports");

@@ -11,6 +11,7 @@ use phalanx_common::topology::{Bdf, LinkLayer};
 use roxmltree::Node;
 
 use super::{CPU, NVSWITCH};
+use crate::text::printable;
 use crate::xml::{self, children};
 
 /// Those of sixteen GPUs have 18 KB.
@@ -318,8 +319,4 @@ fn links(gpu: Node<'_, '_>, own: Bdf, numa: Option<u32>) -> Vec<Attachment> {
 
 fn number(node: Node<'_, '_>, attribute: &str) -> Option<u32> {
     node.attribute(attribute)?.parse().ok()
-}
-
-fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(96).collect()
 }

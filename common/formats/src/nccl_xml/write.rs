@@ -186,6 +186,10 @@ impl<'a> Writer<'a> {
             add(&mut attributes, "link_speed", &format!("{}.{} GT/s PCIe", speed / 1000, speed % 1000 / 100));
         }
         device.link.width.inspect(|width| add(&mut attributes, "link_width", &width.to_string()));
+        if gpu.is_none() && below.is_empty() && nics.is_empty() {
+            self.line(depth, format_args!("<pci {attributes}/>"));
+            return;
+        }
         self.line(depth, format_args!("<pci {attributes}>"));
         if let Some(gpu) = gpu {
             self.gpu(gpu, depth + 1);
@@ -208,10 +212,11 @@ impl<'a> Writer<'a> {
     }
 
     fn gpu(&mut self, gpu: &Accelerator, depth: usize) {
-        if gpu.index.is_none() && gpu.links.is_empty() {
+        let index = gpu.index.map_or_else(String::new, |index| format!(" dev=\"{index}\""));
+        if gpu.links.is_empty() {
+            self.line(depth, format_args!("<gpu{index}/>"));
             return;
         }
-        let index = gpu.index.map_or_else(String::new, |index| format!(" dev=\"{index}\""));
         self.line(depth, format_args!("<gpu{index}>"));
         for link in &gpu.links {
             let target = |bdf: Bdf| format!(" target=\"{bdf}\"");

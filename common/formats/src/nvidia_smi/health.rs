@@ -3,7 +3,8 @@
 use phalanx_common::topology::machine::Ailment;
 use roxmltree::Node;
 
-use super::query::{printable, text, trimmed};
+use super::query::{text, trimmed};
+use crate::text::printable;
 use crate::xml::at;
 
 /// All that is wrong with a GPU, the same in the same order however often it is asked.

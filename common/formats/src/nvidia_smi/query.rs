@@ -8,10 +8,11 @@ use phalanx_common::topology::machine::{
 use roxmltree::Node;
 
 use super::health::ailments;
+use crate::text::printable;
 use crate::xml::{self, at, children};
 
 /// Sixteen GPUs have half a megabyte, most of it clocks.
-pub const MAX_BYTES: usize = 16 << 20;
+pub const MAX_BYTES: usize = 8 << 20;
 const MAX_GPUS: usize = 1024;
 /// More processes on one GPU say nothing new: somebody computes on it.
 const MAX_PROCESSES: usize = 4096;
@@ -98,11 +99,7 @@ fn device(gpu: Node<'_, '_>) -> PciDevice {
         |path| text(gpu, path).and_then(|class| u32::from_str_radix(class, 16).ok()).filter(|it| *it < 256);
     let classes = class("pci/pci_base_class").zip(class("pci/pci_sub_class"));
     let info = at(gpu, "pci/pci_gpu_link_info");
-    let generation = |path| {
-        let generation = number(info?, path)?;
-        // Megatransfers per second of PCI Express 1.0 to 6.0.
-        [2_500, 5_000, 8_000, 16_000, 32_000, 64_000].get(generation.checked_sub(1)? as usize).copied()
-    };
+    let generation = |path| PciLink::speed_of(number(info?, path)?);
     let width = |path| text(info?, path)?.trim_end_matches('x').parse().ok();
     PciDevice {
         kind: Some(PciKind::Gpu),
@@ -207,9 +204,4 @@ pub(super) fn number(node: Node<'_, '_>, path: &str) -> Option<u32> {
 fn mebibytes(node: Node<'_, '_>, path: &str) -> Option<u64> {
     let number: u64 = text(node, path)?.strip_suffix("MiB")?.trim_end().parse().ok()?;
     number.checked_mul(1 << 20)
-}
-
-/// Text of one line, as long as a name may be.
-pub(super) fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(96).collect()
 }

@@ -91,6 +91,8 @@ pub enum LinkKind {
     NvLink,
     Xgmi,
     Hccs,
+    /// Between the two dies of one Ascend card.
+    Sio,
     Pcie,
 }
 

@@ -20,9 +20,14 @@ impl Machine {
     /// The network ports that job traffic of an accelerator takes: the nearest of those with RDMA, or of all
     /// where none has it. All that are equally near, in order, with the path. Empty where no path is known.
     pub fn nics_near(&self, accelerator: u32) -> Vec<(u32, PathType)> {
+        let is_told = |row: u32| {
+            let ends = self.told.iter().map(|told| told.ends);
+            ends.into_iter().any(|(one, other)| one == Device::Nic(row) || other == Device::Nic(row))
+        };
+        // What has no address and of which no path is told is an interface without hardware.
         let ports: Vec<u32> = (0u32..)
             .zip(&self.nics)
-            .filter(|(_, nic)| nic.bdf.is_some() || self.pci.is_empty())
+            .filter(|(row, nic)| nic.bdf.is_some() || self.pci.is_empty() || is_told(*row))
             .filter(|(_, nic)| !self.is_virtual(nic))
             .map(|(row, _)| row)
             .collect();

@@ -226,7 +226,8 @@ mod tests {
         let nic = Nic::new("mlx5_0", LinkLayer::InfiniBand);
         tree.nics = vec![Nic { bdf: Some("11:00.0".parse().unwrap()), ..nic.clone() }];
         let link = |peer| Attachment { peer, kind: LinkKind::NvLink, lanes: 4, mb_per_s: None };
-        let linked = |index, peers: [Peer; 2]| Accelerator { links: peers.map(link).to_vec(), ..gpu(None, index) };
+        let linked =
+            |index, peers: [Peer; 2]| Accelerator { links: peers.map(link).to_vec(), ..gpu(None, index) };
         let matrix = Machine {
             accelerators: vec![
                 linked(0, [Peer::Numbered(1), Peer::Numbered(7)]),
@@ -243,7 +244,11 @@ mod tests {
         assert_eq!(whole.path(Device::Nic(0), Device::Accelerator(1)), None);
         let at = |bdf: &str| Peer::Accelerator(bdf.parse().unwrap());
         assert_eq!(whole.accelerators[0].links, [at("20:00.0"), Peer::Switch(None)].map(link));
-        assert_eq!(whole.accelerators[1].links, [at("10:00.0"), Peer::Numbered(7)].map(link), "of 7 nobody knows");
+        assert_eq!(
+            whole.accelerators[1].links,
+            [at("10:00.0"), Peer::Numbered(7)].map(link),
+            "of 7 nobody knows"
+        );
     }
 
     #[test]

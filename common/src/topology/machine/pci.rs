@@ -62,6 +62,12 @@ pub struct PciLink {
 }
 
 impl PciLink {
+    /// The speed of a generation of PCI Express, from 1.
+    pub fn speed_of(generation: u32) -> Option<u32> {
+        let place = usize::try_from(generation.checked_sub(1)?).ok()?;
+        [2_500, 5_000, 8_000, 16_000, 32_000, 64_000].get(place).copied()
+    }
+
     /// What the link carries in each direction, megabytes per second: transfers times lanes, less the
     /// encoding (8b/10b up to 5 GT/s, 128b/130b up to 32 GT/s, 236 of 256 bytes of a flit above).
     pub fn mb_per_s(&self) -> Option<u64> {
@@ -131,5 +137,9 @@ mod tests {
         assert_eq!(link(64000, 16), Some(118000));
         assert_eq!(link(0, 16), None);
         assert_eq!(PciLink::default().mb_per_s(), None);
+        assert_eq!(
+            [0, 1, 5, 6, 7].map(PciLink::speed_of),
+            [None, Some(2500), Some(32000), Some(64000), None]
+        );
     }
 }

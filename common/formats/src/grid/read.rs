@@ -1,10 +1,11 @@
-//! The matrices that `nvidia-smi topo -m` and `npu-smi info -t topo` draw: a line that names the devices, and a line
-//! for each device.
+//! A text to rows and cells.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use phalanx_common::text::shown;
 use phalanx_common::topology::machine::PathType;
+
+use crate::text::printable;
 
 /// One of sixteen GPUs and ten ports has 3 KB.
 const MAX_BYTES: usize = 1 << 20;
@@ -104,7 +105,9 @@ fn row(line: &str, at: usize, grid: &Grid, seen: &BTreeSet<usize>) -> Result<Opt
     };
     let expected = grid.columns.len();
     let cells: Vec<String> = words.by_ref().take(expected).map(printable).collect();
-    let found = cells.iter().filter(|cell| is_cell(cell)).count();
+    // The next tool has words of its own; what stands behind the cells begins with digits.
+    let is_word = |cell: &&String| cell.starts_with(|c: char| c.is_ascii_uppercase());
+    let found = cells.iter().take_while(is_word).count();
     if found < expected {
         return Err(Error::ShortRow { line: at, device: shown(name), found, expected });
     }
@@ -116,14 +119,16 @@ fn row(line: &str, at: usize, grid: &Grid, seen: &BTreeSet<usize>) -> Result<Opt
     Ok(Some(Row { column, cells, behind }))
 }
 
-/// What a cell of either tool may say.
+/// What cells are known to say.
 fn is_cell(word: &str) -> bool {
-    let known = ["X", "NA", "N/A", "HCCS", "HCCS_SW", "SIO", "PIB", "SOC", "C2C"];
+    let known = ["X", "NA", "N/A", "HCCS", "HCCS_SW", "SIO", "PIB", "C2C"];
     known.contains(&word) || path(word).is_some() || nvlinks(word).is_some()
 }
 
 /// The path that a word of either tool stands for.
-pub(crate) fn path(word: &str) -> Option<PathType> {
+pub(super) fn path(word: &str) -> Option<PathType> {
+    // Older drivers of NVIDIA say SOC for SYS.
+    let word = if word == "SOC" { "SYS" } else { word };
     PathType::ALL.into_iter().find(|path| path.word() == word)
 }
 
@@ -147,8 +152,4 @@ fn plain(text: &str) -> String {
     }
     plain.push_str(rest);
     plain
-}
-
-fn printable(word: &str) -> String {
-    word.chars().filter(|c| !c.is_control()).take(96).collect()
 }

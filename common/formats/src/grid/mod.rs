@@ -1,0 +1,9 @@
+//! The matrices that `nvidia-smi topo -m` and `npu-smi info -t topo` draw: a line that names the devices, and a line
+//! for each device.
+
+mod machine;
+mod read;
+
+pub(crate) use machine::{Link, Tool, machine};
+pub use read::Error;
+pub(crate) use read::{Grid, Shape, nvlinks, read};

@@ -11,11 +11,14 @@ use phalanx_common::topology::machine::{
 };
 use phalanx_common::topology::{Bdf, Guid, LinkLayer};
 use phalanx_formats::hwloc_xml::{Error, read};
+use phalanx_formats::kind::{Kind, recognise};
 use proptest::prelude::*;
 use support::{capture, unpacked};
 
 fn machine(file: &str) -> Option<Machine> {
-    Some(read(&capture(&format!("hwloc-xml/{file}.xml"))?).unwrap())
+    let bytes = capture(&format!("hwloc-xml/{file}.xml"))?;
+    assert_eq!(recognise(&bytes), Some(Kind::HwlocXml));
+    Some(read(&bytes).unwrap())
 }
 
 fn bdf(text: &str) -> Bdf {

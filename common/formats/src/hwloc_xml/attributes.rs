@@ -5,6 +5,7 @@ use phalanx_common::topology::machine::CpuSet;
 use roxmltree::Node;
 
 use super::Error;
+use crate::text::printable;
 use crate::xml;
 
 /// An attribute, if it is there and not empty.
@@ -51,6 +52,6 @@ pub(super) fn address(object: Node<'_, '_>) -> Result<Option<Bdf>, Error> {
 /// The value of an `<info name= value=>` of the object, without control characters.
 pub(super) fn info(object: Node<'_, '_>, name: &str) -> Option<String> {
     let info = xml::children(object, "info").find(|info| info.attribute("name") == Some(name))?;
-    let value: String = text(info, "value")?.chars().filter(|c| !c.is_control()).take(256).collect();
-    (!value.trim().is_empty()).then(|| value.trim().to_string())
+    let value = printable(text(info, "value")?.trim());
+    (!value.is_empty()).then_some(value)
 }

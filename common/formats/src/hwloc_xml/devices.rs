@@ -10,6 +10,7 @@ use roxmltree::Node;
 
 use super::Error;
 use super::attributes::{info, number, text};
+use crate::text::printable;
 
 /// Ports of one adapter.
 const MAX_PORTS: u8 = 8;
@@ -40,8 +41,7 @@ struct Port {
 impl Function {
     /// Adds an object of the type OSDev; its kinds are hwloc's `hwloc_obj_osdev_type_e`.
     pub(super) fn add(&mut self, object: Node<'_, '_>) -> Result<(), Error> {
-        let name = text(object, "name").unwrap_or_default();
-        let name: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
+        let name = printable(text(object, "name").unwrap_or_default());
         match number::<u32>(object, "osdev_type")? {
             Some(2) if self.interfaces.len() < MAX_DEVICES => {
                 self.interfaces.push(Interface::of(object, &name))

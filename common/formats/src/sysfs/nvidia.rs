@@ -6,6 +6,7 @@ use phalanx_common::topology::Bdf;
 use phalanx_common::topology::machine::{Accelerator, AcceleratorKind, Machine, PciKind};
 
 use super::files::Files;
+use crate::text::printable;
 
 const FOLDER: &str = "proc/driver/nvidia/gpus";
 pub(super) const VENDOR: u16 = 0x10de;
@@ -34,9 +35,9 @@ pub(super) fn add(files: &mut Files<'_>, machine: &mut Machine) {
 
 fn describe(files: &mut Files<'_>, folder: &str, gpu: &mut Accelerator) {
     let text = files.beginning(&format!("{folder}/information"), 4 << 10).unwrap_or_default();
-    gpu.model = value(&text, "Model").map(str::to_string);
+    gpu.model = value(&text, "Model").map(printable);
     // Question marks until a program has opened the device.
-    gpu.uuid = value(&text, "GPU UUID").filter(|uuid| !uuid.contains('?')).map(str::to_string);
+    gpu.uuid = value(&text, "GPU UUID").filter(|uuid| !uuid.contains('?')).map(printable);
     // Where its memory is a NUMA node (Power9).
     let text = files.beginning(&format!("{folder}/numa_status"), 4 << 10).unwrap_or_default();
     if value(&text, "Status") == Some("online") {
@@ -51,6 +52,5 @@ fn describe(files: &mut Files<'_>, folder: &str, gpu: &mut Accelerator) {
 fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     let mut pairs = text.lines().filter_map(|line| line.split_once(':'));
     let value = pairs.find(|(name, _)| name.trim() == key)?.1.trim();
-    let plain = !value.is_empty() && value.len() <= 256 && !value.contains(char::is_control);
-    plain.then_some(value)
+    (!value.is_empty()).then_some(value)
 }

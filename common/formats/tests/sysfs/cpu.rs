@@ -2,6 +2,7 @@
 
 use crate::tree::Written;
 use phalanx_common::topology::machine::Machine;
+use phalanx_formats::kind::{Kind, recognise_folder};
 use phalanx_formats::sysfs::read_cpu;
 
 /// Two Kunpeng 920 of 48 cores, each of two NUMA nodes, with a firmware that numbers no packages. Each cache
@@ -155,4 +156,6 @@ fn files_that_cannot_mean_what_they_say_are_left_out_and_told() {
 #[test]
 fn an_empty_tree_is_an_empty_machine() {
     assert_eq!(machine(&Written::default()), Machine::default());
+    assert_eq!(recognise_folder(&Written::default()), None);
+    assert_eq!(recognise_folder(&kunpeng()), Some(Kind::Sysfs));
 }

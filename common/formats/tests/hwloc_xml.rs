@@ -241,7 +241,7 @@ fn links_of_amd_and_to_cpus_are_read() {
         "<object type=\"Machine\" gp_index=\"1\" cpuset=\"0x3\" nodeset=\"0x1\">
          <object type=\"Package\" os_index=\"0\" gp_index=\"2\" cpuset=\"0x3\" nodeset=\"0x1\">{}{}</object></object>
          <distances2 type=\"OSDev\" nbobjs=\"2\" kind=\"9\" name=\"XGMIBandwidth\" indexing=\"gp\">
-         <indexes length=\"8\">100 101 </indexes><u64values length=\"9\">0 100000 100000 0</u64values></distances2>
+         <indexes length=\"8\">100 101 </indexes><u64values length=\"9\">1000000 100000 100000 1000000</u64values></distances2>
          <distances2hetero nbobjs=\"2\" kind=\"25\" name=\"NVLinkBandwidth\">
          <indexes length=\"9\">OSDev:7 Package:2</indexes><u64values length=\"9\">0 1 1 0</u64values></distances2hetero>",
         gpu(0xc1, 0, hive),
@@ -275,10 +275,43 @@ fn a_guest_that_sees_a_virtual_function_alone_has_it_as_its_port() {
     let machine = |inner: &str| {
         read(&topology(&format!("<object type=\"Machine\" cpuset=\"0x1\">{inner}</object>"))).unwrap()
     };
+    let bridge = |inner: &str| {
+        format!("<object type=\"Bridge\" bridge_type=\"1-1\" pci_busid=\"0000:3a:01.0\">{inner}</object>")
+    };
+    let elsewhere = machine(&(function(0, "101d") + &bridge(&function(1, "101e"))));
+    assert_eq!(elsewhere.pci[&bdf("3b:00.1")].function_of, None, "of another slot");
     let alone = machine(&function(1, "101e"));
     assert_eq!(alone.pci[&bdf("3b:00.1")].function_of, None);
     let both = machine(&(function(0, "101d") + &function(1, "101e")));
     assert_eq!(both.pci[&bdf("3b:00.1")].function_of, Some(bdf("3b:00.0")));
+}
+
+#[test]
+fn ports_of_one_function_are_joined_by_the_addresses_that_their_hardware_makes() {
+    let interface = |name: &str, mac: &str| {
+        format!(
+            "<object type=\"OSDev\" name=\"{name}\" osdev_type=\"2\"><info name=\"Address\" value=\"{mac}\"/></object>"
+        )
+    };
+    let port = |number: u32, end: &str| {
+        format!(
+            "<info name=\"Port{number}State\" value=\"4\"/><info name=\"Port{number}LID\" value=\"0x0\"/>
+            <info name=\"Port{number}GID0\" value=\"fe80:0000:0000:0000:0e42:a1ff:fe00:{end}\"/>"
+        )
+    };
+    let text = format!(
+        "<object type=\"Machine\" nodeset=\"0x3\"><object type=\"PCIDev\" pci_busid=\"3b:00.0\" pci_type=\"0200 [15b3:1007]\">
+         {}{}<object type=\"OSDev\" name=\"mlx4_0\" osdev_type=\"3\">{}{}</object></object></object>",
+        interface("a", "0c:42:a1:00:00:02"),
+        interface("b", "0c:42:a1:00:00:01"),
+        port(1, "0001"),
+        port(2, "0002")
+    );
+    let machine = read(&topology(&text)).unwrap();
+    let ports: Vec<(&str, Option<u8>)> =
+        machine.nics.iter().map(|nic| (nic.name.as_str(), nic.rdma.as_ref().map(|rdma| rdma.port))).collect();
+    assert_eq!(ports, [("a", Some(2)), ("b", Some(1))]);
+    assert_eq!(machine.pci[&bdf("3b:00.0")].numa, None, "what is at the whole machine is at no node of it");
 }
 
 #[test]

@@ -6,7 +6,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 need_rust
-need_packages ca-certificates gcc libc6-dev
+need_packages ca-certificates gcc libc6-dev libhwloc-dev pkg-config
 cd "$ROOT"
 cargo build --release --locked -p phalanx >&2
 cargo build --release --locked -p phalanx-worker >&2

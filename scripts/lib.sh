@@ -92,12 +92,21 @@ need_packages() {
   plan=$("${apt[@]}" -q=0 install --no-install-recommends --assume-no "${missing[@]}" 2>/dev/null |
     grep -E '^Need to get|^After this operation' || true)
   while read -r line; do [ -z "$line" ] || detail "$line"; done <<<"$plan"
+  # A daemon that comes with a package (lldpd) is for the tests alone, which start it where they need it: Debian's
+  # packages ask this file before they start one.
+  local policy=/usr/sbin/policy-rc.d own_policy=
+  if [ ! -e "$policy" ]; then
+    own_policy=$policy
+    printf '#!/bin/sh\nexit 101\n' | ${as_root[@]+"${as_root[@]}"} install -m 755 /dev/stdin "$policy"
+  fi
   local log
   log=$(mktemp)
   "${apt[@]}" install -y --no-install-recommends "${missing[@]}" >"$log" 2>&1 </dev/null || {
+    [ -z "$own_policy" ] || ${as_root[@]+"${as_root[@]}"} rm -f "$own_policy"
     tail -n 20 "$log" >&2
     die "apt-get could not install: ${missing[*]} (all of its output: $log)"
   }
+  [ -z "$own_policy" ] || ${as_root[@]+"${as_root[@]}"} rm -f "$own_policy"
   rm -f "$log"
   detail "installed"
 }

@@ -5,6 +5,6 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 need_rust
-need_packages ca-certificates gcc libc6-dev python3 python3-venv shellcheck
+need_packages ca-certificates gcc libc6-dev libhwloc-dev pkg-config python3 python3-venv shellcheck
 "$ROOT/scripts/python.sh" >/dev/null
 "$ROOT/scripts/lint.sh" --install-only

@@ -12,9 +12,9 @@ export PHALANX_TEST_SEEDS=${PHALANX_TEST_SEEDS:-300}
 need_rust
 need_rust_component fmt
 need_rust_component clippy
-need_packages ca-certificates gcc libc6-dev python3 python3-venv
-# Network namespaces and clocks that are off for the cluster's tests, which say SKIPPED without root.
-[ "$(id -u)" -ne 0 ] || need_packages iproute2 passwd faketime
+need_packages ca-certificates gcc libc6-dev libhwloc-dev pkg-config bzip2 xz-utils hwloc-nox python3 python3-venv
+# Network namespaces, switches that speak LLDP and clocks that are off for the cluster's tests, which say SKIPPED without root.
+[ "$(id -u)" -ne 0 ] || need_packages iproute2 passwd faketime lldpd
 PHALANX_TEST_PYTHON=$("$ROOT/scripts/python.sh")
 export PHALANX_TEST_PYTHON
 export PHALANX_BIN=$ROOT/target/release/phalanx PHALANX_WORKER_BIN=$ROOT/target/release/phalanx-worker
@@ -29,9 +29,10 @@ part() {
   times+=("$(printf '%5d s  %s' $((SECONDS - started)) "$*")")
 }
 
-client_only() {
+with_less() {
   grep -q '^\[features\]' launcher/Cargo.toml || return 0
   cargo clippy -p phalanx --no-default-features --all-targets --locked -- -D warnings
+  cargo clippy -p phalanx-worker --no-default-features --all-targets --locked -- -D warnings
 }
 
 output=$(mktemp)
@@ -57,7 +58,7 @@ count() {
 
 part "Formatting" cargo fmt --all --check
 part "Clippy, warnings are errors" cargo clippy --workspace --all-targets --locked -- -D warnings
-part "Clippy of the client-only build" client_only
+part "Clippy of the builds with less: a client alone, a worker without libhwloc" with_less
 part "Release binaries" "$ROOT/scripts/build.sh"
 part "Tests ($PHALANX_TEST_SEEDS seeds of the virtual cluster)" run_tests
 part "The example, with a failure and a restart" "$ROOT/scripts/demo.sh"

@@ -44,6 +44,16 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(1);
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(6);
 /// UDP port of a coordinator that was told no other.
 pub const COORDINATOR_PORT: u16 = 7429;
+/// UDP port of the beacons by which nodes find who shares a layer-2 domain with them.
+pub const BEACON_PORT: u16 = 7430;
+/// A port sends a beacon so often, give or take a quarter.
+pub const BEACON_EVERY: Duration = Duration::from_secs(30);
+/// A beacon that was not heard for so long is not heard any more: three were lost.
+pub const BEACON_LOST: Duration = Duration::from_secs(120);
+/// The key of beacons is changed so often.
+pub const BEACON_KEY_EVERY: Duration = Duration::from_secs(3600);
+/// A worker looks at its machine and its neighbours so often.
+pub const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// Validity of a certificate: there is no renewal yet.
 pub const CERTIFICATE_LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
 /// A join token is valid for this long, unless asked otherwise.

@@ -8,6 +8,7 @@ pub mod exit;
 pub mod hex;
 pub mod id;
 pub mod identity;
+pub mod label;
 pub mod order;
 pub mod plan;
 pub mod python;

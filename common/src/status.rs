@@ -1,6 +1,7 @@
 //! What a coordinator tells people about jobs, nodes, tokens and users: the documents of `ps`, `status`,
 //! `nodes` and their `--json`.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -56,6 +57,8 @@ pub struct NodeStatus {
     pub user: Option<String>,
     pub version: String,
     pub certificate_expires: Option<Timestamp>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub labels: BTreeMap<String, String>,
     pub jobs: Vec<JobId>,
 }
 

@@ -16,6 +16,7 @@ use phalanx_common::report::{
 use phalanx_common::spec::{Keep, Ship, StopScope, VirtualEnv};
 use phalanx_common::time::Timestamp;
 use phalanx_common::wire::bytes::Bytes;
+use phalanx_common::wire::topology_v1::{FromNode, Heard, Neighbour, Policy, ToNode};
 use phalanx_common::wire::v1::{
     self, Confidential, FileFrame, FileRequest, FromWorker, LogCredit, LogFrame, LogRequest, Stream,
     TailFrame, ToWorker,
@@ -206,6 +207,36 @@ fn file_frames() -> Vec<FileFrame> {
     ]
 }
 
+fn from_node() -> Vec<FromNode> {
+    vec![
+        FromNode::Policy(Policy {
+            labels: vec![("pool".to_owned(), "a".to_owned())],
+            reserved_cpus: "0-1".to_owned(),
+            reserved_memory_bytes: 300,
+            share: true,
+        }),
+        FromNode::Machine { part: Bytes(b"{}".to_vec()), last: true },
+        FromNode::Neighbours(vec![Neighbour {
+            interface: "eth0".to_owned(),
+            chassis: "mac 3e:cc:04:9c:17:ad".to_owned(),
+            name: Some("sw1".to_owned()),
+            address: None,
+            port: "swp7".to_owned(),
+        }]),
+        FromNode::Heard(vec![Heard {
+            interface: "eth0".to_owned(),
+            node: "n1-0a1b2c".to_owned(),
+            by: "eth1".to_owned(),
+        }]),
+        FromNode::Fabrics(vec![0xfe80_0000_0000_0000]),
+        FromNode::Fabric { subnet: 300, part: Bytes(b"Switch".to_vec()), last: false },
+    ]
+}
+
+fn to_node() -> Vec<ToNode> {
+    vec![ToNode::BeaconKey { number: 300, key: [7; 32] }, ToNode::TellFabric { subnet: 300 }]
+}
+
 fn frame<T: Serialize>(message: &T) -> String {
     let mut bytes = Vec::new();
     codec::encode(message, &mut bytes).expect("a message of the protocol encodes");
@@ -235,6 +266,8 @@ fn lines() -> Vec<String> {
     ));
     lines.extend(numbered("Log", log_frames().iter().map(frame).collect()));
     lines.extend(numbered("File", file_frames().iter().map(frame).collect()));
+    lines.extend(numbered("FromNode", from_node().iter().map(frame).collect()));
+    lines.extend(numbered("ToNode", to_node().iter().map(frame).collect()));
     lines
 }
 
@@ -275,6 +308,8 @@ fn survives_as_anything(bytes: &[u8]) {
     survives::<TailFrame>(bytes);
     survives::<FileRequest>(bytes);
     survives::<FileFrame>(bytes);
+    survives::<FromNode>(bytes);
+    survives::<ToNode>(bytes);
 }
 
 proptest! {
@@ -306,6 +341,8 @@ proptest! {
 fn secrets_are_not_in_what_a_log_would_show() {
     let shown = format!("{:?}", ToWorker::Confidential(confidential()));
     assert!(shown.contains("KEY") && !shown.contains("hush") && !shown.contains("probe_key"), "{shown}");
+    let shown = format!("{:?}", ToNode::BeaconKey { number: 3, key: [7; 32] });
+    assert_eq!(shown, "BeaconKey { number: 3, .. }");
 }
 
 #[test]

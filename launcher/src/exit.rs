@@ -8,6 +8,8 @@ pub(crate) enum Exit {
     Success,
     /// The job's own code.
     Job(u8),
+    /// What was looked at is not as it should be.
+    Findings,
     /// Phalanx could not do what was asked: bad input, or an error of its own.
     Phalanx,
 }
@@ -17,6 +19,7 @@ impl From<Exit> for ExitCode {
         ExitCode::from(match exit {
             Exit::Success => 0,
             Exit::Job(code) => code,
+            Exit::Findings => 1,
             Exit::Phalanx => 125,
         })
     }

@@ -13,6 +13,7 @@ mod server;
 mod ship;
 mod store;
 mod taken;
+mod topo;
 
 use std::process::ExitCode;
 

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand};
+use phalanx_common::label;
+use phalanx_common::topology::machine::CpuSet;
 
 /// The agent of one node of a Phalanx cluster: prepares, starts, watches and stops the ranks of jobs.
 ///
@@ -73,6 +75,18 @@ pub(crate) struct NodeArgs {
     /// Ranks this node takes at a time; by default one per GPU, or per core where there is none.
     #[arg(long, value_name = "N", env = "PHALANX_SLOTS", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) slots: Option<u32>,
+    /// A label of this node, `pool=a`; again for more. `phalanx node label` changes them later.
+    #[arg(long = "label", value_name = "NAME=VALUE", env = "PHALANX_LABELS", value_delimiter = ',', value_parser = label::parse)]
+    pub(crate) labels: Vec<(String, String)>,
+    /// CPUs that are kept for the system, as a list: `0-1,64`.
+    #[arg(long, value_name = "CPUS", env = "PHALANX_RESERVED_CPUS")]
+    pub(crate) reserved_cpus: Option<CpuSet>,
+    /// Memory that is kept for the system: `8Gi`.
+    #[arg(long, value_name = "SIZE", env = "PHALANX_RESERVED_MEMORY", value_parser = size)]
+    pub(crate) reserved_memory: Option<u64>,
+    /// Hand out devices that processes of others compute on, too.
+    #[arg(long, env = "PHALANX_SHARE", value_parser = FalseyValueParser::new(), action = ArgAction::SetTrue)]
+    pub(crate) share: bool,
     /// Run jobs of root, too. Without it the coordinator's root has no way to be root on this node.
     #[arg(long, env = "PHALANX_ALLOW_ROOT_JOBS", value_parser = FalseyValueParser::new(), action = ArgAction::SetTrue)]
     pub(crate) allow_root_jobs: bool,
@@ -93,9 +107,26 @@ fn ports(text: &str) -> Result<(u16, u16), String> {
     }
 }
 
+fn size(text: &str) -> Result<u64, String> {
+    let units = [("Ki", 10), ("Mi", 20), ("Gi", 30), ("Ti", 40), ("", 0)];
+    let found = units.iter().find_map(|(unit, shift)| {
+        let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
+        number.checked_mul(1 << shift)
+    });
+    found.ok_or_else(|| "expected bytes with Ki, Mi, Gi or Ti: 8Gi".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_read_or_said_back() {
+        assert_eq!((size("8Gi"), size("7")), (Ok(8 << 30), Ok(7)));
+        for wrong in ["", "8G", "-1", "99999999Ti"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_range_of_ports_is_two_numbers_that_leave_room() {

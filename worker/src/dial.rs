@@ -6,7 +6,7 @@ use phalanx_net::connect::{self, Lost};
 use phalanx_net::identity_file::Identity;
 use phalanx_net::{tls, transport};
 use phalanx_worker::agent::Dialed;
-use phalanx_worker::link::{self, QuicLink};
+use phalanx_worker::link::{self, QuicLink, QuicTopology};
 use rand::Rng;
 use tokio::sync::mpsc;
 
@@ -38,11 +38,12 @@ fn explain(error: &link::Error) -> String {
     }
 }
 
-/// Hands every new link to the agent, until that is gone.
+/// Hands every new link to the agent, and its topology stream to the survey, until the agent is gone.
 pub(crate) async fn keep_dialing(
     identity: &Identity,
     args: &NodeArgs,
     links: mpsc::Sender<Dialed<QuicLink>>,
+    topologies: mpsc::Sender<QuicTopology>,
 ) -> Result<(), tls::Error> {
     let tls = identity.tls()?;
     let transport = transport::member();
@@ -53,15 +54,18 @@ pub(crate) async fn keep_dialing(
             let facts = node::read(args, connected.local)?;
             let closed = connected.connection.clone();
             let link = QuicLink::greet(connected.endpoint, connected.connection).await?;
-            Ok::<_, Error>((Dialed { link, facts }, closed))
+            let topology = link.open_topology().await?;
+            Ok::<_, Error>((Dialed { link, facts }, topology, closed))
         };
         match dialed.await {
-            Ok((dialed, connection)) => {
+            Ok((dialed, topology, connection)) => {
                 tracing::info!(coordinator = %connection.remote_address(), "connected");
                 (pause, told) = (FIRST_PAUSE, String::new());
                 if links.send(dialed).await.is_err() {
                     return Ok(());
                 }
+                // Without a survey the node works all the same.
+                let _ = topologies.send(topology).await;
                 let why = connection.closed().await;
                 tracing::warn!("the link to the coordinator is lost, ranks go on: {}", Lost(&why));
             }

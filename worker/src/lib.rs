@@ -5,4 +5,5 @@ pub mod discovery;
 pub mod facts;
 pub mod link;
 pub mod shim;
+pub mod survey;
 pub mod sweep;

@@ -140,6 +140,10 @@ mod tests {
             interface: interface.map(str::to_owned),
             ports: None,
             slots: Some(3),
+            labels: Vec::new(),
+            reserved_cpus: None,
+            reserved_memory: None,
+            share: false,
             allow_root_jobs: false,
         };
         let error = read(&args(Some("192.0.2.77"), None), None).unwrap_err().to_string();

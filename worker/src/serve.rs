@@ -12,13 +12,17 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use phalanx_common::id::Incarnation;
 use phalanx_common::identity::{Principal, valid_name};
+use phalanx_common::wire::topology_v1::Policy;
 use phalanx_net::identity_file::{self, Identity};
 use phalanx_net::join;
 use phalanx_net::token::Token;
 use phalanx_worker::agent::{Agent, Config, Shimming};
+use phalanx_worker::discovery::nvidia;
 use phalanx_worker::facts::Facts;
+use phalanx_worker::link::QuicTopology;
 use phalanx_worker::shim::pod_cgroup::PodCgroups;
 use phalanx_worker::shim::spawn::{Orphans, SpawnOptions};
+use phalanx_worker::survey::{Looker, Surveyor};
 use phalanx_worker::sweep;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -114,12 +118,32 @@ async fn work(identity: Identity, args: &NodeArgs, state: &Path) -> anyhow::Resu
     let options = SpawnOptions::new(Orphans::CLUSTER);
     let shimming = Shimming { options, spare: None, cgroups, allow_root: args.allow_root_jobs };
     let (dialed, links) = mpsc::channel(1);
+    let (opened, topologies) = mpsc::channel(1);
+    let looker = Looker::new(std::env::var_os(nvidia::LIBRARY_VARIABLE));
+    let surveyor = Surveyor::new(config.node.to_string(), policy(args), looker, topologies);
+    tokio::spawn(survey(surveyor));
     let agent = Agent::new(config, facts, links, shimming).with_tails();
     tokio::select! {
         ended = agent.run() => ended.context("the agent ended"),
-        ended = dial::keep_dialing(&identity, args, dialed) => ended.context("the identity does not work"),
+        ended = dial::keep_dialing(&identity, args, dialed, opened) => ended.context("the identity does not work"),
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
+    }
+}
+
+/// Its mistakes are no rank's business.
+async fn survey(surveyor: Surveyor<QuicTopology>) {
+    if let Err(error) = tokio::spawn(surveyor.run()).await {
+        tracing::error!(%error, "the survey ended: what changes here is not told until this worker starts again");
+    }
+}
+
+fn policy(args: &NodeArgs) -> Policy {
+    Policy {
+        labels: args.labels.clone(),
+        reserved_cpus: args.reserved_cpus.clone().unwrap_or_default().to_string(),
+        reserved_memory_bytes: args.reserved_memory.unwrap_or(0),
+        share: args.share,
     }
 }
 

@@ -32,6 +32,21 @@ fn main() {
     println!("{} bytes", text.len());
     let again = timed("read", || Snapshot::<()>::from_json(&text).expect("as it was written"));
     timed("compare", || again.diff(&snapshot));
+
+    for (what, evidence) in [("hubs", hubs()), ("planes", planes())] {
+        println!("{what}: {} pieces of evidence", evidence.len());
+        let network = timed("facts", || derive(&[], &evidence, Timestamp(1)).expect("within the limits"));
+        println!("{} planes, {} groups", network.planes.len(), network.groups.len());
+        timed("findings", || findings(&network));
+        let snapshot: Snapshot<()> =
+            timed("hash", || Snapshot::new(network, &BTreeMap::new()).expect("it has no boards"));
+        timed("compare", || snapshot.diff(&derived(&evidence[1..])));
+    }
+}
+
+fn derived(evidence: &[Evidence]) -> Snapshot<()> {
+    let network = derive(&[], evidence, Timestamp(1)).expect("within the limits");
+    Snapshot::new(network, &BTreeMap::new()).expect("it has no boards")
 }
 
 fn timed<T>(what: &str, work: impl FnOnce() -> T) -> T {
@@ -77,4 +92,37 @@ fn evidence() -> Vec<Evidence> {
     }
     let say = |claim| Evidence::new(claim, Source::InfiniBand, "bench", Timestamp(0));
     claims.into_iter().map(say).collect()
+}
+
+/// What is hard to cluster: ten thousand leaves of four nodes each, and six nodes that somebody wrote under every
+/// leaf.
+fn hubs() -> Vec<Evidence> {
+    let under = |node: String, leaf: u64| Claim::Attached {
+        end: End::of_node(&node),
+        switch: SwitchId::named(&format!("leaf-{leaf}")),
+        switch_port: None,
+        speed_mbps: None,
+    };
+    let of_leaf = |leaf: u64| {
+        let own = (0..4).map(move |at| under(format!("n-{leaf}-{at}"), leaf));
+        own.chain((0..6).map(move |hub| under(format!("hub-{hub}"), leaf)))
+    };
+    let say = |claim| Evidence::new(claim, Source::Csv, "bench", Timestamp(0));
+    (0..10_000).flat_map(of_leaf).map(say).collect()
+}
+
+/// Ten thousand subnets of one switch and two nodes each: as many planes.
+fn planes() -> Vec<Evidence> {
+    let on = |node: u64| Claim::Attached {
+        end: End {
+            guid: Some(Guid(1 << 40 | node)),
+            index: Some(0),
+            ..End::of_port(&format!("n-{node}"), "mlx5_0")
+        },
+        switch: SwitchId::with_guid(Guid((2 << 40) | (node / 2)), None),
+        switch_port: None,
+        speed_mbps: Some(400_000),
+    };
+    let say = |claim| Evidence::new(claim, Source::InfiniBand, "bench", Timestamp(0));
+    (0..20_000).map(on).map(say).collect()
 }

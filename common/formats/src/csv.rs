@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::outline::Outline;
+use crate::size::{TooLarge, within};
 
 pub const MAX_BYTES: usize = 64 << 20;
 /// Twice the nodes that a cluster may have: a row of empty fields takes twelve times its bytes.
@@ -25,8 +26,8 @@ const LEVELS: [&[&str]; 4] = [
 /// Why a table was not read. Lines count from 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    #[error("the table has {bytes} bytes, and at most {limit} are read")]
-    TooLarge { bytes: usize, limit: usize },
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
     #[error("line 1: no column names the node; call one of them node, host or ip")]
     NoNode,
     #[error(
@@ -49,9 +50,7 @@ pub enum Error {
 /// # Errors
 /// More than [`MAX_BYTES`], a header without a node or a switch, and rows that do not fit the header.
 pub fn read(bytes: &[u8]) -> Result<Outline, Error> {
-    if bytes.len() > MAX_BYTES {
-        return Err(Error::TooLarge { bytes: bytes.len(), limit: MAX_BYTES });
-    }
+    let bytes = within(bytes, MAX_BYTES)?;
     let text = String::from_utf8_lossy(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes));
     let mut lines =
         text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty() && !line.starts_with('#'));

@@ -31,9 +31,39 @@ pub enum Kind {
     NpuSmi,
     NpuMapping,
     NpuMatrix,
+    Machine,
     HwlocXml,
     /// A folder.
     Sysfs,
+}
+
+impl Kind {
+    /// For a list of what can be read.
+    pub const ALL: &[Kind] = &[
+        Kind::Ibnetdiscover,
+        Kind::Lldpctl,
+        Kind::Pcap,
+        Kind::SlurmConf,
+        Kind::SlurmYaml,
+        Kind::TopographModel,
+        Kind::TopographJson,
+        Kind::HyperNode,
+        Kind::NetqGraph,
+        Kind::NetqComputeNodes,
+        Kind::Csv,
+        Kind::Statement,
+        Kind::Snapshot,
+        Kind::NcclTopology,
+        Kind::NvidiaSmi,
+        Kind::NvidiaMatrix,
+        Kind::NvmlProfile,
+        Kind::NpuSmi,
+        Kind::NpuMapping,
+        Kind::NpuMatrix,
+        Kind::Machine,
+        Kind::HwlocXml,
+        Kind::Sysfs,
+    ];
 }
 
 impl fmt::Display for Kind {
@@ -59,6 +89,7 @@ impl fmt::Display for Kind {
             Kind::NpuSmi => "a table of `npu-smi info`",
             Kind::NpuMapping => "a map of `npu-smi info -m`",
             Kind::NpuMatrix => "a matrix of `npu-smi info -t topo`",
+            Kind::Machine => "a machine as Phalanx writes it",
             Kind::HwlocXml => "XML of hwloc",
             Kind::Sysfs => "a folder with a saved /sys",
         })
@@ -98,6 +129,7 @@ pub fn recognise(bytes: &[u8]) -> Option<Kind> {
                 ("\"lldp\"", Kind::Lldpctl),
                 ("\"network\"", Kind::Snapshot),
                 ("\"instances\"", Kind::TopographJson),
+                ("\"packages\"", Kind::Machine),
             ],
         ),
         '[' if text.contains("\"compounded_links\"") || text.contains("\"compounded_nodes\"") => {

@@ -24,6 +24,7 @@ pub mod npu_smi;
 pub mod nvidia_smi;
 pub mod nvml_profile;
 pub mod outline;
+mod size;
 pub mod slurm;
 pub mod statement;
 pub mod sysfs;
@@ -31,3 +32,5 @@ mod text;
 pub mod topograph;
 pub mod tree;
 pub mod xml;
+
+pub use size::TooLarge;

@@ -6,13 +6,16 @@ use phalanx_common::time::Timestamp;
 use phalanx_common::topology::{Claim, End, Evidence, Source, SwitchId};
 use serde::Deserialize;
 
+use crate::outline::nvlink;
+use crate::size::{TooLarge, within};
+
 pub const MAX_BYTES: usize = 128 << 20;
 
 /// Why a file was not read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("the file has {bytes} bytes, and at most {limit} are read")]
-    TooLarge { bytes: usize, limit: usize },
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
     #[error("this is neither a topology graph of NetQ nor its list of compute nodes: {0}")]
     Json(#[source] serde_json::Error),
 }
@@ -61,9 +64,7 @@ struct Compute {
 }
 
 fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Error> {
-    if bytes.len() > MAX_BYTES {
-        return Err(Error::TooLarge { bytes: bytes.len(), limit: MAX_BYTES });
-    }
+    let bytes = within(bytes, MAX_BYTES)?;
     serde_json::from_slice(bytes).map_err(Error::Json)
 }
 
@@ -121,16 +122,13 @@ fn attached(node: &Device, port: &Interface, switch: &Device, on: &Interface) ->
     }
 }
 
-/// The NVLink domains of a list of compute nodes. A domain of zeros is none.
+/// The NVLink domains of a list of compute nodes. It has the cluster's uuid and not the clique, so that nodes of
+/// one uuid may be in one domain or not. A uuid of zeros is none.
 ///
 /// # Errors
 /// More than [`MAX_BYTES`], and what is no such list.
 pub fn compute_nodes(bytes: &[u8], origin: &str, at: Timestamp) -> Result<Vec<Evidence>, Error> {
     let nodes: Vec<Compute> = read(bytes)?;
-    let is_domain = |node: &Compute| node.domain.chars().any(|c| c.is_ascii_alphanumeric() && c != '0');
-    let claims = nodes
-        .into_iter()
-        .filter(is_domain)
-        .map(|node| Claim::Nvlink { node: node.name, domain: node.domain });
+    let claims = nodes.into_iter().filter_map(|node| nvlink(&node.name, &node.domain));
     Ok(claims.map(|claim| Evidence::new(claim, Source::NetQ, origin, at)).collect())
 }

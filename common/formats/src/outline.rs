@@ -41,10 +41,7 @@ impl Outline {
             switch_port: None,
             speed_mbps: None,
         });
-        let domains = self
-            .domains
-            .iter()
-            .map(|(node, domain)| Claim::Nvlink { node: node.clone(), domain: domain.clone() });
+        let domains = self.domains.iter().filter_map(|(node, domain)| nvlink(node, domain));
         let blocks = self.blocks.iter().map(|(node, group)| Claim::Member {
             member: Member::Node(node.clone()),
             tier: Tier::Block,
@@ -72,7 +69,8 @@ impl Outline {
             if let Some(group) = place.and_then(|place| place.groups.first()) {
                 outline.nodes.insert((node.name.clone(), names[group].clone()));
             }
-            if let Some(domain) = node.nvlink {
+            // Nodes of one cluster in cliques that nobody knows are not known to be together.
+            if let Some(domain) = node.nvlink.filter(|domain| !network.is_nvlink_cluster(*domain)) {
                 outline.domains.insert((node.name.clone(), network.nvlink[domain as usize].clone()));
             }
         }
@@ -97,6 +95,24 @@ impl Outline {
     fn upper(&self, lower: &str) -> Option<&str> {
         let from = (lower.to_string(), String::new());
         self.under.range(from..).next().filter(|(of, _)| of == lower).map(|(_, upper)| upper.as_str())
+    }
+}
+
+/// The claim that a node is in an NVLink domain of that name. A name that is a uuid alone is a cluster's, whose
+/// clique is not said; a uuid of zeros is no domain, whatever its clique.
+pub(crate) fn nvlink(node: &str, domain: &str) -> Option<Claim> {
+    let node = node.to_string();
+    let (cluster, clique) = domain.split_once('.').unwrap_or((domain, ""));
+    let is_uuid = || {
+        let lengths = cluster.split('-').map(str::len);
+        lengths.eq([8, 4, 4, 4, 12]) && cluster.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
+    };
+    if !cluster.chars().any(|c| c.is_alphanumeric() && c != '0') {
+        None
+    } else if clique.is_empty() && is_uuid() {
+        Some(Claim::NvlinkCluster { node, cluster: cluster.to_string() })
+    } else {
+        Some(Claim::Nvlink { node, domain: domain.to_string() })
     }
 }
 

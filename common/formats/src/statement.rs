@@ -20,7 +20,9 @@
 //! # Ok::<(), phalanx_formats::statement::Error>(())
 //! ```
 //!
-//! Nodes and switches may also say `core` and `site`. Keys that are not known are errors: a misspelt
+//! Nodes and switches may also say `core` and `site`. What a switch says, leaf or above, is so for the nodes below
+//! it; what a node says stands for it alone, and what is above the group that it names comes from that group. A
+//! statement from which nothing follows is a finding. Keys that are not known are errors: a misspelt
 //! statement would silently be none.
 
 use phalanx_common::time::Timestamp;

@@ -8,12 +8,17 @@ use serde::{Deserialize, Serialize};
 use crate::MAX_YAML_BYTES;
 use crate::hostlist::{self, expand};
 use crate::outline::Outline;
+use crate::size::{TooLarge, within};
 
 /// A file of fifty thousand instances has some ten megabytes.
 pub const MAX_BYTES: usize = 64 << 20;
 const MAX_PAIRS: usize = 200_000;
-/// Labels under which an instance's NVLink domain is exported, the first written too.
-const ACCELERATOR: [&str; 2] = ["network.topology.nvidia.com/accelerator", "nvidia.com/gpu.clique"];
+/// Labels under which an instance's NVLink domain is told, the most precise first: the GPU operator's, which has
+/// the clique; topograph's own; the one that it had before.
+const DOMAIN_LABELS: [&str; 3] =
+    ["nvidia.com/gpu.clique", "accelerator.topograph.run/domain", "network.topology.nvidia.com/accelerator"];
+/// The one that is written.
+const WRITTEN_LABEL: &str = DOMAIN_LABELS[1];
 
 /// Why a file was not read. Lines count from 1.
 #[derive(Debug, thiserror::Error)]
@@ -28,8 +33,8 @@ pub enum Error {
     NoExpression { line: u32 },
     #[error("line {line}: the file names more than {limit} members")]
     TooMany { line: u32, limit: usize },
-    #[error("the file has {bytes} bytes, and at most {limit} are read")]
-    TooLarge { bytes: usize, limit: usize },
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
     #[error("this is no list of instances as topograph exports them: {0}")]
     Json(#[source] serde_json::Error),
 }
@@ -86,6 +91,7 @@ fn list(of: &Node, key: &str, members: &mut usize) -> Result<Vec<String>, Error>
     Ok(names)
 }
 
+/// `pkg/topology/instances.go` of the project, as its engine `graph` writes it.
 #[derive(Serialize, Deserialize)]
 struct Instances {
     instances: Vec<Instance>,
@@ -94,11 +100,31 @@ struct Instances {
 #[derive(Serialize, Deserialize)]
 struct Instance {
     id: String,
-    /// The closest switch first.
+    /// The closest switch first. `null` where none is known.
     #[serde(default)]
-    network_layers: Vec<String>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    labels: BTreeMap<String, String>,
+    network_layers: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    labels: Option<BTreeMap<String, String>>,
+    /// Where the domain stood before there were labels, and before that.
+    #[serde(default, skip_serializing)]
+    nvlink_domain: Option<String>,
+    #[serde(default, skip_serializing)]
+    attributes: Option<Attributes>,
+}
+
+#[derive(Default, Deserialize)]
+struct Attributes {
+    #[serde(default)]
+    nvlink: Option<String>,
+}
+
+impl Instance {
+    /// Empty texts are none.
+    fn domain(&self) -> Option<&String> {
+        let labels = DOMAIN_LABELS.iter().filter_map(|label| self.labels.as_ref()?.get(*label));
+        let before = self.attributes.iter().filter_map(|attributes| attributes.nvlink.as_ref());
+        labels.chain(&self.nvlink_domain).chain(before).find(|domain| !domain.is_empty())
+    }
 }
 
 /// Reads exported instances.
@@ -106,17 +132,15 @@ struct Instance {
 /// # Errors
 /// More than [`MAX_BYTES`], and what is no such list.
 pub fn read_json(bytes: &[u8]) -> Result<Outline, Error> {
-    if bytes.len() > MAX_BYTES {
-        return Err(Error::TooLarge { bytes: bytes.len(), limit: MAX_BYTES });
-    }
+    let bytes = within(bytes, MAX_BYTES)?;
     let read: Instances = serde_json::from_slice(bytes).map_err(Error::Json)?;
     let mut outline = Outline::default();
     for instance in read.instances {
-        let layers = instance.network_layers;
+        outline.domains.extend(instance.domain().map(|domain| (instance.id.clone(), domain.clone())));
+        let mut layers = instance.network_layers.unwrap_or_default();
+        layers.retain(|layer| !layer.is_empty());
         outline.switches.extend(layers.iter().cloned());
         outline.under.extend(layers.windows(2).map(|pair| (pair[0].clone(), pair[1].clone())));
-        let domain = ACCELERATOR.iter().find_map(|label| instance.labels.get(*label));
-        outline.domains.extend(domain.map(|domain| (instance.id.clone(), domain.clone())));
         outline.nodes.extend(layers.first().map(|on| (instance.id.clone(), on.clone())));
     }
     Ok(outline)
@@ -133,15 +157,15 @@ pub fn write_json(outline: &Outline) -> String {
         .into_iter()
         .map(|node| Instance {
             id: node.clone(),
-            network_layers: on.get(node).map_or_else(Vec::new, |leaf| {
+            network_layers: Some(on.get(node).map_or_else(Vec::new, |leaf| {
                 let above = above.entry(leaf.as_str()).or_insert_with(|| outline.above(leaf));
                 std::iter::once(leaf.as_str()).chain(above.iter().copied()).map(str::to_string).collect()
-            }),
+            })),
             labels: domains
                 .get(node)
-                .map(|domain| (ACCELERATOR[0].to_string(), domain.to_string()))
-                .into_iter()
-                .collect(),
+                .map(|domain| BTreeMap::from([(WRITTEN_LABEL.to_string(), domain.to_string())])),
+            nvlink_domain: None,
+            attributes: None,
         })
         .collect();
     serde_json::to_string_pretty(&Instances { instances }).expect("text and lists of text") + "\n"

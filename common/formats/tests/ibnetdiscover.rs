@@ -8,7 +8,7 @@ use phalanx_common::time::Timestamp;
 use phalanx_common::topology::{Capacity, Network, Problem, Tier, TierInterval, derive, findings};
 use phalanx_formats::ibnetdiscover::{self, Error};
 use proptest::prelude::*;
-use support::{archived, capture};
+use support::{archived, capture, captures};
 
 fn network(path: &str) -> Option<Network> {
     let fabric = ibnetdiscover::read(&capture(&format!("ibnetdiscover/{path}"))?).unwrap();
@@ -93,11 +93,11 @@ fn small_and_simulated_nets_are_read() {
 
 #[test]
 fn a_cut_dump_is_read_as_far_as_it_goes_and_other_text_is_refused() {
+    assert_eq!(ibnetdiscover::read(b"SwitchName=s1 Nodes=n[1-2]\n"), Err(Error::NoRecord { lines: 2 }));
+    assert!(ibnetdiscover::read(b"").is_err());
     let Some(bytes) = capture("ibnetdiscover/topograph-example-bad.out") else { return };
     let fabric = ibnetdiscover::read(&bytes).unwrap();
     assert_eq!((fabric.devices.len(), fabric.links.len()), (1, 0));
-    assert_eq!(ibnetdiscover::read(b"SwitchName=s1 Nodes=n[1-2]\n"), Err(Error::NoRecord { lines: 2 }));
-    assert!(ibnetdiscover::read(b"").is_err());
 }
 
 #[test]
@@ -162,17 +162,16 @@ proptest! {
 /// Captures, the large one in part so that a case stays short.
 fn corpus() -> Vec<Vec<u8>> {
     let own = b"switchguid=0x1(1)\nSwitch 8 \"S-01\" # \"leaf\" base port 0 lid 1 lmc 0\n[1] \"H-02\"[1](2) # \"n HCA-1\" lid 2 4xQDR\n";
-    let names = [
-        "plafrim2-ports-format-with-DR.txt",
-        "ibtopotool-1.topo",
-        "ibtopotool-2.topo",
-        "ibsim-net",
-        "ibsim-net.2sw2path",
-        "topograph-dgx-ndr-railopt-40sw-582ca.out",
-    ];
-    let captures = names.into_iter().filter_map(|name| capture(&format!("ibnetdiscover/{name}")));
+    let captures = captures(&[
+        "ibnetdiscover/plafrim2-ports-format-with-DR.txt",
+        "ibnetdiscover/ibtopotool-1.topo",
+        "ibnetdiscover/ibtopotool-2.topo",
+        "ibnetdiscover/ibsim-net",
+        "ibnetdiscover/ibsim-net.2sw2path",
+        "ibnetdiscover/topograph-dgx-ndr-railopt-40sw-582ca.out",
+    ]);
     std::iter::once(own.to_vec())
-        .chain(captures.map(|mut bytes| {
+        .chain(captures.into_iter().map(|mut bytes| {
             bytes.truncate(64 << 10);
             bytes
         }))

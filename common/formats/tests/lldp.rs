@@ -10,7 +10,7 @@ use phalanx_common::time::Timestamp;
 use phalanx_common::topology::{Claim, End};
 use phalanx_formats::lldp::{Neighbour, frame, lldpctl, pcap};
 use proptest::prelude::*;
-use support::capture;
+use support::{capture, captures};
 
 fn frames(path: &str) -> Option<Vec<Neighbour>> {
     let bytes = capture(path)?;
@@ -101,19 +101,41 @@ fn other_files_are_refused_with_what_to_do() {
     assert!(frame(&[0; 60]).unwrap_err().to_string().contains("0x88cc"));
 }
 
-/// Captures to start from, and a frame of our own where there are none.
+/// A frame, a capture of it and a list, of our own.
+const FRAME: &[u8] = b"\x01\x80\xc2\x00\x00\x0e\x02\x00\x00\x00\x00\x01\x88\xcc\x02\x07\x04\x02\x00\x00\x00\x00\x01\
+    \x04\x05\x05swp1\x06\x02\x00\x78\x0a\x03sw1\x10\x0c\x05\x01\x0a\x00\x00\x01\x02\x00\x00\x00\x03\x00\x00\x00";
+const LIST: &[u8] = br#"{"lldp": [{"interface": [{"name": "eth0", "chassis": [{"id": [{"type": "mac",
+    "value": "02:00:00:00:00:01"}], "name": [{"value": "sw1"}]}], "port": [{"id": [{"type": "ifname",
+    "value": "swp1"}], "ttl": [{"value": "120"}]}]}]}]}"#;
+
+fn captured() -> Vec<u8> {
+    let length = u32::try_from(FRAME.len()).unwrap();
+    let words = [0xa1b2_c3d4, 0x0002_0004, 0, 0, 65_535, 1, 0, 0, length, length];
+    words.into_iter().flat_map(u32::to_le_bytes).chain(FRAME.iter().copied()).collect()
+}
+
+#[test]
+fn a_frame_is_the_same_neighbour_alone_in_a_capture_and_in_a_list() {
+    let found = frame(FRAME).unwrap();
+    assert_eq!((found.chassis.as_str(), found.switch_port()), ("mac 02:00:00:00:00:01", "swp1"));
+    assert_eq!(pcap(&captured()).unwrap(), [FRAME]);
+    let listed = &lldpctl(LIST).unwrap()[0].neighbour;
+    assert_eq!((&listed.chassis, &listed.system_name), (&found.chassis, &found.system_name));
+    assert_eq!((listed.switch_port(), listed.ttl), (found.switch_port(), found.ttl));
+}
+
+/// What is mutated: a sample for each reader, and the captures that are there.
 fn corpus() -> Vec<Vec<u8>> {
-    let own = b"\x01\x80\xc2\x00\x00\x0e\x02\x00\x00\x00\x00\x01\x88\xcc\x02\x07\x04\x02\x00\x00\x00\x00\x01\
-        \x04\x05\x05swp1\x06\x02\x00\x78\x0a\x03sw1\x10\x0c\x05\x01\x0a\x00\x00\x01\x02\x00\x00\x00\x03\x00\x00\x00";
-    let mut corpus = vec![own.to_vec()];
-    for name in
-        ["lldp.0.raw", "lldp.1.raw", "8023bt.pcap", "connectx.pcap", "med-loc-malformed.pcap", "sg200.pcap"]
-    {
-        corpus.extend(capture(&format!("lldp/lldpd-frames/{name}")));
-    }
-    for name in ["hA.json", "hA.json0", "sw1.json", "sw1.json0"] {
-        corpus.extend(capture(&format!("lldp/generated/{name}")));
-    }
+    let mut corpus = vec![FRAME.to_vec(), captured(), LIST.to_vec()];
+    let frames =
+        ["lldp.0.raw", "lldp.1.raw", "8023bt.pcap", "connectx.pcap", "med-loc-malformed.pcap", "sg200.pcap"];
+    let lists = ["hA.json", "hA.json0", "sw1.json", "sw1.json0"];
+    let paths: Vec<String> = frames
+        .iter()
+        .map(|name| format!("lldp/lldpd-frames/{name}"))
+        .chain(lists.iter().map(|name| format!("lldp/generated/{name}")))
+        .collect();
+    corpus.extend(captures(&paths.iter().map(String::as_str).collect::<Vec<_>>()));
     corpus
 }
 

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::decide::{Claims, decide};
-use super::evidence::{Claim, Evidence};
+use super::decide::{Claims, decide, strongest_first};
+use super::evidence::{Claim, Evidence, Source};
 use super::network::{At, Conflict, PortRef, Row, Subject, Unjoined, Value};
 use super::nodes::{Found, Nodes};
-use super::port::Guid;
+use super::port::{Guid, Mac};
 use super::switches::Switches;
 
 /// What the evidence says of cables.
@@ -20,6 +20,8 @@ pub(super) struct Cables<'a> {
     /// Lower and upper switch, as stated.
     pub(super) under: BTreeSet<(Row, Row)>,
     pub(super) expected: BTreeMap<Row, u32>,
+    /// Switches whose cables somebody counts: a dump that has cables between switches speaks of them.
+    pub(super) counted: BTreeSet<Row>,
     /// What the fabric's names say of the place of a joined node's adapter.
     pub(super) called: BTreeMap<PortRef, u16>,
     pub(super) conflicts: Vec<Conflict>,
@@ -31,6 +33,34 @@ pub(super) type Cable = (u32, Option<u32>);
 /// A port's claims: switch, the switch's port, speed.
 type Attachment = (Row, Option<String>, Option<u32>);
 
+/// What tells an adapter that is no node's from others, in whatever dump it is seen.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Stranger {
+    Guid(Guid),
+    Mac(Mac),
+    /// By all that is said of it.
+    Other(Unjoined),
+}
+
+impl Stranger {
+    fn of(unjoined: &Unjoined) -> Stranger {
+        let by_guid = unjoined.guid.map(Stranger::Guid);
+        by_guid.or(unjoined.mac.map(Stranger::Mac)).unwrap_or_else(|| Stranger::Other(unjoined.clone()))
+    }
+}
+
+/// An adapter as the strongest source has it: several dumps that show it show one adapter. One dump may have
+/// several cables of it, where it has the adapter's GUID for all its ports.
+fn once(mut claims: Claims<'_, Unjoined>) -> Vec<Unjoined> {
+    strongest_first(&mut claims);
+    let who = |by: &Evidence| (by.source, by.origin.clone(), by.observed_at);
+    let strongest = claims.first().map(|(by, _)| who(by));
+    // A weaker dump may know a name where the stronger does not.
+    let called = claims.iter().filter_map(|(_, it)| it.called.as_ref()).min();
+    let of_dump = claims.iter().filter(|(by, _)| Some(who(by)) == strongest);
+    of_dump.map(|(_, it)| Unjoined { called: it.called.as_ref().or(called).cloned(), ..it.clone() }).collect()
+}
+
 impl<'a> Cables<'a> {
     /// Decides what is attached to what, and writes it to the ports of `nodes`.
     pub(super) fn trace(evidence: &[&'a Evidence], nodes: &mut Nodes, switches: &Switches) -> Cables<'a> {
@@ -38,6 +68,7 @@ impl<'a> Cables<'a> {
         cables.attach(evidence, nodes, switches);
         cables.link(evidence, switches);
         cables.expect(evidence, switches);
+        cables.find_counted(evidence, switches);
         cables
     }
 
@@ -47,6 +78,7 @@ impl<'a> Cables<'a> {
             .filter_map(|by| if let Claim::NoNode { guid } = by.claim { Some(guid) } else { None })
             .collect();
         let mut of_ports: BTreeMap<PortRef, Claims<'a, Attachment>> = BTreeMap::new();
+        let mut strangers: BTreeMap<Stranger, Claims<'a, Unjoined>> = BTreeMap::new();
         for by in evidence {
             let Claim::Attached { end, switch, switch_port, speed_mbps } = &by.claim else { continue };
             let Some(row) = switches.row(switch) else { continue };
@@ -61,17 +93,19 @@ impl<'a> Cables<'a> {
                 Found::Node(node) => self.of_nodes.entry(node).or_default().push((by, row)),
                 Found::Nobody => {
                     if !end.guid.is_some_and(|guid| serving.contains(&guid)) {
-                        self.unjoined.insert(Unjoined {
+                        let unjoined = Unjoined {
                             switch: row,
                             switch_port: switch_port.clone(),
                             guid: end.guid,
                             mac: end.mac,
                             called: end.node.clone(),
-                        });
+                        };
+                        strangers.entry(Stranger::of(&unjoined)).or_default().push((by, unjoined));
                     }
                 }
             }
         }
+        self.unjoined = strangers.into_values().flat_map(once).collect();
         for (at, claims) in of_ports {
             let port_of_switch =
                 claims.iter().map(|(_, (row, port, _))| (*row, port.clone())).collect::<Vec<_>>();
@@ -145,6 +179,21 @@ impl<'a> Cables<'a> {
             if let Some(decided) = decided {
                 self.expected.insert(switch, decided.value);
                 self.conflicts.extend(decided.conflict);
+            }
+        }
+    }
+
+    fn find_counted(&mut self, evidence: &[&'a Evidence], switches: &Switches) {
+        let counts = |by: &&&Evidence| matches!(by.claim, Claim::Linked { .. });
+        let who = |by: &'a Evidence| (by.source, by.origin.as_str());
+        let counting: BTreeSet<(Source, &str)> = evidence.iter().filter(counts).map(|by| who(by)).collect();
+        for by in evidence.iter().filter(|by| counting.contains(&who(by))) {
+            match &by.claim {
+                Claim::Attached { switch, .. } => self.counted.extend(switches.row(switch)),
+                Claim::Linked { a, b, .. } => {
+                    self.counted.extend([a, b].into_iter().filter_map(|id| switches.row(id)));
+                }
+                _ => {}
             }
         }
     }

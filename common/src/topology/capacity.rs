@@ -7,8 +7,8 @@ use super::attach::Cables;
 use super::levels::Levels;
 use super::network::{Capacity, Row, Switch};
 
-/// Fewer peers tell nothing about how many uplinks a switch should have.
-const MIN_PEERS: usize = 3;
+/// Fewer peers, switches or nodes, tell nothing about what is usual among them.
+pub(super) const MIN_PEERS: usize = 3;
 
 impl Capacity {
     pub fn is_short(self) -> bool {
@@ -23,7 +23,8 @@ impl fmt::Display for Capacity {
 }
 
 /// Writes live and expected uplinks to the switches. What is expected is stated, or what at least half of
-/// the switches of the same plane and level have, or nothing more than there is.
+/// the switches of the same plane and level have, or nothing more than there is. Where nobody
+/// counts cables the capacity is unknown.
 pub(super) fn count(switches: &mut [Switch], levels: &Levels, cables: &Cables<'_>) {
     let mut live: BTreeMap<Row, u32> = BTreeMap::new();
     for ((a, b), (links, _)) in &cables.links {
@@ -52,10 +53,13 @@ pub(super) fn count(switches: &mut [Switch], levels: &Levels, cables: &Cables<'_
             let expected = cables.expected.get(row).copied().or_else(|| usual(*row));
             (*row, Capacity { live: *live, expected: expected.unwrap_or(*live).max(*live) })
         })
-        .chain(cables.expected.iter().filter(|(row, _)| !live.contains_key(row)).map(|(row, expected)| {
-            // A switch whose cables somebody counts, and none works.
-            (*row, Capacity { live: 0, expected: *expected })
-        }))
+        .chain(cables.expected.iter().filter(|(row, _)| !live.contains_key(row)).filter_map(
+            |(row, expected)| {
+                // Where cables are counted and none is there, none works; else nobody knows.
+                let capacity = Capacity { live: 0, expected: *expected };
+                cables.counted.contains(row).then_some((*row, capacity))
+            },
+        ))
         .collect();
     for (row, capacity) in counted {
         switches[row as usize].uplinks = Some(capacity);

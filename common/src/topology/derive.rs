@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::attach::Cables;
 use super::decide::{Claims, decide};
 use super::evidence::{Claim, End, Evidence, Member, SwitchId};
-use super::groups::{Ground, Tree};
+use super::groups::{self, Ground, Tree};
 use super::levels::Levels;
 use super::network::{Conflict, Group, Link, Network, Row, Subject, Value, row_of};
 use super::nodes::{NodePorts, Nodes};
@@ -13,7 +13,7 @@ use super::places::{self, Path, Stated};
 use super::port::Guid;
 use super::switches::Switches;
 use super::tier::Tier;
-use super::{capacity, layer2, planes, rails};
+use super::{capacity, layer2, nvlink, planes, rails};
 use crate::time::Timestamp;
 
 /// What a cluster may have at most. A worker's or a file's evidence beyond that is an error that names it.
@@ -66,17 +66,18 @@ pub fn derive(nodes: &[NodePorts], evidence: &[Evidence], now: Timestamp) -> Res
     }
     let mut switches = Switches::merge(ids.into_iter().cloned().collect());
     within("switches", switches.rows.len(), LIMITS.switches)?;
-    let mut nodes = Nodes::gather(nodes, &ends, &names, &owners(&evidence));
+    let mut conflicts = Vec::new();
+    let mut nodes = Nodes::gather(nodes, &ends, &names, &owners(&evidence, &mut conflicts));
     within("nodes", nodes.rows.len(), LIMITS.nodes)?;
 
     let cables = Cables::trace(&evidence, &mut nodes, &switches);
-    let mut conflicts = cables.conflicts.clone();
+    conflicts.extend(cables.conflicts.iter().cloned());
     let known_rails =
         rails::Known { stated: rails::stated(&evidence, &nodes, &mut conflicts), called: &cables.called };
     let stated = Stated::of(&evidence, &nodes, &switches, &mut conflicts);
     let hosts = hosts(&nodes, &cables);
     let levels = Levels::of(&counts(&hosts, &cables, switches.rows.len()), &cables);
-    let mut planes = planes::find(&evidence, &nodes.rows, &mut switches, &cables, &hosts);
+    let mut planes = planes::find(&evidence, &nodes.rows, &mut switches, &cables, &hosts, &mut conflicts);
     for (switch, level) in switches.rows.iter_mut().zip(&levels.level) {
         switch.level = *level;
     }
@@ -84,11 +85,13 @@ pub fn derive(nodes: &[NodePorts], evidence: &[Evidence], now: Timestamp) -> Res
 
     let mut groups: Vec<Group> = Vec::new();
     let mut leaf_of: BTreeMap<Row, (Row, Row)> = BTreeMap::new();
-    for (plane, row) in planes.iter_mut().zip(0..) {
+    let of_planes = planes::members(planes.len(), &nodes.rows, &switches.rows, &hosts);
+    for ((plane, row), members) in planes.iter_mut().zip(0..).zip(&of_planes) {
         let ground = Ground {
             plane: row,
             switches: &switches.rows,
             levels: &levels,
+            leaves: &members.leaves,
             hosts: &hosts,
             stated: &stated.switches,
         };
@@ -112,9 +115,16 @@ pub fn derive(nodes: &[NodePorts], evidence: &[Evidence], now: Timestamp) -> Res
             },
             ..group
         }));
-        rails::find((plane, row), &units, &mut switches.rows, &mut nodes.rows, &known_rails);
+        rails::find(
+            (plane, row),
+            &units,
+            &mut switches.rows,
+            (&members.nodes, &mut nodes.rows),
+            &known_rails,
+        );
     }
 
+    let idle = groups::idle(&stated.switches, &groups, &levels, &hosts);
     let mut paths: BTreeMap<(Row, Row), Path> = BTreeMap::new();
     for (node, row) in nodes.rows.iter().zip(0..) {
         let claims = cables.of_nodes.get(&row).map_or(&[][..], Vec::as_slice);
@@ -132,7 +142,7 @@ pub fn derive(nodes: &[NodePorts], evidence: &[Evidence], now: Timestamp) -> Res
 
     let (layer2, one_way) = layer2::domains(&evidence, &nodes);
     let prefixes = layer2::prefixes(&evidence, &nodes);
-    let nvlink = nvlink(&evidence, &mut nodes, &mut conflicts);
+    let (nvlink, nvlink_clusters) = nvlink::domains(&evidence, &mut nodes, &mut conflicts);
     conflicts.sort();
     Ok(Network {
         links: links(&cables, &levels),
@@ -142,12 +152,14 @@ pub fn derive(nodes: &[NodePorts], evidence: &[Evidence], now: Timestamp) -> Res
         groups,
         main,
         nvlink,
+        nvlink_clusters,
         layer2,
         one_way,
         prefixes,
         conflicts,
         unjoined: cables.unjoined.into_iter().collect(),
         duplicates: nodes.duplicates,
+        idle,
         refused,
     })
 }
@@ -172,7 +184,7 @@ fn speaks_of<'a>(
         Claim::ExpectedUplinks { switch, .. } | Claim::Plane { switch, .. } => {
             ids.insert(switch);
         }
-        Claim::Nvlink { node, .. } | Claim::Owner { node, .. } => {
+        Claim::Nvlink { node, .. } | Claim::NvlinkCluster { node, .. } | Claim::Owner { node, .. } => {
             names.insert(node);
         }
         Claim::Member { member: Member::Node(node), .. } => {
@@ -189,22 +201,26 @@ fn speaks_of<'a>(
     }
 }
 
-/// Whose port a GUID is, by statement; of several the strongest.
-fn owners<'a>(evidence: &[&'a Evidence]) -> BTreeMap<Guid, (&'a str, &'a str)> {
+/// Whose port a GUID is, by statement.
+fn owners<'a>(
+    evidence: &[&'a Evidence],
+    conflicts: &mut Vec<Conflict>,
+) -> BTreeMap<Guid, (&'a str, &'a str)> {
     let mut claims: BTreeMap<Guid, Claims<'_, (&str, &str)>> = BTreeMap::new();
     for by in evidence {
         if let Claim::Owner { guid, node, port } = &by.claim {
             claims.entry(*guid).or_default().push((by, (node.as_str(), port.as_str())));
         }
     }
-    claims
-        .into_iter()
-        .filter_map(|(guid, claims)| {
-            let strength = |by: &Evidence| (by.source.rank(), std::cmp::Reverse(by.observed_at));
-            let (_, owner) = claims.into_iter().min_by_key(|(by, owner)| (strength(by), *owner))?;
-            Some((guid, owner))
-        })
-        .collect()
+    let mut owners = BTreeMap::new();
+    for (guid, claims) in claims {
+        let said = |(node, port): &(&str, &str)| Value::Name(format!("{node} {port}"));
+        if let Some(decided) = decide(claims, || Subject::Owner { guid }, said, |a, b| a == b) {
+            owners.insert(guid, decided.value);
+            conflicts.extend(decided.conflict);
+        }
+    }
+    owners
 }
 
 /// Whether every text of it is within the limit.
@@ -221,6 +237,7 @@ fn is_plain(by: &Evidence) -> bool {
     let other = match &by.claim {
         Claim::Attached { switch_port, .. } => switch_port.as_deref(),
         Claim::Nvlink { domain, .. } => Some(domain.as_str()),
+        Claim::NvlinkCluster { cluster, .. } => Some(cluster.as_str()),
         Claim::Member { group, .. } => Some(group.as_str()),
         Claim::Plane { plane, .. } => Some(plane.as_str()),
         Claim::Owner { port, .. } => Some(port.as_str()),
@@ -280,29 +297,4 @@ fn links(cables: &Cables<'_>, levels: &Levels) -> Vec<Link> {
         links.entry((*lower, *upper)).or_insert(link);
     }
     links.into_values().collect()
-}
-
-/// Writes each node's NVLink domain, and gives the domains' names.
-fn nvlink(evidence: &[&Evidence], nodes: &mut Nodes, conflicts: &mut Vec<Conflict>) -> Vec<String> {
-    let mut claims: BTreeMap<Row, Claims<'_, String>> = BTreeMap::new();
-    for by in evidence {
-        if let Claim::Nvlink { node, domain } = &by.claim
-            && let Some(row) = nodes.row(node)
-        {
-            claims.entry(row).or_default().push((by, domain.clone()));
-        }
-    }
-    let mut domain_of: BTreeMap<Row, String> = BTreeMap::new();
-    for (node, claims) in claims {
-        let said = |domain: &String| Value::Name(domain.clone());
-        if let Some(decided) = decide(claims, || Subject::Nvlink { node }, said, |a, b| a == b) {
-            domain_of.insert(node, decided.value);
-            conflicts.extend(decided.conflict);
-        }
-    }
-    let names: Vec<String> = domain_of.values().cloned().collect::<BTreeSet<_>>().into_iter().collect();
-    for (node, domain) in domain_of {
-        nodes.rows[node as usize].nvlink = names.binary_search(&domain).ok().map(row_of);
-    }
-    names
 }

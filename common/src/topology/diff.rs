@@ -1,70 +1,18 @@
 //! What changed between two snapshots, for people.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::network::{Capacity, Network, Node, Row, Switch};
+use super::change::Change;
+use super::network::{Network, Node, NodePort, Plane, Row, Switch};
 use super::snapshot::Snapshot;
 use super::tier::Tier;
 
-/// One change. Names are those of the newer snapshot where both have one.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Change {
-    NodeCame {
-        node: String,
-    },
-    NodeWent {
-        node: String,
-    },
-    /// The closest tier of a plane in which the node is elsewhere; `None` is unknown.
-    NodeMoved {
-        node: String,
-        plane: String,
-        tier: Tier,
-        from: Option<String>,
-        to: Option<String>,
-    },
-    /// A port is attached to another switch, or to none that is known.
-    PortMoved {
-        node: String,
-        port: String,
-        from: Option<String>,
-        to: Option<String>,
-    },
-    NvlinkMoved {
-        node: String,
-        from: Option<String>,
-        to: Option<String>,
-    },
-    BoardChanged {
-        node: String,
-    },
-    SwitchCame {
-        switch: String,
-    },
-    SwitchWent {
-        switch: String,
-    },
-    /// The number of working cables between two switches.
-    Cables {
-        lower: String,
-        upper: String,
-        from: u32,
-        to: u32,
-    },
-    Uplinks {
-        switch: String,
-        from: Option<Capacity>,
-        to: Option<Capacity>,
-    },
-}
-
 impl<B: Clone + PartialEq + Serialize + DeserializeOwned> Snapshot<B> {
-    /// What is different from `old` in where things are attached and how much of them works, sorted. Speeds and
-    /// rails of ports are not compared.
+    /// What is different from `old` in where things are attached, how much of them works, how fast they are and on
+    /// which rail, sorted.
     pub fn diff(&self, old: &Snapshot<B>) -> Vec<Change> {
         let mut changes = BTreeSet::new();
         if self.hash() == old.hash() {
@@ -106,6 +54,8 @@ struct Twins<'a> {
     old: &'a Network,
     /// New row to old row.
     old_of: BTreeMap<Row, Row>,
+    /// Those of the newer network, by name.
+    planes: BTreeMap<&'a str, &'a Plane>,
 }
 
 impl<'a> Twins<'a> {
@@ -124,7 +74,8 @@ impl<'a> Twins<'a> {
                 old_of.insert(row, twin);
             }
         }
-        Twins { new, old, old_of }
+        let planes = new.planes.iter().map(|plane| (plane.name.as_str(), plane)).collect();
+        Twins { new, old, old_of, planes }
     }
 
     /// Whether the two are one switch; `None` is no switch.
@@ -149,11 +100,21 @@ impl<'a> Twins<'a> {
                 None => {
                     changes.insert(Change::SwitchCame { switch: name() });
                 }
-                Some(twin) if twin.uplinks != switch.uplinks => {
-                    let (from, to) = (twin.uplinks, switch.uplinks);
-                    changes.insert(Change::Uplinks { switch: name(), from, to });
+                Some(twin) => {
+                    if twin.uplinks != switch.uplinks {
+                        let (from, to) = (twin.uplinks, switch.uplinks);
+                        changes.insert(Change::Uplinks { switch: name(), from, to });
+                    }
+                    if twin.rail != switch.rail {
+                        changes.insert(Change::LeafRail { switch: name(), from: twin.rail, to: switch.rail });
+                    }
                 }
-                Some(_) => {}
+            }
+        }
+        for was in &self.old.planes {
+            if let Some(plane) = self.planes.get(was.name.as_str()).filter(|plane| plane.rails != was.rails) {
+                let (plane, from, to) = (was.name.clone(), was.rails, plane.rails);
+                changes.insert(Change::Rails { plane, from, to });
             }
         }
     }
@@ -168,44 +129,77 @@ fn keys(switch: &Switch) -> impl Iterator<Item = String> {
     guids.chain(chassis).chain(names)
 }
 
+/// What is known of a pair's cables: how many work, and the rate of one.
+type Counted = Option<(Option<u32>, Option<u32>)>;
+
 fn cables(twins: &Twins<'_>, changes: &mut BTreeSet<Change>) {
     let name = |row: Row| twins.new.switches[row as usize].name.clone();
     let pair = |a: Row, b: Row| (a.min(b), a.max(b));
     let new_of: BTreeMap<Row, Row> = twins.old_of.iter().map(|(new, old)| (*old, *new)).collect();
-    let mut counts: BTreeMap<(Row, Row), (u32, u32)> = BTreeMap::new();
+    let mut counts: BTreeMap<(Row, Row), (Counted, Counted)> = BTreeMap::new();
     for link in &twins.new.links {
-        counts.entry(pair(link.lower, link.upper)).or_default().1 = link.live.unwrap_or_default();
+        counts.entry(pair(link.lower, link.upper)).or_default().1 = Some((link.live, link.rate_mbps));
     }
     for link in &twins.old.links {
         if let (Some(lower), Some(upper)) = (new_of.get(&link.lower), new_of.get(&link.upper)) {
-            counts.entry(pair(*lower, *upper)).or_default().0 = link.live.unwrap_or_default();
+            counts.entry(pair(*lower, *upper)).or_default().0 = Some((link.live, link.rate_mbps));
         }
     }
-    for ((a, b), (from, to)) in counts.into_iter().filter(|(_, (from, to))| from != to) {
+    for ((a, b), (was, is)) in counts.into_iter().filter(|(_, (was, is))| was != is) {
         // Cables of a switch that came are no news beside it.
-        if twins.old_of.contains_key(&a) && twins.old_of.contains_key(&b) {
-            let level = |row: Row| twins.new.switches[row as usize].level;
-            let (lower, upper) = if level(b) < level(a) { (b, a) } else { (a, b) };
+        if !twins.old_of.contains_key(&a) || !twins.old_of.contains_key(&b) {
+            continue;
+        }
+        let level = |row: Row| twins.new.switches[row as usize].level;
+        let (lower, upper) = if level(b) < level(a) { (b, a) } else { (a, b) };
+        let live = |counted: Counted| counted.map_or(Some(0), |(live, _)| live);
+        if live(was) != live(is) || was.is_none() || is.is_none() {
+            let (from, to) = (live(was), live(is));
             changes.insert(Change::Cables { lower: name(lower), upper: name(upper), from, to });
+        }
+        if let (Some((_, from)), Some((_, to))) = (was, is)
+            && from != to
+        {
+            changes.insert(Change::CableRate { lower: name(lower), upper: name(upper), from, to });
         }
     }
 }
 
 fn ports(twins: &Twins<'_>, node: &Node, before: &Node, changes: &mut BTreeSet<Change>) {
-    let at = |node: &Node, name: &str| {
-        node.ports.iter().find(|port| port.name == name)?.at.as_ref().map(|at| at.switch)
+    let by_name = |of: &'_ Node| -> BTreeMap<String, usize> {
+        of.ports.iter().enumerate().map(|(at, port)| (port.name.clone(), at)).collect()
     };
-    let names: BTreeSet<&String> = node.ports.iter().chain(&before.ports).map(|port| &port.name).collect();
-    for port in names {
-        let (to, from) = (at(node, port), at(before, port));
-        if !twins.same(to, from) {
-            changes.insert(Change::PortMoved {
-                node: node.name.clone(),
-                port: port.clone(),
-                from: from.map(|row| twins.old.switches[row as usize].name.clone()),
-                to: to.map(|row| twins.new.switches[row as usize].name.clone()),
-            });
+    let (new, old) = (by_name(node), by_name(before));
+    let at = |port: &NodePort| port.at.as_ref().map(|at| at.switch);
+    for (name, was) in &old {
+        let (node_name, port) = (|| node.name.clone(), || name.clone());
+        let was = &before.ports[*was];
+        let Some(is) = new.get(name).map(|at| &node.ports[*at]) else {
+            changes.insert(Change::PortWent { node: node_name(), port: port() });
+            continue;
+        };
+        if !twins.same(at(is), at(was)) {
+            let from = at(was).map(|row| twins.old.switches[row as usize].name.clone());
+            let to = at(is).map(|row| twins.new.switches[row as usize].name.clone());
+            changes.insert(Change::PortMoved { node: node_name(), port: port(), from, to });
         }
+        match (was.down, is.down) {
+            (false, true) => changes.insert(Change::PortDown { node: node_name(), port: port() }),
+            (true, false) => changes.insert(Change::PortUp { node: node_name(), port: port() }),
+            _ => false,
+        };
+        if was.speed_mbps != is.speed_mbps {
+            let (from, to) = (was.speed_mbps, is.speed_mbps);
+            changes.insert(Change::PortSpeed { node: node_name(), port: port(), from, to });
+        }
+        if was.rail != is.rail {
+            let (from, to) = (was.rail, is.rail);
+            changes.insert(Change::PortRail { node: node_name(), port: port(), from, to });
+        }
+    }
+    for (name, is) in new.iter().filter(|(name, _)| !old.contains_key(*name)) {
+        let at = at(&node.ports[*is]).map(|row| twins.new.switches[row as usize].name.clone());
+        changes.insert(Change::PortCame { node: node.name.clone(), port: name.clone(), at });
     }
 }
 
@@ -234,7 +228,13 @@ fn places(twins: &Twins<'_>, alike: &mut Alike, node: &Node, before: &Node, chan
         place.groups.iter().copied().find(|row| network.groups[*row as usize].tier == tier)
     };
     let name = |network: &Network, row: Row| network.groups[row as usize].name.clone();
-    for plane in &twins.new.planes {
+    // In the planes that it has or had a place in.
+    let named = |network: &Network, node: &Node| -> Vec<String> {
+        node.places.iter().map(|place| network.planes[place.plane as usize].name.clone()).collect()
+    };
+    let planes: BTreeSet<String> =
+        named(twins.new, node).into_iter().chain(named(twins.old, before)).collect();
+    for plane in planes.iter().filter_map(|name| twins.planes.get(name.as_str()).copied()) {
         for tier in &plane.tiers {
             let to = group(twins.new, node, &plane.name, *tier);
             let from = group(twins.old, before, &plane.name, *tier);
@@ -252,44 +252,6 @@ fn places(twins: &Twins<'_>, alike: &mut Alike, node: &Node, before: &Node, chan
                     to: to.map(|row| name(twins.new, row)),
                 });
                 break;
-            }
-        }
-    }
-}
-
-impl fmt::Display for Change {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fn or_unknown(name: &Option<String>) -> &str {
-            name.as_deref().unwrap_or("nothing known")
-        }
-        fn counted(capacity: &Option<Capacity>) -> String {
-            capacity.map_or("not counted".to_string(), |capacity| capacity.to_string())
-        }
-        match self {
-            Change::NodeCame { node } => write!(f, "node {node} came"),
-            Change::NodeWent { node } => write!(f, "node {node} went"),
-            Change::NodeMoved { node, plane, tier, from, to } => {
-                write!(
-                    f,
-                    "node {node} moved in {plane} from {tier} {} to {}",
-                    or_unknown(from),
-                    or_unknown(to)
-                )
-            }
-            Change::PortMoved { node, port, from, to } => {
-                write!(f, "port {port} of {node} moved from {} to {}", or_unknown(from), or_unknown(to))
-            }
-            Change::NvlinkMoved { node, from, to } => {
-                write!(f, "node {node} moved from NVLink domain {} to {}", or_unknown(from), or_unknown(to))
-            }
-            Change::BoardChanged { node } => write!(f, "what is on the board of {node} changed"),
-            Change::SwitchCame { switch } => write!(f, "switch {switch} came"),
-            Change::SwitchWent { switch } => write!(f, "switch {switch} went"),
-            Change::Cables { lower, upper, from, to } => {
-                write!(f, "{to} cables between {lower} and {upper}, where there were {from}")
-            }
-            Change::Uplinks { switch, from, to } => {
-                write!(f, "uplinks of {switch}: {}, before {}", counted(to), counted(from))
             }
         }
     }

@@ -1,6 +1,7 @@
 //! How far two nodes are from each other.
 
 use super::network::{Network, Row};
+use super::nvlink::is_clique_of;
 use super::tier::{Tier, TierInterval};
 
 impl Network {
@@ -18,12 +19,34 @@ impl Network {
         };
         if a == b {
             TierInterval::exactly(Tier::Node)
-        } else if one.nvlink.is_some() && one.nvlink == other.nvlink {
-            TierInterval::exactly(Tier::Nvlink)
-        } else if let Some(main) = self.main {
-            self.distance_in(main, a, b)
         } else {
-            TierInterval { best: Tier::Leaf, worst: Tier::Site }
+            let by_switches = match self.main {
+                Some(main) => self.distance_in(main, a, b),
+                None => TierInterval { best: Tier::Leaf, worst: Tier::Site },
+            };
+            match one.nvlink.zip(other.nvlink).map(|(a, b)| self.share_nvlink(a, b)) {
+                Some(Some(true)) => TierInterval::exactly(Tier::Nvlink),
+                Some(None) => TierInterval { best: Tier::Nvlink, ..by_switches },
+                Some(Some(false)) | None => by_switches,
+            }
+        }
+    }
+
+    /// Whether an NVLink domain is a cluster, in which clique of which its nodes are is unknown.
+    pub fn is_nvlink_cluster(&self, domain: Row) -> bool {
+        self.nvlink_clusters.binary_search(&domain).is_ok()
+    }
+
+    /// Whether two NVLink domains are one. `None`: they are of one cluster, and a clique is unknown.
+    fn share_nvlink(&self, a: Row, b: Row) -> Option<bool> {
+        let is_cluster = |row: &Row| self.is_nvlink_cluster(*row);
+        let name = |row: Row| self.nvlink[row as usize].as_str();
+        let clique_of = |whole: Row, cluster: Row| is_clique_of(name(whole), name(cluster));
+        match (is_cluster(&a), is_cluster(&b)) {
+            (false, false) => Some(a == b),
+            (true, true) => (a != b).then_some(false),
+            (true, false) => (!clique_of(b, a)).then_some(false),
+            (false, true) => (!clique_of(a, b)).then_some(false),
         }
     }
 

@@ -64,7 +64,8 @@ pub enum Source {
 }
 
 impl Source {
-    /// 0 is the most trusted. Sources of the same rank are told apart by confidence, then by age.
+    /// 0 is the most trusted. Sources of the same rank are told apart by confidence, then by age, as far as age tells
+    /// evidence apart that is repeated before it lapses.
     pub fn rank(self) -> u8 {
         match self {
             Source::Operator => 0,
@@ -130,6 +131,9 @@ pub enum Claim {
     /// A node belongs to an NVLink domain. The name is unique in the cluster: the fabric's
     /// `<cluster uuid>.<clique>`, or an operator's word.
     Nvlink { node: String, domain: String },
+    /// A node's GPUs are on the NVLink fabric of a cluster uuid, and nobody says in which clique: a fabric may be
+    /// divided into cliques that do not reach each other.
+    NvlinkCluster { node: String, cluster: String },
     /// A switch or a node belongs to a named group of a tier.
     Member { member: Member, tier: Tier, group: String },
     /// A port heard the beacon of another port of the cluster. The other direction is another claim.

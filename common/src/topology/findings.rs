@@ -5,8 +5,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::evidence::Source;
+use super::machine;
 use super::network::{Capacity, Reason};
 use super::port::Guid;
+use super::tier::Tier;
 
 /// Something that is not as it should be, or not as it seems.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -56,8 +58,12 @@ pub enum Problem {
     Divided { plane: String, groups: Vec<String> },
     /// Several switches go by one name, so that a name alone says nothing.
     SwitchName { switches: usize },
+    /// A statement says that a switch belongs to a group, and no group comes from it.
+    Idle { tier: Tier, group: String },
     /// Evidence was too long to be taken.
     Refused { pieces: u32 },
+    /// The node's machine is not as it should be, or not like its peers.
+    Machine(machine::Problem),
 }
 
 /// A port on another rail than its own.
@@ -113,7 +119,7 @@ pub struct Ports {
 impl Finding {
     /// What to do about it.
     pub fn advice(&self) -> &'static str {
-        match self.problem {
+        match &self.problem {
             Problem::SwappedRails { .. } => "swap the two cables, or their ends at the leaves",
             Problem::WrongRail { .. } => "move the cable to the leaf of its rail",
             Problem::MissingLeaf { .. } => {
@@ -132,7 +138,11 @@ impl Finding {
             Problem::Unlike { .. } => "compare the node's adapters and cables with its neighbours'",
             Problem::Divided { .. } => "look for a cable that goes to another unit's leaf",
             Problem::SwitchName { .. } => "give each switch a name of its own",
+            Problem::Idle { .. } => {
+                "state it of a leaf, or of a switch above that makes such a group; look for a misspelt name"
+            }
             Problem::Refused { .. } => "look for a source that sends names of more than 256 bytes",
+            Problem::Machine(problem) => problem.advice(),
         }
     }
 }
@@ -199,7 +209,11 @@ impl fmt::Display for Finding {
                 write!(f, "{subject}: its ports in {plane} are in several units: {}", groups.join(", "))
             }
             Problem::SwitchName { switches } => write!(f, "{subject}: {switches} switches go by this name"),
+            Problem::Idle { tier, group } => {
+                write!(f, "{subject}: nothing follows from the statement that its {tier} is {group}")
+            }
             Problem::Refused { pieces } => write!(f, "{pieces} pieces of evidence were too long to be taken"),
+            Problem::Machine(problem) => write!(f, "{subject}: {problem}"),
         }
     }
 }

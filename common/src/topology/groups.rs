@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::levels::Levels;
-use super::network::{Group, Row, Switch, row_of};
+use super::network::{Group, Idle, Row, Switch, row_of};
+use super::places::path;
 use super::sets::cluster;
 use super::tier::Tier;
 
@@ -30,6 +31,8 @@ pub(super) struct Ground<'a> {
     pub(super) plane: Row,
     pub(super) switches: &'a [Switch],
     pub(super) levels: &'a Levels,
+    /// The plane's switches that ends are attached to.
+    pub(super) leaves: &'a [Row],
     /// The nodes of each switch that ends are attached to.
     pub(super) hosts: &'a BTreeMap<Row, BTreeSet<Row>>,
     /// Groups that leaves belong to by statement.
@@ -48,8 +51,7 @@ impl Tree {
 
     /// Leaves that serve the same nodes are one group: the rails of a unit, or the two of a pair.
     fn leaves(&mut self, ground: &Ground<'_>) -> Vec<Climber> {
-        let mine = |row: &Row| ground.switches[*row as usize].plane == Some(ground.plane);
-        let leaves: Vec<Row> = ground.hosts.keys().copied().filter(mine).collect();
+        let leaves = ground.leaves;
         let mut members: BTreeMap<Kin, BTreeSet<Row>> = BTreeMap::new();
         let by_level: BTreeSet<u8> = leaves.iter().map(|row| ground.levels.level[*row as usize]).collect();
         for level in by_level {
@@ -89,8 +91,10 @@ impl Tree {
                 (climber, above)
             })
             .collect();
-        let named = |climber: &Climber| {
-            climber.leaves.iter().find_map(|leaf| ground.stated.get(&(*leaf, tier)).cloned())
+        // Stated of a leaf, of a switch between, or of the switches that make the group; the closest counts.
+        let named = |climber: &Climber, above: &BTreeSet<Row>| {
+            let mut through = climber.leaves.iter().chain(&climber.above).chain(above);
+            through.find_map(|row| ground.stated.get(&(*row, tier)).cloned())
         };
         // A group that is itself on that level is in the cluster of those that are below it.
         let (inside, below): (Vec<_>, Vec<_>) = lifted
@@ -101,7 +105,7 @@ impl Tree {
         let mut members: BTreeMap<Kin, Vec<(Climber, BTreeSet<Row>)>> = BTreeMap::new();
         let mut cluster_of: BTreeMap<Row, usize> = BTreeMap::new();
         for ((climber, above), cluster) in below.into_iter().zip(clusters) {
-            let kin = match named(&climber) {
+            let kin = match named(&climber, &above) {
                 Some(name) => Kin::Named(name),
                 None if above.is_empty() => continue,
                 None => Kin::Like(row_of(cluster)),
@@ -111,7 +115,7 @@ impl Tree {
         }
         for (climber, above) in inside {
             let cluster = above.iter().find_map(|row| cluster_of.get(row).copied());
-            let kin = match (named(&climber), cluster) {
+            let kin = match (named(&climber, &above), cluster) {
                 (Some(name), _) => Kin::Named(name),
                 (None, Some(cluster)) if members.contains_key(&Kin::Like(row_of(cluster))) => {
                     Kin::Like(row_of(cluster))
@@ -149,6 +153,29 @@ impl Tree {
         self.groups.push(Group { tier, name, plane: ground.plane, parent: None, switches, uplinks: None });
         row_of(self.groups.len() - 1)
     }
+}
+
+/// Statements of switches that no group comes from: of a switch that makes no group of that tier and is below
+/// none, or of which a closer switch says otherwise. Leaves without nodes wait for their nodes.
+pub(super) fn idle(
+    stated: &BTreeMap<(Row, Tier), String>,
+    groups: &[Group],
+    levels: &Levels,
+    hosts: &BTreeMap<Row, BTreeSet<Row>>,
+) -> Vec<Idle> {
+    let mut follows: BTreeSet<(Row, Tier, &str)> = BTreeSet::new();
+    for (group, at) in groups.iter().zip(0..) {
+        for row in path(groups, at).into_iter().flatten() {
+            let above = &groups[row as usize];
+            follows.extend(group.switches.iter().map(|switch| (*switch, above.tier, above.name.as_str())));
+        }
+    }
+    let waits = |row: &Row| levels.level[*row as usize] == 1 && !hosts.contains_key(row);
+    stated
+        .iter()
+        .filter(|((row, tier), name)| !waits(row) && !follows.contains(&(*row, *tier, name.as_str())))
+        .map(|((switch, tier), group)| Idle { switch: *switch, tier: *tier, group: group.clone() })
+        .collect()
 }
 
 /// What makes groups one: a name that somebody gave, or likeness.

@@ -2,12 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::capacity::MIN_PEERS;
 use super::findings::{Adapter, Finding, OffRail, Ports, Problem, Severity, Stated, Thin};
 use super::network::{Group, Network, Node, NodePort, PortRef, Row, Said, Subject, Value};
 use super::tier::Tier;
-
-/// Fewer nodes tell nothing about what is usual among them.
-const MIN_PEERS: usize = 3;
 
 /// Everything that an operator should look at, the most severe first, then by subject.
 pub fn findings(network: &Network) -> Vec<Finding> {
@@ -35,6 +33,10 @@ pub fn findings(network: &Network) -> Vec<Finding> {
         let (subject, about) = subject(network, &conflict.subject);
         let claims = conflict.claims.iter().map(|said| stated(network, said)).collect();
         add(Severity::Warning, &subject, Problem::Conflict { about, claims, reason: conflict.reason });
+    }
+    for idle in &network.idle {
+        let problem = Problem::Idle { tier: idle.tier, group: idle.group.clone() };
+        add(Severity::Warning, &network.switches[idle.switch as usize].name, problem);
     }
     if network.refused > 0 {
         add(Severity::Notice, "evidence", Problem::Refused { pieces: network.refused });
@@ -126,23 +128,26 @@ fn divided(network: &Network, node: &Node, add: &mut Add<'_>) {
     }
 }
 
+/// A leaf group with its row and the rails of its leaves.
+type Unit<'a> = (Row, &'a Group, BTreeSet<u16>);
+
 fn missing_leaves(network: &Network, add: &mut Add<'_>) {
     let mut nodes: BTreeMap<Row, usize> = BTreeMap::new();
     for group in network.nodes.iter().flat_map(|node| &node.places).filter_map(|place| place.groups.first()) {
         *nodes.entry(*group).or_default() += 1;
     }
-    for (plane, row) in network.planes.iter().zip(0..).filter(|(plane, _)| plane.rails > 0) {
-        let rails_of = |group: &Group| -> BTreeSet<u16> {
-            group.switches.iter().filter_map(|leaf| network.switches[*leaf as usize].rail).collect()
-        };
-        let units: Vec<(Row, &Group, BTreeSet<u16>)> = network
-            .groups
-            .iter()
-            .zip(0..)
-            .filter(|(group, _)| group.plane == row && group.tier == Tier::Leaf)
-            .map(|(group, at)| (at, group, rails_of(group)))
-            .filter(|(.., rails)| rails.len() > 1)
-            .collect();
+    let rails_of = |group: &Group| -> BTreeSet<u16> {
+        group.switches.iter().filter_map(|leaf| network.switches[*leaf as usize].rail).collect()
+    };
+    let mut units_of: BTreeMap<Row, Vec<Unit<'_>>> = BTreeMap::new();
+    for (group, at) in network.groups.iter().zip(0..).filter(|(group, _)| group.tier == Tier::Leaf) {
+        let rails = rails_of(group);
+        if rails.len() > 1 {
+            units_of.entry(group.plane).or_default().push((at, group, rails));
+        }
+    }
+    for (row, units) in units_of {
+        let plane = &network.planes[row as usize];
         for rail in 0..plane.rails {
             let with = units.iter().filter(|(.., rails)| rails.contains(&rail)).count();
             if 2 * with <= units.len() {
@@ -166,25 +171,29 @@ fn missing_leaves(network: &Network, add: &mut Add<'_>) {
     }
 }
 
-/// Switches short of uplinks, with the pairs that have fewer cables than pairs of these levels usually have.
+/// A switch's plane and level. What is usual is so only among switches that have both in common.
+type Role = (Option<Row>, u8);
+
+/// Switches short of uplinks, with the pairs that have fewer cables than pairs of these levels usually have in
+/// their plane.
 fn uplinks(network: &Network, add: &mut Add<'_>) {
     let level = |row: Row| network.switches[row as usize].level;
-    let mut counts: BTreeMap<(u8, u8), BTreeMap<u32, usize>> = BTreeMap::new();
+    let role = |row: Row| -> Role { (network.switches[row as usize].plane, level(row)) };
+    let mut counts: BTreeMap<(Role, u8), BTreeMap<u32, usize>> = BTreeMap::new();
     let mut links_of: BTreeMap<Row, Vec<(Row, u32)>> = BTreeMap::new();
     for link in &network.links {
         let Some(live) = link.live else { continue };
-        let levels = (level(link.lower), level(link.upper));
+        let levels = (role(link.lower), level(link.upper));
         *counts.entry(levels).or_default().entry(live).or_default() += 1;
         links_of.entry(link.lower).or_default().push((link.upper, live));
     }
     let usual = |lower: Row, upper: Row| {
-        let counts = counts.get(&(level(lower), level(upper)))?;
+        let counts = counts.get(&(role(lower), level(upper)))?;
         counts.iter().max_by_key(|(live, count)| (**count, **live)).map(|(live, _)| *live)
     };
     // To which switches most of a plane and level have cables: a pair that lost all of them is no link.
-    let role = |row: Row| (network.switches[row as usize].plane, level(row));
-    let mut peers: BTreeMap<(Option<Row>, u8), usize> = BTreeMap::new();
-    let mut with: BTreeMap<(Option<Row>, u8), BTreeMap<Row, usize>> = BTreeMap::new();
+    let mut peers: BTreeMap<Role, usize> = BTreeMap::new();
+    let mut with: BTreeMap<Role, BTreeMap<Row, usize>> = BTreeMap::new();
     for (lower, uppers) in &links_of {
         *peers.entry(role(*lower)).or_default() += 1;
         for (upper, _) in uppers {
@@ -263,6 +272,8 @@ pub(super) fn subject(network: &Network, subject: &Subject) -> (String, String) 
         Subject::Nvlink { node: row } => (node(*row), "its NVLink domain".to_string()),
         Subject::Member { of, tier } => (of.clone(), format!("its {tier}")),
         Subject::Rail(at) => (port_name(network, *at), "its rail".to_string()),
+        Subject::Owner { guid } => (format!("adapter {guid}"), "the port that it is".to_string()),
+        Subject::Plane { switch: row } => (switch(*row), "the plane of its fabric".to_string()),
     }
 }
 

@@ -10,6 +10,7 @@
 
 mod attach;
 mod capacity;
+mod change;
 mod decide;
 mod derive;
 mod diff;
@@ -23,6 +24,7 @@ mod look;
 pub mod machine;
 mod network;
 mod nodes;
+mod nvlink;
 mod places;
 mod planes;
 mod port;
@@ -32,14 +34,14 @@ mod snapshot;
 mod switches;
 mod tier;
 
+pub use change::Change;
 pub use derive::{Error, LIMITS, Limits, derive};
-pub use diff::Change;
 pub use evidence::{Claim, End, Evidence, Member, Source, SwitchId};
 pub use findings::{Adapter, Finding, OffRail, Ports, Problem, Severity, Stated, Thin};
 pub use look::findings;
 pub use network::{
-    At, Capacity, Conflict, Duplicate, Group, Link, Network, Node, NodePort, OneWay, Place, Plane, PlaneKind,
-    PortRef, Prefix, Reason, Row, Said, Subject, Switch, Unjoined, Value,
+    At, Capacity, Conflict, Duplicate, Group, Idle, Link, Network, Node, NodePort, OneWay, Place, Plane,
+    PlaneKind, PortRef, Prefix, Reason, Row, Said, Subject, Switch, Unjoined, Value,
 };
 pub use nodes::NodePorts;
 pub use port::{Bdf, Guid, LinkLayer, Mac, Port, WrittenError};

@@ -35,6 +35,10 @@ pub struct Network {
     pub main: Option<Row>,
     /// Names of the NVLink domains over nodes.
     pub nvlink: Vec<String>,
+    /// Rows of `nvlink`, in order, that are clusters: in which clique their nodes are is unknown, so that two of them may
+    /// reach each other or not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nvlink_clusters: Vec<Row>,
     /// Layer-2 broadcast domains: ports that hear each other, each in both directions.
     pub layer2: Vec<Vec<PortRef>>,
     pub one_way: Vec<OneWay>,
@@ -45,6 +49,9 @@ pub struct Network {
     pub unjoined: Vec<Unjoined>,
     /// Names that several machines go by.
     pub duplicates: Vec<Duplicate>,
+    /// Statements that nothing follows from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub idle: Vec<Idle>,
     /// Pieces of evidence with names that are too long, or no plain text.
     pub refused: u32,
 }
@@ -242,6 +249,15 @@ pub struct Duplicate {
     pub guids: Vec<Guid>,
 }
 
+/// A statement of a switch's group that no group comes from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Idle {
+    pub switch: Row,
+    pub tier: Tier,
+    pub group: String,
+}
+
 /// Sources that disagree, and what was decided.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -281,6 +297,14 @@ pub enum Subject {
         tier: Tier,
     },
     Rail(PortRef),
+    /// Whose port an adapter's GUID is.
+    Owner {
+        guid: Guid,
+    },
+    /// The plane of a switch, and of all that cables unite with it.
+    Plane {
+        switch: Row,
+    },
 }
 
 /// What a source said in a conflict.

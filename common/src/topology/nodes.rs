@@ -38,6 +38,9 @@ pub(super) struct Nodes {
     /// Members of a bond may share a MAC.
     by_mac: BTreeMap<Mac, Vec<PortRef>>,
     by_adapter: BTreeMap<Guid, Vec<PortRef>>,
+    /// Joined nodes that told the GUIDs of their ports, and of their adapters.
+    with_guids: BTreeSet<Row>,
+    with_adapters: BTreeSet<Row>,
     /// Names under which several machines appear in the fabric's own dump.
     ambiguous: BTreeSet<String>,
     /// Ports whose owner is stated.
@@ -115,23 +118,25 @@ impl Nodes {
             .filter_map(|(label, rows)| if let [row] = rows[..] { Some((label, row)) } else { None })
             .collect();
         (self.by_guid, self.by_mac, self.by_adapter) = Default::default();
-        for node in told {
+        (self.with_guids, self.with_adapters) = Default::default();
+        let mut in_order: Vec<&NodePorts> = told.iter().collect();
+        in_order.sort_by(|a, b| a.node.cmp(&b.node));
+        for node in in_order {
             let Some(row) = self.by_name.get(&node.node).copied() else { continue };
-            let mut ports = node.ports.clone();
-            ports.truncate(MAX_PORTS);
-            ports.sort_by(|a, b| (a.order, &a.name).cmp(&(b.order, &b.name)));
-            ports.dedup_by(|a, b| a.name == b.name);
+            let ports = ports_in_order(&node.ports);
             self.rows[row as usize].ports = ports.iter().map(told_port).collect();
             for (port, at) in ports.iter().zip(0..) {
                 let at = PortRef { node: row, port: at };
                 if let Some(guid) = port.guid {
                     self.by_guid.entry(guid).or_insert(at);
+                    self.with_guids.insert(row);
                 }
                 if let Some(mac) = port.mac {
                     self.by_mac.entry(mac).or_default().push(at);
                 }
                 if let Some(adapter) = port.node_guid {
                     self.by_adapter.entry(adapter).or_default().push(at);
+                    self.with_adapters.insert(row);
                 }
             }
         }
@@ -207,14 +212,34 @@ impl Nodes {
         if let Some(found) = self.by_address(end) {
             return found;
         }
-        let Some(name) = end.node.as_deref().filter(|name| !self.ambiguous.contains(*name)) else {
+        let Some(node) = end.node.as_deref().and_then(|name| self.row(name)) else { return Found::Nobody };
+        if self.is_stranger(end, node) {
             return Found::Nobody;
-        };
-        let Some(node) = self.row(name) else { return Found::Nobody };
+        }
         match end.port.as_deref().and_then(|port| self.port_named(node, port)) {
             Some(port) => Found::Port(PortRef { node, port }),
             None => Found::Node(node),
         }
+    }
+
+    /// Whether an end that only its name finds is another machine's: a joined node tells its own GUIDs, and
+    /// a name in a dump is what somebody once typed. What has no GUID is the node's by its name.
+    fn is_stranger(&self, end: &End, node: Row) -> bool {
+        let joined = self.rows[node as usize].joined;
+        let is_ambiguous = end.node.as_ref().is_some_and(|name| self.ambiguous.contains(name));
+        if is_ambiguous && (end.guid.is_some() || !joined) {
+            return true;
+        }
+        let own_adapter = || {
+            let ports = end.node_guid.and_then(|adapter| self.by_adapter.get(&adapter));
+            ports.is_some_and(|ports| ports.iter().any(|at| at.node == node))
+        };
+        let told = match (end.guid, end.node_guid) {
+            (Some(_), _) => self.with_guids.contains(&node),
+            (None, Some(_)) => self.with_adapters.contains(&node),
+            (None, None) => false,
+        };
+        told && !own_adapter()
     }
 
     fn by_address(&self, end: &End) -> Option<Found> {
@@ -254,6 +279,20 @@ impl NodePort {
     fn named(name: &str) -> NodePort {
         NodePort { name: name.to_string(), ..NodePort::default() }
     }
+}
+
+/// By their place and name; of several of one name the first.
+fn ports_in_order(told: &[Port]) -> Vec<Port> {
+    let mut ports = told.to_vec();
+    ports.sort_by(|a, b| {
+        let rest =
+            |it: &Port| (it.guid, it.node_guid, it.mac, it.layer, it.speed_mbps, it.up, it.bond.clone());
+        (a.order, &a.name).cmp(&(b.order, &b.name)).then_with(|| rest(a).cmp(&rest(b)))
+    });
+    let mut names = BTreeSet::new();
+    ports.retain(|port| names.insert(port.name.clone()));
+    ports.truncate(MAX_PORTS);
+    ports
 }
 
 fn told_port(port: &Port) -> NodePort {

@@ -186,6 +186,10 @@ pub(super) fn apply(
         if path[at].is_some() && !by_operator {
             continue;
         }
+        if path[at] != Some(group) {
+            // What was above the group that it was in says nothing of the one that it is in.
+            path[at..].fill(None);
+        }
         path[at] = Some(group);
         let mut above = groups[group as usize].parent;
         while let Some(parent) = above {
@@ -256,6 +260,10 @@ pub(super) fn settle(
     nodes: &mut [Node],
     paths: &BTreeMap<(Row, Row), Path>,
 ) -> (Vec<Group>, BTreeMap<Row, Row>) {
+    let mut of_tier: BTreeMap<(Row, Tier), Vec<usize>> = BTreeMap::new();
+    for (group, at) in groups.iter().zip(0..) {
+        of_tier.entry((group.plane, group.tier)).or_default().push(at);
+    }
     let mut kept: Vec<(usize, Group)> = Vec::new();
     for (plane, row) in planes.iter_mut().zip(0..) {
         let of_plane: Vec<Path> = paths.range((row, 0)..=(row, Row::MAX)).map(|(_, path)| *path).collect();
@@ -265,8 +273,8 @@ pub(super) fn settle(
             tiers.push(Tier::Leaf);
         }
         for tier in &tiers {
-            let of_tier = |(_, group): &(usize, &Group)| group.plane == row && group.tier == *tier;
-            kept.extend(groups.iter().enumerate().filter(of_tier).map(|(at, group)| (at, group.clone())));
+            let rows = of_tier.get(&(row, *tier)).into_iter().flatten();
+            kept.extend(rows.map(|at| (*at, groups[*at].clone())));
         }
         plane.tiers = tiers;
     }

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::attach::Cables;
+use super::decide::{Claims, decide};
 use super::evidence::{Claim, Evidence};
-use super::network::{Node, Plane, PlaneKind, Row};
+use super::network::{Conflict, Node, Plane, PlaneKind, Row, Subject, Switch, Value};
 use super::places::Path;
 use super::port::LinkLayer;
 use super::sets::{Union, cluster};
@@ -31,20 +32,14 @@ pub(super) fn find(
     switches: &mut Switches,
     cables: &Cables<'_>,
     hosts: &BTreeMap<Row, BTreeSet<Row>>,
+    conflicts: &mut Vec<Conflict>,
 ) -> Vec<Plane> {
     let ends = Ends::of(nodes, switches.rows.len());
     let mut union = Union::new(switches.rows.len());
     for (a, b) in cables.links.keys().chain(&cables.under) {
         union.unite(*a as usize, *b as usize);
     }
-    let mut stated: BTreeMap<usize, String> = BTreeMap::new();
-    for by in evidence {
-        if let Claim::Plane { switch, plane } = &by.claim
-            && let Some(row) = switches.row(switch)
-        {
-            stated.entry(union.find(row as usize)).or_insert_with(|| plane.clone());
-        }
-    }
+    let mut stated = stated(evidence, switches, &mut union, conflicts);
     let mut planes: BTreeMap<Key, Vec<usize>> = BTreeMap::new();
     for set in union.sets() {
         let in_use = |at: &usize| Row::try_from(*at).is_ok_and(|row| hosts.contains_key(&row));
@@ -81,6 +76,34 @@ pub(super) fn find(
         }
     }
     rows
+}
+
+/// The planes that are stated, each decided among the statements of all switches that cables unite.
+fn stated(
+    evidence: &[&Evidence],
+    switches: &Switches,
+    union: &mut Union,
+    conflicts: &mut Vec<Conflict>,
+) -> BTreeMap<usize, String> {
+    let mut claims: BTreeMap<usize, (Row, Claims<'_, String>)> = BTreeMap::new();
+    for by in evidence {
+        if let Claim::Plane { switch, plane } = &by.claim
+            && let Some(row) = switches.row(switch)
+        {
+            let (first, claims) = claims.entry(union.find(row as usize)).or_insert_with(|| (row, Vec::new()));
+            *first = row.min(*first);
+            claims.push((by, plane.clone()));
+        }
+    }
+    let mut stated = BTreeMap::new();
+    for (set, (switch, claims)) in claims {
+        let said = |plane: &String| Value::Name(plane.clone());
+        if let Some(decided) = decide(claims, || Subject::Plane { switch }, said, |a, b| a == b) {
+            stated.insert(set, decided.value);
+            conflicts.extend(decided.conflict);
+        }
+    }
+    stated
 }
 
 /// What makes it a plane, its switches, the nodes that it serves.
@@ -121,6 +144,37 @@ fn unite_rails(
         }
     }
     united
+}
+
+/// Who is in a plane, so that a thousand planes do not each ask everybody.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Members {
+    /// Nodes with a port on one of its switches.
+    pub(super) nodes: Vec<Row>,
+    /// Switches that ends are attached to.
+    pub(super) leaves: Vec<Row>,
+}
+
+/// The members of every plane.
+pub(super) fn members(
+    planes: usize,
+    nodes: &[Node],
+    switches: &[Switch],
+    hosts: &BTreeMap<Row, BTreeSet<Row>>,
+) -> Vec<Members> {
+    let mut members = vec![Members::default(); planes];
+    for (node, row) in nodes.iter().zip(0..) {
+        let on = node.ports.iter().filter_map(|port| switches[port.at.as_ref()?.switch as usize].plane);
+        for plane in on.collect::<BTreeSet<Row>>() {
+            members[plane as usize].nodes.push(row);
+        }
+    }
+    for leaf in hosts.keys() {
+        if let Some(plane) = switches[*leaf as usize].plane {
+            members[plane as usize].leaves.push(*leaf);
+        }
+    }
+    members
 }
 
 fn name(key: &Key, kind: PlaneKind) -> String {

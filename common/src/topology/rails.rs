@@ -51,40 +51,52 @@ pub(super) fn stated(
 }
 
 /// Finds the rails of a plane and writes them to its leaves and to the ports on them. `units` are the leaf
-/// groups' switches.
+/// groups' switches, `members` the plane's nodes.
 pub(super) fn find(
     (plane, row): (&mut Plane, Row),
     units: &[Vec<Row>],
     switches: &mut [Switch],
-    nodes: &mut [Node],
+    (members, nodes): (&[Row], &mut [Node]),
     known: &Known<'_>,
 ) {
     let mut votes: BTreeMap<Row, BTreeMap<Key, u32>> = BTreeMap::new();
+    let mut unstated = votes.clone();
     let mut said: BTreeMap<Row, BTreeMap<u16, u32>> = BTreeMap::new();
-    for (node, at) in nodes.iter().zip(0..) {
+    for at in members.iter().copied() {
+        let node = &nodes[at as usize];
         for (port, on) in node.ports.iter().zip(0..) {
             let Some(switch) = port.at.as_ref().map(|at| at.switch) else { continue };
             if switches[switch as usize].plane != Some(row) {
                 continue;
             }
             let port_ref = PortRef { node: at, port: on };
-            if let Some(rail) = known.stated.get(&port_ref) {
+            let stated = known.stated.get(&port_ref);
+            if let Some(rail) = stated {
                 *said.entry(switch).or_default().entry(*rail).or_default() += 1;
-                continue;
             }
             for key in keys(node, port, known.called.get(&port_ref)) {
+                // Stated or not: that this leaf's number is another tells the rails of the leaves beside it.
                 *votes.entry(switch).or_default().entry(key).or_default() += 1;
+                if stated.is_none() {
+                    *unstated.entry(switch).or_default().entry(key).or_default() += 1;
+                }
             }
         }
     }
+    let units = &as_one(units, &pairs(members.iter().map(|at| &nodes[*at as usize]), switches, row));
     let numbers = number(units, &votes);
     let mut leaves: BTreeMap<Row, u16> = votes
         .keys()
         .chain(said.keys())
         .filter_map(|leaf| {
-            let stated = said.get(leaf).and_then(majority);
-            let voted = || voted(votes.get(leaf)?, &|key| numbers.get(&key).copied());
-            Some((*leaf, stated.or_else(voted)?))
+            // A port that is stated to be of another rail than the leaf's other ports is on the wrong leaf.
+            let mut rails = said.get(leaf).cloned().unwrap_or_default();
+            for (key, count) in unstated.get(leaf).into_iter().flatten() {
+                if let Some(rail) = numbers.get(key) {
+                    *rails.entry(*rail).or_default() += count;
+                }
+            }
+            Some((*leaf, majority(&rails)?))
         })
         .collect();
     let count = leaves.values().max().map_or(0, |rail| rail.saturating_add(1));
@@ -105,7 +117,7 @@ pub(super) fn find(
         }
     }
     for unit in units {
-        if unit.iter().all(|leaf| !leaves.contains_key(leaf)) {
+        if unit.iter().flatten().all(|leaf| !leaves.contains_key(leaf)) {
             leaves.extend(in_order(unit, &votes, count));
         }
     }
@@ -114,7 +126,8 @@ pub(super) fn find(
     for (leaf, rail) in &leaves {
         switches[*leaf as usize].rail = Some(*rail);
     }
-    for (node, at) in nodes.iter_mut().zip(0..) {
+    for at in members.iter().copied() {
+        let node = &mut nodes[at as usize];
         let rails: Vec<Option<u16>> = node
             .ports
             .iter()
@@ -134,42 +147,108 @@ pub(super) fn find(
     }
 }
 
+/// A leaf, or the leaves that are one to bonds.
+type Pair = Vec<Row>;
+
+/// For each leaf the smallest of those that it is one with: where most bonds on it and most on the other have
+/// a port on both (a pair under MLAG). One bond with a swapped cable does not make two pairs one.
+fn pairs<'a>(nodes: impl Iterator<Item = &'a Node>, switches: &[Switch], plane: Row) -> BTreeMap<Row, Row> {
+    let mut bonds: BTreeMap<Row, u32> = BTreeMap::new();
+    let mut together: BTreeMap<(Row, Row), u32> = BTreeMap::new();
+    for node in nodes {
+        let mut on: BTreeMap<&str, BTreeSet<Row>> = BTreeMap::new();
+        for port in &node.ports {
+            if let (Some(bond), Some(at)) = (&port.bond, &port.at)
+                && switches[at.switch as usize].plane == Some(plane)
+            {
+                on.entry(bond).or_default().insert(at.switch);
+            }
+        }
+        for leaves in on.values() {
+            for (leaf, at) in leaves.iter().zip(1..) {
+                *bonds.entry(*leaf).or_default() += 1;
+                for other in leaves.iter().skip(at) {
+                    *together.entry((*leaf, *other)).or_default() += 1;
+                }
+            }
+        }
+    }
+    let mut first: BTreeMap<Row, Row> = BTreeMap::new();
+    for ((leaf, other), both) in together {
+        if 2 * both > bonds[&leaf] && 2 * both > bonds[&other] {
+            let known = first.get(&leaf).copied().unwrap_or(leaf);
+            first.entry(other).or_insert(known);
+        }
+    }
+    first
+}
+
+/// Units by pairs of leaves.
+fn as_one(units: &[Vec<Row>], first: &BTreeMap<Row, Row>) -> Vec<Vec<Pair>> {
+    let unit = |unit: &Vec<Row>| {
+        let mut pairs: BTreeMap<Row, Pair> = BTreeMap::new();
+        for leaf in unit {
+            pairs.entry(first.get(leaf).copied().unwrap_or(*leaf)).or_default().push(*leaf);
+        }
+        pairs.into_values().collect()
+    };
+    units.iter().map(unit).collect()
+}
+
+/// What the adapters on a pair's leaves are numbered.
+fn votes_of<'a>(
+    pair: &'a Pair,
+    votes: &'a BTreeMap<Row, BTreeMap<Key, u32>>,
+) -> impl Iterator<Item = (Key, u32)> + 'a {
+    pair.iter().filter_map(|leaf| votes.get(leaf)).flatten().map(|(key, count)| (*key, *count))
+}
+
+fn summed(votes: impl Iterator<Item = (Key, u32)>) -> BTreeMap<Key, u32> {
+    votes.fold(BTreeMap::new(), |mut sums, (key, count)| {
+        *sums.entry(key).or_default() += count;
+        sums
+    })
+}
+
 /// The numbers of an adapter, in the dialects that are spoken of it. Members of a bond are one adapter: a
 /// pair of leaves under a bond is no pair of rails.
 fn keys(node: &Node, port: &NodePort, called: Option<&u16>) -> Vec<Key> {
     let dialect = if node.joined { Dialect::Own } else { Dialect::Fabric };
-    let same_bond = |other: &&NodePort| port.bond.is_some() && other.bond == port.bond;
-    let first = node.ports.iter().filter(same_bond).filter_map(|other| other.index).min();
+    let of_bond = |bond: &String| {
+        let same = node.ports.iter().filter(|other| other.bond.as_ref() == Some(bond));
+        same.filter_map(|other| other.index).min()
+    };
+    let first = port.bond.as_ref().and_then(of_bond);
     let called = called.filter(|_| port.bond.is_none()).map(|index| (Dialect::Fabric, *index));
     called.into_iter().chain(first.or(port.index).map(|index| (dialect, index))).collect()
 }
 
-/// The leaves of a unit that has one for every rail, where nothing but the order of its numbers tells them
-/// apart.
-fn in_order(unit: &[Row], votes: &BTreeMap<Row, BTreeMap<Key, u32>>, rails: u16) -> BTreeMap<Row, u16> {
-    let keys: BTreeMap<Key, Row> =
-        unit.iter().filter_map(|leaf| Some((majority(votes.get(leaf)?)?, *leaf))).collect();
-    let whole = keys.len() == unit.len() && unit.len() == usize::from(rails);
-    if whole { keys.into_values().zip(0..).collect() } else { BTreeMap::new() }
+/// The leaves of a unit that has one, or a pair, for every rail, where nothing but the order of its numbers
+/// tells them apart.
+fn in_order(unit: &[Pair], votes: &BTreeMap<Row, BTreeMap<Key, u32>>, rails: u16) -> BTreeMap<Row, u16> {
+    let keys: BTreeMap<Key, &Pair> =
+        unit.iter().filter_map(|pair| Some((majority(&summed(votes_of(pair, votes)))?, pair))).collect();
+    if keys.len() != unit.len() || unit.len() != usize::from(rails) {
+        return BTreeMap::new();
+    }
+    keys.into_values().zip(0..).flat_map(|(pair, rail)| pair.iter().map(move |leaf| (*leaf, rail))).collect()
 }
 
-/// Rail numbers of adapter numbers, in the dialect that most ports speak: where the leaves of a unit each
-/// have their own adapter number, in most units that have several leaves. A number that less than half of
-/// such units have is no rail.
-fn number(units: &[Vec<Row>], votes: &BTreeMap<Row, BTreeMap<Key, u32>>) -> BTreeMap<Key, u16> {
+/// Rail numbers of adapter numbers, in the dialect that most ports speak: where the leaves (or pairs) of a unit
+/// each have their own adapter number, in most units that have several. A number that less than half of such
+/// units have is no rail.
+fn number(units: &[Vec<Pair>], votes: &BTreeMap<Row, BTreeMap<Key, u32>>) -> BTreeMap<Key, u16> {
     let mut speakers: BTreeMap<Dialect, u32> = BTreeMap::new();
     for ((dialect, _), count) in votes.values().flatten() {
         *speakers.entry(*dialect).or_default() += count;
     }
     let Some(dialect) = majority(&speakers) else { return BTreeMap::new() };
-    let of_leaf = |leaf: &Row| {
-        let spoken = votes.get(leaf)?.iter().filter(|((of, _), _)| *of == dialect);
-        majority(&spoken.map(|(key, count)| (*key, *count)).collect())
-    };
+    let of_pair =
+        |pair: &Pair| majority(&summed(votes_of(pair, votes).filter(|((of, _), _)| *of == dialect)));
     let (mut several, mut railed) = (0usize, 0usize);
     let mut units_with: BTreeMap<Key, usize> = BTreeMap::new();
     for unit in units.iter().filter(|unit| unit.len() > 1) {
-        let keys: Vec<Key> = unit.iter().filter_map(of_leaf).collect();
+        let keys: Vec<Key> = unit.iter().filter_map(of_pair).collect();
         if keys.is_empty() {
             continue;
         }

@@ -211,7 +211,7 @@ fn check(network: &Network) -> Result<(), Error> {
     let said = said.filter_map(|said| if let Value::Switch(row) = said.value { Some(row) } else { None });
     let subjects = network.conflicts.iter().flat_map(|conflict| match conflict.subject {
         Subject::Link { a, b } => vec![a, b],
-        Subject::Uplinks { switch } => vec![switch],
+        Subject::Uplinks { switch } | Subject::Plane { switch } => vec![switch],
         _ => vec![],
     });
     let rows = ats
@@ -219,6 +219,7 @@ fn check(network: &Network) -> Result<(), Error> {
         .chain(link_rows)
         .chain(group_switches)
         .chain(network.unjoined.iter().map(|unjoined| unjoined.switch))
+        .chain(network.idle.iter().map(|idle| idle.switch))
         .chain(said)
         .chain(subjects);
     all("switches", switches.len(), Box::new(rows))?;
@@ -246,7 +247,8 @@ fn check(network: &Network) -> Result<(), Error> {
     if network.groups.iter().any(|group| group.parent.is_some_and(|parent| level(parent) <= group.tier)) {
         return Err(Error::Row { what: "groups above others" });
     }
-    all("NVLink domains", network.nvlink.len(), Box::new(nodes.iter().filter_map(|node| node.nvlink)))?;
+    let domains = nodes.iter().filter_map(|node| node.nvlink).chain(network.nvlink_clusters.iter().copied());
+    all("NVLink domains", network.nvlink.len(), Box::new(domains))?;
 
     let node_rows = network.conflicts.iter().filter_map(|conflict| match conflict.subject {
         Subject::Nvlink { node } | Subject::Leaf { node, .. } => Some(node),

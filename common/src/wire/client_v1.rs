@@ -78,6 +78,21 @@ pub enum Request {
         bytes: u64,
         as_user: Option<String>,
     },
+    /// Answered by a document: a `topology::Snapshot` with machines by kind.
+    Topology,
+    /// Answered by a document: who told of the topology, and the findings in machines.
+    Witnesses,
+    /// Answered by a document: a `topology::machine::Machine`. A node's name, its id, or the beginning of
+    /// either that no other has.
+    Machine {
+        node: String,
+    },
+    /// Names of labels with their new values; `None` takes the label away. `node` is its id, or the beginning of
+    /// it that no other has. Answered by a document: the labels that the node has then.
+    Label {
+        node: String,
+        changes: Vec<(String, Option<String>)>,
+    },
 }
 
 /// A job to run.

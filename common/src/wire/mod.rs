@@ -6,6 +6,7 @@ pub mod bytes;
 pub mod client_v1;
 pub mod codec;
 pub mod join_v1;
+pub mod topology_v1;
 pub mod v1;
 mod v1_convert;
 
@@ -27,6 +28,9 @@ pub const ALPN_CONTROL: &[u8] = b"phalanx-ctl/1";
 
 /// Priority of the control stream; log streams keep quinn's 0.
 pub const CONTROL_PRIORITY: i32 = 10;
+
+/// Priority of topology streams: below the output of ranks.
+pub const TOPOLOGY_PRIORITY: i32 = -5;
 
 /// Priority of tail streams: below everything.
 pub const TAIL_PRIORITY: i32 = -10;
@@ -51,6 +55,8 @@ pub enum StreamKind {
     Tail,
     /// One request of a client and its answer.
     Request,
+    /// What a node tells of its machine and networks, opened by the worker, once per connection.
+    Topology,
 }
 
 /// The first [`StreamHeader::LEN`] bytes of every stream.
@@ -82,6 +88,7 @@ impl StreamHeader {
             StreamKind::File => 3,
             StreamKind::Tail => 4,
             StreamKind::Request => 5,
+            StreamKind::Topology => 6,
         };
         let [low, high] = self.version.to_le_bytes();
         [kind, low, high]
@@ -94,6 +101,7 @@ impl StreamHeader {
             3 => StreamKind::File,
             4 => StreamKind::Tail,
             5 => StreamKind::Request,
+            6 => StreamKind::Topology,
             other => return Err(HeaderError::UnknownKind(other)),
         };
         let version = u16::from_le_bytes([bytes[1], bytes[2]]);

@@ -1,5 +1,7 @@
 //! The coordinator's state as people see it.
 
+use std::collections::BTreeMap;
+
 use phalanx_common::status::{JobStatus, NodeStatus, PodStatus};
 
 use crate::coordinator::{Coordinator, JobView};
@@ -67,6 +69,7 @@ impl Coordinator {
                     user: facts.and_then(|facts| facts.user.clone()),
                     version: facts.map(|facts| facts.version.clone()).unwrap_or_default(),
                     certificate_expires: None,
+                    labels: BTreeMap::new(),
                     jobs: Vec::new(),
                 }
             })

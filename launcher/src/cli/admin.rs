@@ -1,5 +1,6 @@
 //! Running a cluster: the coordinator itself, tokens, users, identities.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 
@@ -10,7 +11,8 @@ use phalanx_net::authority::Keys;
 use phalanx_net::identity_file::Identity;
 
 use super::args::{
-    ClusterArgs, ListArgs, LoginArgs, ServeArgs, TokenCommand, TokenCreateArgs, UserAddArgs, UserCommand,
+    ClusterArgs, ListArgs, LoginArgs, NodeCommand, ServeArgs, TokenCommand, TokenCreateArgs, UserAddArgs,
+    UserCommand,
 };
 use super::cluster::{Purpose, left, need_identity, on_event_loop, table};
 use super::{Exit, log_to_stderr, pretty, print};
@@ -40,6 +42,17 @@ pub(super) fn token(command: TokenCommand) -> anyhow::Result<Exit> {
             administer(&cluster, &Request::RevokeToken { id }, &said)
         }
     }
+}
+
+/// `phalanx node`.
+pub(super) fn node(command: NodeCommand) -> anyhow::Result<Exit> {
+    let NodeCommand::Label { node, changes, cluster } = command;
+    let labels: BTreeMap<String, String> =
+        documents(&cluster, &Request::Label { node: node.clone(), changes })?;
+    if labels.is_empty() {
+        return print(&format!("{node} has no labels\n"));
+    }
+    print(&labels.iter().map(|(name, value)| format!("{name}={value}\n")).collect::<String>())
 }
 
 fn create_token(args: &TokenCreateArgs) -> anyhow::Result<Exit> {

@@ -7,8 +7,10 @@ use std::time::Duration;
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use clap_complete::Shell;
+use phalanx_common::label;
 use phalanx_common::spec::OutputMode;
 
+use super::topo::args::TopoArgs;
 use crate::output::ColorChoice;
 
 /// Launches distributed training on bare metal.
@@ -32,6 +34,7 @@ Examples:
   phalanx run -n gpu -- python train.py     one rank for each visible GPU
   phalanx run -f job.yaml --max-restarts 3  a job file; flags win over it
   phalanx check -f job.yaml                 what the file means, without running it
+  phalanx topo --from fabric.out            what a cluster's network is, and what is wrong with it
 
   phalanx serve                             begin a cluster: this host coordinates
   phalanx login                             on that host: run jobs on the cluster from now on
@@ -63,6 +66,11 @@ pub(crate) enum Command {
     Stop(StopArgs),
     /// List the cluster's nodes.
     Nodes(ListArgs),
+    /// Change what a cluster knows of a node.
+    #[command(subcommand)]
+    Node(NodeCommand),
+    /// Look at a topology: the machines, the networks between them, and what is wrong with them.
+    Topo(Box<TopoArgs>),
     /// Join tokens: what lets a node into the cluster.
     #[command(subcommand)]
     Token(TokenCommand),
@@ -238,6 +246,27 @@ pub(crate) struct StopArgs {
     pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeCommand {
+    /// Label a node, for jobs to choose it by: `phalanx node label n1 pool=a rack-`.
+    Label {
+        /// The node's id, or the beginning of it.
+        node: String,
+        /// `NAME=VALUE` sets a label, `NAME-` takes it away; without any the labels are shown.
+        #[arg(value_name = "LABEL", value_parser = label_change)]
+        changes: Vec<(String, Option<String>)>,
+        #[command(flatten)]
+        cluster: ClusterArgs,
+    },
+}
+
+fn label_change(text: &str) -> Result<(String, Option<String>), label::Error> {
+    match text.strip_suffix('-') {
+        Some(name) if label::is_name(name) => Ok((name.to_owned(), None)),
+        _ => label::parse(text).map(|(name, value)| (name, Some(value))),
+    }
 }
 
 #[derive(Debug, Subcommand)]

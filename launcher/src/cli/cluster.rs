@@ -193,9 +193,10 @@ pub(super) fn nodes(args: &ListArgs) -> anyhow::Result<Exit> {
             node.user.clone().unwrap_or_else(|| "all".to_owned()),
             node.version.clone(),
             node.certificate_expires.map(|at| left(at, wall())).unwrap_or_default(),
+            node.labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(","),
         ]
     });
-    let header = ["NODE", "STATE", "ADDRESS", "RANKS", "CORES", "USERS", "VERSION", "CERTIFICATE"];
+    let header = ["NODE", "STATE", "ADDRESS", "RANKS", "CORES", "USERS", "VERSION", "CERTIFICATE", "LABELS"];
     print(&table(&header, rows))
 }
 

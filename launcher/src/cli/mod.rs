@@ -13,6 +13,7 @@ mod run;
 mod settings;
 #[cfg(feature = "local")]
 mod sweep;
+mod topo;
 
 use std::io::Write;
 use std::str::FromStr;
@@ -52,6 +53,7 @@ fn carry_out(cli: Cli) -> anyhow::Result<Exit> {
         Command::Logs(args) => output::logs(&args, color),
         Command::Stop(args) => cluster::stop(&args),
         Command::Nodes(args) => cluster::nodes(&args),
+        Command::Node(command) => admin::node(command),
         Command::Token(command) => admin::token(command),
         Command::User(command) => admin::user(command),
         Command::Login(args) => admin::login(args),
@@ -60,6 +62,7 @@ fn carry_out(cli: Cli) -> anyhow::Result<Exit> {
         Command::Schema => print(&pretty(&phalanx_common::spec::json_schema())),
         #[cfg(feature = "local")]
         Command::Sweep(sweep) => sweep::sweep(&sweep),
+        Command::Topo(args) => topo::topo(&args, color),
         Command::Completions { shell } => print(&completions(shell)),
     }
 }

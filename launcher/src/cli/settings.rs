@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use phalanx_common::spec::{ClientFile, Color, MAX_FILE_BYTES, OutputMode};
 
-use super::args::{Cli, ClusterArgs, Command, TokenCommand, UserCommand};
+use super::args::{Cli, ClusterArgs, Command, NodeCommand, TokenCommand, UserCommand};
+use super::topo::args::TopoCommand;
 use crate::output::ColorChoice;
 use crate::remote::config_dir;
 
@@ -54,6 +55,12 @@ fn cluster(command: &mut Command) -> Option<&mut ClusterArgs> {
         Command::Stop(args) => &mut args.cluster,
         Command::Nodes(args) => &mut args.cluster,
         Command::Check(args) => &mut args.cluster,
+        Command::Topo(args) => match &mut args.command {
+            Some(TopoCommand::Check(args)) => &mut args.from.cluster,
+            Some(TopoCommand::Export(args)) => &mut args.from.cluster,
+            None => &mut args.from.cluster,
+        },
+        Command::Node(NodeCommand::Label { cluster, .. }) => cluster,
         Command::Token(TokenCommand::Create(args)) => &mut args.cluster,
         Command::Token(TokenCommand::List(args)) => &mut args.cluster,
         Command::Token(TokenCommand::Revoke { cluster, .. }) => cluster,

@@ -3,6 +3,7 @@
 mod login;
 pub(crate) mod registry;
 mod state;
+pub(crate) mod surveys;
 
 use std::io::IsTerminal;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -32,6 +33,7 @@ use crate::store::Store;
 pub(crate) use login::ask as ask_login;
 use registry::{Registry, TokenRequest};
 pub(crate) use state::{default_dir, login_socket, operator_path};
+use surveys::Surveys;
 
 /// The coordinator's own certificate is renewed this often, long before it expires.
 const OWN_CERTIFICATE_EVERY: Duration = Duration::from_secs(24 * 3600);
@@ -45,6 +47,7 @@ pub(crate) struct Cluster {
     pub(crate) hub: LogHub,
     pub(crate) tails: Tails,
     pub(crate) blobs: Blobs,
+    pub(crate) surveys: Surveys,
     /// Where nodes and clients find the coordinator.
     pub(crate) advertise: Vec<String>,
 }
@@ -73,7 +76,9 @@ pub(crate) async fn serve(options: Options) -> anyhow::Result<()> {
     let authority = state.authority()?;
     let (id, hub) = (authority.cluster(), LogHub::default());
     let (tails, blobs) = (Tails::new(tails), Blobs::new(ships));
-    let cluster = Arc::new(Cluster { id, authority, registry, hub, tails, blobs, advertise });
+    let (surveys, survey) = Surveys::new();
+    tokio::spawn(survey.run());
+    let cluster = Arc::new(Cluster { id, authority, registry, hub, tails, blobs, surveys, advertise });
     state.write_operator(&cluster, address).await?;
 
     let records = state.store.load()?;

@@ -6,7 +6,9 @@ use std::time::Duration;
 use phalanx_common::defaults::CERTIFICATE_LIFETIME;
 use phalanx_common::id::NodeId;
 use phalanx_common::identity::{Principal, Role};
+use phalanx_common::label;
 use phalanx_common::status::{TokenStatus, UserStatus};
+use phalanx_common::text::shown;
 use phalanx_common::time::Timestamp;
 use phalanx_net::token::{self, Token, TokenId, TokenKey};
 use ring::rand::SystemRandom;
@@ -17,6 +19,7 @@ use crate::store::{self, FileStore};
 
 const TOKENS: &str = "tokens";
 const USERS: &str = "users";
+const LABELS: &str = "labels";
 /// Before a node's id: the hash of its key.
 const NODE: &str = "node/";
 /// A certificate may be this much older than the user whom it was issued to, and counts whole seconds.
@@ -55,6 +58,12 @@ pub(crate) enum Error {
         "the node id {node} is that of another key; remove this host's identity and join again, with a new one"
     )]
     Bound { node: NodeId },
+    #[error(
+        "{name} names no label, or its value is none: letters, digits, `-`, `_`, `.` and `/`, 63 at most"
+    )]
+    Label { name: String },
+    #[error("{node} would have more than {} labels", label::MOST)]
+    Labels { node: NodeId },
     #[error(transparent)]
     Token(#[from] token::Error),
     #[error(transparent)]
@@ -106,7 +115,11 @@ pub(crate) struct TokenRequest {
 struct Tables {
     tokens: BTreeMap<String, TokenEntry>,
     users: BTreeMap<String, Entry>,
+    labels: BTreeMap<NodeId, Changes>,
 }
+
+/// What an operator changed of the labels that a node came with; `None` took one away.
+type Changes = BTreeMap<String, Option<String>>;
 
 /// A user, and since when.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -125,7 +138,11 @@ pub(crate) struct Registry {
 impl Registry {
     /// What the store holds.
     pub(crate) fn load(store: FileStore) -> Result<Registry, store::Error> {
-        let tables = Tables { tokens: read(&store, TOKENS)?, users: read(&store, USERS)? };
+        let tables = Tables {
+            tokens: read(&store, TOKENS)?,
+            users: read(&store, USERS)?,
+            labels: read(&store, LABELS)?,
+        };
         Ok(Registry { store, tables: Mutex::new(tables) })
     }
 
@@ -266,6 +283,38 @@ impl Registry {
         tables.users.iter().map(status).collect()
     }
 
+    /// Changes labels of a node.
+    pub(crate) async fn label(&self, node: &NodeId, changes: Changes) -> Result<(), Error> {
+        let wrong = |(name, value): (&String, &Option<String>)| {
+            !label::is_name(name) || value.as_ref().is_some_and(|value| !label::is_word(value))
+        };
+        if let Some((name, _)) = changes.iter().find(|(name, value)| wrong((name, value))) {
+            return Err(Error::Label { name: shown(name) });
+        }
+        let mut tables = self.tables.lock().await;
+        let known = tables.labels.entry(node.clone()).or_default();
+        known.extend(changes);
+        if known.len() > label::MOST {
+            // As it was on disk.
+            tables.labels = read(&self.store, LABELS)?;
+            return Err(Error::Labels { node: node.clone() });
+        }
+        self.keep(LABELS, &tables.labels).await
+    }
+
+    /// The labels of a node that came with these.
+    pub(crate) async fn labels(&self, node: &NodeId, own: &[(String, String)]) -> BTreeMap<String, String> {
+        let tables = self.tables.lock().await;
+        let mut labels: BTreeMap<String, String> = own.iter().cloned().collect();
+        for (name, value) in tables.labels.get(node).into_iter().flatten() {
+            match value {
+                Some(value) => labels.insert(name.clone(), value.clone()),
+                None => labels.remove(name),
+            };
+        }
+        labels
+    }
+
     async fn keep(&self, name: &'static str, table: &impl Serialize) -> Result<(), Error> {
         // Text and numbers always have a JSON form.
         self.put(name.to_owned(), serde_json::to_vec(table).unwrap_or_default()).await
@@ -386,6 +435,24 @@ mod tests {
             .await
             .unwrap();
         registry.remove_user("bob").await.unwrap();
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_an_operator_says_of_labels_wins_and_lasts() {
+        let (registry, dir) = registry("labels");
+        let node = NodeId::new("n-0a1b2c");
+        let own = [("pool".to_owned(), "a".to_owned()), ("rack".to_owned(), "7".to_owned())];
+        let change =
+            |name: &str, value: Option<&str>| BTreeMap::from([(name.to_owned(), value.map(str::to_owned))]);
+        registry.label(&node, change("pool", Some("b"))).await.unwrap();
+        registry.label(&node, change("rack", None)).await.unwrap();
+        assert!(matches!(registry.label(&node, change("a b", None)).await, Err(Error::Label { .. })));
+        let many = (0..65).map(|number| (format!("l{number}"), Some(String::new()))).collect();
+        assert!(matches!(registry.label(&node, many).await, Err(Error::Labels { .. })));
+        drop(registry);
+        let again = Registry::load(FileStore::open(&dir.join("cluster.redb")).unwrap()).unwrap();
+        assert_eq!(again.labels(&node, &own).await, BTreeMap::from([("pool".to_owned(), "b".to_owned())]));
         std::fs::remove_dir_all(&dir).unwrap();
     }
 

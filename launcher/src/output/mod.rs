@@ -14,7 +14,7 @@ use phalanx_common::wire::v1::LogFrame;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 pub(crate) use json::JSON_VERSION;
-pub(crate) use screen::{ColorChoice, Screen};
+pub(crate) use screen::{ColorChoice, Screen, Target};
 
 /// Log frames (at most 64 KiB each) that may wait for the screen.
 const FRAMES_QUEUED: usize = 16;

@@ -156,13 +156,18 @@ impl Client {
 
     /// Asks for a document.
     pub(crate) async fn document<T: DeserializeOwned>(&self, request: &Request) -> Result<T, Error> {
+        serde_json::from_str(&self.text(request).await?).map_err(|_| Error::Answer)
+    }
+
+    /// The same as it came.
+    pub(crate) async fn text(&self, request: &Request) -> Result<String, Error> {
         let mut answers = self.ask(request).await?;
         let mut text = String::new();
         while let Some(reply) = answers.next().await? {
             let Reply::Part(part) = reply else { return Err(Error::Answer) };
             text.push_str(&part);
         }
-        serde_json::from_str(&text).map_err(|_| Error::Answer)
+        Ok(text)
     }
 
     /// Ends the connection, so that the coordinator does not wait for it.

@@ -2,6 +2,7 @@
 
 mod admin;
 mod jobs;
+mod topology;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -166,6 +167,13 @@ impl Session {
                 document(&found.await.ok_or_else(ending)?, send).await
             }
             Request::Nodes => self.nodes(send).await,
+            Request::Topology => self.topology(send).await,
+            Request::Witnesses => self.witnesses(send).await,
+            Request::Machine { node } => self.machine(&node, send).await,
+            Request::Label { node, changes } => {
+                self.may(Action::Administer)?;
+                self.label(&node, changes, send).await
+            }
             Request::Logs { job, generation, rank, follow } => {
                 let (job, owner) = self.find(&job).await?;
                 self.may(Action::ReadOutput { owner: &owner })?;
@@ -267,7 +275,11 @@ impl Session {
             }
             nodes
         });
-        document(&found.await.ok_or_else(ending)?, send).await
+        let mut nodes = found.await.ok_or_else(ending)?;
+        for node in &mut nodes {
+            node.labels = self.labels(&node.node).await;
+        }
+        document(&nodes, send).await
     }
 
     async fn tell(&self, message: Message) -> Result<(), Failed> {
@@ -277,8 +289,10 @@ impl Session {
 
 /// A document in JSON, in parts that fit a frame.
 async fn document(value: &impl Serialize, send: &mut Sending) -> Result<(), Failed> {
-    let text = serde_json::to_string(value).map_err(bad)?;
-    let mut rest = text.as_str();
+    text(&serde_json::to_string(value).map_err(bad)?, send).await
+}
+
+async fn text(mut rest: &str, send: &mut Sending) -> Result<(), Failed> {
     while !rest.is_empty() {
         let (part, more) = rest.split_at(rest.floor_char_boundary(PART));
         send.write(&Reply::Part(part.to_owned())).await?;

@@ -18,8 +18,9 @@ use tokio::task::JoinSet;
 
 use super::blobs::Blobs;
 use super::hub::Logs;
-use super::logs;
 use super::tails::Tails;
+use super::{logs, topology};
+use crate::cluster::surveys::Surveys;
 use crate::driver::{Closing, Message, Peer};
 
 /// Orders that may wait for one worker. A worker that takes none of these many is not reading:
@@ -67,6 +68,7 @@ pub(super) struct Certified {
     pub(super) expires: Timestamp,
     pub(super) tails: Tails,
     pub(super) blobs: Blobs,
+    pub(super) surveys: Surveys,
 }
 
 /// Serves one worker to its end and tells the driver. `certified` is `None` in local mode, where one
@@ -241,6 +243,9 @@ async fn side_stream(
         (StreamKind::Tail, Some(certified)) => certified.tails.receive(certified.node, frames, inbox).await,
         (StreamKind::File, Some(certified)) => {
             certified.blobs.serve(certified.node, send, frames, inbox).await;
+        }
+        (StreamKind::Topology, Some(certified)) => {
+            topology::serve(certified.surveys, certified.node, send, frames).await;
         }
         (kind, _) => tracing::debug!(?kind, "a worker opened a stream of this kind"),
     }

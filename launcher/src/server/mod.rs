@@ -17,6 +17,7 @@ mod join;
 mod logs;
 mod relay;
 pub(crate) mod tails;
+mod topology;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -154,8 +155,9 @@ async fn serve(connection: Connection, service: Service) {
     match classify::of_connection(&connection, &cluster.id) {
         Ok(Peer::Joiner) => join::serve(connection, &cluster).await,
         Ok(Peer::Worker { node, expires }) => {
-            let certified =
-                Some(Certified { node, expires, tails: cluster.tails.clone(), blobs: cluster.blobs.clone() });
+            let (tails, blobs) = (cluster.tails.clone(), cluster.blobs.clone());
+            let surveys = cluster.surveys.clone();
+            let certified = Some(Certified { node, expires, tails, blobs, surveys });
             connection::serve(connection, certified, service.epoch, service.inbox, service.logs).await;
         }
         Ok(Peer::Client { principal, expires }) => match cluster.registry.admits(&principal, expires).await {

@@ -11,6 +11,7 @@
 //! hosts are one machine's: each has its own directory, and what `mount` puts over it for this host alone.
 
 mod hosts;
+mod switches;
 
 use std::collections::BTreeMap;
 use std::fs;

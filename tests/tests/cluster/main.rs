@@ -15,5 +15,6 @@ mod quic;
 mod strangers;
 #[path = "../support/mod.rs"]
 mod support;
+mod topology;
 mod users;
 mod versions;

@@ -1,3 +1,11 @@
-//! What a machine has for ranks to compute with. Opened only when a job asks for it.
+//! What a machine has for ranks to compute with, and who is around it.
 
+pub mod addresses;
+pub mod beacon;
+pub mod fabric;
+#[cfg(feature = "hwloc")]
+pub mod hwloc;
+#[expect(unsafe_code, reason = "packet sockets, which no safe wrapper covers")]
+pub mod lldp;
 pub mod nvidia;
+mod tool;

@@ -7,12 +7,13 @@ use std::future::Future;
 
 use phalanx_common::id::Epoch;
 use phalanx_common::wire::NoCommonVersion;
+use phalanx_common::wire::topology_v1::{FromNode, ToNode};
 use phalanx_common::wire::v1::{
     FileFrame, FileRequest, FromWorker, LogCredit, LogFrame, TailFrame, ToWorker,
 };
 use phalanx_net::frames;
 
-pub use quic::{QuicFile, QuicLink, QuicLog, QuicTail};
+pub use quic::{QuicFile, QuicLink, QuicLog, QuicTail, QuicTopology};
 
 /// Why a link ended.
 #[derive(Debug, thiserror::Error)]
@@ -73,4 +74,11 @@ pub trait LogLink: Send + 'static {
     fn send(&mut self, frame: LogFrame) -> impl Future<Output = Result<(), Error>> + Send;
     /// Waits for more credit. Cancel-safe.
     fn credit(&mut self) -> impl Future<Output = Result<LogCredit, Error>> + Send;
+}
+
+/// The topology stream: what the node tells, and what it is asked.
+pub trait TopologyLink: Send + 'static {
+    fn tell(&mut self, told: FromNode) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Cancel-safe.
+    fn asked(&mut self) -> impl Future<Output = Result<ToNode, Error>> + Send;
 }

@@ -4,16 +4,17 @@ use std::future::Future;
 use std::net::SocketAddr;
 
 use phalanx_common::id::Epoch;
+use phalanx_common::wire::topology_v1::{FromNode, ToNode};
 use phalanx_common::wire::v1::{
     FileFrame, FileRequest, FromWorker, LogCredit, LogFrame, TailFrame, ToWorker,
 };
 use phalanx_common::wire::{
-    CONTROL_PRIORITY, ClientHello, ServerHello, StreamHeader, StreamKind, TAIL_PRIORITY,
+    CONTROL_PRIORITY, ClientHello, ServerHello, StreamHeader, StreamKind, TAIL_PRIORITY, TOPOLOGY_PRIORITY,
 };
 use phalanx_net::frames::{self, Receiving, Sending};
 use quinn::{Connection, Endpoint};
 
-use super::{Error, FileLink, Link, LogLink, TailLink};
+use super::{Error, FileLink, Link, LogLink, TailLink, TopologyLink};
 
 /// A QUIC connection to a coordinator.
 #[derive(Debug)]
@@ -58,6 +59,17 @@ impl QuicLink {
         };
         let (version, epoch) = hello.welcome()?;
         Ok(QuicLink { _endpoint: endpoint, connection, orders, reports, version, epoch })
+    }
+
+    /// Opens the stream for what this node is and what is around it.
+    ///
+    /// # Errors
+    /// The connection is lost.
+    pub async fn open_topology(&self) -> Result<QuicTopology, Error> {
+        let header = StreamHeader { kind: StreamKind::Topology, version: self.version };
+        let (told, asked) = frames::open(&self.connection, header).await?;
+        told.set_priority(TOPOLOGY_PRIORITY);
+        Ok(QuicTopology { told, asked })
     }
 }
 
@@ -131,6 +143,23 @@ pub struct QuicTail(Sending);
 impl TailLink for QuicTail {
     async fn send(&mut self, frame: TailFrame) -> Result<(), Error> {
         Ok(self.0.write(&frame).await?)
+    }
+}
+
+/// The topology stream.
+#[derive(Debug)]
+pub struct QuicTopology {
+    told: Sending,
+    asked: Receiving,
+}
+
+impl TopologyLink for QuicTopology {
+    async fn tell(&mut self, told: FromNode) -> Result<(), Error> {
+        Ok(self.told.write(&told).await?)
+    }
+
+    async fn asked(&mut self) -> Result<ToNode, Error> {
+        Ok(self.asked.read().await?)
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use phalanx_common::text::shown;
 use phalanx_common::topology::machine::PathType;
 
+use crate::size::{TooLarge, within};
 use crate::text::printable;
 
 /// One of sixteen GPUs and ten ports has 3 KB.
@@ -14,8 +15,8 @@ const MAX_DEVICES: usize = 512;
 /// Why a matrix was not read. Lines count from 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    #[error("the text has {bytes} bytes, and at most {limit} are read")]
-    TooLarge { bytes: usize, limit: usize },
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
     #[error("no line names the devices as {example} does; take all that `{command}` writes")]
     NoHeader { example: &'static str, command: &'static str },
     #[error("line {line}: more than {limit} devices are named")]
@@ -55,9 +56,7 @@ pub(crate) struct Row {
 
 /// Reads a matrix. The cells of a row are parted by tabs or spaces; the header may be underlined.
 pub(crate) fn read(bytes: &[u8], shape: &Shape) -> Result<Grid, Error> {
-    if bytes.len() > MAX_BYTES {
-        return Err(Error::TooLarge { bytes: bytes.len(), limit: MAX_BYTES });
-    }
+    let bytes = within(bytes, MAX_BYTES)?;
     let text = plain(&String::from_utf8_lossy(bytes));
     let mut lines = text.lines().zip(1..);
     let header = lines.find_map(|(line, at)| Some((names(line, shape)?, at)));

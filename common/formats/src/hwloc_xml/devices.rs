@@ -209,7 +209,7 @@ pub(super) fn add(machine: &mut Machine, functions: BTreeMap<Bdf, Function>) {
 /// Whether a device of which nothing but PCI tells is an accelerator. Cards of AMD that draw may be the
 /// board's own.
 fn computes(device: &PciDevice) -> Option<AcceleratorKind> {
-    let kind = Accelerator::kind_of(device.vendor?).filter(|_| device.kind == Some(PciKind::Gpu))?;
+    let kind = AcceleratorKind::of_vendor(device.vendor?).filter(|_| device.kind == Some(PciKind::Gpu))?;
     let draws = device.class.is_some_and(|class| matches!(class >> 8, 0x0300 | 0x0302));
     (kind != AcceleratorKind::Amd || !draws).then_some(kind)
 }

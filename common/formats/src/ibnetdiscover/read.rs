@@ -6,6 +6,8 @@ use phalanx_common::topology::Guid;
 
 use super::line::{self, End, Line};
 
+use crate::size::{TooLarge, within};
+
 /// A dump of forty thousand adapters has some twenty megabytes.
 pub const MAX_BYTES: usize = 256 << 20;
 /// Longer lines are no records.
@@ -14,8 +16,8 @@ const MAX_LINE: usize = 2_000;
 /// Why a dump was not read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    #[error("the dump has {bytes} bytes, and at most {limit} are read")]
-    TooLarge { bytes: usize, limit: usize },
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
     #[error(
         "none of the {lines} lines is a record of ibnetdiscover; the dump should have lines such as \
          `Switch 40 \"S-…\"` or, with -p, `SW 4 1 0x… 4x NDR …`"
@@ -67,9 +69,7 @@ pub struct Fabric {
 /// # Errors
 /// More than [`MAX_BYTES`], and text without any record.
 pub fn read(bytes: &[u8]) -> Result<Fabric, Error> {
-    if bytes.len() > MAX_BYTES {
-        return Err(Error::TooLarge { bytes: bytes.len(), limit: MAX_BYTES });
-    }
+    let bytes = within(bytes, MAX_BYTES)?;
     let mut reader = Reader::default();
     let mut lines = 0;
     for bytes in bytes.split(|byte| *byte == b'\n') {

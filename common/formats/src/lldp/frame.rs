@@ -121,9 +121,14 @@ impl Neighbour {
         }
     }
 
-    /// That the node's port `end` heard it at that time. It lapses with the neighbour's time to live. A
-    /// neighbour that takes leave (time to live 0) is none, and one that says that it forwards nothing (an
-    /// adapter's own agent, a host back to back) is no switch.
+    /// Not so if it takes leave (time to live 0), or says that it forwards nothing (an adapter's own agent, a host
+    /// back to back).
+    pub fn is_switch(&self) -> bool {
+        !self.ttl.is_zero() && self.forwards != Some(false)
+    }
+
+    /// That the node's port `end` heard it at that time. It lapses with the neighbour's time to live.
+    /// `None` of what is no switch.
     pub fn evidence(&self, end: End, origin: &str, at: Timestamp) -> Option<Evidence> {
         let claim = Claim::Attached {
             end,
@@ -133,7 +138,7 @@ impl Neighbour {
         };
         let mut evidence = Evidence::new(claim, Source::Lldp, origin, at);
         evidence.expires = Some(at + self.ttl);
-        (!self.ttl.is_zero() && self.forwards != Some(false)).then_some(evidence)
+        self.is_switch().then_some(evidence)
     }
 }
 

@@ -9,6 +9,8 @@ use serde_json::Value;
 
 use super::frame::Neighbour;
 
+use crate::size::{TooLarge, within};
+
 /// A switch with a thousand neighbours has two megabytes.
 pub const MAX_BYTES: usize = 32 << 20;
 /// Seconds, where the list has none: what agents send unless told otherwise.
@@ -17,8 +19,8 @@ const DEFAULT_TTL: u16 = 120;
 /// Why the list was not read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("the list has {bytes} bytes, and at most {limit} are read")]
-    TooLarge { bytes: usize, limit: usize },
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
     #[error("this is not JSON: {0}")]
     Json(#[source] serde_json::Error),
     #[error("there is no key `lldp`; write the list with `lldpctl -f json0`")]
@@ -45,9 +47,7 @@ impl Heard {
 /// # Errors
 /// More than [`MAX_BYTES`], and what is no such list.
 pub fn lldpctl(text: &[u8]) -> Result<Vec<Heard>, Error> {
-    if text.len() > MAX_BYTES {
-        return Err(Error::TooLarge { bytes: text.len(), limit: MAX_BYTES });
-    }
+    let text = within(text, MAX_BYTES)?;
     let root: Value = serde_json::from_slice(text).map_err(Error::Json)?;
     let lldp = root.get("lldp").ok_or(Error::NoLldp)?;
     let mut found = Vec::new();

@@ -1,5 +1,7 @@
 //! The classic capture file of libpcap (pcap-savefile(5)), in both byte orders and both time units.
 
+use crate::size::{TooLarge, within};
+
 /// Captures of neighbours are small.
 pub const MAX_BYTES: usize = 64 << 20;
 const ETHERNET: u32 = 1;
@@ -7,8 +9,8 @@ const ETHERNET: u32 = 1;
 /// Why a capture was not read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    #[error("the capture has {bytes} bytes, and at most {limit} are read; capture with `ether proto 0x88cc`")]
-    TooLarge { bytes: usize, limit: usize },
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
     #[error("this is no capture file of libpcap; pcapng is turned into one by `editcap -F pcap`")]
     NotPcap,
     #[error(
@@ -24,9 +26,7 @@ pub enum Error {
 /// # Errors
 /// More than [`MAX_BYTES`], another format, another link layer than Ethernet, and a file that was cut.
 pub fn pcap(bytes: &[u8]) -> Result<Vec<&[u8]>, Error> {
-    if bytes.len() > MAX_BYTES {
-        return Err(Error::TooLarge { bytes: bytes.len(), limit: MAX_BYTES });
-    }
+    let bytes = within(bytes, MAX_BYTES)?;
     let big = match bytes.first_chunk() {
         Some([0xa1, 0xb2, 0xc3, 0xd4] | [0xa1, 0xb2, 0x3c, 0x4d]) => true,
         Some([0xd4, 0xc3, 0xb2, 0xa1] | [0x4d, 0x3c, 0xb2, 0xa1]) => false,

@@ -201,7 +201,7 @@ impl Reader {
         let device = &self.found.machine.pci[&bdf];
         let amd = gpu.is_some_and(|gpu| gpu.has_attribute("gcn"))
             || matches!(device.class.map(|class| class >> 8), Some(0x0380 | 0x1200));
-        let by_vendor = device.vendor.and_then(Accelerator::kind_of);
+        let by_vendor = device.vendor.and_then(AcceleratorKind::of_vendor);
         let kind = by_vendor.unwrap_or(if amd { AcceleratorKind::Amd } else { AcceleratorKind::Nvidia });
         Accelerator {
             bdf: Some(bdf),

@@ -9,6 +9,7 @@ use phalanx_common::topology::machine::{Accelerator, Nic};
 use phalanx_common::topology::{LinkLayer, Mac};
 
 use crate::lldp::Neighbour;
+use crate::size::{TooLarge, within};
 
 /// Of a port that hears one neighbour.
 const MAX_BYTES: usize = 64 << 10;
@@ -19,8 +20,8 @@ const MAX_ADDRESSES: usize = 8;
 /// Why a text was not read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    #[error("the text has {bytes} bytes, and at most {limit} are read")]
-    TooLarge { bytes: usize, limit: usize },
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
     #[error("there is no {what}, but {found}; take all that `hccn_tool -i N {option} -g` writes")]
     Missing { what: &'static str, option: &'static str, found: String },
 }
@@ -134,9 +135,7 @@ fn identity(key: &str, said: &str) -> Option<(&'static str, String)> {
 }
 
 fn text(bytes: &[u8]) -> Result<String, Error> {
-    if bytes.len() > MAX_BYTES {
-        return Err(Error::TooLarge { bytes: bytes.len(), limit: MAX_BYTES });
-    }
+    let bytes = within(bytes, MAX_BYTES)?;
     Ok(String::from_utf8_lossy(bytes).into_owned())
 }
 

@@ -7,6 +7,7 @@ use phalanx_common::topology::Bdf;
 use phalanx_common::topology::machine::{Accelerator, AcceleratorKind, Ailment, Machine, PciDevice, PciKind};
 
 use super::mapping::Chip;
+use crate::size::{TooLarge, within};
 use crate::text::printable;
 
 /// Sixteen chips have 5 KB.
@@ -19,8 +20,8 @@ const HUAWEI: u16 = 0x19e5;
 /// Why a table was not read. Lines count from 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    #[error("the text has {bytes} bytes, and at most {limit} are read")]
-    TooLarge { bytes: usize, limit: usize },
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
     #[error(
         "there is no table with the columns NPU, Health and Bus-Id, but {found}; take all that `npu-smi info` writes"
     )]
@@ -39,9 +40,7 @@ pub enum Error {
 /// # Errors
 /// More than [`MAX_BYTES`], no such table, and lines that are none of it.
 pub fn info(bytes: &[u8], chips: &[Chip]) -> Result<Machine, Error> {
-    if bytes.len() > MAX_BYTES {
-        return Err(Error::TooLarge { bytes: bytes.len(), limit: MAX_BYTES });
-    }
+    let bytes = within(bytes, MAX_BYTES)?;
     let text = String::from_utf8_lossy(bytes);
     let mut tables = Tables::default();
     for (line, at) in text.lines().zip(1..) {

@@ -1,5 +1,6 @@
 //! `npu-smi info -m`.
 
+use crate::size::{TooLarge, within};
 use crate::text::printable;
 
 /// A card has a line for each chip.
@@ -9,8 +10,8 @@ const MAX_CHIPS: usize = 4096;
 /// Why a list was not read. Lines count from 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    #[error("the text has {bytes} bytes, and at most {limit} are read")]
-    TooLarge { bytes: usize, limit: usize },
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
     #[error("no line has the columns `NPU ID` and `Chip ID`; take all that `npu-smi info -m` writes")]
     NoHeader,
     #[error("line {line}: there is no number under `{column}`; take the text unwrapped and whole")]
@@ -38,9 +39,7 @@ pub struct Chip {
 /// # Errors
 /// More than a megabyte, no header, and lines that were cut.
 pub fn mapping(bytes: &[u8]) -> Result<Vec<Chip>, Error> {
-    if bytes.len() > MAX_BYTES {
-        return Err(Error::TooLarge { bytes: bytes.len(), limit: MAX_BYTES });
-    }
+    let bytes = within(bytes, MAX_BYTES)?;
     let text = String::from_utf8_lossy(bytes);
     let mut lines = text.lines().zip(1..);
     let header = lines.find_map(|(line, _)| columns(line)).ok_or(Error::NoHeader)?;

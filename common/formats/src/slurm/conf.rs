@@ -2,6 +2,7 @@
 
 use crate::hostlist::{self, expand};
 use crate::outline::Outline;
+use crate::size::{TooLarge, within};
 
 /// Trees of fifty thousand nodes have a few megabytes.
 pub const MAX_BYTES: usize = 32 << 20;
@@ -11,8 +12,8 @@ pub(super) const MAX_PAIRS: usize = 200_000;
 /// Why a file was not read. Lines count from 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfError {
-    #[error("the file has {bytes} bytes, and at most {limit} are read")]
-    TooLarge { bytes: usize, limit: usize },
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
     #[error("line {line}: {source}")]
     Hostlist { line: usize, source: hostlist::Error },
     #[error("line {line}: expected SwitchName=, BlockName= or BlockSizes=, found {found}")]
@@ -29,9 +30,7 @@ pub enum ConfError {
 /// # Errors
 /// More than [`MAX_BYTES`], lines of another kind, and expressions that are none.
 pub fn read_conf(bytes: &[u8]) -> Result<Outline, ConfError> {
-    if bytes.len() > MAX_BYTES {
-        return Err(ConfError::TooLarge { bytes: bytes.len(), limit: MAX_BYTES });
-    }
+    let bytes = within(bytes, MAX_BYTES)?;
     let text = String::from_utf8_lossy(bytes);
     let mut outline = Outline::default();
     let mut found = false;

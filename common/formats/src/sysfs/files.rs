@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use phalanx_common::text::shown;
-use phalanx_common::topology::machine::CpuSet;
+use phalanx_common::topology::machine::{AcceleratorKind, CpuSet, PciDevice, PciKind};
 use phalanx_common::topology::{Bdf, Guid};
 
 use crate::text::printable;
@@ -171,6 +171,12 @@ pub(super) fn hexadecimal(text: &str) -> Option<u32> {
         .all(|byte| byte.is_ascii_hexdigit())
         .then(|| u32::from_str_radix(digits, 16).ok())
         .flatten()
+}
+
+/// Whether a device is a GPU or an NPU of a maker, and not a part of one that a guest has.
+pub(super) fn computes(device: &PciDevice, kind: AcceleratorKind) -> bool {
+    let of_maker = device.vendor.and_then(AcceleratorKind::of_vendor) == Some(kind);
+    of_maker && device.kind == Some(PciKind::Gpu) && device.function_of.is_none()
 }
 
 /// The PCI addresses in a real path, from the host bridge down to the device.

@@ -1,32 +1,25 @@
 //! GPUs of NVIDIA as PCI and the driver's files in `/proc` have them, without NVML.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use phalanx_common::topology::Bdf;
-use phalanx_common::topology::machine::{Accelerator, AcceleratorKind, Machine, PciKind};
+use phalanx_common::topology::machine::{Accelerator, AcceleratorKind, Machine};
 
-use super::files::Files;
+use super::files::{Files, computes};
 use crate::text::printable;
 
 const FOLDER: &str = "proc/driver/nvidia/gpus";
-pub(super) const VENDOR: u16 = 0x10de;
 
 /// After the PCI devices are known. A capture may lack the vendor of what the driver has a folder for.
 pub(super) fn add(files: &mut Files<'_>, machine: &mut Machine) {
-    let folders: Vec<(Bdf, String)> = files
-        .list(FOLDER)
-        .into_iter()
-        .filter_map(|name| Some((name.parse().ok()?, format!("{FOLDER}/{name}"))))
-        .collect();
-    let is_gpu = |kind| kind == Some(PciKind::Gpu);
-    let by_pci =
-        machine.pci.iter().filter(|(_, device)| device.vendor == Some(VENDOR) && is_gpu(device.kind));
-    // A virtual function is a guest's.
-    let by_pci = by_pci.filter(|(_, device)| device.function_of.is_none()).map(|(bdf, _)| *bdf);
-    let all: BTreeSet<Bdf> = by_pci.chain(folders.iter().map(|(bdf, _)| *bdf)).collect();
+    let names = files.list(FOLDER).into_iter();
+    let folders: BTreeMap<Bdf, String> =
+        names.filter_map(|name| Some((name.parse().ok()?, format!("{FOLDER}/{name}")))).collect();
+    let by_pci = machine.pci.iter().filter(|(_, device)| computes(device, AcceleratorKind::Nvidia));
+    let all: BTreeSet<Bdf> = by_pci.map(|(bdf, _)| *bdf).chain(folders.keys().copied()).collect();
     for bdf in all {
         let mut gpu = Accelerator { bdf: Some(bdf), ..Accelerator::new(AcceleratorKind::Nvidia) };
-        if let Some((_, folder)) = folders.iter().find(|(of, _)| *of == bdf) {
+        if let Some(folder) = folders.get(&bdf) {
             describe(files, folder, &mut gpu);
         }
         machine.accelerators.push(gpu);

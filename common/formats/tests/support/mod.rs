@@ -19,6 +19,22 @@ pub(crate) fn capture(path: &str) -> Option<Vec<u8>> {
     }
 }
 
+/// Those of the captures that are there, for a test that has samples of its own beside them. What is missing is
+/// said once: the test runs, on less.
+#[allow(dead_code, reason = "each test file uses its part of this")]
+pub(crate) fn captures(paths: &[&str]) -> Vec<Vec<u8>> {
+    let found: Vec<Vec<u8>> =
+        paths.iter().filter_map(|path| fs::read(root().join("topology").join(path)).ok()).collect();
+    if found.len() < paths.len() {
+        let missing = paths.len() - found.len();
+        let all = paths.len();
+        skipped(&format!(
+            "{missing} of {all} captures are not there, so in part; PHALANX_DATA names the folder"
+        ));
+    }
+    found
+}
+
 fn root() -> PathBuf {
     let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
     env::var_os("PHALANX_DATA").map_or_else(beside, PathBuf::from)
@@ -49,6 +65,7 @@ pub(crate) fn archived(archive: &str, member: &str) -> Option<Vec<u8>> {
 }
 
 /// A folder that is removed in the end.
+#[allow(dead_code, reason = "each test file uses its part of this")]
 pub(crate) struct Scratch {
     pub(crate) path: PathBuf,
 }
@@ -58,7 +75,10 @@ impl Scratch {
     pub(crate) fn new() -> Scratch {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = env::temp_dir().join(format!("phalanx-formats-{}-{number}", std::process::id()));
+        // Thousands of small files, which some disks take seconds for.
+        let memory = Some(PathBuf::from("/dev/shm")).filter(|dir| dir.is_dir());
+        let dir = memory.unwrap_or_else(env::temp_dir);
+        let path = dir.join(format!("phalanx-formats-{}-{number}", std::process::id()));
         fs::create_dir_all(&path).expect("a folder for the test");
         Scratch { path }
     }

@@ -1,12 +1,13 @@
-//! CPUs, memory and limits in trees written here, for machines of which there is no capture.
+//! CPUs, memory and limits.
 
-use crate::tree::Written;
 use phalanx_common::topology::machine::Machine;
 use phalanx_formats::kind::{Kind, recognise_folder};
 use phalanx_formats::sysfs::read_cpu;
 
-/// Two Kunpeng 920 of 48 cores, each of two NUMA nodes, with a firmware that numbers no packages. Each cache
-/// is of four cores, as with clusters of the chip's last level.
+use crate::tree::Written;
+
+/// Two Kunpeng 920 of 48 cores, each of two NUMA nodes with a last-level cache, and a firmware that numbers no
+/// packages.
 fn kunpeng() -> Written {
     let mut tree = Written::default();
     tree.file("sys/devices/system/cpu/online", "0-95");

@@ -4,4 +4,6 @@
 
 mod cpu;
 mod devices;
+mod hostile;
+mod network;
 mod tree;

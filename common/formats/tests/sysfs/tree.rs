@@ -5,6 +5,10 @@ use std::collections::BTreeMap;
 
 use phalanx_formats::tree::{MAX_NAMES, Tree};
 
+/// What a bridge says of itself.
+pub(crate) const BRIDGE: [(&str, &str); 4] =
+    [("class", "0x060400"), ("vendor", "0x8086"), ("device", "0x347a"), ("max_link_speed", "Unknown")];
+
 /// Files and links by path, as a test wrote them.
 #[derive(Clone, Default)]
 pub(crate) struct Written {

@@ -1,5 +1,7 @@
 //! GPUs and other accelerators.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::cpuset::CpuSet;
@@ -111,6 +113,21 @@ pub enum Ailment {
     State(String),
 }
 
+impl fmt::Display for Ailment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ailment::Recovery(action) => write!(f, "needs {action}"),
+            Ailment::RowRemapFailed => f.write_str("a memory row could not be remapped"),
+            Ailment::RowRemapPending => f.write_str("a memory row is to be remapped at the next reset"),
+            Ailment::UncorrectableEcc(errors) => {
+                write!(f, "{errors} memory errors that ECC could not correct")
+            }
+            Ailment::Fabric(what) => write!(f, "NVLink fabric: {what}"),
+            Ailment::State(state) => write!(f, "state {state}"),
+        }
+    }
+}
+
 impl Accelerator {
     pub fn new(kind: AcceleratorKind) -> Accelerator {
         Accelerator {
@@ -134,9 +151,11 @@ impl Accelerator {
             platform: None,
         }
     }
+}
 
-    /// The kind by the PCI vendor.
-    pub fn kind_of(vendor: u16) -> Option<AcceleratorKind> {
+impl AcceleratorKind {
+    /// By the PCI vendor.
+    pub fn of_vendor(vendor: u16) -> Option<AcceleratorKind> {
         match vendor {
             0x10de => Some(AcceleratorKind::Nvidia),
             0x1002 => Some(AcceleratorKind::Amd),

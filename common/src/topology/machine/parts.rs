@@ -64,10 +64,13 @@ impl Machine {
     }
 
     /// The ports by which the machine hangs in networks: without virtual functions, and without interfaces
-    /// that have no hardware. Their order is that of their PCI addresses within a link layer.
+    /// that have no hardware, unless there is no hardware at all (a container). Their order is that of their
+    /// PCI addresses within a link layer.
     pub fn ports(&self) -> Vec<Port> {
         let mut next = BTreeMap::new();
-        let physical = self.nics.iter().filter(|nic| nic.bdf.is_some() && !self.is_virtual(nic));
+        let has_hardware = self.nics.iter().any(|nic| nic.bdf.is_some());
+        let counts = |nic: &&Nic| (nic.bdf.is_some() || !has_hardware) && !self.is_virtual(nic);
+        let physical = self.nics.iter().filter(counts);
         physical
             .map(|nic| {
                 let order: &mut u16 = next.entry(nic.layer).or_default();

@@ -1,0 +1,165 @@
+//! One topology stream: what a node tells comes in, in parts where it is large; what it is asked goes out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use phalanx_common::id::NodeId;
+use phalanx_common::topology::machine::Machine;
+use phalanx_common::wire::topology_v1::{FromNode, ToNode};
+use phalanx_formats::ibnetdiscover;
+use phalanx_net::frames::{self, Receiving, Sending};
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use crate::cluster::surveys::{ASKS_QUEUED, Message, Said, Surveys};
+use crate::driver::wall;
+
+/// A machine with a thousand devices has a megabyte.
+const LARGEST_MACHINE: usize = 8 << 20;
+
+/// What a node said makes no sense.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Stream(#[from] frames::Error),
+    #[error("a machine of more than {LARGEST_MACHINE} bytes")]
+    LargeMachine,
+    #[error("no machine of this version: {0}")]
+    Machine(#[source] serde_json::Error),
+    #[error("a fabric that it was not asked for, or more than {} bytes of one", ibnetdiscover::MAX_BYTES)]
+    Fabric,
+    #[error("the coordinator ends")]
+    Ending,
+}
+
+/// Takes what this node tells until its stream ends.
+pub(super) async fn serve(surveys: Surveys, node: NodeId, send: Sending, frames: Receiving) {
+    let (asks, asked) = mpsc::channel(ASKS_QUEUED);
+    if !surveys.tell(Message::Linked { node: node.clone(), asks }).await {
+        return;
+    }
+    let mut talk = Talk { surveys: &surveys, node: &node, machine: Vec::new(), fabrics: BTreeMap::new() };
+    match talk.run(send, frames, asked).await {
+        Err(Error::Stream(error)) => {
+            tracing::debug!(%node, error = &error as &dyn std::error::Error, "a topology stream ended");
+        }
+        Err(Error::Ending) | Ok(()) => {}
+        Err(error) => tracing::warn!(%node, %error, "a node told of its topology what makes no sense"),
+    }
+}
+
+struct Talk<'a> {
+    surveys: &'a Surveys,
+    node: &'a NodeId,
+    /// Parts that came so far.
+    machine: Vec<u8>,
+    /// The same of fabrics that this node was asked for.
+    fabrics: BTreeMap<u64, Vec<u8>>,
+}
+
+impl Talk<'_> {
+    /// `Ok` when the owner of the survey has another stream of this node.
+    async fn run(
+        &mut self,
+        mut send: Sending,
+        mut frames: Receiving,
+        mut asked: mpsc::Receiver<ToNode>,
+    ) -> Result<(), Error> {
+        loop {
+            tokio::select! {
+                told = frames.read::<FromNode>() => self.on_told(told?).await?,
+                ask = asked.recv() => match ask {
+                    Some(ask) => self.on_ask(&ask, &mut send).await?,
+                    None => return Ok(()),
+                },
+            }
+        }
+    }
+
+    async fn on_ask(&mut self, ask: &ToNode, send: &mut Sending) -> Result<(), Error> {
+        if let ToNode::TellFabric { subnet } = ask {
+            self.fabrics.entry(*subnet).or_default();
+        }
+        Ok(send.write(ask).await?)
+    }
+
+    async fn on_told(&mut self, told: FromNode) -> Result<(), Error> {
+        let said = match told {
+            FromNode::Machine { part, last } => {
+                if self.machine.len() + part.0.len() > LARGEST_MACHINE {
+                    return Err(Error::LargeMachine);
+                }
+                self.machine.extend_from_slice(&part.0);
+                if !last {
+                    return Ok(());
+                }
+                let text = std::mem::take(&mut self.machine);
+                // Elsewhere: it may be megabytes of what is no machine.
+                let read = tokio::task::spawn_blocking(move || machine(&text)).await;
+                Said::Machine(Arc::new(read.map_err(|_| Error::Ending)??))
+            }
+            FromNode::Fabric { subnet, part, last } => {
+                let bytes = self.fabrics.get_mut(&subnet).ok_or(Error::Fabric)?;
+                if bytes.len() + part.0.len() > ibnetdiscover::MAX_BYTES {
+                    return Err(Error::Fabric);
+                }
+                bytes.extend_from_slice(&part.0);
+                if !last {
+                    return Ok(());
+                }
+                let dump = std::mem::take(bytes);
+                let Some(said) = self.fabric(subnet, dump).await else { return Ok(()) };
+                said
+            }
+            other => Said::Other(other),
+        };
+        let told = Message::Said { node: self.node.clone(), said };
+        if self.surveys.tell(told).await { Ok(()) } else { Err(Error::Ending) }
+    }
+
+    /// `None` for a dump that cannot be read, which is said.
+    async fn fabric(&self, subnet: u64, dump: Vec<u8>) -> Option<Said> {
+        let origin = format!("ibnetdiscover on {}", self.node);
+        let read = move || {
+            let fabric = ibnetdiscover::read(&dump)?;
+            Ok::<_, ibnetdiscover::Error>(fabric.evidence(&origin, wall()))
+        };
+        match tokio::task::spawn_blocking(read).await {
+            Ok(Ok(evidence)) => Some(Said::Fabric { subnet, evidence }),
+            Ok(Err(error)) => {
+                tracing::warn!(node = %self.node, %error, "a fabric cannot be read");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+}
+
+/// Its text goes to terminals: what a terminal would take for an order is taken out.
+fn machine(text: &[u8]) -> Result<Machine, Error> {
+    let mut value: Value = serde_json::from_slice(text).map_err(Error::Machine)?;
+    make_plain(&mut value);
+    serde_json::from_value(value).map_err(Error::Machine)
+}
+
+fn make_plain(value: &mut Value) {
+    match value {
+        Value::String(text) => text.retain(|c| !c.is_control()),
+        Value::Array(items) => items.iter_mut().for_each(make_plain),
+        Value::Object(items) => items.values_mut().for_each(make_plain),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_is_read_without_what_a_terminal_would_obey() {
+        let read = machine(br#"{"host": "a\u001b[2Jb", "accelerators": []}"#).unwrap();
+        assert_eq!(read.host.as_deref(), Some("a[2Jb"));
+        assert!(matches!(machine(b"{\"host\": 7}"), Err(Error::Machine(_))));
+        assert!(matches!(machine(b"{"), Err(Error::Machine(_))));
+    }
+}

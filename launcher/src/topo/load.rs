@@ -1,0 +1,211 @@
+//! From paths to a view.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use anyhow::{Context, bail};
+use phalanx_common::time::Timestamp;
+use phalanx_common::topology::machine::Machine;
+use phalanx_common::topology::{Evidence, Snapshot};
+use phalanx_formats::kind::Kind;
+
+use super::files;
+use super::read::{self, File, Read};
+use super::told::Told;
+use super::view::View;
+
+/// A view, and what is to be said about the files.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) view: View,
+    /// What the user should know.
+    pub(crate) warnings: Vec<String>,
+    /// Files of folders that are of no kind that is read.
+    pub(crate) skipped: Vec<PathBuf>,
+}
+
+/// Reads files and folders, `-` for standard input, and makes one cluster of them.
+///
+/// A file that is named has to be readable; one in a folder that is not is left out and named.
+pub(crate) fn load(paths: &[PathBuf], now: Timestamp) -> anyhow::Result<Loaded> {
+    let mut pile = Pile { now, ..Pile::default() };
+    for path in paths {
+        let named = || path.display().to_string();
+        if path == Path::new("-") {
+            let bytes = files::standard_input().context("cannot read standard input")?;
+            let added = pile.add(Path::new("standard-input"), &bytes, now);
+            added.map_err(anyhow::Error::from).context("standard input")?;
+        } else if fs::metadata(path).with_context(|| missing(path))?.is_dir() {
+            pile.add_folder(path)?;
+        } else {
+            pile.add_file(path).map_err(anyhow::Error::from).with_context(named)?;
+        }
+    }
+    pile.finish(paths)
+}
+
+fn missing(path: &Path) -> String {
+    let hint = if path.components().count() == 1 && path.extension().is_none() {
+        " (a node, `check` and `export` stand before --from)"
+    } else {
+        ""
+    };
+    format!("cannot read {}{hint}", path.display())
+}
+
+/// What was read so far.
+#[derive(Default)]
+struct Pile {
+    now: Timestamp,
+    evidence: Vec<Evidence>,
+    /// By name, then in the order of kinds, in which they are merged whatever the order of files.
+    machines: BTreeMap<String, BTreeMap<Kind, Machine>>,
+    snapshots: Vec<Snapshot<Machine>>,
+    told: Vec<Told>,
+    seen: BTreeSet<PathBuf>,
+    warnings: Vec<String>,
+    skipped: Vec<PathBuf>,
+    files: usize,
+}
+
+impl Pile {
+    fn add_folder(&mut self, folder: &Path) -> anyhow::Result<()> {
+        let before = self.files;
+        let found = files::below(folder)?;
+        if found.is_empty() {
+            bail!("{}: the folder has no files", folder.display());
+        }
+        for path in &found {
+            match self.add_file(path) {
+                Ok(()) => {}
+                // A text with a comma in its first line may be anything.
+                Err(Wrong { kind: None | Some(Kind::Csv), error }) if !is_io(&error) => {
+                    self.skipped.push(path.clone());
+                }
+                Err(wrong) => {
+                    self.warnings.push(format!("{} is left out: {:#}", path.display(), wrong.error))
+                }
+            }
+        }
+        if self.files == before {
+            bail!(
+                "{}: none of its {} files is of a kind that is read; known are {}",
+                folder.display(),
+                found.len(),
+                read::known()
+            );
+        }
+        Ok(())
+    }
+
+    fn add_file(&mut self, path: &Path) -> Result<(), Wrong> {
+        let same = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+        if !self.seen.insert(same) {
+            return Ok(());
+        }
+        let about = fs::metadata(path).map_err(|error| Wrong { kind: None, error: error.into() })?;
+        if !about.is_file() {
+            return Err(Wrong { kind: None, error: anyhow::anyhow!("it is neither a file nor a folder") });
+        }
+        let since = about.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let at = since.and_then(|since| u64::try_from(since.as_micros()).ok()).map_or(self.now, Timestamp);
+        let bytes = files::content(path).map_err(|error| Wrong { kind: None, error: error.into() })?;
+        self.add(path, &bytes, at.min(self.now))
+    }
+
+    fn add(&mut self, path: &Path, bytes: &[u8], at: Timestamp) -> Result<(), Wrong> {
+        let kind = read::kind(bytes).map_err(|error| Wrong { kind: None, error })?;
+        let origin = path.display().to_string();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let stem = name.split('.').next().unwrap_or_default();
+        let file = File { bytes, origin: &origin, stem, at };
+        let read = read::read(kind, &file)
+            .with_context(|| format!("it looks like {kind}"))
+            .map_err(|error| Wrong { kind: Some(kind), error })?;
+        self.files += 1;
+        match read {
+            Read::Evidence(evidence, note) => {
+                let note = note
+                    .or_else(|| evidence.is_empty().then(|| "nothing in it says where anything is".into()));
+                self.warnings.extend(note.map(|note| format!("{origin}: {note}")));
+                // What was recorded is looked at as of when it was recorded.
+                self.evidence.extend(evidence.into_iter().map(|by| Evidence { expires: None, ..by }));
+            }
+            Read::Machine(machine) => self.add_machine(kind, *machine, &file),
+            Read::Snapshot(snapshot) => self.snapshots.push(*snapshot),
+        }
+        Ok(())
+    }
+
+    /// Several files about one machine are one; two of one kind are two machines.
+    fn add_machine(&mut self, kind: Kind, machine: Machine, file: &File<'_>) {
+        let host = machine.host.clone().filter(|host| !host.is_empty());
+        let mut name = host.unwrap_or_else(|| file.stem.to_string());
+        let is_free = |name: &String| !self.machines.get(name).is_some_and(|kinds| kinds.contains_key(&kind));
+        if !is_free(&name) {
+            // Folders are often named after the machines that their files are of.
+            let folder = Path::new(file.origin).parent().and_then(Path::file_name);
+            let folder = folder.map(|folder| folder.to_string_lossy().into_owned());
+            let others = [file.stem.to_string()].into_iter().chain(folder);
+            let numbered = (2..).map(|number| format!("{name}.{number}"));
+            let other = others.chain(numbered).find(is_free).unwrap_or_default();
+            self.warnings.push(format!(
+                "{}: another machine is called {name}; this one is shown as {other}",
+                file.origin
+            ));
+            name = other;
+        }
+        self.told.push(Told {
+            source: kind.to_string(),
+            origin: file.origin.to_string(),
+            observed_at: file.at,
+            claims: 1,
+            about: BTreeSet::from([name.clone()]),
+        });
+        self.machines.entry(name).or_default().insert(kind, machine);
+    }
+
+    fn finish(mut self, paths: &[PathBuf]) -> anyhow::Result<Loaded> {
+        let (warnings, skipped) = (self.warnings, self.skipped);
+        let others = !self.evidence.is_empty() || !self.machines.is_empty();
+        let view = match self.snapshots.len() {
+            0 => {
+                let whole =
+                    |of: BTreeMap<Kind, Machine>| of.into_values().reduce(Machine::merge).unwrap_or_default();
+                let machines = self.machines.into_iter().map(|(name, of)| (name, whole(of))).collect();
+                View::derive(&self.evidence, machines, self.told, self.now)?
+            }
+            1 if !others => {
+                let snapshot = self.snapshots.remove(0);
+                View { snapshot, machines: BTreeMap::new(), told: Vec::new(), of_machines: None }
+            }
+            _ => bail!(
+                "a snapshot has what was derived already, and cannot be put together with other files: name it alone"
+            ),
+        };
+        if view.network().nodes.is_empty() && view.network().switches.is_empty() {
+            let named: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+            bail!("{}: nothing in it tells of a node or a switch", named.join(", "));
+        }
+        Ok(Loaded { view, warnings, skipped })
+    }
+}
+
+/// Why a file was not taken.
+struct Wrong {
+    /// What it looked like; `None` for nothing that is known.
+    kind: Option<Kind>,
+    error: anyhow::Error,
+}
+
+impl From<Wrong> for anyhow::Error {
+    fn from(wrong: Wrong) -> anyhow::Error {
+        wrong.error
+    }
+}
+
+fn is_io(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some()
+}

@@ -1,0 +1,33 @@
+//! Looking at a topology: from files or a cluster to pictures of it.
+//!
+//! ```text
+//!  files --> load --> evidence, machines --+
+//!                                          +--> View --> cluster, node, report, svg, export
+//!  coordinator --> snapshot, machines -----+
+//! ```
+//!
+//! Everything behind [`View`] is a function of it: it reads nothing and knows no clock.
+
+mod cluster;
+mod export;
+mod files;
+mod load;
+mod node;
+mod paint;
+mod read;
+mod report;
+mod svg;
+mod told;
+mod tree;
+mod view;
+mod witness;
+
+pub(crate) use cluster::cluster;
+pub(crate) use export::{Format, export};
+pub(crate) use load::{Loaded, load};
+pub(crate) use node::node;
+pub(crate) use paint::Paint;
+pub(crate) use report::{conflicts, report, report_json};
+pub(crate) use svg::svg;
+pub(crate) use told::Told;
+pub(crate) use view::{View, Witnesses};

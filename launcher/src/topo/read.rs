@@ -1,0 +1,101 @@
+//! A file by its kind.
+
+use anyhow::Context;
+use phalanx_common::time::Timestamp;
+use phalanx_common::topology::machine::Machine;
+use phalanx_common::topology::{End, Evidence, Snapshot, Source};
+use phalanx_formats::kind::{Kind, recognise};
+use phalanx_formats::outline::Outline;
+use phalanx_formats::{csv, hypernode, ibnetdiscover, lldp, netq, slurm, statement, topograph};
+
+/// What a file turned out to be.
+#[derive(Debug)]
+pub(super) enum Read {
+    /// With what the reader has to say about the file.
+    Evidence(Vec<Evidence>, Option<String>),
+    Machine(Box<Machine>),
+    Snapshot(Box<Snapshot<Machine>>),
+}
+
+/// A file and where it came from.
+pub(super) struct File<'a> {
+    pub(super) bytes: &'a [u8],
+    /// The path, for people.
+    pub(super) origin: &'a str,
+    /// The node that a file without a name in it is of: what its own name begins with.
+    pub(super) stem: &'a str,
+    pub(super) at: Timestamp,
+}
+
+/// The kind of a file; an error that lists the kinds if it is of none.
+pub(super) fn kind(bytes: &[u8]) -> anyhow::Result<Kind> {
+    recognise(bytes).with_context(|| {
+        let what =
+            if bytes.is_empty() { "the file is empty" } else { "its content is of no kind that is read" };
+        format!("{what}; known are {}", known())
+    })
+}
+
+pub(super) fn known() -> String {
+    let kinds: Vec<String> = Kind::ALL.iter().map(ToString::to_string).collect();
+    kinds.join(", ")
+}
+
+/// Reads a file as the kind that it is.
+pub(super) fn read(kind: Kind, file: &File<'_>) -> anyhow::Result<Read> {
+    let File { bytes, origin, at, .. } = *file;
+    let outline = |outline: Outline, source| {
+        let note = (outline.unknown > 0).then(|| {
+            format!("{} members are named by patterns or labels, which say nothing here", outline.unknown)
+        });
+        Read::Evidence(outline.evidence(source, origin, at), note)
+    };
+    let evidence = |evidence| Read::Evidence(evidence, None);
+    Ok(match kind {
+        Kind::Ibnetdiscover => {
+            let fabric = ibnetdiscover::read(bytes)?;
+            let note = (fabric.one_ended > 0).then(|| {
+                let cables = fabric.one_ended;
+                format!("{cables} cables are seen from one end only: the dump was cut, or changed while it was taken")
+            });
+            Read::Evidence(fabric.evidence(origin, at), note)
+        }
+        Kind::Lldpctl => {
+            let heard = lldp::lldpctl(bytes)?;
+            evidence(heard.iter().filter_map(|heard| heard.evidence(file.stem, origin, at)).collect())
+        }
+        Kind::Pcap => return frames(file),
+        Kind::SlurmConf => outline(slurm::read_conf(bytes)?, Source::Slurm),
+        Kind::SlurmYaml => outline(slurm::read_yaml(bytes)?, Source::Slurm),
+        Kind::TopographModel => outline(topograph::read_model(bytes)?, Source::Topograph),
+        Kind::TopographJson => outline(topograph::read_json(bytes)?, Source::Topograph),
+        Kind::HyperNode => outline(hypernode::read(bytes)?, Source::HyperNode),
+        Kind::NetqGraph => evidence(netq::graph(bytes, origin, at)?),
+        Kind::NetqComputeNodes => evidence(netq::compute_nodes(bytes, origin, at)?),
+        Kind::Csv => outline(csv::read(bytes)?, Source::Csv),
+        Kind::Statement => evidence(statement::read(bytes, origin, at)?),
+        Kind::Snapshot => Read::Snapshot(Box::new(Snapshot::from_json(bytes)?)),
+        Kind::Machine => {
+            let machine = serde_json::from_slice(bytes).context("this is no machine of this version")?;
+            Read::Machine(Box::new(machine))
+        }
+        kind => anyhow::bail!("{kind} cannot be read here"),
+    })
+}
+
+/// What a capture of a node's interface has of its neighbours. Packets that are not LLDP are passed over.
+fn frames(file: &File<'_>) -> anyhow::Result<Read> {
+    let mut evidence = Vec::new();
+    let mut wrong = 0;
+    for packet in lldp::pcap(file.bytes)? {
+        match lldp::frame(packet) {
+            Ok(neighbour) => {
+                evidence.extend(neighbour.evidence(End::of_node(file.stem), file.origin, file.at));
+            }
+            Err(lldp::FrameError::NotLldp) => {}
+            Err(_) => wrong += 1,
+        }
+    }
+    let note = (wrong > 0).then(|| format!("{wrong} frames are malformed and were passed over"));
+    Ok(Read::Evidence(evidence, note))
+}

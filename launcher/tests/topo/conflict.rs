@@ -1,0 +1,81 @@
+//! A dump of InfiniBand, a list of LLDP neighbours and the operator disagree.
+
+use tempfile::TempDir;
+
+use crate::support::{files, topo};
+
+const DUMP: &str = "\
+switchguid=0xb001(b001)
+Switch\t4 \"S-000000000000b001\"\t\t# \"leaf-a\" base port 0 lid 1 lmc 0
+[1]\t\"H-000000000000a001\"[1](a0011) \t\t# \"gpu-1 mlx5_0\" lid 2 4xNDR
+[2]\t\"H-000000000000a002\"[1](a0021) \t\t# \"gpu-2 mlx5_0\" lid 3 4xNDR
+caguid=0xa001
+Ca\t1 \"H-000000000000a001\"\t\t# \"gpu-1 mlx5_0\"
+[1](a0011) \t\"S-000000000000b001\"[1]\t\t# lid 2 lmc 0 \"leaf-a\" lid 1 4xNDR
+caguid=0xa002
+Ca\t1 \"H-000000000000a002\"\t\t# \"gpu-2 mlx5_0\"
+[1](a0021) \t\"S-000000000000b001\"[2]\t\t# lid 3 lmc 0 \"leaf-a\" lid 1 4xNDR
+";
+
+const HEARD: &str = r#"{"lldp": [{"interface": [{"name": "mlx5_0", "via": "LLDP",
+  "chassis": [{"id": [{"type": "mac", "value": "3e:cc:04:9c:17:ad"}], "name": [{"value": "leaf-b"}]}],
+  "port": [{"id": [{"type": "ifname", "value": "swp7"}], "ttl": [{"value": "120"}]}]}]}]}"#;
+
+const STATED: &str = "nodes:\n  gpu-1:\n    ports:\n      mlx5_0: {switch: leaf-c, port: \"3\"}\n";
+
+fn cluster() -> TempDir {
+    // What the last one says of the node nobody disputes.
+    let rack = "nodes:\n  gpu-1: {nvlink: rack1}\n";
+    files(&[("fabric.out", DUMP), ("gpu-1.json", HEARD), ("site.yaml", STATED), ("rack.yaml", rack)])
+}
+
+#[test]
+fn all_three_sides_are_shown_with_the_decision_and_its_reason() {
+    let dir = cluster();
+    let expected = "\
+1 conflict between sources
+
+WARNING  gpu-1 mlx5_0: sources disagree about the switch it is attached to
+         counts    leaf-c, says the operator: ./site.yaml, 2024-07-03T09:46:40Z
+         against   leaf-a, says InfiniBand: ./fabric.out, 2024-07-03T09:46:40Z
+         against   leaf-b, says LLDP: ./gpu-1.json, 2024-07-03T09:46:40Z
+         because   the first counts for its source ranks higher
+         to do     find out which is right, and correct the other or state it
+";
+    assert_eq!(topo(dir.path(), &["--conflicts", "--from", "."]).clean(), expected);
+    let check = topo(dir.path(), &["check", "--from", "."]);
+    assert_eq!(check.code, 1);
+    assert!(check.out.contains(&expected[expected.find("WARNING").unwrap()..]), "{}", check.out);
+    let json = topo(dir.path(), &["check", "--json", "--from", "."]).json();
+    let conflict =
+        json["findings"].as_array().unwrap().iter().find(|found| !found["problem"]["conflict"].is_null());
+    let conflict = conflict.unwrap();
+    assert_eq!(conflict["problem"]["conflict"]["claims"].as_array().unwrap().len(), 3);
+    assert_eq!(conflict["problem"]["conflict"]["reason"], "rank");
+    assert_eq!(conflict["evidence"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn the_tree_follows_the_decision_and_counts_the_conflict() {
+    let dir = cluster();
+    let out = topo(dir.path(), &["--from", "fabric.out", "gpu-1.json", "site.yaml"]).clean();
+    let expected = "\
+2 nodes · 3 switches · 2 planes
+known by    InfiniBand: fabric.out (2 claims, newest 2024-07-03T09:46:40Z)
+known by    LLDP: gpu-1.json (1 claim, newest 2024-07-03T09:46:40Z)
+known by    the operator: site.yaml (1 claim, newest 2024-07-03T09:46:40Z)
+conflicts   1 conflict between sources (--conflicts)
+findings    1 warning
+
+infiniband  InfiniBand, 1 node, 1 switch, jobs' traffic
+└─ leaf-a  1 node  gpu-2
+
+declared  written down by somebody, 1 node, 1 switch
+└─ leaf-c  1 node  gpu-1
+
+`phalanx topo check --from fabric.out gpu-1.json site.yaml` says what is wrong (1 finding); `phalanx topo gpu-1 --from fabric.out gpu-1.json site.yaml` shows a node
+";
+    assert_eq!(out, expected);
+    let ascii = topo(dir.path(), &["--color", "always", "--from", "fabric.out"]).clean();
+    assert!(ascii.contains("\x1b[1minfiniband\x1b[0m"), "{ascii:?}");
+}

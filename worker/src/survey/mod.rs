@@ -1,0 +1,414 @@
+//! Tells the coordinator what this node is and what is around it, and again whenever that changes.
+//!
+//! ```text
+//! every 10 s: Looker (blocks, elsewhere) --> Look: machine, lldpd's neighbours, interfaces --+
+//! LLDP frames, beacons -----------------------------------------------------------------------+--> FromNode
+//! ToNode: key of beacons, whose fabric is wanted --> beacons leave by every interface
+//! ```
+//!
+//! One task owns all of it. It has nothing to do with jobs: whatever goes wrong here costs knowledge and no rank.
+
+mod beat;
+mod looker;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use phalanx_common::defaults::{BEACON_LOST, BEACON_PORT, LOOK_EVERY};
+use phalanx_common::topology::machine::Machine;
+use phalanx_common::wire::bytes::Bytes;
+use phalanx_common::wire::topology_v1::{FromNode, Heard, Neighbour, PART, Policy, ToNode};
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, sleep_until};
+
+use crate::discovery::beacon::{self, Beacon, Interface, Keys, Sockets};
+use crate::discovery::fabric;
+use crate::discovery::lldp::{self, Listener};
+use crate::link::{self, TopologyLink};
+use beat::Beat;
+pub use looker::{Look, Looker};
+
+/// What is heard is told at most so often: a whole cluster may come up at once.
+const TELL_EVERY: Duration = Duration::from_millis(500);
+
+/// What a node says of itself, for as long as it works.
+#[derive(Debug)]
+pub struct Surveyor<L> {
+    /// Its id in the cluster.
+    node: String,
+    policy: Policy,
+    links: mpsc::Receiver<L>,
+    link: Option<L>,
+    looker: Option<Looker>,
+    looking: JoinSet<(Looker, Look)>,
+    look_at: Instant,
+    tell_at: Option<Instant>,
+    machine: Machine,
+    /// As lldpd says, where it answers.
+    of_lldpd: Option<Vec<Neighbour>>,
+    frames: lldp::Table,
+    listener: Option<Listener>,
+    beacons: beacon::Table,
+    sockets: Option<Sockets>,
+    keys: Keys,
+    interfaces: Vec<Interface>,
+    beat: Beat,
+    walking: JoinSet<(u64, Result<Vec<u8>, fabric::Error>)>,
+    /// Subnets whose fabric is wanted, with what was told of it.
+    wanted: BTreeMap<u64, Vec<u8>>,
+    told: Told,
+}
+
+/// What the coordinator at the other end knows.
+#[derive(Debug, Default)]
+struct Told {
+    machine: Option<Machine>,
+    neighbours: Option<Vec<Neighbour>>,
+    heard: Option<Vec<Heard>>,
+    fabrics: Option<Vec<u64>>,
+}
+
+impl<L: TopologyLink> Surveyor<L> {
+    /// Says so once where something of the host's cannot be used.
+    pub fn new(node: String, policy: Policy, looker: Looker, links: mpsc::Receiver<L>) -> Surveyor<L> {
+        let sockets = Sockets::open(BEACON_PORT).inspect_err(|error| {
+            tracing::warn!(%error, port = BEACON_PORT, "no beacons: who shares a layer-2 domain with this node is not found");
+        });
+        let listener = Listener::open().inspect_err(|error| {
+            tracing::info!(%error, "LLDP is known from lldpd alone, if it runs: hearing frames takes CAP_NET_RAW");
+        });
+        let now = Instant::now();
+        Surveyor {
+            node,
+            policy,
+            links,
+            link: None,
+            looker: Some(looker),
+            looking: JoinSet::new(),
+            look_at: now,
+            tell_at: None,
+            machine: Machine::default(),
+            of_lldpd: None,
+            frames: lldp::Table::default(),
+            listener: listener.ok(),
+            beacons: beacon::Table::new(BEACON_LOST),
+            sockets: sockets.ok(),
+            keys: Keys::default(),
+            interfaces: Vec::new(),
+            beat: Beat::default(),
+            walking: JoinSet::new(),
+            wanted: BTreeMap::new(),
+            told: Told::default(),
+        }
+    }
+
+    /// Until nobody dials any more.
+    pub async fn run(mut self) {
+        loop {
+            let look_at = if self.looker.is_some() { Some(self.look_at) } else { None };
+            tokio::select! {
+                link = self.links.recv() => match link {
+                    Some(link) => self.on_link(link),
+                    None => return,
+                },
+                asked = asked(&mut self.link) => self.on_asked(asked),
+                () = at(look_at) => self.look(),
+                Some(looked) = self.looking.join_next() => self.on_look(looked),
+                () = at(self.beat.next()) => self.send_beacons(),
+                arrived = beacon_arrived(self.sockets.as_ref()) => self.on_beacon(arrived),
+                arrived = frame_arrived(self.listener.as_ref()) => self.on_frame(arrived),
+                Some(walked) = self.walking.join_next() => self.on_walked(walked).await,
+                () = at(self.tell_at) => self.tell().await,
+            }
+        }
+    }
+
+    /// Another coordinator, or one that was started again, knows nothing.
+    fn on_link(&mut self, link: L) {
+        self.link = Some(link);
+        self.told = Told::default();
+        self.wanted.clear();
+        self.tell_soon();
+    }
+
+    fn on_asked(&mut self, asked: Result<ToNode, link::Error>) {
+        match asked {
+            Ok(ToNode::BeaconKey { number, key }) => {
+                let first = self.keys.is_empty();
+                self.keys.add(number, &key);
+                if first {
+                    self.beat.burst(Instant::now());
+                }
+            }
+            Ok(ToNode::TellFabric { subnet }) => {
+                self.wanted.insert(subnet, Vec::new());
+                self.walk(subnet);
+            }
+            Err(error) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "the topology stream ended");
+                self.link = None;
+            }
+        }
+    }
+
+    fn look(&mut self) {
+        if let Some(mut looker) = self.looker.take() {
+            self.looking.spawn_blocking(move || {
+                let look = looker.look();
+                (looker, look)
+            });
+        }
+    }
+
+    fn on_look(&mut self, looked: Result<(Looker, Look), JoinError>) {
+        let (looker, look) = match looked {
+            Ok(looked) => looked,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => return,
+        };
+        self.looker = Some(looker);
+        self.look_at = Instant::now() + LOOK_EVERY;
+        let before = self.neighbours();
+        self.machine = look.machine;
+        self.of_lldpd = look.neighbours;
+        let now = std::time::Instant::now();
+        let changed = self.frames.expire(now) | self.beacons.expire(now);
+        self.use_interfaces(look.interfaces);
+        self.after_neighbours(&before);
+        for subnet in self.wanted.keys().copied().collect::<Vec<_>>() {
+            self.walk(subnet);
+        }
+        if changed || self.untold() {
+            self.tell_soon();
+        }
+    }
+
+    /// Interfaces that came are listened on; of those that went nothing is heard.
+    fn use_interfaces(&mut self, interfaces: Vec<Interface>) {
+        if interfaces == self.interfaces {
+            return;
+        }
+        let is_new = |interface: &&Interface| !self.interfaces.contains(interface);
+        for interface in interfaces.iter().filter(is_new) {
+            if let Some(listener) = &self.listener
+                && let Err(error) = listener.listen_on(interface.index)
+            {
+                tracing::debug!(%error, interface = interface.name, "LLDP is not listened to");
+            }
+        }
+        for gone in self.interfaces.iter().filter(|known| !interfaces.contains(known)) {
+            self.beacons.forget(&gone.name);
+            self.frames.forget(&gone.name);
+        }
+        if let Some(sockets) = &mut self.sockets {
+            sockets.listen_on(&interfaces);
+        }
+        self.interfaces = interfaces;
+        self.beat.burst(Instant::now());
+    }
+
+    /// Where a switch is at the other end no more, and another is, what was heard before says nothing.
+    fn after_neighbours(&mut self, before: &[Neighbour]) {
+        let now = self.neighbours();
+        let of = |all: &[Neighbour], interface: &str| -> BTreeSet<Neighbour> {
+            all.iter().filter(|neighbour| neighbour.interface == interface).cloned().collect()
+        };
+        let mut moved = false;
+        for interface in &self.interfaces {
+            let (was, is) = (of(before, &interface.name), of(&now, &interface.name));
+            if !is.is_empty() && !was.is_subset(&is) {
+                self.beacons.forget(&interface.name);
+                moved = true;
+            }
+        }
+        if moved {
+            self.beat.burst(Instant::now());
+            self.tell_soon();
+        }
+    }
+
+    fn neighbours(&self) -> Vec<Neighbour> {
+        let mut neighbours = self.of_lldpd.clone().unwrap_or_else(|| self.frames.neighbours());
+        neighbours.sort();
+        neighbours
+    }
+
+    fn send_beacons(&mut self) {
+        self.beat.sent(Instant::now());
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let sequence = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
+        let Some(sockets) = &self.sockets else { return };
+        for interface in &self.interfaces {
+            let beacon = Beacon { node: self.node.clone(), interface: interface.name.clone(), sequence };
+            if let Some(bytes) = self.keys.seal(&beacon) {
+                // A full queue, an address that is not ready: the next one comes.
+                sockets.send(interface, &bytes);
+            }
+        }
+    }
+
+    fn on_beacon(&mut self, arrived: std::io::Result<beacon::Arrived>) {
+        let arrived = match arrived {
+            Ok(arrived) => arrived,
+            Err(error) => {
+                tracing::warn!(%error, "the beacons' socket is broken: none are heard any more");
+                self.sockets = None;
+                return;
+            }
+        };
+        let Some(beacon) = self.keys.open(&arrived.bytes) else { return };
+        let Some(interface) = self.interfaces.iter().find(|it| it.index == arrived.interface) else { return };
+        if beacon.node == self.node && beacon.interface == interface.name {
+            return;
+        }
+        if self.beacons.note(std::time::Instant::now(), &interface.name, beacon) {
+            // Whoever is new wants to hear us, too.
+            self.beat.answer(Instant::now());
+            self.tell_soon();
+        }
+    }
+
+    fn on_frame(&mut self, arrived: std::io::Result<lldp::Arrived>) {
+        let arrived = match arrived {
+            Ok(arrived) => arrived,
+            Err(error) => {
+                tracing::warn!(%error, "the socket for LLDP is broken: no frames are heard any more");
+                self.listener = None;
+                return;
+            }
+        };
+        let Some(interface) = self.interfaces.iter().find(|it| it.index == arrived.interface) else { return };
+        // Anybody on the cable can send nonsense: no line of the log each.
+        let Ok(frame) = phalanx_formats::lldp::frame(&arrived.frame) else { return };
+        let before = self.neighbours();
+        if self.frames.note(std::time::Instant::now(), &interface.name.clone(), &frame) {
+            self.after_neighbours(&before);
+            self.tell_soon();
+        }
+    }
+
+    /// One walk at a time: each sends a packet to every switch there is.
+    fn walk(&mut self, subnet: u64) {
+        if self.walking.is_empty()
+            && let Some(gate) = fabric::gates(&self.machine).remove(&subnet)
+        {
+            self.walking.spawn_blocking(move || (subnet, fabric::walk(&gate)));
+        }
+    }
+
+    async fn on_walked(&mut self, walked: Result<(u64, Result<Vec<u8>, fabric::Error>), JoinError>) {
+        let (subnet, dump) = match walked {
+            Ok((subnet, Ok(dump))) => (subnet, dump),
+            Ok((_, Err(error))) => return tracing::warn!(%error, "the InfiniBand fabric cannot be told"),
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => return,
+        };
+        let Some(before) = self.wanted.get_mut(&subnet) else { return };
+        if *before == dump {
+            return;
+        }
+        before.clone_from(&dump);
+        let told = self.tell_parts(&dump, |part, last| FromNode::Fabric { subnet, part, last }).await;
+        self.ended(told);
+    }
+
+    fn tell_soon(&mut self) {
+        self.tell_at.get_or_insert(Instant::now() + TELL_EVERY);
+    }
+
+    fn untold(&self) -> bool {
+        self.told.machine.as_ref() != Some(&self.machine) || self.told.neighbours != Some(self.neighbours())
+    }
+
+    /// Before the first look there is nothing to tell.
+    async fn tell(&mut self) {
+        self.tell_at = None;
+        if self.link.is_some() && self.machine != Machine::default() {
+            let told = self.tell_what_is_new().await;
+            self.ended(told);
+        }
+    }
+
+    async fn tell_what_is_new(&mut self) -> Result<(), link::Error> {
+        if self.told.machine.is_none() {
+            self.say(FromNode::Policy(self.policy.clone())).await?;
+        }
+        if self.told.machine.as_ref() != Some(&self.machine) {
+            let text = serde_json::to_vec(&self.machine).unwrap_or_default();
+            self.tell_parts(&text, |part, last| FromNode::Machine { part, last }).await?;
+            self.told.machine = Some(self.machine.clone());
+        }
+        let neighbours = self.neighbours();
+        if self.told.neighbours.as_ref() != Some(&neighbours) {
+            self.say(FromNode::Neighbours(neighbours.clone())).await?;
+            self.told.neighbours = Some(neighbours);
+        }
+        let heard = self.beacons.heard(&self.node);
+        if self.told.heard.as_ref() != Some(&heard) {
+            self.say(FromNode::Heard(heard.clone())).await?;
+            self.told.heard = Some(heard);
+        }
+        let fabrics: Vec<u64> = fabric::gates(&self.machine).into_keys().collect();
+        if self.told.fabrics.as_ref() != Some(&fabrics) {
+            self.say(FromNode::Fabrics(fabrics.clone())).await?;
+            self.told.fabrics = Some(fabrics);
+        }
+        Ok(())
+    }
+
+    async fn tell_parts(
+        &mut self,
+        bytes: &[u8],
+        message: impl Fn(Bytes, bool) -> FromNode,
+    ) -> Result<(), link::Error> {
+        let mut parts = bytes.chunks(PART).peekable();
+        while let Some(part) = parts.next() {
+            self.say(message(Bytes(part.to_vec()), parts.peek().is_none())).await?;
+        }
+        Ok(())
+    }
+
+    async fn say(&mut self, told: FromNode) -> Result<(), link::Error> {
+        match &mut self.link {
+            Some(link) => link.tell(told).await,
+            None => Ok(()),
+        }
+    }
+
+    /// All is told again on the next link.
+    fn ended(&mut self, told: Result<(), link::Error>) {
+        if let Err(error) = told {
+            tracing::debug!(error = &error as &dyn std::error::Error, "the topology stream ended");
+            self.link = None;
+        }
+    }
+}
+
+async fn asked<L: TopologyLink>(link: &mut Option<L>) -> Result<ToNode, link::Error> {
+    match link {
+        Some(link) => link.asked().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn beacon_arrived(sockets: Option<&Sockets>) -> std::io::Result<beacon::Arrived> {
+    match sockets {
+        Some(sockets) => sockets.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn frame_arrived(listener: Option<&Listener>) -> std::io::Result<lldp::Arrived> {
+    match listener {
+        Some(listener) => listener.recv().await,
+        None => std::future::pending().await,
+    }
+}

@@ -12,7 +12,7 @@ pub enum Error {
     #[error("cannot open the folder {}: {source}", path.display())]
     Open { path: PathBuf, source: io::Error },
     #[error(
-        "{} holds neither `sys` nor what /sys has (`devices`, and `class` or `bus`); name the folder that \
+        "neither {} nor `sys` in it has what /sys has (`devices`, and `class` or `bus`); name the folder that \
          /sys was saved in",
         path.display()
     )]
@@ -32,8 +32,8 @@ impl Dir {
         Dir { mounts: vec![("", PathBuf::from("/"))] }
     }
 
-    /// A saved machine: a folder that has `sys` and perhaps `proc` and `dev`, or a saved `/sys` itself, with
-    /// `proc` and `dev` beside it where they are.
+    /// A saved machine: a folder that has `sys` and perhaps `proc` and `dev`, or a saved `/sys` itself: if
+    /// it is called `sys`, with `proc` and `dev` beside it.
     ///
     /// # Errors
     /// A folder that cannot be opened, and one that is neither.
@@ -41,17 +41,22 @@ impl Dir {
         let open = |source| Error::Open { path: path.to_path_buf(), source };
         let root = fs::canonicalize(path).map_err(open)?;
         fs::read_dir(&root).map_err(open)?;
-        if root.join("sys").is_dir() {
+        // `/proc` has a folder `sys` too.
+        let is_sys = |folder: &Path| {
+            let has = |name: &str| folder.join(name).is_dir();
+            has("devices") && (has("class") || has("bus"))
+        };
+        if is_sys(&root.join("sys")) {
             return Ok(Dir { mounts: vec![("", root)] });
         }
-        let has = |name: &str| root.join(name).is_dir();
-        if !has("devices") || !(has("class") || has("bus")) {
+        if !is_sys(&root) {
             return Err(Error::NoSys { path: path.to_path_buf() });
         }
+        // Only of a folder that is called `sys` the neighbours are the same machine's; a link may lead to another.
+        let parent = root.parent().filter(|_| root.file_name().is_some_and(|name| name == "sys"));
         let beside = |name: &'static str| {
-            let folder = fs::canonicalize(root.parent()?.join(name)).ok()?;
-            // The neighbours of the live /sys are the live machine's, and so is `/`.
-            folder.is_dir().then_some((name, folder))
+            let folder = parent?.join(name);
+            fs::symlink_metadata(&folder).ok()?.is_dir().then_some((name, folder))
         };
         let mut mounts: Vec<(&'static str, PathBuf)> =
             ["proc", "dev"].into_iter().filter_map(beside).collect();
@@ -77,11 +82,9 @@ impl Dir {
 
     /// For reading: nothing leads out of the root of the live machine, which spares it a look at each part.
     fn inside(&self, path: &str) -> Option<PathBuf> {
-        let (mount, real) = match self.mounts.as_slice() {
-            [(_, root)] if root.as_os_str() == "/" => self.locate(path)?,
-            _ => self.resolve(path)?,
-        };
-        real.starts_with(&mount.1).then_some(real)
+        let of_all = self.mounts.iter().any(|(_, root)| root.as_os_str() == "/");
+        let found = if of_all { self.locate(path)? } else { self.resolve(path)? };
+        Some(found.1)
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::tree::Tree;
+
 /// How much of a file is looked at.
 const LOOKED_AT: usize = 64 << 10;
 
@@ -30,6 +32,7 @@ pub enum Kind {
     NpuMapping,
     NpuMatrix,
     Machine,
+    HwlocXml,
     /// A folder, which `recognise` does not see: `dir::Dir` opens it.
     Sysfs,
 }
@@ -58,6 +61,7 @@ impl Kind {
         Kind::NpuMapping,
         Kind::NpuMatrix,
         Kind::Machine,
+        Kind::HwlocXml,
         Kind::Sysfs,
     ];
 }
@@ -86,6 +90,7 @@ impl fmt::Display for Kind {
             Kind::NpuMapping => "a map of `npu-smi info -m`",
             Kind::NpuMatrix => "a matrix of `npu-smi info -t topo`",
             Kind::Machine => "a machine as Phalanx writes it",
+            Kind::HwlocXml => "XML of hwloc",
             Kind::Sysfs => "a folder with a saved /sys",
         })
     }
@@ -115,6 +120,7 @@ pub fn recognise(bytes: &[u8]) -> Option<Kind> {
                 ("<system", Kind::NcclTopology),
                 // A search graph: the reader says what it is.
                 ("<graphs", Kind::NcclTopology),
+                ("<topology", Kind::HwlocXml),
             ],
         ),
         '{' => first_of(
@@ -132,6 +138,13 @@ pub fn recognise(bytes: &[u8]) -> Option<Kind> {
         '[' if text.contains("\"DomainUUID\"") => Some(Kind::NetqComputeNodes),
         _ => lines(text),
     }
+}
+
+/// The kind of a folder: that of a machine, if it has what the readers of [`crate::sysfs`] look for.
+pub fn recognise_folder(tree: &dyn Tree) -> Option<Kind> {
+    let of_machine =
+        ["sys/devices/system/cpu", "sys/devices/system/node", "sys/bus/pci/devices", "sys/class/net"];
+    of_machine.iter().any(|folder| !tree.list(folder).is_empty()).then_some(Kind::Sysfs)
 }
 
 /// By the key or the element that comes first.

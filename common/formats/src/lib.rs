@@ -2,7 +2,8 @@
 //! `phalanx_common::topology` and written from it.
 //!
 //! Every reader takes bytes or a tree of files that a stranger may have written: truncated, nonsense or
-//! huge. It answers with what it understood, or with an error that says where and what to do.
+//! huge. It answers with what it understood, or with an error that says where and what to do. One file,
+//! `dir.rs`, reads folders on disk; all else is pure.
 
 /// Largest YAML file, bytes: its scanner keeps about a hundred for each byte of a list in brackets. Ten thousand
 /// HyperNodes fit.
@@ -12,6 +13,7 @@ pub mod csv;
 pub mod dir;
 mod grid;
 pub mod hostlist;
+pub mod hwloc_xml;
 pub mod hypernode;
 pub mod ibnetdiscover;
 pub mod kind;

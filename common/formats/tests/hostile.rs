@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use phalanx_formats::{nccl_xml, npu_smi, nvidia_smi, nvml_profile};
+use phalanx_formats::{hwloc_xml, nccl_xml, npu_smi, nvidia_smi, nvml_profile};
 
 /// `part` again and again between two texts, up to a size.
 fn filled(before: &str, part: &str, after: &str, bytes: usize) -> Vec<u8> {
@@ -55,6 +55,40 @@ fn topologies_of_the_largest_size_are_read_or_refused_soon() {
         let text = read.map(|found| nccl_xml::write(&found.machine, &BTreeMap::new()));
         assert!(text.is_ok_and(|text| text.len() < limit), "{part}");
     }
+}
+
+#[test]
+fn machines_of_the_largest_size_are_read_or_refused_soon() {
+    let machine = "<topology version='2.0'><object type='Machine'>";
+    let pci = "<object type='PCIDev' gp_index='1' pci_busid='1:00.0' pci_type='0302 [10de:1] [1:1] a'>";
+    let open = format!("{machine}{pci}");
+    let mask = format!("<object type='PU' cpuset='0x1{}'/>", ",".repeat(255));
+    for (before, part, after) in [
+        (machine, "<object type='Core' cpuset='0x1'/>", "</object></topology>"),
+        (machine, &mask, "</object></topology>"),
+        (machine, "<object type='NUMANode' os_index='7'/>", "</object></topology>"),
+        (machine, "<object type='Bridge' pci_busid='1:0.0'/>", "</object></topology>"),
+        (&open, "<object type='OSDev' name='a' osdev_type='2'/>", "</object></object></topology>"),
+        (
+            &open,
+            "<object type='OSDev' osdev_type='3'><info name='Port1State' value='4'/></object>",
+            "</object></object></topology>",
+        ),
+        (machine, "<info name='CPUModel' value='x'/>", "</object></topology>"),
+        (
+            "<topology><object type='Machine'><distances nbobjs='1'>",
+            "<latency value='1'/>",
+            "</distances></object></topology>",
+        ),
+    ] {
+        let machine = hwloc_xml::read(&filled(before, part, after, 4 << 20)).unwrap();
+        assert!(machine.nics.len() <= 1024, "{part}");
+    }
+    let many = filled(machine, "<info/>", "</object></topology>", hwloc_xml::MAX_BYTES);
+    assert!(hwloc_xml::read(&many).unwrap_err().to_string().contains("nodes limit"));
+    let matrix = "<topology version='2.0'><object type='Machine'/><distances2 nbobjs='1024' type='NUMANode'><u64values>";
+    let matrix = filled(matrix, "1 ", "</u64values></distances2></topology>", hwloc_xml::MAX_BYTES);
+    assert!(hwloc_xml::read(&matrix).unwrap_err().to_string().contains("the matrix is of 1024 objects"));
 }
 
 #[test]

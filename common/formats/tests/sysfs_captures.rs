@@ -9,6 +9,7 @@ use std::fs;
 use phalanx_common::topology::machine::{AcceleratorKind, Device, Machine, PathType, PciKind, PciRoot, Rdma};
 use phalanx_common::topology::{Bdf, Guid, LinkLayer};
 use phalanx_formats::dir::Dir;
+use phalanx_formats::kind::{Kind, recognise_folder};
 use phalanx_formats::sysfs::{read_all, read_cpu, read_network, read_pci};
 use support::unpacked;
 
@@ -16,6 +17,7 @@ fn read(archive: &str) -> Option<Machine> {
     let scratch = unpacked(&format!("hwloc-sysfs/{archive}.tar.bz2"))?;
     let folder = fs::read_dir(&scratch.path).unwrap().next().unwrap().unwrap().path();
     let tree = Dir::open(&folder).unwrap();
+    assert_eq!(recognise_folder(&tree), Some(Kind::Sysfs));
     let whole = read_all(&tree);
     assert_eq!(whole.problems, []);
     // The parts are what the whole is made of.

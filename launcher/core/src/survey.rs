@@ -386,7 +386,7 @@ mod tests {
         assert_eq!(survey.ask(), [(7, a.clone())]);
         assert!(!survey.fabric(&a, 7, Vec::new()), "the same as before");
         assert_eq!(can(&mut survey, &b), [], "whoever tells it already");
-        assert_eq!(can(&mut survey, &a), [(7, b)], "a new link knows of no question, and another is there");
+        assert_eq!(can(&mut survey, &a), [(7, a.clone())], "a new link knows of no question");
     }
 
     #[test]

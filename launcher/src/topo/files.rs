@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use phalanx_formats::dir::Dir;
+use phalanx_formats::kind::recognise_folder;
 
 /// Of one file: what the largest reader takes, and a byte more so that it can say that it is too much.
 const MAX_BYTES: u64 = (256 << 20) + 1;
@@ -30,7 +31,7 @@ pub(super) fn below(folder: &Path) -> anyhow::Result<Below> {
     let mut seen = 0;
     let mut open = vec![(folder.to_path_buf(), 0)];
     while let Some((at, depth)) = open.pop() {
-        if let Ok(tree) = Dir::open(&at) {
+        if let Some(tree) = Dir::open(&at).ok().filter(|tree| recognise_folder(tree).is_some()) {
             machines.push((at, tree));
             continue;
         }

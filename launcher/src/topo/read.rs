@@ -7,8 +7,8 @@ use phalanx_common::topology::{End, Evidence, Snapshot, Source};
 use phalanx_formats::kind::{Kind, recognise};
 use phalanx_formats::outline::Outline;
 use phalanx_formats::{
-    csv, hypernode, ibnetdiscover, lldp, nccl_xml, netq, npu_smi, nvidia_smi, nvml_profile, slurm, statement,
-    topograph,
+    csv, hwloc_xml, hypernode, ibnetdiscover, lldp, nccl_xml, netq, npu_smi, nvidia_smi, nvml_profile, slurm,
+    statement, topograph,
 };
 
 /// What a file turned out to be.
@@ -90,6 +90,7 @@ pub(super) fn read(kind: Kind, file: &File<'_>) -> anyhow::Result<Read> {
         Kind::NpuSmi => machine(npu_smi::info(bytes, &[])?),
         Kind::NpuMapping => machine(npu_smi::chips(&npu_smi::mapping(bytes)?)),
         Kind::NpuMatrix => machine(npu_smi::topo(bytes)?),
+        Kind::HwlocXml => machine(hwloc_xml::read(bytes)?),
         Kind::Sysfs => anyhow::bail!("{kind} is a folder"),
         kind => anyhow::bail!("{kind} cannot be read here"),
     })

@@ -4,17 +4,15 @@
 use std::collections::BTreeMap;
 
 use phalanx_common::topology::Bdf;
-use phalanx_common::topology::machine::{
-    Accelerator, AcceleratorKind, Attachment, LinkKind, Machine, PciKind, Peer,
-};
+use phalanx_common::topology::machine::{Accelerator, AcceleratorKind, Attachment, LinkKind, Machine, Peer};
 
-use super::files::Files;
+use super::files::{Files, computes};
 use super::pci;
 
 const FOLDER: &str = "sys/class/kfd/kfd/topology/nodes";
-pub(super) const VENDOR: u16 = 0x1002;
 /// CPUs and GPUs, or parts of GPUs, of one machine.
 const MAX_NODES: usize = 1 << 10;
+const MAX_BANKS: usize = 64;
 const XGMI: u64 = 11;
 
 /// A node of kfd: a GPU, a part of one, or a CPU.
@@ -82,11 +80,25 @@ fn gpu(files: &mut Files<'_>, node: &Node, bdf: Bdf, index: u32, ends: &BTreeMap
         // As `ROCR_VISIBLE_DEVICES` takes it.
         uuid: (node.unique != 0).then(|| format!("GPU-{:016x}", node.unique)),
         serial: files.line(&format!("{device}/serial_number")),
-        memory_bytes: files.number(&format!("{device}/mem_info_vram_total")),
+        memory_bytes: files
+            .number(&format!("{device}/mem_info_vram_total"))
+            .or_else(|| memory(files, node.number)),
         links: links(files, node.number, ends),
         hive: hive.filter(|hive| *hive != 0),
         ..Accelerator::new(AcceleratorKind::Amd)
     }
+}
+
+/// The banks of a node that are its frame buffer: what the CPU reaches of it, and the rest.
+fn memory(files: &Files<'_>, number: u32) -> Option<u64> {
+    let folder = format!("{FOLDER}/{number}/mem_banks");
+    let banks = files.numbered(&folder, "").into_iter().take(MAX_BANKS);
+    let bytes = banks.filter_map(|bank| {
+        let properties = properties(files, &format!("{folder}/{bank}"));
+        let of_gpu = matches!(properties.get("heap_type"), Some(1 | 2));
+        properties.get("size_in_bytes").copied().filter(|_| of_gpu)
+    });
+    Some(bytes.fold(0, u64::saturating_add)).filter(|bytes| *bytes > 0)
 }
 
 /// The XGMI links of a node, those to one peer in one bundle.
@@ -125,11 +137,9 @@ fn properties(files: &Files<'_>, at: &str) -> BTreeMap<String, u64> {
 /// Without kfd nothing computes on them now, but they are there. What is a display controller may be a
 /// board's own screen.
 fn without_driver(machine: &Machine) -> BTreeMap<Bdf, Accelerator> {
-    let computes = |class: u32| matches!(class >> 8, 0x0380 | 0x1200);
-    let devices = machine.pci.iter().filter(|(_, device)| {
-        device.vendor == Some(VENDOR) && device.kind == Some(PciKind::Gpu) && device.function_of.is_none()
-    });
-    let devices = devices.filter(|(_, device)| device.class.is_some_and(computes));
+    let for_compute = |class: u32| matches!(class >> 8, 0x0380 | 0x1200);
+    let devices = machine.pci.iter().filter(|(_, device)| computes(device, AcceleratorKind::Amd));
+    let devices = devices.filter(|(_, device)| device.class.is_some_and(for_compute));
     let new = |bdf: Bdf| Accelerator { bdf: Some(bdf), ..Accelerator::new(AcceleratorKind::Amd) };
     devices.map(|(bdf, _)| (*bdf, new(*bdf))).collect()
 }

@@ -1,27 +1,19 @@
 //! Ascend NPUs as PCI and their device files have them.
 
-use phalanx_common::topology::machine::{Accelerator, AcceleratorKind, Machine, PciKind};
+use phalanx_common::topology::machine::{Accelerator, AcceleratorKind, Machine};
 
-use super::files::Files;
+use super::files::{Files, computes};
 
-pub(super) const VENDOR: u16 = 0x19e5;
 /// More than any machine has.
 const MAX_NPUS: usize = 256;
 
 /// After the PCI devices are known. The number of `/dev/davinci3` is not told by the order of the PCI
 /// addresses, so those are used only where PCI shows nothing, as on boards whose NPU is part of the chip.
 pub(super) fn add(files: &mut Files<'_>, machine: &mut Machine) {
-    let is_npu = |vendor, kind, class: Option<u32>| {
-        vendor == Some(VENDOR)
-            && kind == Some(PciKind::Gpu)
-            && class.is_some_and(|class| class >> 8 == 0x1200)
-    };
     let by_pci: Vec<Accelerator> = machine
         .pci
         .iter()
-        .filter(|(_, device)| {
-            is_npu(device.vendor, device.kind, device.class) && device.function_of.is_none()
-        })
+        .filter(|(_, device)| computes(device, AcceleratorKind::Ascend))
         .map(|(bdf, _)| Accelerator { bdf: Some(*bdf), ..Accelerator::new(AcceleratorKind::Ascend) })
         .collect();
     if !by_pci.is_empty() {

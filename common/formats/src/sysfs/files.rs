@@ -3,9 +3,10 @@
 use std::str::FromStr;
 
 use phalanx_common::text::shown;
-use phalanx_common::topology::machine::CpuSet;
+use phalanx_common::topology::machine::{AcceleratorKind, CpuSet, PciDevice, PciKind};
 use phalanx_common::topology::{Bdf, Guid};
 
+use crate::text::printable;
 use crate::tree::Tree;
 
 /// The longest file of one value: a list of every second CPU of the most there may be.
@@ -34,8 +35,11 @@ impl<'a> Files<'a> {
         Files { tree, problems: Vec::new() }
     }
 
+    /// The names in a folder that are names: a saved tree may have others.
     pub(super) fn list(&self, path: &str) -> Vec<String> {
-        self.tree.list(path)
+        let mut names = self.tree.list(path);
+        names.retain(|name| is_name(name));
+        names
     }
 
     /// Those names that are `prefix` and a number, by number.
@@ -59,7 +63,7 @@ impl<'a> Files<'a> {
     /// What a link of that name leads to: the last part of its real path.
     pub(super) fn target(&self, path: &str) -> Option<String> {
         let real = self.tree.real_path(path)?;
-        real.rsplit('/').next().map(str::to_string)
+        real.rsplit('/').next().filter(|name| is_name(name)).map(str::to_string)
     }
 
     /// Where an entry of a class is in the tree of devices. A saved tree may have folders where the kernel
@@ -87,13 +91,12 @@ impl<'a> Files<'a> {
         self.tree.read(path, limit)
     }
 
-    /// A line, without white space around it and the zero byte that strings of firmware end with. `None` for
-    /// none.
+    /// A line, without white space around it and without the zero byte that strings of firmware end with.
+    /// `None` for none.
     pub(super) fn line(&self, path: &str) -> Option<String> {
         const LONGEST: usize = 256;
         let text = self.tree.read(path, LONGEST)?;
-        let line = text.trim_matches('\0').lines().next()?.trim();
-        let line: String = line.chars().filter(|c| !c.is_control()).collect();
+        let line = printable(text.lines().next()?.trim());
         (!line.is_empty()).then_some(line)
     }
 
@@ -156,6 +159,10 @@ impl<'a> Files<'a> {
     }
 }
 
+fn is_name(name: &str) -> bool {
+    printable(name) == name
+}
+
 /// With `0x` or without.
 pub(super) fn hexadecimal(text: &str) -> Option<u32> {
     let digits = text.strip_prefix("0x").unwrap_or(text);
@@ -164,6 +171,12 @@ pub(super) fn hexadecimal(text: &str) -> Option<u32> {
         .all(|byte| byte.is_ascii_hexdigit())
         .then(|| u32::from_str_radix(digits, 16).ok())
         .flatten()
+}
+
+/// Whether a device is a GPU or an NPU of a maker, and not a part of one that a guest has.
+pub(super) fn computes(device: &PciDevice, kind: AcceleratorKind) -> bool {
+    let of_maker = device.vendor.and_then(AcceleratorKind::of_vendor) == Some(kind);
+    of_maker && device.kind == Some(PciKind::Gpu) && device.function_of.is_none()
 }
 
 /// The PCI addresses in a real path, from the host bridge down to the device.

@@ -3,6 +3,7 @@
 use phalanx_common::topology::machine::{CpuModel, Machine};
 
 use super::files::Files;
+use crate::text::printable;
 
 /// The first CPU of `/proc/cpuinfo` fits.
 const BEGINNING: usize = 8 << 10;
@@ -41,7 +42,7 @@ impl CpuInfo {
     }
 
     fn text(&self, key: &str) -> Option<String> {
-        self.get(key).map(|text| text.chars().filter(|c| !c.is_control()).take(256).collect())
+        self.get(key).map(printable)
     }
 
     fn number(&self, key: &str) -> Option<u32> {

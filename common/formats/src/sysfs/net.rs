@@ -19,9 +19,9 @@ pub(super) struct Interface {
 }
 
 impl Interface {
-    /// Whether it is the port of that number, from 1, of an adapter.
-    pub(super) fn is_port(&self, port: u8) -> bool {
-        self.port == Some(u32::from(port.saturating_sub(1)))
+    /// Whether it may be the port of that number, from 1, of its adapter.
+    pub(super) fn may_be(&self, port: u8) -> bool {
+        self.port.is_none_or(|own| own == u32::from(port.saturating_sub(1)))
     }
 }
 
@@ -64,9 +64,9 @@ fn interface(files: &mut Files<'_>, name: &str) -> Option<Interface> {
     nic.up = is_up(files, &at);
     nic.mtu = files.number(&format!("{at}/mtu"));
     nic.bond = master.filter(|master| is_bond(files, master));
-    // `dev_id` is that of kernels before 3.15.
-    let port = files.number::<u32>(&format!("{at}/dev_port")).filter(|port| *port > 0);
-    let port = port.or_else(|| files.hex(&format!("{at}/dev_id")));
+    // Drivers fill one of the two in, and leave 0 in the other.
+    let port = files.number::<u32>(&format!("{at}/dev_port"));
+    let port = port.max(files.hex(&format!("{at}/dev_id")));
     Some(Interface { nic, port, guid })
 }
 

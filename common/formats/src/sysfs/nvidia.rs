@@ -1,31 +1,25 @@
 //! GPUs of NVIDIA as PCI and the driver's files in `/proc` have them, without NVML.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use phalanx_common::topology::Bdf;
-use phalanx_common::topology::machine::{Accelerator, AcceleratorKind, Machine, PciKind};
+use phalanx_common::topology::machine::{Accelerator, AcceleratorKind, Machine};
 
-use super::files::Files;
+use super::files::{Files, computes};
+use crate::text::printable;
 
 const FOLDER: &str = "proc/driver/nvidia/gpus";
-pub(super) const VENDOR: u16 = 0x10de;
 
 /// After the PCI devices are known. A capture may lack the vendor of what the driver has a folder for.
 pub(super) fn add(files: &mut Files<'_>, machine: &mut Machine) {
-    let folders: Vec<(Bdf, String)> = files
-        .list(FOLDER)
-        .into_iter()
-        .filter_map(|name| Some((name.parse().ok()?, format!("{FOLDER}/{name}"))))
-        .collect();
-    let is_gpu = |kind| kind == Some(PciKind::Gpu);
-    let by_pci =
-        machine.pci.iter().filter(|(_, device)| device.vendor == Some(VENDOR) && is_gpu(device.kind));
-    // A virtual function is a guest's.
-    let by_pci = by_pci.filter(|(_, device)| device.function_of.is_none()).map(|(bdf, _)| *bdf);
-    let all: BTreeSet<Bdf> = by_pci.chain(folders.iter().map(|(bdf, _)| *bdf)).collect();
+    let names = files.list(FOLDER).into_iter();
+    let folders: BTreeMap<Bdf, String> =
+        names.filter_map(|name| Some((name.parse().ok()?, format!("{FOLDER}/{name}")))).collect();
+    let by_pci = machine.pci.iter().filter(|(_, device)| computes(device, AcceleratorKind::Nvidia));
+    let all: BTreeSet<Bdf> = by_pci.map(|(bdf, _)| *bdf).chain(folders.keys().copied()).collect();
     for bdf in all {
         let mut gpu = Accelerator { bdf: Some(bdf), ..Accelerator::new(AcceleratorKind::Nvidia) };
-        if let Some((_, folder)) = folders.iter().find(|(of, _)| *of == bdf) {
+        if let Some(folder) = folders.get(&bdf) {
             describe(files, folder, &mut gpu);
         }
         machine.accelerators.push(gpu);
@@ -34,9 +28,9 @@ pub(super) fn add(files: &mut Files<'_>, machine: &mut Machine) {
 
 fn describe(files: &mut Files<'_>, folder: &str, gpu: &mut Accelerator) {
     let text = files.beginning(&format!("{folder}/information"), 4 << 10).unwrap_or_default();
-    gpu.model = value(&text, "Model").map(str::to_string);
+    gpu.model = value(&text, "Model").map(printable);
     // Question marks until a program has opened the device.
-    gpu.uuid = value(&text, "GPU UUID").filter(|uuid| !uuid.contains('?')).map(str::to_string);
+    gpu.uuid = value(&text, "GPU UUID").filter(|uuid| !uuid.contains('?')).map(printable);
     // Where its memory is a NUMA node (Power9).
     let text = files.beginning(&format!("{folder}/numa_status"), 4 << 10).unwrap_or_default();
     if value(&text, "Status") == Some("online") {
@@ -51,6 +45,5 @@ fn describe(files: &mut Files<'_>, folder: &str, gpu: &mut Accelerator) {
 fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     let mut pairs = text.lines().filter_map(|line| line.split_once(':'));
     let value = pairs.find(|(name, _)| name.trim() == key)?.1.trim();
-    let plain = !value.is_empty() && value.len() <= 256 && !value.contains(char::is_control);
-    plain.then_some(value)
+    (!value.is_empty()).then_some(value)
 }

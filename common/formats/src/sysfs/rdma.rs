@@ -92,23 +92,22 @@ impl Port {
         })
     }
 
-    /// The row of its interface: by GUID, by the interface of its addresses, by the number of the port, or the
-    /// only one of the function. An address may belong to a bond or a VLAN, which are on no function.
+    /// The row of its interface: by GUID, by the interface of its addresses, or the only one of the function
+    /// that has the number of the port. An address may belong to a bond or a VLAN, which are on no function.
     fn own(&self, interfaces: &[Interface]) -> Option<usize> {
-        let of_function: Vec<usize> = (0..interfaces.len())
-            .filter(|row| {
-                let nic = &interfaces[*row].nic;
-                nic.bdf.is_some() && nic.bdf == self.bdf && nic.layer == self.layer && nic.rdma.is_none()
-            })
-            .collect();
-        let find = |fits: &dyn Fn(&Interface) -> bool| {
-            of_function.iter().copied().find(|row| fits(&interfaces[*row]))
+        let of_function = |row: &usize| {
+            let nic = &interfaces[*row].nic;
+            nic.bdf.is_some() && nic.bdf == self.bdf && nic.layer == self.layer && nic.rdma.is_none()
         };
-        let only = || of_function.first().copied().filter(|_| of_function.len() == 1);
-        find(&|interface| interface.guid.is_some() && interface.guid == self.rdma.guid)
-            .or_else(|| find(&|interface| self.interfaces.contains(&interface.nic.name)))
-            .or_else(|| find(&|interface| of_function.len() > 1 && interface.is_port(self.rdma.port)))
-            .or_else(only)
+        let rows = || (0..interfaces.len()).filter(of_function);
+        let has_guid =
+            |row: &usize| interfaces[*row].guid.is_some() && interfaces[*row].guid == self.rdma.guid;
+        let has_address = |row: &usize| self.interfaces.contains(&interfaces[*row].nic.name);
+        let only = || {
+            let mut rows = rows().filter(|row| interfaces[*row].may_be(self.rdma.port));
+            rows.next().filter(|_| rows.next().is_none())
+        };
+        rows().find(has_guid).or_else(|| rows().find(has_address)).or_else(only)
     }
 
     fn join(self, nic: &mut Nic) {

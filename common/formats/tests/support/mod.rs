@@ -2,9 +2,6 @@
 
 #![allow(clippy::disallowed_methods, reason = "a test is a shell: it reads files and the environment")]
 
-#[allow(dead_code, reason = "each test file uses its part of this")]
-pub(crate) mod files;
-
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};

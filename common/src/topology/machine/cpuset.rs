@@ -111,9 +111,10 @@ impl CpuSet {
             if digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
                 return Err(wrong());
             }
-            let bits = u32::from_str_radix(digits, 16).unwrap_or(0);
-            for bit in (0..32).filter(|bit| bits >> bit & 1 == 1) {
-                set.insert(place * 32 + bit)?;
+            let mut bits = u32::from_str_radix(digits, 16).unwrap_or(0);
+            while bits != 0 {
+                set.insert(place * 32 + bits.trailing_zeros())?;
+                bits &= bits - 1;
             }
         }
         Ok(set)

@@ -4,10 +4,9 @@
 mod look;
 mod support;
 
-use std::fs;
 use std::path::Path;
 
-use look::{Look, machine, sys};
+use look::{Look, machine, replace, sys};
 use phalanx_common::topology::Bdf;
 use phalanx_common::topology::machine::{Accelerator, Ailment, CpuSet, FabricState, Machine, Peer, Platform};
 use phalanx_formats::nvml_profile;
@@ -153,13 +152,6 @@ fn who_computes_on_a_gpu_is_seen_and_who_draws_is_not() {
     assert_eq!(look.next(), json!({"gpus": [0, 2], "taken": [[1, 1]], "lost": []}));
     replace(&profile, &OWN.replace("pid: 1,", &format!("pid: {own},")));
     assert_eq!(look.next(), json!({"gpus": [0, 1, 2], "taken": [], "lost": []}), "it is one of ours");
-}
-
-/// As an editor does: at once.
-fn replace(profile: &Path, text: &str) {
-    let new = profile.with_extension("new");
-    fs::write(&new, text).expect("a file for the test");
-    fs::rename(&new, profile).expect("the file is replaced");
 }
 
 const LOST: &str = "uuid: GPU-bb\n  failure: {mode: lost}";

@@ -80,3 +80,10 @@ pub(crate) fn sys(sandbox: &Sandbox, vendor: &str, class: &str, addresses: &[&st
     }
     root
 }
+
+/// Writes a profile anew as an editor does: at once.
+pub(crate) fn replace(profile: &Path, text: &str) {
+    let new = profile.with_extension("new");
+    fs::write(&new, text).expect("a file for the test");
+    fs::rename(&new, profile).expect("the file is replaced");
+}

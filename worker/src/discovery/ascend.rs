@@ -22,7 +22,7 @@ const ALL: Duration = Duration::from_secs(40);
 const PORT_LIMIT: usize = 64 << 10;
 
 /// What the tools told.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Found {
     /// NPUs, and their ports under the names `npu0`, `npu1` and so on.
     pub machine: Machine,

@@ -1,6 +1,7 @@
 //! One look at the machine and at who is around it. It reads files and asks drivers, which may take a while.
 
 use std::ffi::OsString;
+use std::time::{Duration, Instant};
 
 use phalanx_common::topology::Bdf;
 use phalanx_common::topology::machine::{Accelerator, AcceleratorKind, Machine};
@@ -11,6 +12,9 @@ use phalanx_formats::sysfs;
 use crate::discovery::beacon::{Interface, interfaces};
 use crate::discovery::nvidia::{Board, ReadError};
 use crate::discovery::{addresses, ascend, lldp};
+
+/// Sixteen NPUs take some fifty runs of a tool, which cost ranks CPU time.
+const ASK_NPUS_EVERY: Duration = Duration::from_secs(60);
 
 /// What was seen.
 #[derive(Debug)]
@@ -31,6 +35,7 @@ pub struct Looker {
     /// In place of the NVIDIA driver's own library.
     nvml: Option<OsString>,
     board: Option<Board>,
+    npus: Option<(Instant, ascend::Found)>,
     /// As hwloc finds them, which takes a while; they stay as they are.
     cpus: Option<Machine>,
     /// What was said of a source that fails: it fails at every look.
@@ -40,7 +45,7 @@ pub struct Looker {
 impl Looker {
     /// `root` has the kernel's files; `nvml` is a library in place of the NVIDIA driver's own.
     pub fn new(root: Dir, nvml: Option<OsString>) -> Looker {
-        Looker { root, nvml, board: None, cpus: None, said: Vec::new() }
+        Looker { root, nvml, board: None, npus: None, cpus: None, said: Vec::new() }
     }
 
     /// Never fails: a source that does is left out, and said once. Blocks.
@@ -57,12 +62,24 @@ impl Looker {
             }
         };
         let mut machine = self.machine();
-        let npus = ascend::read(&machine);
+        let npus = self.npus(&machine);
         machine = npus.machine.merge(machine);
-        for problem in npus.problems {
-            self.say(problem);
-        }
         Look { machine, neighbours, beyond: npus.neighbours, interfaces }
+    }
+
+    /// As the tools told them last, which is not long ago.
+    fn npus(&mut self, machine: &Machine) -> ascend::Found {
+        if let Some((asked, found)) = &self.npus
+            && asked.elapsed() < ASK_NPUS_EVERY
+        {
+            return found.clone();
+        }
+        let found = ascend::read(machine);
+        for problem in &found.problems {
+            self.say(problem.clone());
+        }
+        self.npus = Some((Instant::now(), found.clone()));
+        found
     }
 
     /// What drivers say of their devices is believed before what the kernel says.

@@ -2,30 +2,14 @@
 
 mod support;
 
-use std::path::PathBuf;
-use std::process::Command;
-
 use support::{Finished, Running, Sandbox};
-
-/// Compiles the library.
-fn library(sandbox: &Sandbox) -> PathBuf {
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/fake-nvml/nvml.c");
-    let library = sandbox.dir.join("libfake-nvml.so");
-    let compiled = Command::new("cc")
-        .args(["-shared", "-fPIC", "-Wall", "-Werror", "-o"])
-        .arg(&library)
-        .arg(source)
-        .status();
-    assert!(compiled.is_ok_and(|status| status.success()), "cc compiles {source}");
-    library
-}
 
 /// `phalanx run -n gpu` on a machine with these boards, every rank printing WORLD_SIZE.
 fn run(sandbox: &Sandbox, boards: &str, environment: &[(&str, &str)]) -> Finished {
     let script = "echo $WORLD_SIZE $CUDA_VISIBLE_DEVICES";
     let mut command =
         sandbox.phalanx(&["run", "-q", "--output", "rank0", "-n", "gpu", "--", "/bin/sh", "-c", script]);
-    command.env("PHALANX_NVML_LIBRARY", library(sandbox)).env("FAKE_NVML_BOARDS", boards);
+    command.env("PHALANX_NVML_LIBRARY", phalanx_fake_nvml::library()).env(phalanx_fake_nvml::BOARDS, boards);
     command.envs(environment.iter().copied());
     Running::start(command).finish()
 }
@@ -53,5 +37,5 @@ fn a_mask_that_leaves_nothing_a_driver_without_boards_and_a_broken_one_are_told_
         .assert_code(125)
         .assert_says("leaves no GPU of the 2");
     run(&sandbox, "0", &[]).assert_code(125).assert_says("knows no GPU");
-    run(&sandbox, "2", &[("FAKE_NVML_BROKEN", "1")]).assert_code(125).assert_says("does not work");
+    run(&sandbox, "2", &[(phalanx_fake_nvml::BROKEN, "1")]).assert_code(125).assert_says("does not work");
 }

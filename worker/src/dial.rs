@@ -47,11 +47,17 @@ pub(crate) async fn keep_dialing(
 ) -> Result<(), tls::Error> {
     let tls = identity.tls()?;
     let transport = transport::member();
-    let (mut pause, mut told) = (FIRST_PAUSE, String::new());
+    let (mut pause, mut told, mut told_gpus) = (FIRST_PAUSE, String::new(), None);
     loop {
         let dialed = async {
             let connected = connect::connect(&tls, &identity.coordinators, &transport).await?;
-            let facts = node::read(args, connected.local)?;
+            let node::Node { facts, left_out } = node::read(args, connected.local)?;
+            if left_out != told_gpus
+                && let Some(left_out) = &left_out
+            {
+                tracing::warn!(slots = facts.slots, "{left_out}");
+            }
+            told_gpus = left_out;
             let closed = connected.connection.clone();
             let link = QuicLink::greet(connected.endpoint, connected.connection).await?;
             let topology = link.open_topology().await?;

@@ -7,7 +7,8 @@ use nix::net::if_::InterfaceFlags;
 use nix::sys::socket::{SockaddrLike, SockaddrStorage};
 use phalanx_common::report::Network;
 use phalanx_worker::agent;
-use phalanx_worker::discovery::nvidia;
+use phalanx_worker::discovery::nvidia::{self, Free};
+use phalanx_worker::discovery::ours;
 use phalanx_worker::facts::{self, Facts};
 
 use crate::cli::NodeArgs;
@@ -29,8 +30,16 @@ pub(crate) enum Error {
     NoUser(nix::unistd::Uid),
 }
 
+/// What is read.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) facts: agent::Facts,
+    /// GPUs that take no ranks, for the log.
+    pub(crate) left_out: Option<String>,
+}
+
 /// Reads the node anew: addresses come and go. `local` is this host's address on the way to the coordinator.
-pub(crate) fn read(args: &NodeArgs, local: Option<IpAddr>) -> Result<agent::Facts, Error> {
+pub(crate) fn read(args: &NodeArgs, local: Option<IpAddr>) -> Result<Node, Error> {
     let facts = Facts::read()?;
     let networks = networks().map_err(Error::Interfaces)?;
     let place = match (&args.address, &args.interface) {
@@ -48,8 +57,12 @@ pub(crate) fn read(args: &NodeArgs, local: Option<IpAddr>) -> Result<agent::Fact
         }
     };
     let (address, interface) = (place.address, Some(place.interface.clone()));
-    Ok(agent::Facts {
-        slots: args.slots.unwrap_or_else(|| slots(facts.cores)),
+    let (slots, left_out) = match args.slots {
+        Some(slots) => (slots, None),
+        None => slots(facts.cores, args.share),
+    };
+    let facts = agent::Facts {
+        slots,
         host_name: facts.host_name,
         cores: facts.cores,
         user: user()?,
@@ -58,15 +71,29 @@ pub(crate) fn read(args: &NodeArgs, local: Option<IpAddr>) -> Result<agent::Fact
         address,
         interface,
         networks,
-    })
+    };
+    Ok(Node { facts, left_out })
 }
 
-/// One rank per GPU; per core where there is none, or where they cannot be counted.
-fn slots(cores: u32) -> u32 {
-    match nvidia::visible_gpus(None, std::env::var_os(nvidia::LIBRARY_VARIABLE)) {
-        Ok(gpus) if gpus > 0 => gpus,
-        _ => cores,
+/// One rank per GPU that is free; per core where there is no GPU, or where they cannot be counted. Also says which
+/// are not free.
+fn slots(cores: u32, share: bool) -> (u32, Option<String>) {
+    let library = std::env::var_os(nvidia::LIBRARY_VARIABLE);
+    match nvidia::free_gpus(library, |pid| share || ours::is_ours(pid)) {
+        Ok(free) if free != Free::default() => {
+            (u32::try_from(free.gpus.len()).unwrap_or(u32::MAX), left_out(&free))
+        }
+        _ => (cores, None),
     }
+}
+
+fn left_out(free: &Free) -> Option<String> {
+    let taken = free.taken.iter().map(|(gpu, pid)| {
+        format!("process {pid}, none of ours, computes on GPU {gpu} (`--share` hands it out all the same)")
+    });
+    let lost = free.lost.iter().map(|gpu| format!("GPU {gpu} does not answer"));
+    let all: Vec<String> = taken.chain(lost).collect();
+    (!all.is_empty()).then(|| format!("GPUs that take no ranks: {}", all.join("; ")))
 }
 
 /// The one user whose jobs this worker runs; `None` as root: everybody's.
@@ -133,6 +160,17 @@ mod tests {
     }
 
     #[test]
+    fn gpus_that_take_no_ranks_are_told_with_the_reason() {
+        assert_eq!(left_out(&Free { gpus: vec![0, 1], ..Free::default() }), None);
+        let free = Free { gpus: vec![0], taken: vec![(1, 77)], lost: vec![2] };
+        assert_eq!(
+            left_out(&free).unwrap(),
+            "GPUs that take no ranks: process 77, none of ours, computes on GPU 1 (`--share` hands it out all the \
+             same); GPU 2 does not answer"
+        );
+    }
+
+    #[test]
     fn an_address_or_interface_that_is_not_there_is_answered_with_those_that_are() {
         let args = |address: Option<&str>, interface: Option<&str>| NodeArgs {
             state_dir: None,
@@ -151,7 +189,7 @@ mod tests {
         let error = read(&args(None, Some("nope0")), None).unwrap_err().to_string();
         assert!(error.contains("nope0") && error.contains("127.0.0.1 (lo)"), "{error}");
         assert!(matches!(read(&args(None, None), None), Err(Error::NoAddress)));
-        let facts = read(&args(None, Some("lo")), None).unwrap();
+        let facts = read(&args(None, Some("lo")), None).unwrap().facts;
         assert_eq!((facts.address, facts.slots), (IpAddr::from([127, 0, 0, 1]), 3));
     }
 }

@@ -13,6 +13,7 @@ use nix::fcntl::{Flock, FlockArg};
 use phalanx_common::id::Incarnation;
 use phalanx_common::identity::{Principal, valid_name};
 use phalanx_common::wire::topology_v1::Policy;
+use phalanx_formats::dir::Dir;
 use phalanx_net::identity_file::{self, Identity};
 use phalanx_net::join;
 use phalanx_net::token::Token;
@@ -114,12 +115,12 @@ async fn work(identity: Identity, args: &NodeArgs, state: &Path) -> anyhow::Resu
         log_dir: state.join("logs").to_string_lossy().into_owned(),
         inherited: Default::default(),
     };
-    let facts = node::read(args, Some(std::net::Ipv4Addr::LOCALHOST.into()))?;
+    let facts = node::read(args, Some(std::net::Ipv4Addr::LOCALHOST.into()))?.facts;
     let options = SpawnOptions::new(Orphans::CLUSTER);
     let shimming = Shimming { options, spare: None, cgroups, allow_root: args.allow_root_jobs };
     let (dialed, links) = mpsc::channel(1);
     let (opened, topologies) = mpsc::channel(1);
-    let looker = Looker::new(std::env::var_os(nvidia::LIBRARY_VARIABLE));
+    let looker = Looker::new(Dir::live(), std::env::var_os(nvidia::LIBRARY_VARIABLE));
     let surveyor = Surveyor::new(config.node.to_string(), policy(args), looker, topologies);
     tokio::spawn(survey(surveyor));
     let agent = Agent::new(config, facts, links, shimming).with_tails();

@@ -45,6 +45,20 @@ pub(crate) fn skipped(why: &str) {
     }
 }
 
+/// A capture from a real machine or network, which stays outside of the repository; `None` after saying that the test
+/// is skipped.
+pub(crate) fn capture(path: &str) -> Option<String> {
+    let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
+    let root = std::env::var_os("PHALANX_DATA").map_or_else(beside, PathBuf::from);
+    match fs::read_to_string(root.join("topology").join(path)) {
+        Ok(text) => Some(text),
+        Err(error) => {
+            skipped(&format!("topology/{path} is not there ({error}); PHALANX_DATA names the folder"));
+            None
+        }
+    }
+}
+
 /// An interpreter with PyTorch, if one was given.
 pub(crate) fn python() -> Option<PathBuf> {
     std::env::var_os("PHALANX_TEST_PYTHON").map(PathBuf::from)

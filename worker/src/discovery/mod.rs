@@ -1,6 +1,7 @@
 //! What a machine has for ranks to compute with, and who is around it.
 
 pub mod addresses;
+pub mod ascend;
 pub mod beacon;
 pub mod fabric;
 #[cfg(feature = "hwloc")]
@@ -8,4 +9,5 @@ pub mod hwloc;
 #[expect(unsafe_code, reason = "packet sockets, which no safe wrapper covers")]
 pub mod lldp;
 pub mod nvidia;
+pub mod ours;
 mod tool;

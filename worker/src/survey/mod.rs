@@ -1,7 +1,7 @@
 //! Tells the coordinator what this node is and what is around it, and again whenever that changes.
 //!
 //! ```text
-//! every 10 s: Looker (blocks, elsewhere) --> Look: machine, lldpd's neighbours, interfaces --+
+//! every 10 s: Looker (blocks, elsewhere) --> Look: machine, tools' neighbours, interfaces --+
 //! LLDP frames, beacons -----------------------------------------------------------------------+--> FromNode
 //! ToNode: key of beacons, whose fabric is wanted --> beacons leave by every interface
 //! ```
@@ -10,6 +10,8 @@
 
 mod beat;
 mod looker;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -47,6 +49,8 @@ pub struct Surveyor<L> {
     machine: Machine,
     /// As lldpd says, where it answers.
     of_lldpd: Option<Vec<Neighbour>>,
+    /// At ports that are not the host's.
+    beyond: Vec<Neighbour>,
     frames: lldp::Table,
     listener: Option<Listener>,
     beacons: beacon::Table,
@@ -90,6 +94,7 @@ impl<L: TopologyLink> Surveyor<L> {
             tell_at: None,
             machine: Machine::default(),
             of_lldpd: None,
+            beyond: Vec::new(),
             frames: lldp::Table::default(),
             listener: listener.ok(),
             beacons: beacon::Table::new(BEACON_LOST),
@@ -171,7 +176,7 @@ impl<L: TopologyLink> Surveyor<L> {
         self.look_at = Instant::now() + LOOK_EVERY;
         let before = self.neighbours();
         self.machine = look.machine;
-        self.of_lldpd = look.neighbours;
+        (self.of_lldpd, self.beyond) = (look.neighbours, look.beyond);
         let now = std::time::Instant::now();
         let changed = self.frames.expire(now) | self.beacons.expire(now);
         self.use_interfaces(look.interfaces);
@@ -230,6 +235,7 @@ impl<L: TopologyLink> Surveyor<L> {
 
     fn neighbours(&self) -> Vec<Neighbour> {
         let mut neighbours = self.of_lldpd.clone().unwrap_or_else(|| self.frames.neighbours());
+        neighbours.extend(self.beyond.iter().cloned());
         neighbours.sort();
         neighbours
     }

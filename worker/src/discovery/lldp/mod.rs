@@ -42,7 +42,7 @@ pub fn ask_lldpd() -> Result<Vec<Neighbour>, Error> {
 }
 
 /// `None` for what is no switch: a neighbour that takes leave, or that says that it forwards nothing.
-fn neighbour(interface: &str, heard: &lldp::Neighbour) -> Option<Neighbour> {
+pub(super) fn neighbour(interface: &str, heard: &lldp::Neighbour) -> Option<Neighbour> {
     let switch = heard.is_switch().then(|| heard.switch())?;
     Some(Neighbour {
         interface: interface.to_owned(),

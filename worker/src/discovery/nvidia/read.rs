@@ -38,6 +38,8 @@ pub enum Error {
 pub struct Board {
     nvml: Nvml,
     library: String,
+    /// What a GPU was when it answered last, by its index: one that is lost does not say it.
+    known: BTreeMap<u32, Accelerator>,
 }
 
 impl Board {
@@ -52,31 +54,61 @@ impl Board {
         let library = library.unwrap_or_else(|| "libnvidia-ml.so.1".into());
         let name = library.to_string_lossy().into_owned();
         match Nvml::builder().lib_path(&library).init() {
-            Ok(nvml) => Ok(Board { nvml, library: name }),
+            Ok(nvml) => Ok(Board { nvml, library: name, known: BTreeMap::new() }),
             Err(error) => Err(Error::Nvml { library: name, error }),
         }
     }
 
-    /// The GPUs, by PCI address. A GPU that does not answer is left out of what it does not answer.
+    /// The GPUs, by PCI address. One that does not answer is listed with that as its ailment.
     ///
     /// # Errors
     /// The library answers nothing at all.
-    pub fn read(&self) -> Result<Machine, Error> {
-        let failed = |error| Error::Nvml { library: self.library.clone(), error };
-        let count = self.nvml.device_count().map_err(failed)?;
+    pub fn read(&mut self) -> Result<Machine, Error> {
+        let mut known = std::mem::take(&mut self.known);
         let mut accelerators: Vec<Accelerator> = Vec::new();
-        for index in 0..count {
-            match self.nvml.device_by_index(index) {
-                Ok(device) => accelerators.push(accelerator(index, &device)),
-                Err(error) => accelerators.push(Accelerator {
-                    index: Some(index),
-                    ailments: Some(vec![Ailment::State(error.to_string())]),
-                    ..Accelerator::new(AcceleratorKind::Nvidia)
-                }),
-            }
-        }
+        self.each(|index, device| {
+            let found = match device {
+                Ok(device) => accelerator(index, device),
+                Err(error) => lost(index, known.get(&index), &error),
+            };
+            known.insert(index, found.clone());
+            accelerators.push(found);
+        })?;
+        self.known = known;
         accelerators.sort_by_key(|it| (it.bdf.is_none(), it.bdf, it.index));
         Ok(Machine { accelerators, ..Machine::default() })
+    }
+
+    /// Every GPU that the driver counts, or why it does not answer.
+    pub(super) fn each(
+        &self,
+        mut take: impl FnMut(u32, Result<&Device<'_>, NvmlError>),
+    ) -> Result<(), Error> {
+        let failed = |error| Error::Nvml { library: self.library.clone(), error };
+        for index in 0..self.nvml.device_count().map_err(failed)? {
+            let device = self.nvml.device_by_index(index);
+            // A handle is to be had of some that are lost, too.
+            match device.and_then(|device| device.uuid().map(|_| device)) {
+                Ok(device) => take(index, Ok(&device)),
+                Err(error) => take(index, Err(error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What it is stays, and all that changes is not known.
+fn lost(index: u32, known: Option<&Accelerator>, error: &NvmlError) -> Accelerator {
+    let was = known.cloned().unwrap_or_else(|| Accelerator::new(AcceleratorKind::Nvidia));
+    Accelerator {
+        bdf: was.bdf,
+        index: Some(index),
+        model: was.model,
+        uuid: was.uuid,
+        serial: was.serial,
+        memory_bytes: was.memory_bytes,
+        ailments: Some(vec![Ailment::State(error.to_string())]),
+        ..Accelerator::new(AcceleratorKind::Nvidia)
     }
 }
 

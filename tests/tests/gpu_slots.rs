@@ -1,0 +1,111 @@
+//! How many ranks a node with GPUs takes, through a real coordinator and a real worker.
+
+#[path = "support/look.rs"]
+mod look;
+mod support;
+
+use std::fs;
+use std::net::UdpSocket;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use look::replace;
+use serde_json::json;
+use support::{Finished, Running, Sandbox, binary, kill, wait_for};
+
+/// Process 1 is nobody's rank.
+const PROFILE: &str = r#"
+device_defaults: {name: Test}
+devices:
+- {index: 0, uuid: GPU-aa, pci: {bus_id: "0000:10:00.0"}}
+- {index: 1, uuid: GPU-bb, pci: {bus_id: "0000:20:00.0"}, processes: [{pid: 1, type: C}]}
+- {index: 2, uuid: GPU-cc, pci: {bus_id: "0000:30:00.0"}, failure: {mode: lost}}
+"#;
+
+/// A coordinator and one worker on this host's loopback network, until the end of a test.
+struct Pair {
+    sandbox: Sandbox,
+    address: String,
+    running: Vec<Child>,
+}
+
+impl Pair {
+    fn start() -> Pair {
+        let free = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
+        let mut pair = Pair { sandbox: Sandbox::new(), address: free.to_string(), running: Vec::new() };
+        let state = pair.sandbox.dir.join("coordinator");
+        let mut serve = pair.sandbox.phalanx(&["serve", "--listen", &pair.address, "--state-dir"]);
+        serve.arg(&state).stdout(Stdio::null()).stderr(Stdio::null());
+        pair.running.push(serve.spawn().expect("phalanx starts"));
+        wait_for("the coordinator", || pair.operate(&["nodes"]).status.success().then_some(()));
+        pair
+    }
+
+    fn operate(&self, args: &[&str]) -> Finished {
+        let mut command = self.sandbox.phalanx(args);
+        command.env("PHALANX_IDENTITY", self.sandbox.dir.join("coordinator/operator.json"));
+        Running::start(command).finish()
+    }
+
+    /// Starts the worker, or starts it anew.
+    fn work(&mut self, how: &[&str], profile: &Path) {
+        if let Some(mut before) = (self.running.len() > 1).then(|| self.running.pop()).flatten() {
+            end(&mut before);
+        }
+        let worker = std::env::var_os("PHALANX_WORKER_BIN")
+            .map_or_else(|| binary().with_file_name("phalanx-worker"), PathBuf::from);
+        assert!(worker.exists(), "{} is not built: cargo build -p phalanx-worker", worker.display());
+        let mut command = Command::new(worker);
+        command.args(how).args(["--interface", "lo", "--state-dir"]).arg(self.sandbox.dir.join("worker"));
+        command
+            .env("PHALANX_NVML_LIBRARY", phalanx_fake_nvml::library())
+            .env(phalanx_fake_nvml::PROFILE, profile);
+        let log = fs::File::create(self.sandbox.dir.join("log")).expect("a file for the test");
+        command.stdout(Stdio::null()).stderr(log);
+        self.running.push(command.spawn().expect("phalanx-worker starts"));
+    }
+
+    /// Waits until the node has this many slots.
+    fn wait_for_slots(&self, slots: u32) {
+        wait_for(&format!("{slots} slots"), || {
+            let nodes = self.operate(&["nodes", "--json"]).out();
+            let nodes: serde_json::Value = serde_json::from_str(&nodes).ok()?;
+            (nodes[0]["slots"] == json!(slots)).then_some(())
+        });
+    }
+}
+
+fn end(child: &mut Child) {
+    kill(child.id(), "TERM");
+    let _ = child.wait();
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        while let Some(mut child) = self.running.pop() {
+            end(&mut child);
+        }
+    }
+}
+
+#[test]
+fn a_node_takes_no_rank_for_a_gpu_that_others_compute_on_unless_it_is_told_to_share() {
+    let mut pair = Pair::start();
+    let token = pair.operate(&["token", "create", "--quiet"]).out().trim().to_owned();
+    let profile = pair.sandbox.file("own.yaml", PROFILE);
+    let address = pair.address.clone();
+    pair.work(&["join", &address, "--token", &token], &profile);
+    pair.wait_for_slots(1);
+    let log = fs::read_to_string(pair.sandbox.dir.join("log")).expect("the worker's log");
+    assert!(
+        log.contains("process 1, none of ours, computes on GPU 1") && log.contains("GPU 2 does not answer"),
+        "{log}"
+    );
+    pair.work(&["run", "--share"], &profile);
+    pair.wait_for_slots(2);
+    pair.work(&["run", "--slots", "5"], &profile);
+    pair.wait_for_slots(5);
+    replace(&profile, &PROFILE.replace("{name: Test}", "{name: Test, failure: {mode: lost}}"));
+    pair.work(&["run"], &profile);
+    pair.wait_for_slots(0);
+}

@@ -28,7 +28,12 @@ pub(super) fn serve(args: ServeArgs) -> anyhow::Result<Exit> {
         None => default_dir()
             .context("neither XDG_STATE_HOME nor HOME is set: name a directory with --state-dir")?,
     };
-    cluster::run(cluster::Options { state_dir, listen: args.listen, advertise: args.advertise })?;
+    cluster::run(cluster::Options {
+        state_dir,
+        listen: args.listen,
+        advertise: args.advertise,
+        topology: args.topology,
+    })?;
     Ok(Exit::Success)
 }
 

@@ -33,7 +33,7 @@ use crate::store::Store;
 pub(crate) use login::ask as ask_login;
 use registry::{Registry, TokenRequest};
 pub(crate) use state::{default_dir, login_socket, operator_path};
-use surveys::Surveys;
+use surveys::{Files, Surveys};
 
 /// The coordinator's own certificate is renewed this often, long before it expires.
 const OWN_CERTIFICATE_EVERY: Duration = Duration::from_secs(24 * 3600);
@@ -59,6 +59,8 @@ pub(crate) struct Options {
     pub(crate) listen: Option<SocketAddr>,
     /// Where nodes and clients find this host, as the join line and identities say it.
     pub(crate) advertise: Vec<String>,
+    /// Files and folders that tell of the cluster's networks.
+    pub(crate) topology: Vec<PathBuf>,
 }
 
 /// Serves until SIGTERM or SIGINT. Workers and their ranks go on without a coordinator until their leases end.
@@ -76,7 +78,8 @@ pub(crate) async fn serve(options: Options) -> anyhow::Result<()> {
     let authority = state.authority()?;
     let (id, hub) = (authority.cluster(), LogHub::default());
     let (tails, blobs) = (Tails::new(tails), Blobs::new(ships));
-    let (surveys, survey) = Surveys::new();
+    let files = Files::load(options.topology.clone())?;
+    let (surveys, survey) = Surveys::new(files);
     tokio::spawn(survey.run());
     let cluster = Arc::new(Cluster { id, authority, registry, hub, tails, blobs, surveys, advertise });
     state.write_operator(&cluster, address).await?;

@@ -1,10 +1,12 @@
 //! Owns the survey: takes what nodes tell, derives the facts a moment later, and gives out the newest.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use phalanx_common::defaults::BEACON_KEY_EVERY;
+use anyhow::Context;
+use phalanx_common::defaults::{BEACON_KEY_EVERY, LOOK_EVERY};
 use phalanx_common::id::NodeId;
 use phalanx_common::time::Timestamp;
 use phalanx_common::topology::machine::Machine;
@@ -17,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep_until};
 
 use crate::driver::wall;
-use crate::topo::Told;
+use crate::topo::{self, Told};
 
 /// What nodes told that may wait; their streams wait then.
 const INBOX: usize = 256;
@@ -59,6 +61,51 @@ pub(crate) struct Current {
     pub(crate) told: Vec<Told>,
 }
 
+/// Files and folders of the operator's, as they were when they were read.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Files {
+    paths: Vec<PathBuf>,
+    evidence: Vec<Evidence>,
+    /// Size and time of each file.
+    stamps: Stamps,
+}
+
+type Stamps = BTreeMap<PathBuf, (u64, Option<SystemTime>)>;
+
+impl Files {
+    /// # Errors
+    /// What cannot be read or understood, and what is no file about networks.
+    pub(crate) fn load(paths: Vec<PathBuf>) -> anyhow::Result<Files> {
+        if paths.is_empty() {
+            return Ok(Files::default());
+        }
+        let stamps = stamps(&paths);
+        let (evidence, warnings) = topo::evidence(&paths, wall()).context("--topology")?;
+        warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        Ok(Files { paths, evidence, stamps })
+    }
+
+    /// `None` while they are the same. An error comes with how they are by now.
+    fn newer(&self) -> Option<Result<Files, (Stamps, anyhow::Error)>> {
+        let stamps = stamps(&self.paths);
+        let load = || Files::load(self.paths.clone()).map_err(|error| (stamps.clone(), error));
+        (stamps != self.stamps).then(load)
+    }
+}
+
+/// Of the files that are named, and of those directly in folders.
+fn stamps(paths: &[PathBuf]) -> Stamps {
+    let within = |path: &PathBuf| -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).chain([path.clone()]).collect()
+    };
+    let stamp = |path: PathBuf| {
+        let about = std::fs::metadata(&path).ok()?;
+        Some((path, (about.len(), about.modified().ok())))
+    };
+    paths.iter().flat_map(within).filter_map(stamp).collect()
+}
+
 /// Where streams deliver, and where the facts are.
 #[derive(Clone, Debug)]
 pub(crate) struct Surveys {
@@ -68,18 +115,22 @@ pub(crate) struct Surveys {
 
 impl Surveys {
     /// The handle, and the task that has to run.
-    pub(crate) fn new() -> (Surveys, Owner) {
+    pub(crate) fn new(files: Files) -> (Surveys, Owner) {
         let (inbox, messages) = mpsc::channel(INBOX);
         let (publish, current) = watch::channel(None);
+        let mut survey = Survey::default();
+        survey.files(files.evidence.clone());
+        let derive_at = (!files.paths.is_empty()).then(Instant::now);
         let owner = Owner {
-            survey: Survey::default(),
+            files,
+            survey,
             messages,
             publish,
             links: BTreeMap::new(),
             gone: JoinSet::new(),
             streams: 0,
             key: (0, [0; 32]),
-            derive_at: None,
+            derive_at,
         };
         (Surveys { inbox, current }, owner)
     }
@@ -98,6 +149,7 @@ impl Surveys {
 /// The one who knows.
 #[derive(Debug)]
 pub(crate) struct Owner {
+    files: Files,
     survey: Survey,
     messages: mpsc::Receiver<Message>,
     publish: watch::Sender<Option<Arc<Current>>>,
@@ -116,6 +168,7 @@ impl Owner {
     /// Until nobody can tell anything any more.
     pub(crate) async fn run(mut self) {
         let mut renew = interval(BEACON_KEY_EVERY);
+        let mut look = interval(LOOK_EVERY);
         loop {
             tokio::select! {
                 message = self.messages.recv() => match message {
@@ -124,7 +177,31 @@ impl Owner {
                 },
                 Some(Ok((node, stream))) = self.gone.join_next() => self.on_gone(&node, stream),
                 _ = renew.tick() => self.renew_key(),
+                _ = look.tick() => self.look_at_files().await,
                 () = at(self.derive_at) => self.derive().await,
+            }
+        }
+    }
+
+    /// What is wrong with a file that changed is said, and what it said before stays.
+    async fn look_at_files(&mut self) {
+        if self.files.paths.is_empty() {
+            return;
+        }
+        let files = self.files.clone();
+        let Ok(Some(newer)) = tokio::task::spawn_blocking(move || files.newer()).await else { return };
+        match newer {
+            Ok(files) => {
+                tracing::info!("the files about the topology changed");
+                self.survey.files(files.evidence.clone());
+                self.files = files;
+                self.derive_at.get_or_insert(Instant::now());
+            }
+            Err((stamps, error)) => {
+                tracing::warn!(
+                    "the files about the topology are not taken, those before count on: {error:#}"
+                );
+                self.files.stamps = stamps;
             }
         }
     }

@@ -32,20 +32,22 @@ pub(crate) struct Loaded {
 ///
 /// A file that is named has to be readable; one in a folder that is not is left out and named.
 pub(crate) fn load(paths: &[PathBuf], now: Timestamp) -> anyhow::Result<Loaded> {
-    let mut pile = Pile { now, ..Pile::default() };
-    for path in paths {
-        let named = || path.display().to_string();
-        if path == Path::new("-") {
-            let bytes = files::standard_input().context("cannot read standard input")?;
-            let added = pile.add(Path::new("standard-input"), &bytes, now);
-            added.map_err(anyhow::Error::from).context("standard input")?;
-        } else if fs::metadata(path).with_context(|| missing(path))?.is_dir() {
-            pile.add_folder(path)?;
-        } else {
-            pile.add_file(path).map_err(anyhow::Error::from).with_context(named)?;
-        }
+    Pile::of(paths, now)?.finish(paths)
+}
+
+/// What files and folders tell of networks alone, and what is to be said about them. A node tells of its own machine.
+pub(crate) fn evidence(paths: &[PathBuf], now: Timestamp) -> anyhow::Result<(Vec<Evidence>, Vec<String>)> {
+    let pile = Pile::of(paths, now)?;
+    if !pile.machines.is_empty() || !pile.snapshots.is_empty() {
+        let kinds: BTreeSet<Kind> = pile.machines.values().flat_map(BTreeMap::keys).copied().collect();
+        let mut what: Vec<String> = kinds.iter().map(ToString::to_string).collect();
+        what.extend((!pile.snapshots.is_empty()).then(|| Kind::Snapshot.to_string()));
+        bail!(
+            "a coordinator takes files about networks, and nodes tell of their machines: leave out {}",
+            what.join(", ")
+        );
     }
-    pile.finish(paths)
+    Ok((pile.evidence, pile.warnings))
 }
 
 fn missing(path: &Path) -> String {
@@ -73,6 +75,23 @@ struct Pile {
 }
 
 impl Pile {
+    fn of(paths: &[PathBuf], now: Timestamp) -> anyhow::Result<Pile> {
+        let mut pile = Pile { now, ..Pile::default() };
+        for path in paths {
+            let named = || path.display().to_string();
+            if path == Path::new("-") {
+                let bytes = files::standard_input().context("cannot read standard input")?;
+                let added = pile.add(Path::new("standard-input"), &bytes, now);
+                added.map_err(anyhow::Error::from).context("standard input")?;
+            } else if fs::metadata(path).with_context(|| missing(path))?.is_dir() {
+                pile.add_folder(path)?;
+            } else {
+                pile.add_file(path).map_err(anyhow::Error::from).with_context(named)?;
+            }
+        }
+        Ok(pile)
+    }
+
     fn add_folder(&mut self, folder: &Path) -> anyhow::Result<()> {
         let before = self.files;
         let Below { files: found, machines } = files::below(folder)?;

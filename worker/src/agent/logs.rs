@@ -30,10 +30,10 @@ pub(super) struct Written {
     pub(super) streams: BTreeMap<Key, Source>,
     /// The last generation of which all output is in the files.
     pub(super) ended: Option<Generation>,
-    /// The job is, or was, on this node in this life of the worker.
+    /// The job is on this node.
     pub(super) held: bool,
     pub(super) earlier: Earlier,
-    /// No more output will come.
+    /// No more output will come, unless the job comes again.
     pub(super) closed: bool,
 }
 
@@ -47,6 +47,11 @@ pub(super) enum Earlier {
 }
 
 impl Written {
+    /// The job is on this node, whether or not it was here before.
+    pub(super) fn arrive(&mut self) {
+        (self.held, self.closed) = (true, false);
+    }
+
     /// Adds what files tell of generations before those that are known.
     pub(super) fn add_earlier(&mut self, found: BTreeMap<Key, Source>) {
         let known = self.streams.keys().map(|key| key.0).min();
@@ -69,7 +74,7 @@ pub(super) struct Source {
     pub(super) owner: Option<u32>,
 }
 
-/// Sends output until the job is forgotten or the link is gone.
+/// Sends output until the job is forgotten, nobody reads any more, or the link is gone.
 pub(super) async fn serve<L: LogLink>(
     mut link: L,
     id: u64,
@@ -101,14 +106,19 @@ pub(super) async fn serve<L: LogLink>(
                 cursors.retain(|key, _| key.0 > generation);
                 continue;
             }
-            if closed || !request.follow || written.changed().await.is_err() {
+            if closed || !request.follow {
                 return Ok(());
+            }
+            tokio::select! {
+                changed = written.changed() => if changed.is_err() { return Ok(()) },
+                // It ends where nobody reads any more, who may never have had anything to read.
+                granted = link.credit() => credit = credit.saturating_add(granted?.bytes),
             }
             continue;
         }
         for (key, source) in due {
             while credit < CHUNK {
-                credit += link.credit().await?.bytes;
+                credit = credit.saturating_add(link.credit().await?.bytes);
             }
             let cursor = cursors.entry(key).or_default();
             let frame;
@@ -193,4 +203,58 @@ pub(super) fn read_piece(source: &Source, stream: Stream, offset: u64, wanted: u
     }
     bytes.truncate(filled);
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use phalanx_common::wire::v1::LogCredit;
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    /// Longer than anything here takes on a loaded machine.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// A log stream whose other end a test holds.
+    struct Wire {
+        frames: mpsc::UnboundedSender<LogFrame>,
+        credit: mpsc::UnboundedReceiver<LogCredit>,
+    }
+
+    impl LogLink for Wire {
+        async fn send(&mut self, frame: LogFrame) -> Result<(), Error> {
+            self.frames.send(frame).map_err(|_| Error::Stream(phalanx_net::frames::Error::Closed))
+        }
+
+        async fn credit(&mut self) -> Result<LogCredit, Error> {
+            self.credit.recv().await.ok_or(Error::Stream(phalanx_net::frames::Error::Closed))
+        }
+    }
+
+    fn request(follow: bool) -> LogRequest {
+        LogRequest {
+            job: "digits-1".into(),
+            user: None,
+            log_dir: None,
+            max_file_bytes: 10,
+            generation: None,
+            rank: None,
+            follow,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_follower_that_is_gone_ends_its_stream_although_nothing_is_written() {
+        let (frames, mut sent) = mpsc::unbounded_channel();
+        let (grant, credit) = mpsc::unbounded_channel();
+        let state = Written { earlier: Earlier::Known, held: true, ..Written::default() };
+        let (_say, written) = watch::channel(state);
+        let serving = tokio::spawn(serve(Wire { frames, credit }, 1, request(true), written));
+        assert_eq!(sent.recv().await, Some(LogFrame::Open { id: 1 }));
+        drop(grant);
+        let served = tokio::time::timeout(PATIENCE, serving).await.expect("the stream ends").unwrap();
+        assert!(served.is_err());
+    }
 }

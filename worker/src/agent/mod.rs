@@ -177,8 +177,9 @@ impl<L: Link> Agent<L> {
                 self.worker.handle(wall_clock(), Input::Order(order.into_domain(epoch)));
             }
             ToWorker::Logs { id, request } => {
+                let here = self.worker.holds(&JobId::from_existing(request.job.clone()));
                 if let Some(link) = &self.link {
-                    self.outputs.serve(id, request, &self.config, link);
+                    self.outputs.serve(id, request, here, (&self.config, link));
                 }
             }
             ToWorker::EndLogs { id } => self.outputs.end(id),

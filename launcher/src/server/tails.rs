@@ -94,28 +94,20 @@ impl Tails {
         }
     }
 
-    /// What is known of these ranks' output: what is missing of it, and its end.
-    pub(super) fn last_words(
-        &self,
-        job: &JobId,
-        ranks: impl Iterator<Item = u32>,
-        generation: u32,
-    ) -> Vec<LogFrame> {
+    /// What is known of a rank's output: what is missing of it, and its end. Reads files.
+    pub(super) fn last_words(&self, job: &JobId, rank: u32, generation: u32) -> Vec<LogFrame> {
         let dir = self.dir.join(job.as_str());
         let mut frames = Vec::new();
-        for rank in ranks {
-            for stream in [Stream::Stdout, Stream::Stderr] {
-                let kept = read(&dir.join(name(rank, stream)));
-                let Some(Kept { written, bytes, .. }) = kept.filter(|kept| kept.generation == generation)
-                else {
-                    continue;
-                };
-                let missing = written.saturating_sub(bytes.len() as u64);
-                if missing > 0 {
-                    frames.push(LogFrame::Skipped { generation, rank, stream, bytes: missing });
-                }
-                frames.push(LogFrame::Chunk { generation, rank, stream, bytes: Bytes(bytes) });
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            let kept = read(&dir.join(name(rank, stream)));
+            let Some(Kept { written, bytes, .. }) = kept.filter(|kept| kept.generation == generation) else {
+                continue;
+            };
+            let missing = written.saturating_sub(bytes.len() as u64);
+            if missing > 0 {
+                frames.push(LogFrame::Skipped { generation, rank, stream, bytes: missing });
             }
+            frames.push(LogFrame::Chunk { generation, rank, stream, bytes: Bytes(bytes) });
         }
         frames
     }
@@ -191,7 +183,7 @@ mod tests {
                 bytes,
             };
             tails.keep(&frame).unwrap();
-            tails.last_words(&JobId::from_existing("j-1"), 0..2, 1)
+            tails.last_words(&JobId::from_existing("j-1"), 0, 1)
         };
         let chunk = |text: &[u8]| LogFrame::Chunk {
             generation: 1,
@@ -218,7 +210,7 @@ mod tests {
             let frame = TailFrame { job: "j-1".into(), generation, rank: 0, stream, written, bytes };
             tails.keep(&frame).unwrap();
         }
-        let of = |generation| tails.last_words(&JobId::from_existing("j-1"), 0..1, generation);
+        let of = |generation| tails.last_words(&JobId::from_existing("j-1"), 0, generation);
         assert_eq!(of(1), []);
         let (rank, stream, bytes) = (0, Stream::Stdout, Bytes(b"two".to_vec()));
         assert_eq!(of(2), [LogFrame::Chunk { generation: 2, rank, stream, bytes }]);

@@ -14,6 +14,7 @@ use phalanx_common::wire::v1::{self, LogFrame, LogRequest};
 use phalanx_worker_core::shim::{Stream, log_file};
 use tokio::sync::watch;
 
+use super::disk;
 use crate::link::{Error, LogLink};
 
 /// Largest piece of output in one frame, bytes: large enough for throughput, small enough that
@@ -158,22 +159,38 @@ async fn next_frame(key: Key, source: Source, offset: u64) -> (LogFrame, u64) {
     let left_in_part = cap - offset % cap;
     let left = source.written - offset;
     let wanted = CHUNK.min(left).min(left_in_part);
+    let (written, part_ends) = (source.written, offset + left_in_part.min(left));
     // Elsewhere: the file may be on a network's disk that hangs.
-    let read = tokio::task::spawn_blocking(move || read_piece(&source, stream, offset, wanted)).await;
-    match read.unwrap_or_else(|panicked| Err(panicked.into())) {
-        Ok(bytes) if !bytes.is_empty() => {
+    let read = tokio::task::spawn_blocking(move || match read_piece(&source, stream, offset, wanted) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Ok(Piece::Gone { to: disk::next_part(&source, stream, offset).unwrap_or(written) })
+        }
+        Ok(bytes) if bytes.is_empty() => Ok(Piece::Gone { to: part_ends }),
+        read => read.map(Piece::Bytes),
+    });
+    let to = match read.await.unwrap_or_else(|panicked| Err(panicked.into())) {
+        Ok(Piece::Bytes(bytes)) => {
             let offset = offset + bytes.len() as u64;
-            (LogFrame::Chunk { generation, rank, stream: wire_stream, bytes: Bytes(bytes) }, offset)
+            let bytes = Bytes(bytes);
+            return (LogFrame::Chunk { generation, rank, stream: wire_stream, bytes }, offset);
         }
-        // The part was rotated away, or somebody took it: go on behind it, and say so.
-        failed => {
-            if let Err(error) = failed {
-                tracing::warn!(rank, %error, "a part of a log cannot be read");
-            }
-            let bytes = left_in_part.min(left);
-            (LogFrame::Skipped { generation, rank, stream: wire_stream, bytes }, offset + bytes)
+        Ok(Piece::Gone { to }) => to.clamp(part_ends, written),
+        Err(error) => {
+            tracing::warn!(rank, %error, "a part of a log cannot be read");
+            part_ends
         }
-    }
+    };
+    (LogFrame::Skipped { generation, rank, stream: wire_stream, bytes: to - offset }, to)
+}
+
+/// What is found where a stream goes on.
+enum Piece {
+    Bytes(Vec<u8>),
+    /// Rotated away, or taken by somebody: it goes on here. Of many parts that are gone there may be any number: how
+    /// far it is written, the shim alone says, which is its user's.
+    Gone {
+        to: u64,
+    },
 }
 
 /// Reads up to `wanted` bytes. The file is not kept open: hundreds of ranks have more streams than a
@@ -243,6 +260,55 @@ mod tests {
             rank: None,
             follow,
         }
+    }
+
+    /// What a reader from the beginning gets of a stream that has these files, of ten bytes at most.
+    async fn read(files: &[(&str, &str)], written: u64) -> Vec<LogFrame> {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            std::fs::write(dir.path().join(name), text).unwrap();
+        }
+        let source = Source { dir: dir.path().to_owned(), max_file_bytes: 10, written, owner: None };
+        let streams = BTreeMap::from([((Generation(1), Rank(0), Stream::Stdout), source)]);
+        let (frames, mut sent) = mpsc::unbounded_channel();
+        let (_grant, credit) = mpsc::unbounded_channel();
+        let state = Written { earlier: Earlier::Known, streams, ..Written::default() };
+        let (_say, written) = watch::channel(state);
+        let served = serve(Wire { frames, credit }, 1, request(false), written);
+        tokio::time::timeout(PATIENCE, served).await.expect("all is served").unwrap();
+        assert_eq!(sent.recv().await, Some(LogFrame::Open { id: 1 }));
+        let mut all = Vec::new();
+        while let Some(frame) = sent.recv().await {
+            all.push(frame);
+        }
+        all
+    }
+
+    fn skipped(bytes: u64) -> LogFrame {
+        LogFrame::Skipped { generation: 1, rank: 0, stream: v1::Stream::Stdout, bytes }
+    }
+
+    fn chunk(text: &str) -> LogFrame {
+        let bytes = Bytes(text.as_bytes().to_vec());
+        LogFrame::Chunk { generation: 1, rank: 0, stream: v1::Stream::Stdout, bytes }
+    }
+
+    #[tokio::test]
+    async fn parts_that_are_gone_are_passed_in_one_step() {
+        let files = [("stdout.7.log", "0123456789"), ("stdout.9.log", "ab"), ("stdout.08.log", "no")];
+        assert_eq!(read(&files, 92).await, [skipped(70), chunk("0123456789"), skipped(10), chunk("ab")]);
+        assert_eq!(read(&[("stderr.3.log", "x")], 35).await, [skipped(35)]);
+    }
+
+    #[tokio::test]
+    async fn a_shim_that_says_it_wrote_more_than_there_can_be_costs_no_more_than_what_there_is() {
+        assert_eq!(read(&[], u64::MAX).await, [skipped(u64::MAX)]);
+        let files = [("stdout.log", "abc"), ("stdout.1000000.log", "x")];
+        let rest = u64::MAX - 10_000_010;
+        assert_eq!(
+            read(&files, u64::MAX).await,
+            [chunk("abc"), skipped(7), skipped(9_999_990), chunk("x"), skipped(9), skipped(rest)]
+        );
     }
 
     #[tokio::test]

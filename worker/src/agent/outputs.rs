@@ -73,6 +73,7 @@ impl Outputs {
     pub(super) async fn work(&mut self) {
         tokio::select! {
             _ = self.ticks.tick(), if self.tails.is_some() => self.on_tick(),
+            Some(()) = say_last_words(&mut self.tails) => {}
             Some(searched) = self.searched.join_next() => self.on_searched(searched),
             Some(_) = self.serving.join_next() => self.on_served(),
             else => pending().await,
@@ -152,12 +153,14 @@ impl Outputs {
     /// The last words of a job are not left to the next tick: it may be forgotten by then.
     pub(super) fn send_last_words(&mut self, job: &JobId) {
         if let (Some(tails), Some(state)) = (&mut self.tails, self.written.get(job)) {
-            tails.queue(job, &state.borrow().streams, Tails::room());
+            tails.add_last_words(job, &state.borrow().streams);
         }
     }
 
     /// The job is forgotten here.
     pub(super) fn close(&mut self, job: &JobId) {
+        // It may have ended while there was no link.
+        self.send_last_words(job);
         self.note(job, |state| (state.closed, state.held) = (true, false));
         // What a search finds for those who wait is told to them first.
         if self.written.get(job).is_some_and(|state| state.borrow().earlier != Earlier::Sought) {
@@ -169,10 +172,8 @@ impl Outputs {
     }
 
     fn on_tick(&mut self) {
-        let Some(tails) = &mut self.tails else { return };
-        let mut room = Tails::room();
-        for (job, state) in &self.written {
-            room -= tails.queue(job, &state.borrow().streams, room);
+        if let Some(tails) = &mut self.tails {
+            tails.round(&self.written);
         }
     }
 
@@ -196,6 +197,12 @@ impl Outputs {
     fn forget_unasked(&mut self) {
         self.written.retain(|_, state| state.borrow().held || state.receiver_count() > 0);
     }
+}
+
+/// `None` without a link.
+async fn say_last_words(tails: &mut Option<Tails>) -> Option<()> {
+    tails.as_mut()?.say_last_words().await;
+    Some(())
 }
 
 /// Whose files may be read in answer: those of the job's user alone. `None` in local mode, where all

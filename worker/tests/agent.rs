@@ -304,3 +304,44 @@ async fn a_directory_that_breaks_off_with_its_link_comes_over_the_next() {
     }
     fs::remove_dir_all(&dir).unwrap();
 }
+
+#[tokio::test]
+async fn a_job_that_comes_back_while_its_shim_tidies_up_is_prepared_when_that_is_done() {
+    let dir = std::env::temp_dir().join(format!("phalanx-agent-back-{}", std::process::id()));
+    fs::create_dir(&dir).unwrap();
+    let (dialed, links) = mpsc::channel(1);
+    let agent = agent(&dir, links);
+    let (bytes, ship) = archive();
+    let test = async {
+        let mut peer = Peer::dial(&dialed).await;
+        peer.say(prepare(1, &ship));
+        let file = peer.opened.recv().await.unwrap();
+        file.send(FileFrame::Found { bytes: ship.bytes }).unwrap();
+        file.send(FileFrame::Piece(Bytes(bytes.clone()))).unwrap();
+        assert!(matches!(peer.reported.recv().await, Some(FromWorker::Prepared { generation: 1, .. })));
+        // A while's work for who removes them.
+        let pod = dir.join("pods").join(job().as_str());
+        for number in 0..20_000 {
+            fs::write(pod.join(format!("left-{number}")), "").unwrap();
+        }
+        peer.say(OrderKind::Stop { job: job(), generation: Generation(1), grace: Duration::ZERO });
+        while !matches!(peer.reported.recv().await, Some(FromWorker::PodEnded { generation: 1, .. })) {}
+        peer.say(OrderKind::Forget { job: job(), failed: false });
+        peer.say(prepare(3, &ship));
+        let next = peer.reported.recv().await;
+        assert!(matches!(next, Some(FromWorker::Prepared { generation: 3, .. })), "{next:?}");
+        assert!(!pod.join("left-0").exists());
+        peer.say(OrderKind::Stop { job: job(), generation: Generation(3), grace: Duration::ZERO });
+        let end = loop {
+            if let FromWorker::PodEnded { generation: 3, end, .. } = peer.reported.recv().await.unwrap() {
+                break end;
+            }
+        };
+        assert!(!end.shim_lost, "{end:?}");
+    };
+    tokio::select! {
+        ended = agent.run() => panic!("the agent ended: {ended:?}"),
+        tested = tokio::time::timeout(PATIENCE, test) => tested.unwrap(),
+    }
+    fs::remove_dir_all(&dir).unwrap();
+}

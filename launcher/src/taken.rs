@@ -41,7 +41,8 @@ impl Taken {
     /// Counts what came, and says how many bytes at its end are new.
     fn advance(&mut self, key: Key, bytes: u64) -> u64 {
         let come = self.on_this_link.entry(key).or_default();
-        *come += bytes;
+        // A worker may say any number.
+        *come = come.saturating_add(bytes);
         let ever = self.ever.entry(key).or_default();
         let new = come.saturating_sub(*ever).min(bytes);
         *ever = (*ever).max(*come);

@@ -48,14 +48,13 @@ impl Link for Wire {
     }
 
     async fn send(&mut self, report: FromWorker) -> Result<(), Error> {
-        self.reports.send(report).unwrap();
-        Ok(())
+        self.reports.send(report).map_err(|_| lost())
     }
 
     async fn recv(&mut self) -> Result<ToWorker, Error> {
         match self.orders.recv().await {
             Some(order) => Ok(order),
-            None => std::future::pending().await,
+            None => Err(lost()),
         }
     }
 
@@ -69,9 +68,14 @@ impl Link for Wire {
 
     fn open_file(&self) -> impl Future<Output = Result<Archive, Error>> + Send + 'static {
         let (send, frames) = mpsc::unbounded_channel();
-        self.files.send(send).unwrap();
-        std::future::ready(Ok(Archive(frames)))
+        let opened = self.files.send(send).map_err(|_| lost());
+        std::future::ready(opened.map(|()| Archive(frames)))
     }
+}
+
+/// What everything on a connection says once it is gone.
+fn lost() -> Error {
+    Error::Lost(quinn::ConnectionError::TimedOut)
 }
 
 impl FileLink for Archive {
@@ -82,7 +86,7 @@ impl FileLink for Archive {
     async fn next(&mut self) -> Result<FileFrame, Error> {
         match self.0.recv().await {
             Some(frame) => Ok(frame),
-            None => std::future::pending().await,
+            None => Err(lost()),
         }
     }
 }
@@ -238,5 +242,106 @@ async fn a_directory_that_comes_for_a_generation_is_nothing_to_the_next_which_ha
         fs::read_dir(dir.join("ship").join(user())).unwrap().flatten().map(|entry| entry.path()).collect();
     assert_eq!(archives.len(), 1, "{archives:?}");
     assert_eq!(fs::read(&archives[0]).unwrap(), bytes);
+    fs::remove_dir_all(&dir).unwrap();
+}
+
+/// The test's end of a connection.
+struct Peer {
+    order: mpsc::UnboundedSender<ToWorker>,
+    reported: mpsc::UnboundedReceiver<FromWorker>,
+    opened: mpsc::UnboundedReceiver<mpsc::UnboundedSender<FileFrame>>,
+}
+
+impl Peer {
+    /// The agent has it once it has said Hello.
+    async fn dial(dialed: &mpsc::Sender<Dialed<Wire>>) -> Peer {
+        let (order, orders) = mpsc::unbounded_channel();
+        let (reports, mut reported) = mpsc::unbounded_channel();
+        let (files, opened) = mpsc::unbounded_channel();
+        let link = Wire { orders, reports, files };
+        assert!(dialed.send(Dialed { link, facts: facts() }).await.is_ok());
+        assert!(matches!(reported.recv().await, Some(FromWorker::Hello(_))));
+        Peer { order, reported, opened }
+    }
+
+    fn say(&self, kind: OrderKind) {
+        self.order.send((&Order { epoch: Epoch(1), kind }).into()).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_directory_that_breaks_off_with_its_link_comes_over_the_next() {
+    let dir = std::env::temp_dir().join(format!("phalanx-agent-flap-{}", std::process::id()));
+    fs::create_dir(&dir).unwrap();
+    let (dialed, links) = mpsc::channel(1);
+    let agent = agent(&dir, links);
+    let (bytes, ship) = archive();
+    let found = || FileFrame::Found { bytes: ship.bytes };
+    let half = bytes.len() / 2;
+    let test = async {
+        let mut peer = Peer::dial(&dialed).await;
+        peer.say(prepare(1, &ship));
+        let file = peer.opened.recv().await.unwrap();
+        file.send(found()).unwrap();
+        file.send(FileFrame::Piece(Bytes(bytes[..half].to_vec()))).unwrap();
+        drop((file, peer));
+
+        // The next is gone before anything is asked for.
+        let peer = Peer::dial(&dialed).await;
+        drop(peer);
+        let mut peer = Peer::dial(&dialed).await;
+        let file = peer.opened.recv().await.unwrap();
+        file.send(found()).unwrap();
+        file.send(FileFrame::Piece(Bytes(bytes.clone()))).unwrap();
+        let next = peer.reported.recv().await;
+        assert!(matches!(next, Some(FromWorker::Prepared { generation: 1, .. })), "{next:?}");
+        peer.say(OrderKind::Stop { job: job(), generation: Generation(1), grace: Duration::ZERO });
+        while !matches!(peer.reported.recv().await, Some(FromWorker::PodEnded { generation: 1, .. })) {}
+    };
+    tokio::select! {
+        ended = agent.run() => panic!("the agent ended: {ended:?}"),
+        tested = tokio::time::timeout(PATIENCE, test) => tested.unwrap(),
+    }
+    fs::remove_dir_all(&dir).unwrap();
+}
+
+#[tokio::test]
+async fn a_job_that_comes_back_while_its_shim_tidies_up_is_prepared_when_that_is_done() {
+    let dir = std::env::temp_dir().join(format!("phalanx-agent-back-{}", std::process::id()));
+    fs::create_dir(&dir).unwrap();
+    let (dialed, links) = mpsc::channel(1);
+    let agent = agent(&dir, links);
+    let (bytes, ship) = archive();
+    let test = async {
+        let mut peer = Peer::dial(&dialed).await;
+        peer.say(prepare(1, &ship));
+        let file = peer.opened.recv().await.unwrap();
+        file.send(FileFrame::Found { bytes: ship.bytes }).unwrap();
+        file.send(FileFrame::Piece(Bytes(bytes.clone()))).unwrap();
+        assert!(matches!(peer.reported.recv().await, Some(FromWorker::Prepared { generation: 1, .. })));
+        // A while's work for who removes them.
+        let pod = dir.join("pods").join(job().as_str());
+        for number in 0..20_000 {
+            fs::write(pod.join(format!("left-{number}")), "").unwrap();
+        }
+        peer.say(OrderKind::Stop { job: job(), generation: Generation(1), grace: Duration::ZERO });
+        while !matches!(peer.reported.recv().await, Some(FromWorker::PodEnded { generation: 1, .. })) {}
+        peer.say(OrderKind::Forget { job: job(), failed: false });
+        peer.say(prepare(3, &ship));
+        let next = peer.reported.recv().await;
+        assert!(matches!(next, Some(FromWorker::Prepared { generation: 3, .. })), "{next:?}");
+        assert!(!pod.join("left-0").exists());
+        peer.say(OrderKind::Stop { job: job(), generation: Generation(3), grace: Duration::ZERO });
+        let end = loop {
+            if let FromWorker::PodEnded { generation: 3, end, .. } = peer.reported.recv().await.unwrap() {
+                break end;
+            }
+        };
+        assert!(!end.shim_lost, "{end:?}");
+    };
+    tokio::select! {
+        ended = agent.run() => panic!("the agent ended: {ended:?}"),
+        tested = tokio::time::timeout(PATIENCE, test) => tested.unwrap(),
+    }
     fs::remove_dir_all(&dir).unwrap();
 }

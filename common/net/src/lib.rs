@@ -4,7 +4,7 @@
 //! token ──pins──> authority ──issues──> identity_file
 //!                     │                      │
 //!            tls::server, classify    tls::client, trust
-//!                     └──── connect, join, frames ────┘
+//!                     └──── connect, join, frames ────┘  landing
 //! ```
 
 pub mod authority;
@@ -14,6 +14,7 @@ pub mod connect;
 pub mod frames;
 pub mod identity_file;
 pub mod join;
+pub mod landing;
 pub mod socket;
 pub mod tls;
 pub mod token;

@@ -149,27 +149,60 @@ async fn certify(uid: Uid, csr: &[u8], cluster: &Cluster) -> anyhow::Result<Vec<
 /// The client's side: a new identity for whoever runs this process.
 pub(crate) fn ask(socket: &PathBuf) -> anyhow::Result<Identity> {
     let keys = Keys::generate()?;
-    let mut stream = BlockingStream::connect(socket).with_context(|| {
+    let stream = BlockingStream::connect(socket).with_context(|| {
         format!(
             "no coordinator takes logins at {}; log in on the coordinator's host, or with a bundle from its operator: \
              phalanx login --bundle FILE",
             socket.display()
         )
     })?;
-    stream.set_read_timeout(Some(WITHIN))?;
-    let mut bytes = Vec::new();
-    codec::encode(&LoginRequest { csr: keys.request()? }, &mut bytes)?;
-    stream.write_all(&bytes).context("the coordinator does not take the login")?;
-    let mut answer = Vec::new();
-    stream
-        .take(LARGEST as u64)
-        .read_to_end(&mut answer)
-        .context("the coordinator does not answer the login")?;
-    match codec::take(&mut answer)? {
-        Some(LoginReply::Accepted { certificate, ca, coordinators }) => {
+    match exchange(stream, &LoginRequest { csr: keys.request()? })? {
+        LoginReply::Accepted { certificate, ca, coordinators } => {
             Ok(Identity::new(ca, certificate, keys.to_pkcs8(), coordinators)?)
         }
-        Some(LoginReply::Refused { why }) => bail!("the coordinator refuses: {why}"),
-        None => bail!("the coordinator does not answer the login"),
+        LoginReply::Refused { why } => bail!("the coordinator refuses: {why}"),
+    }
+}
+
+/// An answer counts whatever became of the request: a coordinator that is busy refuses before it reads any.
+fn exchange(mut stream: BlockingStream, request: &LoginRequest) -> anyhow::Result<LoginReply> {
+    stream.set_read_timeout(Some(WITHIN))?;
+    let mut bytes = Vec::new();
+    codec::encode(request, &mut bytes)?;
+    let written = stream.write_all(&bytes);
+    let mut answer = Vec::new();
+    let read = stream.take(LARGEST as u64).read_to_end(&mut answer);
+    if let Some(reply) = codec::take(&mut answer)? {
+        return Ok(reply);
+    }
+    written.context("the coordinator does not take the login")?;
+    read.context("the coordinator does not answer the login")?;
+    bail!("the coordinator does not answer the login")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_login_that_is_refused_before_it_is_read_is_told_why() {
+        let request = LoginRequest { csr: vec![7; 400] };
+        let refusal = || LoginReply::Refused { why: "try again in a moment".to_owned() };
+        // Closed before the request is written, and with the request unread.
+        for written_first in [false, true] {
+            let (client, server) = UnixStream::pair().unwrap();
+            let mut client = client.into_std().unwrap();
+            client.set_nonblocking(false).unwrap();
+            if written_first {
+                client.write_all(&[0; 16]).unwrap();
+            }
+            refuse(&server, "try again in a moment");
+            drop(server);
+            assert_eq!(exchange(client, &request).unwrap(), refusal());
+        }
+        let (client, server) = BlockingStream::pair().unwrap();
+        drop(server);
+        let error = exchange(client, &request).unwrap_err();
+        assert_eq!(error.to_string(), "the coordinator does not take the login");
     }
 }

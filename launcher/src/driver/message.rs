@@ -11,6 +11,7 @@ use phalanx_common::spec::JobSpec;
 use phalanx_common::time::Timestamp;
 use phalanx_common::wire::v1::ToWorker;
 use phalanx_launcher_core::Coordinator;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Secrets, Waiting};
@@ -114,6 +115,18 @@ pub(crate) enum Relayed {
     Busy,
     /// The worker is not connected.
     NoLink,
+}
+
+/// Queues for a worker what is not of the coordinator's, as far as that leaves the orders half of the queue: a
+/// worker that has no room for an order counts as deaf.
+pub(crate) fn pass_on(
+    orders: &mpsc::Sender<ToWorker>,
+    message: ToWorker,
+) -> Result<(), TrySendError<ToWorker>> {
+    if orders.capacity() <= orders.max_capacity() / 2 && !orders.is_closed() {
+        return Err(TrySendError::Full(message));
+    }
+    orders.try_send(message)
 }
 
 /// A job to start.

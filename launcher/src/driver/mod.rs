@@ -27,7 +27,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::store::{self, Store};
 pub(crate) use clock::{Clock, wall};
 pub(crate) use confidence::{Confidence, Secrets};
-pub(crate) use message::{Closing, Launch, Launched, Message, Peer, Peers, Relayed, look};
+pub(crate) use message::{Closing, Launch, Launched, Message, Peer, Peers, Relayed, look, pass_on};
 pub(crate) use waiting::Waiting;
 use watchers::Watchers;
 
@@ -213,7 +213,7 @@ impl<S: Store> Driver<S> {
 
     fn relay(&self, node: &NodeId, message: ToWorker) -> Relayed {
         let Some(peer) = self.peers.get(node) else { return Relayed::NoLink };
-        match peer.orders.try_send(message) {
+        match pass_on(&peer.orders, message) {
             Ok(()) => Relayed::Sent(peer.orders.clone()),
             Err(TrySendError::Full(_)) => Relayed::Busy,
             Err(TrySendError::Closed(_)) => Relayed::NoLink,

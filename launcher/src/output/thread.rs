@@ -90,7 +90,10 @@ impl Thread<'_> {
                     std::mem::replace(&mut shown.begun, generation) != generation
                 });
             }
-            LogFrame::Skipped { rank, bytes, .. } => *self.skipped.entry(rank).or_default() += bytes,
+            LogFrame::Skipped { rank, bytes, .. } => {
+                let skipped = self.skipped.entry(rank).or_default();
+                *skipped = skipped.saturating_add(bytes);
+            }
             LogFrame::End { generation } => {
                 self.flush_lines();
                 let line = self.json.flush(generation);

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, Read};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -16,7 +16,7 @@ use phalanx_common::wire::bytes::Bytes;
 use phalanx_common::wire::client_v1::{Piece, Reply};
 use phalanx_common::wire::v1::{FileFrame, FileRequest};
 use phalanx_net::frames::{self, Receiving, Sending};
-use ring::digest::{Context, SHA256};
+use phalanx_net::landing::Landing;
 use tokio::sync::mpsc;
 
 use crate::driver::{Message, look};
@@ -39,6 +39,8 @@ pub(crate) struct Blobs {
     dir: PathBuf,
     /// Bytes that are on their way, by user.
     coming: Arc<Mutex<BTreeMap<String, u64>>>,
+    /// Held by the one that looks for room on the disk, on a thread that may wait.
+    looking: Arc<Mutex<()>>,
 }
 
 /// Room on the disk for what is on its way.
@@ -96,40 +98,64 @@ impl Blobs {
                 tracing::warn!(path = %path.display(), %error, "half a directory cannot be removed");
             }
         }
-        Blobs { dir, coming: Arc::default() }
+        Blobs { dir, coming: Arc::default(), looking: Arc::default() }
     }
 
     fn path(&self, user: &str, digest: &str) -> PathBuf {
         self.dir.join(format!("{user}-{digest}.tar"))
     }
 
-    pub(super) fn has(&self, user: &str, ship: &Ship) -> bool {
+    /// Whether it is kept here, whole.
+    pub(super) async fn holds(&self, user: &str, ship: &Ship) -> bool {
+        let (blobs, user, ship) = (self.clone(), user.to_owned(), ship.clone());
+        off_thread(move || Ok(blobs.has(&user, &ship))).await.unwrap_or(false)
+    }
+
+    fn has(&self, user: &str, ship: &Ship) -> bool {
         fs::metadata(self.path(user, &ship.digest)).is_ok_and(|meta| meta.len() == ship.bytes)
     }
 
-    /// Takes what a client sends, if it is not here yet. Those of `in_use` make no room for it.
+    /// Takes what a client sends, if it is not here yet. Those of `in_use` make no room for it, and are not
+    /// removed for their age.
     pub(super) async fn take(
         &self,
         user: &str,
         ship: &Ship,
-        in_use: &[(String, String)],
+        in_use: Vec<(String, String)>,
         (send, frames): (&mut Sending, &mut Receiving),
     ) -> Result<(), Error> {
         if ship.bytes > SHIP_CAP || hex::decode::<32>(&ship.digest).is_none() {
             return Err(Error::Bad { bytes: ship.bytes });
         }
+        let (blobs, user, wanted) = (self.clone(), user.to_owned(), ship.clone());
+        let path = self.path(&user, &ship.digest);
+        let place = off_thread(move || blobs.place_for(&user, &wanted, &in_use)).await?;
+        let Some((_room, part, file)) = place else { return Ok(()) };
+        send.write(&Reply::Wanted).await?;
+        receive(file, ship, frames).await?;
+        off_thread(move || Ok(fs::rename(&part.0, &path)?)).await
+    }
+
+    /// Where to write what is not here yet; `None` if it is.
+    fn place_for(
+        &self,
+        user: &str,
+        ship: &Ship,
+        in_use: &[(String, String)],
+    ) -> Result<Option<(Room, Part, File)>, Error> {
+        let _looking = self.looking.lock().unwrap_or_else(PoisonError::into_inner);
+        self.prune(in_use);
         fs::create_dir_all(&self.dir)?;
-        let path = self.path(user, &ship.digest);
         if self.has(user, ship) {
             // Used again: kept from now on.
-            File::open(&path)?.set_modified(SystemTime::now())?;
-            return Ok(());
+            File::open(self.path(user, &ship.digest))?.set_modified(SystemTime::now())?;
+            return Ok(None);
         }
-        let _room = self.make_room(user, ship.bytes, in_use)?;
-        send.write(&Reply::Wanted).await?;
-        let part = Part(self.dir.join(format!("{}.part", NUMBER.fetch_add(1, Ordering::Relaxed))));
-        receive(&part.0, ship, frames).await?;
-        Ok(fs::rename(&part.0, &path)?)
+        let room = self.make_room(user, ship.bytes, in_use)?;
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let part = Part(self.dir.join(format!("{number}.part")));
+        let file = File::create(&part.0)?;
+        Ok(Some((room, part, file)))
     }
 
     /// Room for so many bytes more of this user. For it go the user's own that were used longest ago, if that
@@ -147,6 +173,9 @@ impl Blobs {
         if over > goes.iter().map(|kept| kept.bytes).sum() {
             return Err(Error::Full);
         }
+        *coming.entry(user.to_owned()).or_default() += bytes;
+        drop(coming);
+        let room = Room { user: user.to_owned(), bytes, coming: Arc::clone(&self.coming) };
         for oldest in goes {
             if over == 0 {
                 break;
@@ -154,8 +183,7 @@ impl Blobs {
             fs::remove_file(&oldest.path)?;
             over = over.saturating_sub(oldest.bytes);
         }
-        *coming.entry(user.to_owned()).or_default() += bytes;
-        Ok(Room { user: user.to_owned(), bytes, coming: Arc::clone(&self.coming) })
+        Ok(room)
     }
 
     /// All that are kept whole, those used longest ago first.
@@ -179,7 +207,7 @@ impl Blobs {
     }
 
     /// Removes what was not used for long, but that of these users and digests.
-    pub(super) fn prune(&self, in_use: &[(String, String)]) {
+    fn prune(&self, in_use: &[(String, String)]) {
         let in_use = self.paths(in_use);
         let Ok(entries) = fs::read_dir(&self.dir) else { return };
         for entry in entries.flatten().filter(|entry| !in_use.contains(&entry.path())) {
@@ -223,7 +251,8 @@ impl Blobs {
     }
 
     async fn send(&self, user: &str, ship: &Ship, send: &mut Sending) -> Result<(), Error> {
-        let mut file = match File::open(self.path(user, &ship.digest)) {
+        let path = self.path(user, &ship.digest);
+        let mut file = match off_thread(move || Ok(File::open(path)?)).await {
             Ok(file) => file,
             Err(error) => {
                 let why =
@@ -232,16 +261,28 @@ impl Blobs {
             }
         };
         send.write(&FileFrame::Found { bytes: ship.bytes }).await?;
-        let mut buffer = vec![0; PIECE];
         loop {
-            // A local disk, and pieces that a page cache reads ahead.
-            let read = file.read(&mut buffer)?;
-            if read == 0 {
+            let (read, rest) = off_thread(move || {
+                let mut piece = vec![0; PIECE];
+                let read = file.read(&mut piece)?;
+                piece.truncate(read);
+                Ok((piece, file))
+            })
+            .await?;
+            if read.is_empty() {
                 return Ok(());
             }
-            send.write(&FileFrame::Piece(Bytes(buffer[..read].to_vec()))).await?;
+            file = rest;
+            send.write(&FileFrame::Piece(Bytes(read))).await?;
         }
     }
+}
+
+/// A disk may take seconds for anything, and everything else of the coordinator waits on this thread.
+async fn off_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
 impl Drop for Room {
@@ -258,8 +299,13 @@ impl Drop for Room {
 
 impl Drop for Part {
     fn drop(&mut self) {
+        let path = std::mem::take(&mut self.0);
         // Not there after it was renamed.
-        let _ = fs::remove_file(&self.0);
+        let remove = move || drop(fs::remove_file(path));
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(remove)),
+            Err(_) => remove(),
+        }
     }
 }
 
@@ -267,23 +313,31 @@ fn locked(coming: &Mutex<BTreeMap<String, u64>>) -> MutexGuard<'_, BTreeMap<Stri
     coming.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn receive(path: &Path, ship: &Ship, frames: &mut Receiving) -> Result<(), Error> {
-    let mut file = File::create(path)?;
-    let (mut context, mut left) = (Context::new(&SHA256), ship.bytes);
+async fn receive(file: File, ship: &Ship, frames: &mut Receiving) -> Result<(), Error> {
+    let landing = Landing::begin(|| Ok(file));
+    let came = pieces(&landing, ship, frames).await;
+    // Also of one that broke off: whoever removes the file comes after its last write.
+    let digest = landing.finish().await;
+    came?;
+    if hex::encode(&digest?) == ship.digest { Ok(()) } else { Err(Error::Mismatch) }
+}
+
+async fn pieces(landing: &Landing, ship: &Ship, frames: &mut Receiving) -> Result<(), Error> {
+    let mut left = ship.bytes;
     while left > 0 {
         let piece = tokio::time::timeout(PIECE_WITHIN, frames.read()).await;
         let Piece(Bytes(bytes)) = piece.map_err(|_| Error::Slow)??;
-        if bytes.is_empty() || bytes.len() as u64 > left {
+        let len = bytes.len() as u64;
+        if len == 0 || len > left {
             return Err(Error::Mismatch);
         }
-        context.update(&bytes);
-        file.write_all(&bytes)?;
-        left -= bytes.len() as u64;
+        left -= len;
+        if !landing.add(bytes).await {
+            // Why, its end says.
+            break;
+        }
     }
-    // A disk may take seconds for it, and everything else of the coordinator waits on this thread.
-    tokio::task::spawn_blocking(move || file.sync_all()).await.map_err(io::Error::other)??;
-    let digest = hex::encode(context.finish().as_ref());
-    if digest == ship.digest { Ok(()) } else { Err(Error::Mismatch) }
+    Ok(())
 }
 
 #[cfg(test)]

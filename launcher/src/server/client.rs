@@ -209,8 +209,7 @@ impl Session {
                 let owner = self.owner(as_user).await?;
                 let ship = Ship { digest, bytes };
                 let in_use = self.ships_in_use().await?;
-                self.cluster.blobs.prune(&in_use);
-                match self.cluster.blobs.take(&owner.name, &ship, &in_use, (send, frames)).await {
+                match self.cluster.blobs.take(&owner.name, &ship, in_use, (send, frames)).await {
                     Ok(()) => Ok(()),
                     Err(blobs::Error::Stream(_)) => Err(Failed::Gone),
                     Err(blobs::Error::Io(error)) => {

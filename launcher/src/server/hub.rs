@@ -115,6 +115,15 @@ impl Sink {
         }
     }
 
+    /// Returns once nobody reads any more.
+    pub(super) async fn closed(&self) {
+        match self {
+            // It lives as long as its launcher.
+            Sink::Printer(_) => std::future::pending().await,
+            Sink::Request(answers) => answers.closed().await,
+        }
+    }
+
     /// The worker has sent all it has.
     pub(super) async fn over(&self) {
         if let Sink::Request(answers) = self {

@@ -7,7 +7,7 @@ use phalanx_net::frames::{self, Receiving, Sending};
 use super::connection::Error;
 use super::hub::Logs;
 
-/// Receives output of this node until the worker ends the stream.
+/// Receives output of this node until the worker ends the stream, or nobody reads any more.
 pub(super) async fn receive(send: Sending, frames: Receiving, logs: Logs, node: Option<NodeId>) {
     match run(send, frames, logs, node).await {
         Ok(()) | Err(Error::Stream(frames::Error::Closed)) => {}
@@ -27,7 +27,12 @@ async fn run(
     tracing::debug!(id, "log stream opened");
     let Some(sink) = logs.sink(id, node.as_ref()) else { return Ok(()) };
     loop {
-        let frame: LogFrame = match frames.read().await {
+        let read = tokio::select! {
+            read = frames.read() => read,
+            // Dropped, the stream ends for the worker too, which may have nothing to send for long.
+            () = sink.closed() => return Ok(()),
+        };
+        let frame: LogFrame = match read {
             Ok(frame) => frame,
             // A lost link may come back; whoever asked asks again then.
             Err(lost @ frames::Error::Lost(_)) => return Err(lost.into()),

@@ -1,65 +1,56 @@
 //! Output of a job, from its nodes to one client: asked for where the pods are, merged, and taken up
 //! again where a link was lost. Nothing is kept here; a client that reads slowly slows its own streams.
 
+mod asked;
+mod places;
+mod words;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use phalanx_common::event::{Event, EventKind};
-use phalanx_common::id::{JobId, NodeId};
+use phalanx_common::id::NodeId;
 use phalanx_common::wire::client_v1::Reply;
-use phalanx_common::wire::v1::{LogFrame, LogRequest, ToWorker};
+use phalanx_common::wire::v1::{LogFrame, ToWorker};
 use phalanx_net::frames::Sending;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::client::{EVENTS_QUEUED, Failed};
-use super::hub::{Answer, Answers, LogHub};
+use super::hub::LogHub;
 use super::tails::Tails;
 use crate::cluster::Cluster;
-use crate::driver::{Message, Relayed, look};
+use crate::driver::{Message, Relayed};
 use crate::taken::Taken;
+use asked::{Asked, Came};
+use places::Places;
+pub(super) use places::Wanted;
+use words::{Said, Words};
 
 /// Frames of all nodes that may wait for the client.
 const FRAMES_QUEUED: usize = 8;
 
-/// Which output is wanted.
-pub(super) struct Wanted {
-    pub(super) job: JobId,
-    pub(super) generation: Option<u32>,
-    pub(super) rank: Option<u32>,
-    pub(super) follow: bool,
-}
-
-/// What the coordinator knows of the job's output.
-struct Places {
-    request: LogRequest,
-    generation: u32,
-    nodes: Vec<NodeId>,
-    /// First rank and number of ranks of each node.
-    ranks: BTreeMap<NodeId, (u32, u32)>,
-    ended: bool,
-}
+/// A worker that took no request is asked again after this.
+const BUSY_FOR: Duration = Duration::from_secs(1);
 
 /// One node's output.
 #[derive(Default)]
 struct Source {
     /// A stream is open, or about to be.
     asked: bool,
+    /// The newest generation when it was asked.
+    asked_in: u32,
+    /// There is more to ask for once what was asked has come.
+    again: bool,
+    /// It took no more requests.
+    busy: bool,
     /// Everything of this node has come.
     over: bool,
     /// Generations before and with this are complete.
     complete: u32,
     /// Of its output, to the client.
     taken: Taken,
-}
-
-/// What comes of one node.
-#[derive(Debug)]
-enum Came {
-    Frame(LogFrame),
-    /// Everything.
-    Over,
-    /// Its link is gone: the rest is to be asked for again.
-    Lost,
 }
 
 struct Relay<'a> {
@@ -69,11 +60,13 @@ struct Relay<'a> {
     hub: &'a LogHub,
     tails: &'a Tails,
     sources: BTreeMap<NodeId, Source>,
-    /// Nodes of each generation.
-    placed: BTreeMap<u32, Vec<NodeId>>,
     announced: u32,
-    /// What is to be sent of nodes that cannot be asked.
-    last_words: Vec<LogFrame>,
+    /// Of nodes that cannot be asked.
+    words: Words,
+    /// What is to be said of nodes that do not answer.
+    notes: Vec<LogFrame>,
+    /// When to ask those again that were busy.
+    ask_busy: Option<Instant>,
     came_in: mpsc::Sender<(NodeId, Came)>,
     forwarding: JoinSet<()>,
 }
@@ -85,67 +78,56 @@ pub(super) async fn run(
     cluster: &Cluster,
     send: &mut Sending,
 ) -> Result<(), Failed> {
-    let (watcher, mut events) = mpsc::channel(EVENTS_QUEUED);
-    if wanted.follow {
-        // What comes after the look below is not missed: it may be seen twice, which changes nothing.
-        let _ = driver.send(Message::Watch { job: wanted.job.clone(), watcher }).await;
-    }
-    let Some(places) = places(&wanted, driver).await else { return Ok(()) };
+    // What comes after the look below is not missed: it may be seen twice, which changes nothing.
+    let mut events = watch(&wanted, driver).await;
+    let Some(places) = Places::of(&wanted, driver).await else { return Ok(()) };
     let (mut relay, mut came) = Relay::new(wanted, places, driver, (&cluster.hub, &cluster.tails));
-    for node in relay.places.nodes.clone() {
-        relay.ask(node).await;
-    }
+    relay.ask_holders(relay.places.generation).await;
     loop {
-        for frame in std::mem::take(&mut relay.last_words) {
-            send.write(&Reply::Log(frame)).await?;
+        while let Some(frames) = relay.next_due().await {
+            for frame in frames {
+                send.write(&Reply::Log(frame)).await?;
+            }
         }
         if relay.done() {
-            break;
+            return Ok(());
         }
         tokio::select! {
+            // In this order: what an event says of the job is true of the output that came after it.
+            biased;
+            event = events.recv(), if relay.goes_on() => match event {
+                Some(event) => relay.on_event(event).await,
+                None => {
+                    // It did not keep up. What it missed is looked up.
+                    events = watch(&relay.wanted, driver).await;
+                    let places = Places::of(&relay.wanted, driver).await;
+                    relay.on_looked_up(places).await;
+                }
+            },
             Some((node, came)) = came.recv() => {
                 for frame in relay.on_came(&node, came).await {
                     send.write(&Reply::Log(frame)).await?;
                 }
             }
-            Some(event) = events.recv(), if relay.wanted.follow => relay.on_event(event).await,
-            else => break,
+            () = sleep_until(relay.ask_busy) => relay.ask_busy().await,
         }
     }
-    Ok(())
 }
 
-async fn places(wanted: &Wanted, driver: &mpsc::Sender<Message>) -> Option<Places> {
-    let Wanted { job, generation, rank, follow } = wanted;
-    let (job, generation, rank, follow) = (job.clone(), *generation, *rank, *follow);
-    look(driver, move |coordinator, _| {
-        let view = coordinator.job(&job)?;
-        let output = &view.job.spec.output;
-        let request = LogRequest {
-            job: job.to_string(),
-            user: view.job.owner.unix_user.clone(),
-            log_dir: output.log_dir.clone(),
-            max_file_bytes: output.max_file_bytes,
-            generation,
-            rank,
-            follow,
-        };
-        let current = view.job.generation.as_ref();
-        let pods = current.map_or(&[][..], |current| &current.pods);
-        let holds = |first: u32, ranks: u32| rank.is_none_or(|rank| (first..first + ranks).contains(&rank));
-        Some(Places {
-            request,
-            generation: current.map_or(0, |current| current.number.0),
-            nodes: pods
-                .iter()
-                .filter(|pod| holds(pod.first_rank.0, pod.ranks))
-                .map(|pod| pod.node.clone())
-                .collect(),
-            ranks: pods.iter().map(|pod| (pod.node.clone(), (pod.first_rank.0, pod.ranks))).collect(),
-            ended: view.job.ended(),
-        })
-    })
-    .await?
+/// The job's events for whoever follows. The channel ends for one that does not keep up.
+async fn watch(wanted: &Wanted, driver: &mpsc::Sender<Message>) -> mpsc::Receiver<Event> {
+    let (watcher, events) = mpsc::channel(EVENTS_QUEUED);
+    if wanted.follow {
+        let _ = driver.send(Message::Watch { job: wanted.job.clone(), watcher }).await;
+    }
+    events
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
 }
 
 impl<'a> Relay<'a> {
@@ -156,7 +138,6 @@ impl<'a> Relay<'a> {
         (hub, tails): (&'a LogHub, &'a Tails),
     ) -> (Relay<'a>, mpsc::Receiver<(NodeId, Came)>) {
         let (came_in, came) = mpsc::channel(FRAMES_QUEUED);
-        let placed = BTreeMap::from([(places.generation, places.nodes.clone())]);
         let relay = Relay {
             wanted,
             places,
@@ -164,107 +145,176 @@ impl<'a> Relay<'a> {
             hub,
             tails,
             sources: BTreeMap::new(),
-            placed,
             announced: 0,
-            last_words: Vec::new(),
+            words: Words::default(),
+            notes: Vec::new(),
+            ask_busy: None,
             came_in,
             forwarding: JoinSet::new(),
         };
         (relay, came)
     }
 
+    /// Whether more output may come into being.
+    fn goes_on(&self) -> bool {
+        self.wanted.follow && !self.places.ended
+    }
+
     fn done(&self) -> bool {
-        let over = self.sources.values().all(|source| source.over);
-        over && (!self.wanted.follow || self.places.ended)
+        self.sources.values().all(|source| source.over) && !self.goes_on()
+    }
+
+    async fn ask_holders(&mut self, generation: u32) {
+        for node in self.places.holders(generation, self.wanted.rank) {
+            self.ask(node).await;
+        }
     }
 
     /// Asks a node for its output, if it is connected; if not, it is asked when it comes back.
     async fn ask(&mut self, node: NodeId) {
+        let goes_on = self.goes_on();
         let source = self.sources.entry(node.clone()).or_default();
         if source.asked {
             return;
         }
         let answers = self.hub.open(&node);
         let mut request = self.places.request.clone();
-        request.follow = self.wanted.follow && !self.places.ended;
+        request.follow = goes_on;
         let message = ToWorker::Logs { id: answers.id, request };
         let (relayed_in, relayed) = oneshot::channel();
         let message = Message::Relay { node: node.clone(), message, relayed: relayed_in };
         let _ = self.driver.send(message).await;
+        (source.again, source.busy) = (false, false);
         match relayed.await.unwrap_or(Relayed::NoLink) {
             Relayed::Sent(link) => {
                 (source.asked, source.over) = (true, false);
+                source.asked_in = self.places.generation;
                 source.taken.begin();
-                self.forwarding.spawn(forward(node, answers, link, self.came_in.clone()));
+                self.forwarding.spawn(Asked::new(answers, link).forward(node, self.came_in.clone()));
+            }
+            Relayed::Busy if goes_on => {
+                (source.busy, source.over) = (true, false);
+                self.ask_busy.get_or_insert_with(|| Instant::now() + BUSY_FOR);
             }
             Relayed::Busy => {
                 source.over = true;
                 let why = format!("{node}: it takes no more requests at this moment; ask again");
-                self.last_words.push(LogFrame::Refused { why });
+                self.notes.push(LogFrame::Refused { why });
             }
-            Relayed::NoLink => {
-                // Whoever follows waits for it, unless the job is over; whoever looks takes what there is.
-                source.over = !self.wanted.follow || self.places.ended;
-                if source.over {
-                    self.add_last_words(&node);
-                }
-            }
+            // Whoever follows waits for it, unless the job is over; whoever looks takes what there is.
+            Relayed::NoLink if goes_on => source.over = false,
+            Relayed::NoLink => self.add_last_words(node),
         }
     }
 
-    /// What a node that is gone had said, as far as it is known here.
-    fn add_last_words(&mut self, node: &NodeId) {
-        let Some((first, ranks)) = self.places.ranks.get(node).copied() else { return };
-        let wanted = self.wanted.rank;
-        let ranks = (first..first + ranks).filter(|rank| wanted.is_none_or(|wanted| wanted == *rank));
+    async fn ask_busy(&mut self) {
+        self.ask_busy = None;
+        let busy = self.sources.iter().filter(|(_, source)| source.busy);
+        for node in busy.map(|(node, _)| node.clone()).collect::<Vec<_>>() {
+            self.ask(node).await;
+        }
+    }
+
+    /// What a node that is gone had said is due, as far as it is known here.
+    fn add_last_words(&mut self, node: NodeId) {
         let generation = self.wanted.generation.unwrap_or(self.places.generation);
-        let frames = self.tails.last_words(&self.wanted.job, ranks, generation);
-        if let Some(source) = self.sources.get_mut(node) {
-            // They count from the beginning, whatever came before the link was lost.
+        let ranks = self.places.placed.get(&self.places.generation).and_then(|placed| placed.get(&node));
+        let ranks = match (ranks, self.wanted.rank) {
+            (Some(ranks), Some(rank)) if ranks.contains(&rank) => rank..rank + 1,
+            (Some(ranks), None) => ranks.clone(),
+            // A node of an earlier generation, of which nothing is kept.
+            _ => {
+                if let Some(source) = self.sources.get_mut(&node) {
+                    source.over = true;
+                }
+                return;
+            }
+        };
+        self.words.queue(node, generation, ranks);
+    }
+
+    /// What there is to say without anybody's answer; `None` if nothing.
+    async fn next_due(&mut self) -> Option<Vec<LogFrame>> {
+        if !self.notes.is_empty() {
+            return Some(std::mem::take(&mut self.notes));
+        }
+        let Said { node, begins, ends, frames } = self.words.next(self.tails, &self.wanted.job).await?;
+        if let Some(source) = self.sources.get_mut(&node).filter(|_| begins) {
             source.taken.begin();
         }
-        for frame in frames {
-            let new = self.on_frame(node, frame);
-            self.last_words.extend(new);
+        let mut out: Vec<LogFrame> =
+            frames.into_iter().flat_map(|frame| self.on_frame(&node, frame)).collect();
+        if ends {
+            let why = format!(
+                "{node} cannot be reached: of its output there is what it had sent, the last of each rank"
+            );
+            out.push(LogFrame::Refused { why });
+            if let Some(source) = self.sources.get_mut(&node) {
+                source.over = true;
+            }
+            out.extend(self.complete().map(|generation| LogFrame::End { generation }));
         }
-        let why = format!(
-            "{node} cannot be reached: of its output there is what it had sent, the last of each rank"
-        );
-        self.last_words.push(LogFrame::Refused { why });
+        Some(out)
     }
 
     async fn on_event(&mut self, event: Event) {
         match event.kind {
-            EventKind::GangPlaced { nodes, .. } if self.wanted.rank.is_none() => {
+            EventKind::GangPlaced { nodes, ranks, .. } => {
                 let generation = event.generation.map_or(0, |generation| generation.0);
-                self.placed.insert(generation, nodes.clone());
-                for node in nodes {
-                    self.ask(node).await;
-                }
+                self.places.place(generation, nodes, &ranks);
+                self.on_placed(generation).await;
             }
             EventKind::NodeReachable { node }
             | EventKind::NodeJoined { node, .. }
-            | EventKind::NodeRestarted { node }
-                if self.sources.contains_key(&node) =>
-            {
-                self.ask(node).await;
-            }
-            EventKind::JobEnded { .. } => {
-                self.places.ended = true;
-                let silent: Vec<NodeId> = self
-                    .sources
-                    .iter_mut()
-                    .filter(|(_, source)| !source.asked && !source.over)
-                    .map(|(node, source)| {
-                        source.over = true;
-                        node.clone()
-                    })
-                    .collect();
-                for node in &silent {
-                    self.add_last_words(node);
+            | EventKind::NodeRestarted { node } => {
+                if let Some(source) = self.sources.get_mut(&node) {
+                    source.again = true;
+                    self.ask(node).await;
                 }
             }
+            EventKind::JobEnded { .. } => self.on_ended(),
             _ => {}
+        }
+    }
+
+    async fn on_placed(&mut self, generation: u32) {
+        for node in self.places.holders(generation, self.wanted.rank) {
+            if let Some(source) = self.sources.get_mut(&node) {
+                source.again |= source.asked_in < generation;
+            }
+            self.ask(node).await;
+        }
+    }
+
+    /// Nodes that cannot be asked are not waited for.
+    fn on_ended(&mut self) {
+        self.places.ended = true;
+        for node in self.silent() {
+            self.add_last_words(node);
+        }
+    }
+
+    /// Nodes that were not reached.
+    fn silent(&self) -> Vec<NodeId> {
+        let silent = self.sources.iter().filter(|(_, source)| !source.asked && !source.over);
+        silent.map(|(node, _)| node.clone()).collect()
+    }
+
+    /// How things are, whatever was told of how they came to be so.
+    async fn on_looked_up(&mut self, places: Option<Places>) {
+        match places {
+            Some(places) => {
+                let generation = places.generation;
+                self.places.placed.extend(places.placed);
+                self.places.generation = self.places.generation.max(generation);
+                self.places.ended = places.ended;
+                self.on_placed(generation).await;
+                for node in self.silent() {
+                    self.ask(node).await;
+                }
+            }
+            // Forgotten, which an ended job alone is; or the coordinator ends.
+            None => self.on_ended(),
         }
     }
 
@@ -275,26 +325,24 @@ impl<'a> Relay<'a> {
             Came::Over => (true, false),
             Came::Lost => (false, true),
         };
+        let goes_on = self.goes_on();
+        let mut again = lost;
         if let Some(source) = self.sources.get_mut(node) {
             (source.asked, source.over) = (false, over);
+            // What it has in a later generation, or after its worker came back, it was not asked for.
+            again |= source.again && goes_on;
         }
-        if lost {
+        if again {
             // It may be back already.
             self.ask(node.clone()).await;
         }
         self.complete().map(|generation| LogFrame::End { generation }).into_iter().collect()
     }
 
-    /// Whether a rank is the node's, where that is known: of the generation that was the last when asked.
-    fn may_have(&self, node: &NodeId, generation: u32, rank: u32) -> bool {
-        let its_own = |&(first, ranks): &(u32, u32)| (first..first + ranks).contains(&rank);
-        generation != self.places.generation || self.places.ranks.get(node).is_some_and(its_own)
-    }
-
     /// What of a frame goes to the client.
     fn on_frame(&mut self, node: &NodeId, frame: LogFrame) -> Vec<LogFrame> {
         if let LogFrame::Chunk { generation, rank, .. } | LogFrame::Skipped { generation, rank, .. } = frame
-            && !self.may_have(node, generation, rank)
+            && !self.places.may_have(node, generation, rank)
         {
             tracing::warn!(%node, rank, "a node sent output of a rank that it does not have");
             return Vec::new();
@@ -317,12 +365,13 @@ impl<'a> Relay<'a> {
 
     /// The last generation of which everything has gone to the client, if that is news.
     fn complete(&mut self) -> Option<u32> {
-        let through = |generation: u32, nodes: &[NodeId]| {
-            nodes.iter().all(|node| {
+        let through = |generation: u32, nodes: &places::Ranks| {
+            nodes.keys().all(|node| {
                 self.sources.get(node).is_none_or(|source| source.complete >= generation || source.over)
             })
         };
         let complete: BTreeSet<u32> = self
+            .places
             .placed
             .iter()
             .filter(|(generation, nodes)| **generation > self.announced && through(**generation, nodes))
@@ -330,40 +379,9 @@ impl<'a> Relay<'a> {
             .collect();
         let last = complete.last().copied()?;
         self.announced = last;
+        // A job may be started again without end.
+        self.places.placed.retain(|generation, _| *generation >= last);
         Some(last)
-    }
-}
-
-/// Passes on what comes, and says how it ended. `link` is closed once the node's connection is gone: who has not
-/// taken the request up by then never will.
-async fn forward(
-    node: NodeId,
-    mut answers: Answers,
-    link: mpsc::Sender<ToWorker>,
-    came: mpsc::Sender<(NodeId, Came)>,
-) {
-    let mut lost = false;
-    loop {
-        let answer = tokio::select! {
-            answer = answers.answers.recv() => answer,
-            () = link.closed(), if !lost => {
-                lost = true;
-                answers.withdraw();
-                continue;
-            }
-        };
-        let (next, last) = match answer {
-            Some(Answer::Frame(frame)) => (Came::Frame(frame), false),
-            Some(Answer::Over) => (Came::Over, true),
-            None => {
-                // Asked over a link that is about to end, nobody would answer.
-                link.closed().await;
-                (Came::Lost, true)
-            }
-        };
-        if came.send((node.clone(), next)).await.is_err() || last {
-            return;
-        }
     }
 }
 

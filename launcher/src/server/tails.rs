@@ -4,9 +4,11 @@
 //! a job that is started again and again takes no more of the disk. It has the generation and how many bytes
 //! the stream had, as decimal numbers with a space between and a newline after, then the last of them.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use phalanx_common::defaults::LOG_TAIL;
 use phalanx_common::id::{JobId, NodeId};
@@ -17,29 +19,33 @@ use tokio::sync::mpsc;
 
 use crate::driver::{Message, look};
 
+/// Ranks of a node that are remembered as its own: those of the pods that a node may have, and of many before.
+const REMEMBERED: usize = 1 << 13;
+
 /// Where tails are kept.
 #[derive(Clone, Debug)]
 pub(crate) struct Tails {
     dir: PathBuf,
+    /// How many jobs were forgotten so far.
+    forgotten: Arc<AtomicU64>,
 }
 
 impl Tails {
     pub(crate) fn new(dir: PathBuf) -> Tails {
-        Tails { dir }
+        Tails { dir, forgotten: Arc::default() }
     }
 
     /// Keeps what this node sends, of ranks that it has.
     pub(super) async fn receive(self, node: NodeId, mut frames: Receiving, driver: mpsc::Sender<Message>) {
-        let mut its_own: BTreeSet<(String, u32, u32)> = BTreeSet::new();
+        let mut its_own = ItsOwn::default();
         while let Ok(frame) = frames.read::<TailFrame>().await {
-            let key = (frame.job.clone(), frame.generation, frame.rank);
-            if !its_own.contains(&key) {
-                match whose(&driver, &node, &key).await {
-                    Whose::Its => its_own.insert(key),
+            if !its_own.has(&frame, self.forgotten.load(Ordering::Relaxed)) {
+                match whose(&driver, &node, &frame).await {
+                    Whose::Its => its_own.add(&frame),
                     // On its way while the gang was started again: what is kept is of the newest attempt.
                     Whose::Past => continue,
                     Whose::NotIts => {
-                        tracing::warn!(%node, job = key.0, rank = key.2, "a node sent output of a rank that it does not have");
+                        tracing::warn!(%node, job = frame.job, rank = frame.rank, "a node sent output of a rank that it does not have");
                         continue;
                     }
                 };
@@ -70,7 +76,10 @@ impl Tails {
         bytes.extend_from_slice(new);
         bytes.drain(..bytes.len().saturating_sub(LOG_TAIL));
         let head = format!("{} {}\n", frame.generation, frame.written);
-        fs::write(&path, [head.as_bytes(), &bytes].concat())
+        // Beside it first: what is read in between, or found after a crash, is one of the two and whole.
+        let beside = path.with_extension(format!("{}.new", extension(frame.stream)));
+        fs::write(&beside, [head.as_bytes(), &bytes].concat())?;
+        fs::rename(&beside, &path)
     }
 
     /// Jobs of which there are tails and that are not `known`.
@@ -83,6 +92,8 @@ impl Tails {
     /// Removes the tails of jobs that are forgotten, off the serving thread.
     pub(crate) async fn remove(self, mut forgotten: mpsc::UnboundedReceiver<JobId>) {
         while let Some(job) = forgotten.recv().await {
+            // Whoever keeps a tail from here on asks first whether the job is known.
+            self.forgotten.fetch_add(1, Ordering::Relaxed);
             let dir = self.dir.join(job.as_str());
             let removed = tokio::task::spawn_blocking(move || fs::remove_dir_all(dir)).await;
             match removed {
@@ -94,28 +105,20 @@ impl Tails {
         }
     }
 
-    /// What is known of these ranks' output: what is missing of it, and its end.
-    pub(super) fn last_words(
-        &self,
-        job: &JobId,
-        ranks: impl Iterator<Item = u32>,
-        generation: u32,
-    ) -> Vec<LogFrame> {
+    /// What is known of a rank's output: what is missing of it, and its end. Reads files.
+    pub(super) fn last_words(&self, job: &JobId, rank: u32, generation: u32) -> Vec<LogFrame> {
         let dir = self.dir.join(job.as_str());
         let mut frames = Vec::new();
-        for rank in ranks {
-            for stream in [Stream::Stdout, Stream::Stderr] {
-                let kept = read(&dir.join(name(rank, stream)));
-                let Some(Kept { written, bytes, .. }) = kept.filter(|kept| kept.generation == generation)
-                else {
-                    continue;
-                };
-                let missing = written.saturating_sub(bytes.len() as u64);
-                if missing > 0 {
-                    frames.push(LogFrame::Skipped { generation, rank, stream, bytes: missing });
-                }
-                frames.push(LogFrame::Chunk { generation, rank, stream, bytes: Bytes(bytes) });
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            let kept = read(&dir.join(name(rank, stream)));
+            let Some(Kept { written, bytes, .. }) = kept.filter(|kept| kept.generation == generation) else {
+                continue;
+            };
+            let missing = written.saturating_sub(bytes.len() as u64);
+            if missing > 0 {
+                frames.push(LogFrame::Skipped { generation, rank, stream, bytes: missing });
             }
+            frames.push(LogFrame::Chunk { generation, rank, stream, bytes: Bytes(bytes) });
         }
         frames
     }
@@ -129,11 +132,14 @@ struct Kept {
 }
 
 fn name(rank: u32, stream: Stream) -> String {
-    let stream = match stream {
+    format!("{rank}.{}", extension(stream))
+}
+
+fn extension(stream: Stream) -> &'static str {
+    match stream {
         Stream::Stdout => "out",
         Stream::Stderr => "err",
-    };
-    format!("{rank}.{stream}")
+    }
 }
 
 fn read(path: &std::path::Path) -> Option<Kept> {
@@ -154,9 +160,34 @@ enum Whose {
     NotIts,
 }
 
+/// What was found to be a node's, so that not every tail has to ask.
+#[derive(Debug, Default)]
+struct ItsOwn {
+    /// The newest generation of each rank of each job.
+    newest: BTreeMap<(String, u32), u32>,
+    forgotten: u64,
+}
+
+impl ItsOwn {
+    /// False too if a job was forgotten since, which may be this one.
+    fn has(&mut self, tail: &TailFrame, forgotten: u64) -> bool {
+        if std::mem::replace(&mut self.forgotten, forgotten) != forgotten {
+            self.newest.clear();
+        }
+        self.newest.get(&(tail.job.clone(), tail.rank)) == Some(&tail.generation)
+    }
+
+    fn add(&mut self, tail: &TailFrame) {
+        if self.newest.len() >= REMEMBERED {
+            self.newest.clear();
+        }
+        self.newest.insert((tail.job.clone(), tail.rank), tail.generation);
+    }
+}
+
 /// A node speaks for its own ranks alone.
-async fn whose(driver: &mpsc::Sender<Message>, node: &NodeId, key: &(String, u32, u32)) -> Whose {
-    let (job, generation, rank) = (JobId::from_existing(key.0.as_str()), key.1, key.2);
+async fn whose(driver: &mpsc::Sender<Message>, node: &NodeId, tail: &TailFrame) -> Whose {
+    let (job, generation, rank) = (JobId::from_existing(tail.job.as_str()), tail.generation, tail.rank);
     let node = node.clone();
     let found = look(driver, move |coordinator, _| {
         let last = coordinator.job(&job).and_then(|view| view.job.generation.as_ref());
@@ -191,7 +222,7 @@ mod tests {
                 bytes,
             };
             tails.keep(&frame).unwrap();
-            tails.last_words(&JobId::from_existing("j-1"), 0..2, 1)
+            tails.last_words(&JobId::from_existing("j-1"), 0, 1)
         };
         let chunk = |text: &[u8]| LogFrame::Chunk {
             generation: 1,
@@ -218,11 +249,48 @@ mod tests {
             let frame = TailFrame { job: "j-1".into(), generation, rank: 0, stream, written, bytes };
             tails.keep(&frame).unwrap();
         }
-        let of = |generation| tails.last_words(&JobId::from_existing("j-1"), 0..1, generation);
+        let of = |generation| tails.last_words(&JobId::from_existing("j-1"), 0, generation);
         assert_eq!(of(1), []);
         let (rank, stream, bytes) = (0, Stream::Stdout, Bytes(b"two".to_vec()));
         assert_eq!(of(2), [LogFrame::Chunk { generation: 2, rank, stream, bytes }]);
         assert_eq!(fs::read_dir(dir.path().join("j-1")).unwrap().count(), 1);
+    }
+
+    fn tail(job: &str, generation: u32, rank: u32, text: &[u8]) -> TailFrame {
+        let (stream, bytes, written) = (Stream::Stdout, Bytes(text.to_vec()), text.len() as u64);
+        TailFrame { job: job.into(), generation, rank, stream, written, bytes }
+    }
+
+    #[test]
+    fn a_tail_that_is_read_while_it_is_replaced_is_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let tails = Tails::new(dir.path().to_owned());
+        let long = vec![b'z'; LOG_TAIL];
+        tails.keep(&tail("j-1", 1, 0, &long)).unwrap();
+        let writer = std::thread::spawn({
+            let (tails, long) = (tails.clone(), long.clone());
+            move || (2..500).for_each(|generation| tails.keep(&tail("j-1", generation, 0, &long)).unwrap())
+        });
+        while !writer.is_finished() {
+            let kept = read(&dir.path().join("j-1/0.out")).expect("one of the two");
+            assert_eq!(kept.bytes.len(), LOG_TAIL, "generation {}", kept.generation);
+        }
+        writer.join().unwrap();
+    }
+
+    #[test]
+    fn what_is_remembered_of_a_node_s_ranks_is_the_newest_and_bounded_and_goes_when_a_job_is_forgotten() {
+        let mut its_own = ItsOwn::default();
+        let of = |generation| tail("j-1", generation, 0, b"x");
+        its_own.add(&of(1));
+        assert!(its_own.has(&of(1), 0));
+        its_own.add(&of(2));
+        assert!(!its_own.has(&of(1), 0) && its_own.has(&of(2), 0));
+        assert!(!its_own.has(&of(2), 1), "this job may be the one");
+        for rank in 0..2 * REMEMBERED as u32 {
+            its_own.add(&tail("j-1", 1, rank, b"x"));
+        }
+        assert!(its_own.newest.len() <= REMEMBERED);
     }
 
     #[tokio::test]
@@ -246,6 +314,7 @@ mod tests {
         }
         drop(forgotten);
         tails.clone().remove(to_remove).await;
+        assert_eq!(tails.forgotten.load(Ordering::Relaxed), 3);
         assert_eq!(tails.of_jobs_but(|_| false), [JobId::from_existing("kept-1")]);
     }
 }

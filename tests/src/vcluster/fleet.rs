@@ -227,6 +227,12 @@ impl World {
         for report in reports {
             self.tell_worker(node, WorkerInput::ShimReport { job: job.clone(), report });
         }
+        if gone {
+            // It has a directory to remove first.
+            let (tidied, life) = (self.rng.millis(1, 300), self.life_of(node));
+            let input = WorkerInput::ShimLost { job, why: "exit status: 0".to_owned() };
+            self.after(tidied, Happening::WorkerInput { node: node.clone(), life, input });
+        }
         if let Some(at) = wake {
             // A wake-up that comes too early does nothing.
             let at = at.max(self.now);

@@ -8,6 +8,7 @@ mod frames;
 mod ipv6;
 mod lab;
 mod life;
+mod logs;
 mod peer;
 #[allow(dead_code, clippy::unwrap_used, reason = "as the tests beside it use it")]
 #[path = "../../../common/net/tests/support/mod.rs"]

@@ -88,7 +88,8 @@ pub enum Input {
         job: JobId,
         report: ShimReport,
     },
-    /// The shim could not be spawned, or it died, or its socket broke. Not said of a shim after CloseShim.
+    /// The shim could not be spawned, or it died, or its socket broke, or it exited as it was told. Said once of
+    /// each SpawnShim that is at its end, after CloseShim too.
     ShimLost {
         job: JobId,
         why: String,
@@ -114,8 +115,8 @@ pub enum Command {
         job: JobId,
         order: ShimOrder,
     },
-    /// The job is forgotten here: nothing more comes of it, and its shim, if it has one, was told to exit and is
-    /// reaped when it goes.
+    /// The job is forgotten here: its shim, if it has one, was told to exit and is reaped when it goes, which
+    /// ShimLost tells.
     CloseShim {
         job: JobId,
     },

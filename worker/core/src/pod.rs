@@ -3,6 +3,7 @@
 //! ```text
 //! generation:  Preparing -> Prepared -> Releasing -> Started -> Stopping -> Ended -> (Prepare of the next)
 //! shim:        Absent -> Spawning -> Up -> Absent          Up or Spawning -> Sweeping -> Absent
+//!              Leaving -> Absent (of a job that was here before, whose shim is not gone yet)
 //! ```
 //!
 //! A newer generation never begins before nothing is left of the older one.
@@ -70,6 +71,8 @@ pub(crate) enum ShimState {
     Up,
     /// It died; the shell kills what is left of its tree.
     Sweeping,
+    /// That of the job's pod before this one was told to exit: two shims would meet in one directory.
+    Leaving,
 }
 
 impl Pod {

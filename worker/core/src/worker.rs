@@ -1,6 +1,6 @@
 //! The worker: orders in, shim reports in, commands out.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -26,6 +26,8 @@ pub struct Worker {
     epoch: Epoch,
     link: bool,
     pods: BTreeMap<JobId, Pod>,
+    /// Jobs that are forgotten and whose shims were told to exit and have not.
+    leaving: BTreeSet<JobId>,
     /// The newest of each job.
     confidential: BTreeMap<JobId, Confidential>,
     commands: VecDeque<Command>,
@@ -40,6 +42,7 @@ impl Worker {
             epoch: Epoch::default(),
             link: false,
             pods: BTreeMap::new(),
+            leaving: BTreeSet::new(),
             confidential: BTreeMap::new(),
             commands: VecDeque::new(),
         }
@@ -70,6 +73,11 @@ impl Worker {
     /// The highest epoch heard.
     pub fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// Whether a pod of this job is here, or is to be.
+    pub fn holds(&self, job: &JobId) -> bool {
+        self.pods.contains_key(job)
     }
 
     /// The whole truth of this node, as Hello tells it.
@@ -138,7 +146,11 @@ impl Worker {
     fn on_prepare(&mut self, plan: Box<PodPlan>) {
         let job = plan.job.clone();
         let Some(pod) = self.pods.get_mut(&job) else {
-            self.pods.insert(job.clone(), Pod::new(plan));
+            let mut pod = Pod::new(plan);
+            if self.leaving.contains(&job) {
+                pod.shim = ShimState::Leaving;
+            }
+            self.pods.insert(job.clone(), pod);
             return self.prepare(&job);
         };
         let newest = pod.newest();
@@ -206,8 +218,8 @@ impl Worker {
                 self.order_shim(job, ShimOrder::Prepare(Box::new(plan)));
                 self.renew_lease(job);
             }
-            // Goes on when the shim is up, or swept away.
-            ShimState::Spawning | ShimState::Sweeping => {}
+            // Goes on when the shim is up, or swept away, or that of the pod before is gone.
+            ShimState::Spawning | ShimState::Sweeping | ShimState::Leaving => {}
         }
     }
 
@@ -272,7 +284,9 @@ impl Worker {
         match (pod.phase, pod.shim) {
             (PodPhase::Ended, _) => self.answer_again(job),
             // Nothing of it exists yet.
-            (_, ShimState::Absent | ShimState::Spawning) => self.generation_ended(job, PodEnd::default()),
+            (_, ShimState::Absent | ShimState::Spawning | ShimState::Leaving) => {
+                self.generation_ended(job, PodEnd::default())
+            }
             (_, ShimState::Up) => {
                 pod.phase = PodPhase::Stopping;
                 // The shim lifts a suspension to stop.
@@ -303,9 +317,10 @@ impl Worker {
         match shim {
             ShimState::Up => {
                 self.order_shim(job, ShimOrder::Exit { failed });
+                self.leaving.insert(job.clone());
                 self.remove(job);
             }
-            ShimState::Absent => self.remove(job),
+            ShimState::Absent | ShimState::Leaving => self.remove(job),
             // The pod goes with its shim: a new one for the same job would meet the old.
             ShimState::Spawning | ShimState::Sweeping => {}
         }
@@ -340,7 +355,8 @@ impl Worker {
     }
 
     fn on_shim_report(&mut self, job: &JobId, report: ShimReport) {
-        let Some(pod) = self.pods.get_mut(job) else { return };
+        // What a shim says that was told to exit is nothing of the pod that came after it.
+        let Some(pod) = self.pods.get_mut(job).filter(|pod| pod.shim == ShimState::Up) else { return };
         let generation = pod.generation();
         let told = match &report {
             ShimReport::Prepared { generation, .. }
@@ -416,6 +432,9 @@ impl Worker {
     }
 
     fn on_shim_lost(&mut self, job: &JobId, why: String) {
+        if self.leaving.remove(job) {
+            return self.on_shim_left(job);
+        }
         let Some(pod) = self.pods.get_mut(job) else { return };
         let generation = pod.generation();
         if pod.ended() {
@@ -433,6 +452,15 @@ impl Worker {
         }
         let mark = mark(&self.config, job);
         self.commands.push_back(Command::Sweep { job: job.clone(), mark });
+    }
+
+    /// The shim of a forgotten pod is gone: what was ordered of the job meanwhile can begin.
+    fn on_shim_left(&mut self, job: &JobId) {
+        let Some(pod) = self.pods.get_mut(job) else { return };
+        pod.shim = ShimState::Absent;
+        if !pod.ended() {
+            self.prepare(job);
+        }
     }
 
     fn on_swept(&mut self, job: &JobId, killed: u32, survivors: Vec<(u32, String)>) {

@@ -453,3 +453,46 @@ fn each_rank_of_a_pod_ends_once_and_no_other_does_whatever_its_shim_says() {
         |rank| bench.shim(ShimReport::Exited { generation: Generation(1), exit: exit(rank) }).len();
     assert_eq!([said(1), said(1), said(7), said(0)], [1, 0, 0, 1]);
 }
+
+#[test]
+fn a_job_that_comes_back_waits_for_the_shim_of_its_former_pod_whose_end_is_no_loss() {
+    let forget = || OrderKind::Forget { job: job(), failed: true };
+    let left = || Input::ShimLost { job: job(), why: "exit status: 0".into() };
+    let spawn = || Command::SpawnShim { job: job(), user: None };
+    let forgotten = || {
+        let mut bench = Bench::started();
+        bench.stop(1);
+        bench.ended(1);
+        bench.order(forget());
+        bench
+    };
+    let mut bench = forgotten();
+    assert_eq!(bench.prepare(3), [], "the shim before it is not gone");
+    let commands = bench.ended(3);
+    assert_eq!(commands, [], "what that says is nothing of the new pod");
+    assert_eq!(bench.input(left()), [spawn()]);
+    assert_eq!(prepares(&bench.input(Input::ShimUp { job: job() })), [3]);
+    let commands = bench.input(left());
+    assert!(
+        matches!(commands[..], [Command::ToCoordinator(Report::NotPrepared { .. }), _]),
+        "its own end is"
+    );
+
+    // Stopped while it waits, it begins with the next order, and not before the old shim is gone.
+    let mut bench = forgotten();
+    bench.prepare(3);
+    assert_eq!(ends(&bench.stop(3)), [3]);
+    assert_eq!(bench.prepare(4), []);
+    assert_eq!(bench.input(left()), [spawn()]);
+
+    // Forgotten again while it waits.
+    let mut bench = forgotten();
+    bench.prepare(3);
+    bench.stop(3);
+    assert_eq!(bench.order(forget()), [Command::CloseShim { job: job() }]);
+    assert_eq!(bench.prepare(5), []);
+    assert_eq!(bench.input(left()), [spawn()]);
+    let mut bench = forgotten();
+    assert_eq!(bench.input(left()), []);
+    assert_eq!(bench.prepare(3), [spawn()], "it is gone");
+}

@@ -70,17 +70,26 @@ impl Look {
     }
 }
 
+/// Where the first file of a stream begins that is there behind the one that would hold byte `offset`.
+pub(super) fn next_part(source: &Source, stream: Stream, offset: u64) -> Option<u64> {
+    let mut look = Look { owner: source.owner, left: NAMES };
+    let names = look.names(&source.dir);
+    let begins = names.iter().filter_map(|name| begin(name, stream, source.max_file_bytes.max(1)));
+    begins.filter(|begin| *begin > offset).min()
+}
+
 /// Bytes of a stream up to the end of its newest file; `None` if it has none.
 fn written(dir: &Path, names: &[String], stream: Stream, max_file_bytes: u64) -> Option<u64> {
-    let (begin, newest) = names
-        .iter()
-        .filter_map(|name| {
-            let begin = part(name, stream)?.checked_mul(max_file_bytes)?;
-            // A name that arithmetic would not give is no file of this stream.
-            (log_file(stream, begin, max_file_bytes).0 == *name).then_some((begin, name))
-        })
-        .max()?;
+    let (begin, newest) =
+        names.iter().filter_map(|name| Some((begin(name, stream, max_file_bytes)?, name))).max()?;
     Some(begin + fs::symlink_metadata(dir.join(newest)).ok()?.len().min(max_file_bytes))
+}
+
+/// Where in its stream the file of this name begins.
+fn begin(name: &str, stream: Stream, max_file_bytes: u64) -> Option<u64> {
+    let begin = part(name, stream)?.checked_mul(max_file_bytes)?;
+    // A name that arithmetic would not give is no file of this stream.
+    (log_file(stream, begin, max_file_bytes).0 == *name).then_some(begin)
 }
 
 /// Which file of its stream a name is: 0 for `stdout.log`, k for `stdout.k.log`.

@@ -14,6 +14,7 @@ use phalanx_common::wire::v1::{self, LogFrame, LogRequest};
 use phalanx_worker_core::shim::{Stream, log_file};
 use tokio::sync::watch;
 
+use super::disk;
 use crate::link::{Error, LogLink};
 
 /// Largest piece of output in one frame, bytes: large enough for throughput, small enough that
@@ -30,10 +31,10 @@ pub(super) struct Written {
     pub(super) streams: BTreeMap<Key, Source>,
     /// The last generation of which all output is in the files.
     pub(super) ended: Option<Generation>,
-    /// The job is, or was, on this node in this life of the worker.
+    /// The job is on this node.
     pub(super) held: bool,
     pub(super) earlier: Earlier,
-    /// No more output will come.
+    /// No more output will come, unless the job comes again.
     pub(super) closed: bool,
 }
 
@@ -47,6 +48,11 @@ pub(super) enum Earlier {
 }
 
 impl Written {
+    /// The job is on this node, whether or not it was here before.
+    pub(super) fn arrive(&mut self) {
+        (self.held, self.closed) = (true, false);
+    }
+
     /// Adds what files tell of generations before those that are known.
     pub(super) fn add_earlier(&mut self, found: BTreeMap<Key, Source>) {
         let known = self.streams.keys().map(|key| key.0).min();
@@ -69,7 +75,7 @@ pub(super) struct Source {
     pub(super) owner: Option<u32>,
 }
 
-/// Sends output until the job is forgotten or the link is gone.
+/// Sends output until the job is forgotten, nobody reads any more, or the link is gone.
 pub(super) async fn serve<L: LogLink>(
     mut link: L,
     id: u64,
@@ -101,14 +107,19 @@ pub(super) async fn serve<L: LogLink>(
                 cursors.retain(|key, _| key.0 > generation);
                 continue;
             }
-            if closed || !request.follow || written.changed().await.is_err() {
+            if closed || !request.follow {
                 return Ok(());
+            }
+            tokio::select! {
+                changed = written.changed() => if changed.is_err() { return Ok(()) },
+                // It ends where nobody reads any more, who may never have had anything to read.
+                granted = link.credit() => credit = credit.saturating_add(granted?.bytes),
             }
             continue;
         }
         for (key, source) in due {
             while credit < CHUNK {
-                credit += link.credit().await?.bytes;
+                credit = credit.saturating_add(link.credit().await?.bytes);
             }
             let cursor = cursors.entry(key).or_default();
             let frame;
@@ -148,22 +159,38 @@ async fn next_frame(key: Key, source: Source, offset: u64) -> (LogFrame, u64) {
     let left_in_part = cap - offset % cap;
     let left = source.written - offset;
     let wanted = CHUNK.min(left).min(left_in_part);
+    let (written, part_ends) = (source.written, offset + left_in_part.min(left));
     // Elsewhere: the file may be on a network's disk that hangs.
-    let read = tokio::task::spawn_blocking(move || read_piece(&source, stream, offset, wanted)).await;
-    match read.unwrap_or_else(|panicked| Err(panicked.into())) {
-        Ok(bytes) if !bytes.is_empty() => {
+    let read = tokio::task::spawn_blocking(move || match read_piece(&source, stream, offset, wanted) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Ok(Piece::Gone { to: disk::next_part(&source, stream, offset).unwrap_or(written) })
+        }
+        Ok(bytes) if bytes.is_empty() => Ok(Piece::Gone { to: part_ends }),
+        read => read.map(Piece::Bytes),
+    });
+    let to = match read.await.unwrap_or_else(|panicked| Err(panicked.into())) {
+        Ok(Piece::Bytes(bytes)) => {
             let offset = offset + bytes.len() as u64;
-            (LogFrame::Chunk { generation, rank, stream: wire_stream, bytes: Bytes(bytes) }, offset)
+            let bytes = Bytes(bytes);
+            return (LogFrame::Chunk { generation, rank, stream: wire_stream, bytes }, offset);
         }
-        // The part was rotated away, or somebody took it: go on behind it, and say so.
-        failed => {
-            if let Err(error) = failed {
-                tracing::warn!(rank, %error, "a part of a log cannot be read");
-            }
-            let bytes = left_in_part.min(left);
-            (LogFrame::Skipped { generation, rank, stream: wire_stream, bytes }, offset + bytes)
+        Ok(Piece::Gone { to }) => to.clamp(part_ends, written),
+        Err(error) => {
+            tracing::warn!(rank, %error, "a part of a log cannot be read");
+            part_ends
         }
-    }
+    };
+    (LogFrame::Skipped { generation, rank, stream: wire_stream, bytes: to - offset }, to)
+}
+
+/// What is found where a stream goes on.
+enum Piece {
+    Bytes(Vec<u8>),
+    /// Rotated away, or taken by somebody: it goes on here. Of many parts that are gone there may be any number: how
+    /// far it is written, the shim alone says, which is its user's.
+    Gone {
+        to: u64,
+    },
 }
 
 /// Reads up to `wanted` bytes. The file is not kept open: hundreds of ranks have more streams than a
@@ -194,3 +221,6 @@ pub(super) fn read_piece(source: &Source, stream: Stream, offset: u64, wanted: u
     bytes.truncate(filled);
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests;

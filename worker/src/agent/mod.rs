@@ -1,6 +1,7 @@
 //! The worker as a task: carries orders to shims and reports to the coordinator, serves output.
 //! What it decides is decided in `phalanx_worker_core::Worker`.
 
+mod archives;
 mod disk;
 mod logs;
 mod outputs;
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 use phalanx_common::id::{Generation, JobId};
 use phalanx_common::report::{PrepareFailure, PrepareFailureKind};
 use phalanx_common::wire::v1::{self, ToWorker};
-use phalanx_worker_core::shim::{Secrets, ShimOrder, ShimReport};
+use phalanx_worker_core::shim::{Secrets, ShimOrder, ShimPlan, ShimReport};
 use phalanx_worker_core::{Command, Confidential, Input, ProbeKey, Worker, log_root, mark};
 pub use phalanx_worker_core::{Config, Facts};
 use tokio::sync::{mpsc, watch};
@@ -26,6 +27,7 @@ use crate::shim::pod_cgroup::PodCgroups;
 use crate::shim::spawn::{self, Own, ShimProcess, SpawnOptions, spawn};
 use crate::shim::wall_clock;
 use crate::sweep;
+use archives::{Archives, Ready};
 use outputs::Outputs;
 use shims::{FromShim, Shims};
 
@@ -77,11 +79,7 @@ pub struct Agent<L: Link> {
     /// User ids of jobs that run as their user.
     owners: BTreeMap<JobId, u32>,
     swept: JoinSet<Input>,
-    /// Directories on their way, and the Prepare that waits for each.
-    fetched: JoinSet<(JobId, Generation, Result<(), ship::Error>)>,
-    waiting: BTreeMap<(JobId, Generation), ShimOrder>,
-    /// The archives of jobs that are here.
-    archives: BTreeMap<JobId, PathBuf>,
+    archives: Archives,
 }
 
 impl<L: Link> Agent<L> {
@@ -93,6 +91,7 @@ impl<L: Link> Agent<L> {
         shimming: Shimming,
     ) -> Agent<L> {
         let (say, said) = mpsc::channel(SHIM_REPORTS_QUEUED);
+        let archives = Archives::new(PathBuf::from(&config.ship_dir));
         Agent {
             worker: Worker::new(config.clone(), facts),
             config,
@@ -105,9 +104,7 @@ impl<L: Link> Agent<L> {
             accounts: JoinSet::new(),
             owners: BTreeMap::new(),
             swept: JoinSet::new(),
-            fetched: JoinSet::new(),
-            waiting: BTreeMap::new(),
-            archives: BTreeMap::new(),
+            archives,
         }
     }
 
@@ -145,7 +142,7 @@ impl<L: Link> Agent<L> {
                 Some((job, said)) = self.said.recv() => self.on_shim(job, said),
                 job = self.shims.overdue() => self.on_overdue(&job),
                 Some(swept) = self.swept.join_next() => self.on_swept(swept),
-                Some(fetched) = self.fetched.join_next() => self.on_fetched(fetched),
+                came = self.archives.next() => self.on_archive(came),
             }
         }
     }
@@ -155,6 +152,7 @@ impl<L: Link> Agent<L> {
             self.drop_link();
         }
         self.outputs.on_link_up(&dialed.link);
+        self.archives.on_link_up(&dialed.link);
         self.link = Some(dialed.link);
         self.worker.handle(wall_clock(), Input::Facts(dialed.facts));
         self.worker.handle(wall_clock(), Input::LinkUp);
@@ -177,8 +175,9 @@ impl<L: Link> Agent<L> {
                 self.worker.handle(wall_clock(), Input::Order(order.into_domain(epoch)));
             }
             ToWorker::Logs { id, request } => {
+                let here = self.worker.holds(&JobId::from_existing(request.job.clone()));
                 if let Some(link) = &self.link {
-                    self.outputs.serve(id, request, &self.config, link);
+                    self.outputs.serve(id, request, here, (&self.config, link));
                 }
             }
             ToWorker::EndLogs { id } => self.outputs.end(id),
@@ -316,60 +315,41 @@ impl<L: Link> Agent<L> {
         spawn(&self.shimming.options, Some(Own { account, cgroup })).map_err(|error| spawn_failed(&error))
     }
 
-    /// Has the directory that the plan needs fetched first, if it is not here; true if it is on its way.
-    fn fetch_first(&mut self, job: &JobId, order: &ShimOrder) -> bool {
-        let ShimOrder::Prepare(plan) = order else {
-            if matches!(order, ShimOrder::Stop { .. } | ShimOrder::Exit { .. }) {
-                // A Prepare that came after its Stop would revive the generation.
-                self.waiting.retain(|(of, _), _| of != job);
+    fn send_to_shim(&mut self, job: &JobId, order: ShimOrder) {
+        match order {
+            ShimOrder::Prepare(plan) => match plan.ship.as_ref().map(PathBuf::from) {
+                Some(path) => self.wait_for_archive(job, plan, path),
+                None => self.hand_to_shim(job, ShimOrder::Prepare(plan)),
+            },
+            order => {
+                if matches!(order, ShimOrder::Stop { .. } | ShimOrder::Exit { .. }) {
+                    self.archives.give_up(job);
+                }
+                self.hand_to_shim(job, order);
             }
-            return false;
-        };
-        let Some(path) = plan.ship.as_ref().map(PathBuf::from) else { return false };
-        self.archives.insert(job.clone(), path.clone());
-        if path.exists() {
-            ship::touch(&path);
-            return false;
         }
-        self.prune_archives();
-        let Some(link) = &self.link else { return false };
-        let digest = path.file_stem().map(|digest| digest.to_string_lossy().into_owned()).unwrap_or_default();
-        let owner = self.owners.get(job).copied();
-        let generation = plan.generation;
-        let wanted = ship::Wanted { job: job.clone(), generation, digest, path, owner };
-        let opening = link.open_file();
-        self.waiting.insert((job.clone(), generation), order.clone());
-        self.fetched.spawn(async move {
-            let fetched = ship::fetch(&wanted, opening).await;
-            (wanted.job, generation, fetched)
-        });
-        true
     }
 
-    /// Removes archives that no job used for long. On this thread: what a Prepare finds there must not go.
+    fn wait_for_archive(&mut self, job: &JobId, plan: Box<ShimPlan>, path: PathBuf) {
+        let owner = self.owners.get(job).copied();
+        self.archives.wait_for(plan, path, owner, self.link.as_ref());
+        self.prune_archives();
+    }
+
     fn prune_archives(&mut self) {
         let pods = self.worker.report(wall_clock()).pods;
-        self.archives.retain(|job, _| pods.iter().any(|pod| pod.job == *job));
-        let in_use = self.archives.values().map(PathBuf::as_path).collect();
-        ship::prune(Path::new(&self.config.ship_dir), &in_use);
+        self.archives.prune(&pods.into_iter().map(|pod| pod.job).collect());
     }
 
-    fn on_fetched(&mut self, fetched: Result<(JobId, Generation, Result<(), ship::Error>), JoinError>) {
-        let (job, generation, fetched) = match fetched {
-            Ok(fetched) => fetched,
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(_) => return,
-        };
-        let Some(order) = self.waiting.remove(&(job.clone(), generation)) else { return };
-        let Err(error) = fetched else { return self.hand_to_shim(&job, order) };
-        let reason = PrepareFailure { kind: PrepareFailureKind::Node, message: error.to_string() };
-        let report = ShimReport::NotPrepared { generation, reason };
-        self.worker.handle(wall_clock(), Input::ShimReport { job, report });
-    }
-
-    fn send_to_shim(&mut self, job: &JobId, order: ShimOrder) {
-        if !self.fetch_first(job, &order) {
-            self.hand_to_shim(job, order);
+    fn on_archive(&mut self, came: archives::Came) {
+        let Some(Ready { job, order }) = self.archives.on_came(came, self.link.as_ref()) else { return };
+        match order {
+            Ok(order) => self.hand_to_shim(&job, order),
+            Err((generation, error)) => {
+                let reason = PrepareFailure { kind: PrepareFailureKind::Node, message: error.to_string() };
+                let report = ShimReport::NotPrepared { generation, reason };
+                self.worker.handle(wall_clock(), Input::ShimReport { job, report });
+            }
         }
     }
 
@@ -388,7 +368,7 @@ impl<L: Link> Agent<L> {
         self.shims.close(job);
         self.outputs.close(job);
         self.owners.remove(job);
-        self.archives.remove(job);
+        self.archives.forget(job);
     }
 
     /// Killing may take a while (a process in the kernel): not on this thread's time.

@@ -73,19 +73,32 @@ impl Outputs {
     pub(super) async fn work(&mut self) {
         tokio::select! {
             _ = self.ticks.tick(), if self.tails.is_some() => self.on_tick(),
+            Some(()) = say_last_words(&mut self.tails) => {}
             Some(searched) = self.searched.join_next() => self.on_searched(searched),
             Some(_) = self.serving.join_next() => self.on_served(),
             else => pending().await,
         }
     }
 
-    /// Answers a log request over a stream of its own.
-    pub(super) fn serve(&mut self, id: u64, request: LogRequest, config: &Config, link: &impl Link) {
+    /// Answers a log request over a stream of its own. `here`: whether the job has a pod on this node.
+    pub(super) fn serve(
+        &mut self,
+        id: u64,
+        mut request: LogRequest,
+        here: bool,
+        (config, link): (&Config, &impl Link),
+    ) {
         let job = JobId::from_existing(request.job.clone());
         let root = log_root(config, request.user.as_deref(), request.log_dir.as_deref());
         let dir = Path::new(&root).join(job.as_str());
         let user = request.user.clone();
         let state = self.written.entry(job.clone()).or_default();
+        if here {
+            state.send_modify(Written::arrive);
+        } else if user.is_some() {
+            // In a cluster output is asked for after its pod is ordered: what has none has written all it will.
+            request.follow = false;
+        }
         let written = state.subscribe();
         if state.borrow().earlier == Earlier::NotSought {
             state.send_modify(|state| state.earlier = Earlier::Sought);
@@ -125,7 +138,7 @@ impl Outputs {
             })
         });
         self.written.entry(job.clone()).or_default().send_modify(|state| {
-            state.held = true;
+            state.arrive();
             state.streams.extend(sources);
         });
     }
@@ -140,12 +153,14 @@ impl Outputs {
     /// The last words of a job are not left to the next tick: it may be forgotten by then.
     pub(super) fn send_last_words(&mut self, job: &JobId) {
         if let (Some(tails), Some(state)) = (&mut self.tails, self.written.get(job)) {
-            tails.queue(job, &state.borrow().streams, Tails::room());
+            tails.add_last_words(job, &state.borrow().streams);
         }
     }
 
     /// The job is forgotten here.
     pub(super) fn close(&mut self, job: &JobId) {
+        // It may have ended while there was no link.
+        self.send_last_words(job);
         self.note(job, |state| (state.closed, state.held) = (true, false));
         // What a search finds for those who wait is told to them first.
         if self.written.get(job).is_some_and(|state| state.borrow().earlier != Earlier::Sought) {
@@ -157,10 +172,8 @@ impl Outputs {
     }
 
     fn on_tick(&mut self) {
-        let Some(tails) = &mut self.tails else { return };
-        let mut room = Tails::room();
-        for (job, state) in &self.written {
-            room -= tails.queue(job, &state.borrow().streams, room);
+        if let Some(tails) = &mut self.tails {
+            tails.round(&self.written);
         }
     }
 
@@ -186,6 +199,12 @@ impl Outputs {
     }
 }
 
+/// `None` without a link.
+async fn say_last_words(tails: &mut Option<Tails>) -> Option<()> {
+    tails.as_mut()?.say_last_words().await;
+    Some(())
+}
+
 /// Whose files may be read in answer: those of the job's user alone. `None` in local mode, where all
 /// files are the launcher's.
 async fn owner(user: Option<String>) -> Result<Option<u32>, String> {
@@ -199,3 +218,6 @@ async fn owner(user: Option<String>) -> Result<Option<u32>, String> {
         _ => Err(format!("there is no user {name} on this node")),
     }
 }
+
+#[cfg(test)]
+mod tests;

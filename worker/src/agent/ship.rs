@@ -3,9 +3,10 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use nix::fcntl::OFlag;
@@ -13,7 +14,7 @@ use phalanx_common::defaults::{SHIP_CAP, SHIP_KEPT};
 use phalanx_common::hex;
 use phalanx_common::id::{Generation, JobId};
 use phalanx_common::wire::v1::{FileFrame, FileRequest};
-use ring::digest::{Context, SHA256};
+use phalanx_net::landing::Landing;
 
 use crate::link::{self, FileLink};
 
@@ -24,10 +25,23 @@ pub(super) enum Error {
     Io { path: PathBuf, error: io::Error },
     #[error("the job's directory did not come: {0}")]
     Link(#[from] link::Error),
+    #[error("the job's directory did not come: there is no link to the coordinator")]
+    NoLink,
     #[error("the job's directory did not come: {why}")]
     Refused { why: String },
     #[error("what came as the job's directory is not what was announced")]
     Mismatch,
+}
+
+impl Error {
+    /// Whether it may come over another link.
+    pub(super) fn is_the_links(&self) -> bool {
+        match self {
+            Error::Link(error) => error.is_lost(),
+            Error::NoLink => true,
+            _ => false,
+        }
+    }
 }
 
 /// Where to put it, and whose it is.
@@ -43,7 +57,7 @@ pub(super) struct Wanted {
 }
 
 /// A job uses this archive: it is kept from here on.
-pub(super) fn touch(path: &Path) {
+fn touch(path: &Path) {
     let options = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
     let Ok(file) = fs::OpenOptions::new().read(true).custom_flags(options.bits()).open(path) else { return };
     if file.metadata().is_ok_and(|meta| meta.is_file()) {
@@ -53,11 +67,11 @@ pub(super) fn touch(path: &Path) {
 }
 
 /// Removes the archives of all users below `dir` that were not used for long, but those `in_use`.
-pub(super) fn prune(dir: &Path, in_use: &BTreeSet<&Path>) {
+fn prune(dir: &Path, in_use: &BTreeSet<PathBuf>) {
     for user in entries(dir).filter(|user| user.file_type().is_ok_and(|kind| kind.is_dir())) {
         for archive in entries(&user.path()) {
             let path = archive.path();
-            if is_archive(&path) && !in_use.contains(path.as_path()) && is_old(&archive) {
+            if is_archive(&path) && !in_use.contains(&path) && is_old(&archive) {
                 let _ = fs::remove_file(&path);
             }
         }
@@ -82,16 +96,36 @@ fn is_old(entry: &fs::DirEntry) -> bool {
     entry.metadata().is_ok_and(|meta| meta.is_file() && age(meta).is_some_and(|age| age > SHIP_KEPT))
 }
 
-/// Fetches it, unless it is here.
+/// Held while one is looked for or old ones are removed: what a job finds does not go.
+pub(super) type Shelf = Arc<Mutex<()>>;
+
+/// Whether it is here; a job uses it then.
+pub(super) fn is_here(shelf: &Mutex<()>, path: &Path) -> io::Result<bool> {
+    let _held = shelf.lock().unwrap_or_else(PoisonError::into_inner);
+    let here = fs::exists(path)?;
+    if here {
+        touch(path);
+    }
+    Ok(here)
+}
+
+/// `prune`, when nobody looks for one.
+pub(super) fn tidy(shelf: &Mutex<()>, dir: &Path, in_use: &BTreeSet<PathBuf>) {
+    let _held = shelf.lock().unwrap_or_else(PoisonError::into_inner);
+    prune(dir, in_use);
+}
+
+/// Fetches it, unless it is here; `None` stands for a link that is not there.
 pub(super) async fn fetch<L: FileLink>(
     wanted: &Wanted,
-    open: impl Future<Output = Result<L, link::Error>>,
+    shelf: Shelf,
+    open: Option<impl Future<Output = Result<L, link::Error>>>,
 ) -> Result<(), Error> {
-    let failed = |error| Error::Io { path: wanted.path.clone(), error };
-    if fs::exists(&wanted.path).map_err(failed)? {
+    let path = wanted.path.clone();
+    if wanted.off_thread(move || is_here(&shelf, &path)).await? {
         return Ok(());
     }
-    let mut link = open.await?;
+    let mut link = open.ok_or(Error::NoLink)?.await?;
     link.ask(FileRequest { job: wanted.job.to_string() }).await?;
     let bytes = match link.next().await? {
         FileFrame::Found { bytes } if bytes <= SHIP_CAP => bytes,
@@ -101,39 +135,68 @@ pub(super) async fn fetch<L: FileLink>(
     // A name of its own: what comes for an earlier generation may still be on its way.
     let beside = wanted.path.with_extension(format!("{}.{}.part", wanted.job, wanted.generation));
     let received = receive(wanted, &beside, bytes, &mut link).await;
-    match received {
-        Ok(()) => fs::rename(&beside, &wanted.path).map_err(failed),
+    let path = wanted.path.clone();
+    let kept = wanted.off_thread(move || match received {
+        Ok(()) => fs::rename(&beside, &path).map(Ok),
         Err(error) => {
             let _ = fs::remove_file(&beside);
-            Err(error)
+            Ok(Err(error))
         }
+    });
+    kept.await?
+}
+
+impl Wanted {
+    /// A disk may take seconds for anything, and the heartbeats wait on this thread.
+    async fn off_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        let worked = tokio::task::spawn_blocking(work).await;
+        worked.map_err(io::Error::other).flatten().map_err(|error| self.failed(error))
+    }
+
+    fn failed(&self, error: io::Error) -> Error {
+        Error::Io { path: self.path.clone(), error }
     }
 }
 
-async fn receive<L: FileLink>(wanted: &Wanted, path: &Path, bytes: u64, link: &mut L) -> Result<(), Error> {
-    let failed = |error| Error::Io { path: path.to_owned(), error };
+async fn receive<L: FileLink>(wanted: &Wanted, beside: &Path, bytes: u64, link: &mut L) -> Result<(), Error> {
+    let (path, owner) = (beside.to_owned(), wanted.owner);
+    let landing = Landing::begin(move || open(&path, owner));
+    let came = pieces(&landing, bytes, link).await;
+    // Also of one that broke off: whoever removes the file comes after its last write.
+    let digest = landing.finish().await;
+    came?;
+    let digest = hex::encode(&digest.map_err(|error| wanted.failed(error))?);
+    if digest == wanted.digest { Ok(()) } else { Err(Error::Mismatch) }
+}
+
+fn open(path: &Path, owner: Option<u32>) -> io::Result<File> {
     let _ = fs::remove_file(path);
-    let mut file: File =
-        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
-    if let Some(owner) = wanted.owner {
+    let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    if let Some(owner) = owner {
         // By the open file: the directory is the user's, who may have put another in its place.
-        fchown(&file, Some(owner), None).map_err(failed)?;
+        fchown(&file, Some(owner), None)?;
     }
-    let (mut context, mut left) = (Context::new(&SHA256), bytes);
+    Ok(file)
+}
+
+async fn pieces<L: FileLink>(landing: &Landing, bytes: u64, link: &mut L) -> Result<(), Error> {
+    let mut left = bytes;
     while left > 0 {
         let FileFrame::Piece(piece) = link.next().await? else { return Err(Error::Mismatch) };
-        if piece.0.is_empty() || piece.0.len() as u64 > left {
+        let len = piece.0.len() as u64;
+        if len == 0 || len > left {
             return Err(Error::Mismatch);
         }
-        context.update(&piece.0);
-        file.write_all(&piece.0).map_err(failed)?;
-        left -= piece.0.len() as u64;
+        left -= len;
+        if !landing.add(piece.0).await {
+            // Why, its end says.
+            break;
+        }
     }
-    // A disk may take seconds for it, and the heartbeats wait on this thread.
-    let synced = tokio::task::spawn_blocking(move || file.sync_all()).await;
-    synced.map_err(io::Error::other).flatten().map_err(failed)?;
-    let digest = hex::encode(context.finish().as_ref());
-    if digest == wanted.digest { Ok(()) } else { Err(Error::Mismatch) }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -189,7 +252,7 @@ mod tests {
         touch(&ann.join("none"));
         assert!(modified(&used_again) < SHIP_KEPT);
         assert!(modified(&theirs) > SHIP_KEPT, "a link is not followed");
-        prune(&ship, &BTreeSet::from([of_a_live_job.as_path()]));
+        prune(&ship, &BTreeSet::from([of_a_live_job.clone()]));
         prune(&ship.join("none"), &BTreeSet::new());
         for gone in [unused, cut_short] {
             assert!(!gone.exists(), "{}", gone.display());

@@ -38,6 +38,13 @@ pub enum Error {
     Version(#[from] NoCommonVersion),
 }
 
+impl Error {
+    /// Whether the whole connection is gone, and not one stream.
+    pub fn is_lost(&self) -> bool {
+        matches!(self, Error::Lost(_) | Error::Stream(frames::Error::Lost(_)))
+    }
+}
+
 /// A live connection to a coordinator whose Hello has been seen.
 pub trait Link: Send + 'static {
     type Log: LogLink;

@@ -8,6 +8,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
@@ -50,7 +51,10 @@ impl Guardian {
         let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
         let pid = fork::unseen()?;
         if pid == 0 {
-            stand_by(read.as_raw_fd(), home, &charge);
+            let life = AssertUnwindSafe(|| stand_by(read.as_raw_fd(), home, &charge));
+            // A copy of the shim that unwound further would end what is the shim's to end.
+            let Err(_) = catch_unwind(life);
+            sys::exit_now();
         }
         Ok(Guardian { pid, goodbye: File::from(write), charge })
     }

@@ -88,7 +88,7 @@ impl Session {
         let owner = self.owner(submit.as_user).await?;
         let spec = JobSpec::from_document(submit.document.as_bytes()).map_err(bad)?;
         if let Some(ship) = &spec.ship
-            && !self.cluster.blobs.has(&owner.name, ship)
+            && !self.cluster.blobs.holds(&owner.name, ship).await
         {
             let why = "the job's directory was not sent before the job; submit it again";
             return Err(Failed::Refused(Refusal::Unknown, why.to_owned()));

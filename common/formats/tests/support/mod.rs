@@ -41,7 +41,8 @@ fn root() -> PathBuf {
 }
 
 /// Says that the test cannot run here, and writes it to the file named by PHALANX_TEST_SKIPS.
-fn skipped(why: &str) {
+#[allow(dead_code, reason = "each test file uses its part of this")]
+pub(crate) fn skipped(why: &str) {
     let line = format!("SKIPPED {}: {why}\n", std::thread::current().name().unwrap_or_default());
     std::io::stderr().write_all(line.as_bytes()).expect("standard error is there");
     if let Some(path) = env::var_os("PHALANX_TEST_SKIPS") {

@@ -35,6 +35,18 @@ pub(crate) fn captures(paths: &[&str]) -> Vec<Vec<u8>> {
     found
 }
 
+/// The files of a folder of captures in the order of their names; none after saying that the test is skipped.
+#[allow(dead_code, reason = "each test file uses its part of this")]
+pub(crate) fn in_folder(folder: &str) -> Vec<Vec<u8>> {
+    let Ok(entries) = fs::read_dir(root().join("topology").join(folder)) else {
+        skipped(&format!("topology/{folder} is not there; PHALANX_DATA names the folder"));
+        return Vec::new();
+    };
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    paths.iter().filter_map(|path| fs::read(path).ok()).collect()
+}
+
 fn root() -> PathBuf {
     let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
     env::var_os("PHALANX_DATA").map_or_else(beside, PathBuf::from)

@@ -4,12 +4,14 @@ use std::fs::{self, DirBuilder};
 use std::io::Read;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use phalanx_common::defaults::ORPHANED;
 use phalanx_common::id::Incarnation;
 use phalanx_common::identity::{Principal, valid_name};
 use phalanx_net::identity_file::{self, Identity};
@@ -27,7 +29,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::cli::{Cli, Command, JoinArgs, NodeArgs};
-use crate::{dial, node};
+use crate::dial::Dialer;
+use crate::node;
 
 /// Largest token file read, bytes.
 const LARGEST_TOKEN: u64 = 4096;
@@ -115,12 +118,22 @@ async fn work(identity: Identity, args: &NodeArgs, state: &Path) -> anyhow::Resu
     let shimming = Shimming { options, spare: None, cgroups, allow_root: args.allow_root_jobs };
     let (dialed, links) = mpsc::channel(1);
     let agent = Agent::new(config, facts, links, shimming).with_tails();
-    tokio::select! {
-        ended = agent.run() => ended.context("the agent ended"),
-        ended = dial::keep_dialing(&identity, args, dialed) => ended.context("the identity does not work"),
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
-    }
+    let mut dialer = Dialer::new(&identity, args);
+    // The pods' shims notice its end; until the link is closed they have a worker.
+    let mut working = pin!(agent.run());
+    let signal = tokio::select! {
+        ended = &mut working => return ended.context("the agent ended"),
+        ended = dialer.keep_dialing(dialed) => return ended.context("the identity does not work"),
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    };
+    tracing::info!(
+        signal,
+        "told to end: the node takes no jobs any more, ranks that run here are stopped in {} s unless a worker starts before and ends them",
+        ORPHANED.as_secs()
+    );
+    dialer.close().await;
+    Ok(())
 }
 
 /// One worker works on a state directory at a time: a second would take the first one's pods for leftovers.

@@ -109,6 +109,14 @@ impl Coordinator {
         {
             state.skip_port(port, self.now);
         }
+        if reason.kind == PrepareFailureKind::Node {
+            self.persist(Record::NodeRefused {
+                job: job.clone(),
+                generation,
+                node: node.clone(),
+                why: reason.message.clone(),
+            });
+        }
         self.emit_for(job, EventKind::PodNotPrepared { node: node.clone(), reason: reason.clone() });
         self.fail(job, Evidence::new(Cause::NotPrepared { node: node.clone(), reason }, self.now));
     }

@@ -3,9 +3,9 @@
 use std::future::pending;
 use std::time::Duration;
 
-use phalanx_common::event::{Event, EventKind, Outcome};
+use phalanx_common::event::{Cause, Event, EventKind, Outcome};
 use phalanx_common::id::{Generation, NodeId, Rank};
-use phalanx_common::report::{Notice, RankExit};
+use phalanx_common::report::{Notice, PrepareFailureKind, RankExit};
 use phalanx_common::spec::{JobSpec, OutputMode};
 use phalanx_common::time::Timestamp;
 use serde::Serialize;
@@ -184,6 +184,9 @@ impl View {
             EventKind::GangRunning => self.on_running(event),
             EventKind::RankExited { exit, .. } => self.on_exit(exit),
             EventKind::GangStopping { .. } => self.on_stopping(),
+            EventKind::GangRestarting { cause, free: true, .. } if placed_again(cause) => {
+                self.say(&format!("{}; no rank ran yet, placing them again without it", cause.with_node()));
+            }
             EventKind::GangRestarting { cause, restart, max_restarts, delay_ms, free } => {
                 let when = match delay_ms {
                     0 => "at once".to_owned(),
@@ -281,9 +284,9 @@ impl View {
         }
         let Some(job) = &event.job else { return };
         let culprit = match outcome {
-            Outcome::Failed {
-                first_cause: phalanx_common::event::Cause::RankFailed { rank, .. }, ..
-            } => self.exits.iter().find(|exit| exit.rank == *rank),
+            Outcome::Failed { first_cause: Cause::RankFailed { rank, .. }, .. } => {
+                self.exits.iter().find(|exit| exit.rank == *rank)
+            }
             _ => None,
         };
         let ending = Ending {
@@ -326,5 +329,14 @@ impl View {
         if !self.options.json {
             self.printer.line(format!("phalanx: warning: {text}"));
         }
+    }
+}
+
+/// A node was left out before any rank was released: the job begins only now.
+fn placed_again(cause: &Cause) -> bool {
+    match cause {
+        Cause::NodeLost { .. } => true,
+        Cause::NotPrepared { reason, .. } => reason.kind == PrepareFailureKind::Node,
+        _ => false,
     }
 }

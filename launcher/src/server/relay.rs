@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use phalanx_common::event::{Event, EventKind};
-use phalanx_common::id::{JobId, NodeId};
+use phalanx_common::id::{Generation, JobId, NodeId};
 use phalanx_common::wire::client_v1::Reply;
 use phalanx_common::wire::v1::{LogFrame, LogRequest, ToWorker};
 use phalanx_net::frames::Sending;
@@ -36,6 +36,8 @@ struct Places {
     nodes: Vec<NodeId>,
     /// First rank and number of ranks of each node.
     ranks: BTreeMap<NodeId, (u32, u32)>,
+    /// Ranks of this generation, or of one before, ran.
+    ran: bool,
     ended: bool,
 }
 
@@ -69,8 +71,10 @@ struct Relay<'a> {
     hub: &'a LogHub,
     tails: &'a Tails,
     sources: BTreeMap<NodeId, Source>,
-    /// Nodes of each generation.
+    /// Nodes of each generation that was released.
     placed: BTreeMap<u32, Vec<NodeId>>,
+    /// The generation that was placed last, until its ranks are released: there is nothing to ask for.
+    held: Option<(u32, Vec<NodeId>)>,
     announced: u32,
     /// What is to be sent of nodes that cannot be asked.
     last_words: Vec<LogFrame>,
@@ -92,8 +96,8 @@ pub(super) async fn run(
     }
     let Some(places) = places(&wanted, driver).await else { return Ok(()) };
     let (mut relay, mut came) = Relay::new(wanted, places, driver, (&cluster.hub, &cluster.tails));
-    for node in relay.places.nodes.clone() {
-        relay.ask(node).await;
+    if relay.places.ran {
+        relay.on_released().await;
     }
     loop {
         for frame in std::mem::take(&mut relay.last_words) {
@@ -142,6 +146,7 @@ async fn places(wanted: &Wanted, driver: &mpsc::Sender<Message>) -> Option<Place
                 .map(|pod| pod.node.clone())
                 .collect(),
             ranks: pods.iter().map(|pod| (pod.node.clone(), (pod.first_rank.0, pod.ranks))).collect(),
+            ran: current.is_some_and(|current| current.released || current.number > Generation(1)),
             ended: view.job.ended(),
         })
     })
@@ -156,7 +161,7 @@ impl<'a> Relay<'a> {
         (hub, tails): (&'a LogHub, &'a Tails),
     ) -> (Relay<'a>, mpsc::Receiver<(NodeId, Came)>) {
         let (came_in, came) = mpsc::channel(FRAMES_QUEUED);
-        let placed = BTreeMap::from([(places.generation, places.nodes.clone())]);
+        let held = Some((places.generation, places.nodes.clone()));
         let relay = Relay {
             wanted,
             places,
@@ -164,7 +169,8 @@ impl<'a> Relay<'a> {
             hub,
             tails,
             sources: BTreeMap::new(),
-            placed,
+            placed: BTreeMap::new(),
+            held,
             announced: 0,
             last_words: Vec::new(),
             came_in,
@@ -233,15 +239,22 @@ impl<'a> Relay<'a> {
         self.last_words.push(LogFrame::Refused { why });
     }
 
+    /// From here on the nodes of the generation placed last have output.
+    async fn on_released(&mut self) {
+        let Some((generation, nodes)) = self.held.take() else { return };
+        self.placed.insert(generation, nodes.clone());
+        for node in nodes {
+            self.ask(node).await;
+        }
+    }
+
     async fn on_event(&mut self, event: Event) {
         match event.kind {
             EventKind::GangPlaced { nodes, .. } if self.wanted.rank.is_none() => {
                 let generation = event.generation.map_or(0, |generation| generation.0);
-                self.placed.insert(generation, nodes.clone());
-                for node in nodes {
-                    self.ask(node).await;
-                }
+                self.held = Some((generation, nodes));
             }
+            EventKind::GangReleased => self.on_released().await,
             EventKind::NodeReachable { node }
             | EventKind::NodeJoined { node, .. }
             | EventKind::NodeRestarted { node }

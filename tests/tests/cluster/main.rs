@@ -3,6 +3,7 @@
 
 mod again;
 mod bad_input;
+mod begin;
 mod client;
 mod frames;
 mod ipv6;

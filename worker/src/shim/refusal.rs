@@ -65,7 +65,7 @@ pub(super) enum Refusal {
 
 impl Refusal {
     fn kind(&self) -> PrepareFailureKind {
-        use PrepareFailureKind::{CommandNotExecutable, CommandNotFound, Node, PortTaken};
+        use PrepareFailureKind::{CommandNotExecutable, CommandNotFound, Job, Node, PortTaken};
         match self {
             Refusal::NoSuchCommand { error, .. } => {
                 if is_missing(error) {
@@ -83,6 +83,7 @@ impl Refusal {
             | Refusal::NoFormat { .. }
             | Refusal::InterpreterNotExecutable { .. } => CommandNotExecutable,
             Refusal::PortTaken { port } => PortTaken(*port),
+            Refusal::Variable { .. } | Refusal::NulByte { .. } => Job,
             Refusal::WorkingDir { .. }
             | Refusal::Port { .. }
             | Refusal::JobDir { .. }
@@ -90,8 +91,6 @@ impl Refusal {
             | Refusal::LogDir { .. }
             | Refusal::Unpack { .. }
             | Refusal::VirtualEnv { .. }
-            | Refusal::Variable { .. }
-            | Refusal::NulByte { .. }
             | Refusal::Start { .. }
             | Refusal::Busy { .. } => Node,
         }

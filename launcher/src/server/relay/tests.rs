@@ -29,6 +29,7 @@ fn wanted(follow: bool) -> (Wanted, Places) {
         generation: 1,
         nodes: vec![node()],
         ranks: BTreeMap::from([(node(), (0, 1))]),
+        ran: true,
         ended: false,
     };
     (Wanted { job: job(), generation: None, rank: None, follow }, places)
@@ -154,4 +155,19 @@ async fn a_node_that_takes_no_more_requests_is_named_and_not_waited_for() {
     let why = "a: it takes no more requests at this moment; ask again".to_owned();
     assert_eq!(relay.last_words, [LogFrame::Refused { why }]);
     assert!(relay.done());
+}
+
+#[tokio::test]
+async fn a_node_is_asked_for_output_once_the_ranks_are_released_and_not_before() {
+    let (hub, tails) = (LogHub::default(), Tails::new("/nonexistent".into()));
+    let (link, _end) = link();
+    let (driver, mut asked) = driver(vec![Relayed::Sent(link)]);
+    let (wanted, places) = wanted(true);
+    let (mut relay, _came) = Relay::new(wanted, places, &driver, (&hub, &tails));
+    let event = |kind| Event { at: Timestamp(0), job: Some(job()), generation: Some(Generation(2)), kind };
+    let placed = EventKind::GangPlaced { nodes: vec![node()], ranks: vec![1], master_port: 1 };
+    relay.on_event(event(placed)).await;
+    assert_eq!((relay.complete(), asked.try_recv().ok()), (None, None));
+    relay.on_event(event(EventKind::GangReleased)).await;
+    assert!(asked.recv().await.is_some());
 }

@@ -58,6 +58,9 @@ pub(crate) struct View {
     failed: usize,
     output_seen: bool,
     ticked: bool,
+    /// For nodes.
+    waiting: bool,
+    unwaited: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +96,8 @@ impl View {
             failed: 0,
             output_seen: false,
             ticked: false,
+            waiting: false,
+            unwaited: false,
         }
     }
 
@@ -130,8 +135,22 @@ impl View {
         self.timings.on_first_output(wall());
     }
 
+    /// The job is given up because it would have to wait: whoever runs this says so, once.
+    pub(super) fn on_unwaited(&mut self) {
+        self.printer.status(None);
+        self.unwaited = true;
+    }
+
+    pub(super) fn on_interrupt_unheard(&self) {
+        self.warn(
+            "the coordinator does not answer: the job is stopped as soon as it does; again to leave the job alone",
+        );
+    }
+
     pub(super) fn on_interrupt(&self, force: bool) {
-        if force {
+        if self.waiting {
+            self.say("giving the job up, no rank of it runs");
+        } else if force {
             self.say("stopping at once");
         } else {
             self.say("stopping the ranks; again to stop at once");
@@ -176,9 +195,13 @@ impl View {
                 self.nodes = u32::try_from(nodes.len()).unwrap_or(u32::MAX);
                 (self.prepared, self.phase, self.failed) = (0, Phase::Forming, 0);
                 self.exits.clear();
-                self.output_seen = false;
+                (self.output_seen, self.waiting) = (false, false);
             }
-            EventKind::JobQueued { why } => self.say(&format!("waiting: {why}")),
+            EventKind::JobQueued { .. } if self.unwaited => {}
+            EventKind::JobQueued { why } => {
+                self.waiting = true;
+                self.say(&format!("waiting: {why}"));
+            }
             EventKind::PodPrepared { .. } => self.prepared += 1,
             EventKind::GangReleased => self.phase = Phase::Started,
             EventKind::GangRunning => self.on_running(event),
@@ -298,7 +321,7 @@ impl View {
             failed: self.failed,
         };
         let text = summary::lines(outcome, &ending);
-        if !text.is_empty() && !self.options.json {
+        if !text.is_empty() && !self.options.json && !self.unwaited {
             self.printer.line(text);
         }
     }

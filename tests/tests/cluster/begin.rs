@@ -52,3 +52,49 @@ fn a_job_goes_to_a_node_that_takes_it_and_names_those_that_do_not() {
         (lab.operate(&["nodes"]).out().matches(" ready ").count() == 2).then_some(())
     });
 }
+
+#[test]
+fn a_job_that_only_waits_is_given_up_by_ctrl_c_in_words_that_are_true() {
+    let Some(lab) = cluster(0, |_, _| {}) else { return };
+    let running = Running::start(lab.phalanx(&["run", "--", "true"]));
+    wait_for("the job to wait", || lab.operate(&["ps"]).out().contains("queued").then_some(()));
+    crate::support::kill(running.pid(), "INT");
+    let done = running.finish();
+    done.assert_code(130).assert_says("giving the job up, no rank of it runs");
+    assert!(!done.err().contains("stopping the ranks"), "{}", done.err());
+}
+
+#[test]
+fn ctrl_c_while_the_coordinator_is_down_says_so_and_a_second_one_leaves_the_job_alone() {
+    let Some(mut lab) = cluster(1, |lab, host| lab.join(host)) else { return };
+    let running = Running::start(lab.phalanx(&["run", "--", "sh", "-c", "touch began; sleep 600"]));
+    lab.wait_for_file("began", "");
+    let job = lab.only_job();
+    lab.kill("coordinator");
+    let began = Instant::now();
+    crate::support::kill(running.pid(), "INT");
+    // Nothing says on standard error when it noticed: the second comes when the first must have been answered.
+    while began.elapsed() < Duration::from_secs(4) {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    crate::support::kill(running.pid(), "INT");
+    let done = running.finish();
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    done.assert_code(130)
+        .assert_says("the coordinator does not answer: the job is stopped as soon as it does")
+        .assert_says(&format!(
+            "phalanx: {job} is left alone; it is stopped 60 s after the coordinator misses this client; to see what became of it: phalanx status {job}\n"
+        ));
+    assert!(!done.err().contains("stopping at once"), "{}", done.err());
+}
+
+#[test]
+fn a_ctrl_c_that_the_coordinator_missed_is_told_to_the_next_one() {
+    let Some(mut lab) = cluster(1, |lab, host| lab.join(host)) else { return };
+    let running = Running::start(lab.phalanx(&["run", "--", "sh", "-c", "touch began; sleep 600"]));
+    lab.wait_for_file("began", "");
+    lab.terminate("coordinator");
+    crate::support::kill(running.pid(), "INT");
+    lab.serve();
+    running.finish().assert_code(130).assert_says("as soon as it does");
+}

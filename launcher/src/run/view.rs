@@ -1,12 +1,13 @@
 //! What a person (or a program, with `--json`) sees of a job.
 
+use std::collections::BTreeMap;
 use std::future::pending;
 use std::time::Duration;
 
 use phalanx_common::event::{Cause, Event, EventKind, Outcome};
 use phalanx_common::id::{Generation, NodeId, Rank};
 use phalanx_common::report::{Notice, PrepareFailureKind, RankExit};
-use phalanx_common::spec::{JobSpec, OutputMode};
+use phalanx_common::spec::{JobSpec, Keep, OutputMode};
 use phalanx_common::time::Timestamp;
 use serde::Serialize;
 
@@ -21,6 +22,9 @@ const LIVE_AFTER: Duration = Duration::from_millis(250);
 const LIVE_EVERY: Duration = Duration::from_millis(100);
 /// Failing exits remembered for the summary; the first cause is among the earliest.
 const EXITS_KEPT: usize = 16;
+
+/// Kept directories named at the end.
+const DIRECTORIES_NAMED: usize = 8;
 
 /// Variables whose value decides whether ranks meet at all; other overrides are only in the events.
 const DECISIVE: [&str; 6] =
@@ -58,6 +62,8 @@ pub(crate) struct View {
     failed: usize,
     output_seen: bool,
     ticked: bool,
+    /// Directories that may outlive the job, by node.
+    directories: BTreeMap<NodeId, (String, Keep)>,
     /// For nodes.
     waiting: bool,
     unwaited: bool,
@@ -96,6 +102,7 @@ impl View {
             failed: 0,
             output_seen: false,
             ticked: false,
+            directories: BTreeMap::new(),
             waiting: false,
             unwaited: false,
         }
@@ -278,7 +285,7 @@ impl View {
         self.phase = if self.started() { Phase::Stopping } else { self.phase };
     }
 
-    fn on_notice(&self, notice: &Notice) {
+    fn on_notice(&mut self, notice: &Notice) {
         match notice {
             Notice::OutputDropped { rank, bytes, why } => self.warn(&format!(
                 "{bytes} bytes of rank {rank}'s output{} reached no file: {why}; free space or choose another --log-dir",
@@ -297,6 +304,9 @@ impl View {
                 }
             }
             Notice::Refused { what } => self.warn(&format!("refused: {what}")),
+            Notice::Directory { node, path, keep } => {
+                self.directories.insert(node.clone(), (path.clone(), *keep));
+            }
         }
     }
 
@@ -323,6 +333,19 @@ impl View {
         let text = summary::lines(outcome, &ending);
         if !text.is_empty() && !self.options.json && !self.unwaited {
             self.printer.line(text);
+        }
+        self.tell_kept(outcome);
+    }
+
+    fn tell_kept(&self, outcome: &Outcome) {
+        let failed = *outcome != Outcome::Succeeded;
+        let is_kept = |keep: Keep| keep == Keep::Always || (failed && keep == Keep::OnFailure);
+        let kept: Vec<_> = self.directories.iter().filter(|(_, (_, keep))| is_kept(*keep)).collect();
+        for (node, (path, _)) in kept.iter().take(DIRECTORIES_NAMED) {
+            self.say(&format!("its TMPDIR on {node} is kept: {path}"));
+        }
+        if kept.len() > DIRECTORIES_NAMED {
+            self.say(&format!("and {} more, on other nodes", kept.len() - DIRECTORIES_NAMED));
         }
     }
 

@@ -98,3 +98,21 @@ fn a_ctrl_c_that_the_coordinator_missed_is_told_to_the_next_one() {
     lab.serve();
     running.finish().assert_code(130).assert_says("as soon as it does");
 }
+
+#[test]
+fn a_kept_directory_is_named_with_its_node() {
+    let Some(lab) = cluster(2, |lab, host| lab.join(host)) else { return };
+    let each = ["--nodes", "2", "--ranks-per-node", "1", "--", "sh", "-c"];
+    let run = |keep: &str, script| lab.run(&[&["run", "--keep", keep][..], &each, &[script]].concat());
+    let done = run("always", "echo $TMPDIR");
+    done.assert_code(0);
+    for (node, line) in ["node1", "node2"].into_iter().zip(done.sorted()) {
+        let path = line.split_once(' ').unwrap().1.to_owned();
+        assert!(std::path::Path::new(&path).is_dir(), "{path}");
+        let said = done.err();
+        let kept = said.lines().find(|line| line.contains(&format!("its TMPDIR on {node}-")));
+        assert!(kept.is_some_and(|kept| kept.ends_with(&format!(" is kept: {path}"))), "{said}");
+    }
+    assert!(!run("onFailure", "exit 0").err().contains("is kept"));
+    run("onFailure", "exit 3").assert_code(3).assert_says("its TMPDIR on node1-");
+}

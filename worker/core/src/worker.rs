@@ -13,7 +13,7 @@ use phalanx_common::report::{
 use phalanx_common::time::Timestamp;
 
 use crate::input::{Command, Confidential, Config, Facts, Input};
-use crate::plan::{MissingSecrets, mark, overridden, shim_plan};
+use crate::plan::{MissingSecrets, kept_directory, mark, overridden, shim_plan};
 use crate::pod::{Next, Pod, ShimState, told};
 use crate::shim::{ShimOrder, ShimReport};
 
@@ -371,7 +371,11 @@ impl Worker {
             ShimReport::Prepared { interpreter, .. } if pod.phase == PodPhase::Preparing => {
                 pod.phase = PodPhase::Prepared;
                 pod.interpreter.clone_from(&interpreter);
-                self.tell(Report::Prepared { job: job_id, generation, interpreter });
+                let directory = kept_directory(&self.config, &pod.plan);
+                self.tell(Report::Prepared { job: job_id.clone(), generation, interpreter });
+                if let Some(notice) = directory {
+                    self.tell(Report::Notice { job: Some(job_id), notice });
+                }
             }
             ShimReport::NotPrepared { reason, .. } if pod.phase == PodPhase::Preparing => {
                 pod.not_prepared = Some(reason.clone());

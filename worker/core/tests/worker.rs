@@ -453,3 +453,25 @@ fn each_rank_of_a_pod_ends_once_and_no_other_does_whatever_its_shim_says() {
         |rank| bench.shim(ShimReport::Exited { generation: Generation(1), exit: exit(rank) }).len();
     assert_eq!([said(1), said(1), said(7), said(0)], [1, 0, 0, 1]);
 }
+
+#[test]
+fn where_a_kept_directory_is_is_told_once_the_pod_is_prepared() {
+    let told = |keep, lease| {
+        let mut bench = Bench::new();
+        let mut plan = plan(1, lease);
+        plan.body.keep = keep;
+        bench.order(OrderKind::Prepare(Box::new(plan)));
+        bench.input(Input::ShimUp { job: job() });
+        let prepared = ShimReport::Prepared { generation: Generation(1), interpreter: None };
+        bench.shim(prepared).into_iter().find_map(|command| match command {
+            Command::ToCoordinator(Report::Notice { notice, .. }) => Some(notice),
+            _ => None,
+        })
+    };
+    let lease = Some(Duration::from_secs(600));
+    let path = "/run/phalanx/digits-1/tmp".to_owned();
+    let (node, keep) = (NodeId::new("a"), Keep::OnFailure);
+    assert_eq!(told(keep, lease), Some(Notice::Directory { node, path, keep }));
+    assert_eq!(told(Keep::Never, lease), None);
+    assert_eq!(told(Keep::Always, None), None, "who launches on this machine knows");
+}

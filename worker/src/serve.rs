@@ -71,8 +71,10 @@ async fn join(args: JoinArgs) -> anyhow::Result<()> {
     }
     // What would keep the node from working is said before the token is used up.
     node::read(&args.node, Some(std::net::Ipv4Addr::LOCALHOST.into()))?;
+    let made = MadeDir::make(&state)?;
     let identity = join::join(&args.coordinator, &token, &facts.host_name).await?;
     identity.save(&identity_path(&state))?;
+    made.keep();
     tracing::info!(node = identity.principal.name(), cluster = %identity.cluster, "joined");
     if args.no_run { Ok(()) } else { work(identity, &args.node, &state).await }
 }
@@ -200,13 +202,39 @@ fn state_dir(args: &NodeArgs) -> anyhow::Result<PathBuf> {
             .context("neither XDG_STATE_HOME nor HOME is set: name a directory with --state-dir")?
             .join("phalanx/worker"),
     };
-    let dir = std::path::absolute(&dir).unwrap_or(dir);
+    Ok(std::path::absolute(&dir).unwrap_or(dir))
+}
+
+/// A directory that goes again, with those above it that had to be made, unless it is kept.
+struct MadeDir(Vec<PathBuf>);
+
+impl MadeDir {
+    fn make(dir: &Path) -> anyhow::Result<MadeDir> {
+        let missing = dir.ancestors().take_while(|dir| !dir.exists()).map(Path::to_path_buf).collect();
+        make_dir(dir)?;
+        Ok(MadeDir(missing))
+    }
+
+    fn keep(mut self) {
+        self.0.clear();
+    }
+}
+
+impl Drop for MadeDir {
+    fn drop(&mut self) {
+        for dir in &self.0 {
+            // What somebody has put something into stays.
+            let _ = fs::remove_dir(dir);
+        }
+    }
+}
+
+fn make_dir(dir: &Path) -> anyhow::Result<()> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o711)
-        .create(&dir)
-        .with_context(|| format!("cannot make {}; name another directory with --state-dir", dir.display()))?;
-    Ok(dir)
+        .create(dir)
+        .with_context(|| format!("cannot make {}; name another directory with --state-dir", dir.display()))
 }
 
 fn identity_path(state: &Path) -> PathBuf {

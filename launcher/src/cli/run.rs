@@ -63,7 +63,7 @@ fn on_cluster(args: RunArgs, identity: Identity, color: ColorChoice) -> anyhow::
     }
     let width = spec.world_size().saturating_sub(1).to_string().len();
     let style = Style { mode: spec.output.mode, json: args.json, rank_width: width };
-    let screen = Screen::new(color);
+    let screen = Screen::of_job(color);
     let options = ViewOptions {
         local: false,
         json: args.json,
@@ -148,7 +148,7 @@ pub(super) fn attach(args: &AttachArgs, color: ColorChoice) -> anyhow::Result<Ex
     on_event_loop(async {
         let client = Client::connect(&identity).await?;
         let status: JobStatus = client.document(&Request::Job { job: args.id.clone() }).await?;
-        let screen = Screen::new(color);
+        let screen = Screen::of_job(color);
         let options = ViewOptions {
             local: false,
             json: args.json,

@@ -8,6 +8,7 @@ mod client;
 mod frames;
 mod ipv6;
 mod lab;
+mod left;
 mod life;
 mod peer;
 #[allow(dead_code, clippy::unwrap_used, reason = "as the tests beside it use it")]

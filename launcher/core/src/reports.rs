@@ -109,7 +109,9 @@ impl Coordinator {
         {
             state.skip_port(port, self.now);
         }
-        if reason.kind == PrepareFailureKind::Node {
+        // An earlier reign may have heard it.
+        let known = self.durable.jobs.get(job).is_some_and(|job| job.refused.contains_key(node));
+        if reason.kind == PrepareFailureKind::Node && !known {
             self.persist(Record::NodeRefused {
                 job: job.clone(),
                 generation,

@@ -524,3 +524,22 @@ fn a_node_that_goes_while_its_pod_is_held_is_given_up_at_once_and_the_others_are
     assert_eq!(desk.take_orders("Stop").len(), 1);
     assert_eq!(desk.phase("j"), GangPhase::Preparing);
 }
+
+#[test]
+fn a_refusal_that_the_next_reign_hears_again_is_recorded_once() {
+    let config = Config { cluster: true, ..Config::default() };
+    let mut desk = cluster(&["a", "b"]);
+    desk.submit("j", spec(1, 1));
+    let reason = PrepareFailure { kind: PrepareFailureKind::Node, message: "the disk is full".into() };
+    let refusal = |reason| Report::NotPrepared { job: desk::job("j"), generation: Generation(1), reason };
+    desk.report("a", refusal(reason.clone()));
+    let mut next = Desk::over(Coordinator::new(config, desk.coordinator.epoch(), &desk.records), &desk);
+    let refused =
+        PodStatus { phase: PodPhase::Preparing, not_prepared: Some(reason), ..desk::status("j", 1) };
+    next.hello("b", Vec::new());
+    next.hello("a", vec![refused]);
+    next.ended("a", "j", 1);
+    assert_eq!(next.placed().0, [NodeId::new("b")]);
+    let recorded = next.records.iter().filter(|record| matches!(record, Record::NodeRefused { .. })).count();
+    assert_eq!(recorded, 1);
+}

@@ -24,6 +24,9 @@ pub struct Worker {
     facts: Facts,
     /// The highest epoch heard: lower ones are refused (invariant I3).
     epoch: Epoch,
+    now: Timestamp,
+    /// When a coordinator was heard last.
+    heard: Timestamp,
     link: bool,
     pods: BTreeMap<JobId, Pod>,
     /// The newest of each job.
@@ -38,6 +41,8 @@ impl Worker {
             config,
             facts,
             epoch: Epoch::default(),
+            now: Timestamp::default(),
+            heard: Timestamp::default(),
             link: false,
             pods: BTreeMap::new(),
             confidential: BTreeMap::new(),
@@ -47,6 +52,7 @@ impl Worker {
 
     /// Takes an input. Never fails: what makes no sense is refused, and said so.
     pub fn handle(&mut self, now: Timestamp, input: Input) {
+        self.now = now;
         match input {
             Input::Order(order) => self.on_order(order),
             Input::Confidential(confidential) => {
@@ -103,6 +109,7 @@ impl Worker {
                 .refuse(None, format!("an order of epoch {}: epoch {} reigns", order.epoch, self.epoch));
         }
         self.epoch = order.epoch;
+        self.heard = self.now;
         match order.kind {
             OrderKind::Prepare(plan) => self.on_prepare(plan),
             OrderKind::Go { job, generation } => self.on_go(&job, generation),
@@ -189,6 +196,10 @@ impl Worker {
                 pod.shim = ShimState::Spawning;
                 let user = pod.plan.body.user.clone();
                 self.commands.push_back(Command::SpawnShim { job: job.clone(), user });
+            }
+            // This worker did not run for long: the order is as old as the lease that came with it.
+            ShimState::Up if pod.plan.body.lease.is_some_and(|lease| self.now.since(self.heard) >= lease) => {
+                self.generation_ended(job, PodEnd { lease_lapsed: true, ..PodEnd::default() });
             }
             ShimState::Up => {
                 let generation = pod.generation();

@@ -475,3 +475,19 @@ fn where_a_kept_directory_is_is_told_once_the_pod_is_prepared() {
     assert_eq!(told(Keep::Never, lease), None);
     assert_eq!(told(Keep::Always, None), None, "who launches on this machine knows");
 }
+
+#[test]
+fn a_prepare_that_is_as_old_as_its_lease_prepares_nothing() {
+    let lease = Duration::from_secs(30);
+    let woken = |after: Duration| {
+        let mut bench = Bench::new();
+        bench.order(OrderKind::Prepare(Box::new(plan(1, Some(lease)))));
+        // The worker was stopped before its shim was there, and its link with it.
+        bench.0.handle(Timestamp(1) + after, Input::ShimUp { job: job() });
+        std::iter::from_fn(|| bench.0.poll_command()).collect::<Vec<_>>()
+    };
+    assert_eq!(prepares(&woken(Duration::from_secs(29))), [1]);
+    let late = woken(lease);
+    let [Command::ToCoordinator(Report::PodEnded { end, .. })] = &late[..] else { panic!("{late:?}") };
+    assert!(end.lease_lapsed, "{end:?}");
+}

@@ -36,6 +36,11 @@ pub const ORPHANED: Duration = Duration::from_secs(60);
 pub const PORT_CONFLICT_RESTARTS: u32 = 3;
 /// New generations at no cost because a port was taken before its ranks were even released.
 pub const PORT_RETRIES: u32 = 16;
+/// New generations at no cost because a node went before the ranks were released.
+pub const NODE_RETRIES: u32 = 16;
+/// A coordinator that comes back waits this long for the nodes of a generation that was not released: the idle
+/// timeout, after which a worker knows that its link is lost, and what it then takes to dial again.
+pub const BACK_WITHIN: Duration = Duration::from_secs(10);
 /// A port that somebody else had taken is not handed out again for this long.
 pub const PORT_TAKEN_SKIP: Duration = Duration::from_secs(60);
 /// Workers and clients send something at least this often, so that their connection is known to live.

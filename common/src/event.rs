@@ -233,7 +233,8 @@ impl fmt::Display for Cause {
             Cause::StartTimeout { missing, phase } => {
                 let ranks: Vec<String> = missing.iter().take(16).map(|rank| rank.to_string()).collect();
                 let more = if missing.len() > 16 { ", …" } else { "" };
-                write!(f, "not ready before the start deadline: ranks {}{more} ({phase})", ranks.join(", "))
+                let s = if missing.len() == 1 { "" } else { "s" };
+                write!(f, "not ready before the start deadline: rank{s} {}{more} ({phase})", ranks.join(", "))
             }
             Cause::NodeLost { node } => write!(f, "node {node} is lost"),
             Cause::NodeRestarted { node } => write!(f, "node {node} restarted, its ranks are gone"),

@@ -153,6 +153,8 @@ impl fmt::Display for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Principal::Coordinator => f.write_str("coordinator"),
+            // The first operator is called so.
+            _ if self.role().to_string() == self.name() => f.write_str(self.name()),
             _ => write!(f, "{} {}", self.role(), self.name()),
         }
     }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::exit::ExitStatus;
 use crate::id::{Generation, Incarnation, JobId, NodeId, Rank};
+use crate::spec::Keep;
 use crate::time::Timestamp;
 
 /// One report of a worker.
@@ -255,4 +256,6 @@ pub enum Notice {
     /// Variables that Phalanx would set, and that the job's `env` or the launcher's environment set
     /// otherwise: what the user set wins.
     EnvironmentOverridden { job: Vec<String>, inherited: Vec<String> },
+    /// The TMPDIR of the job's ranks on this node, where it may outlive the job.
+    Directory { node: NodeId, path: String, keep: Keep },
 }

@@ -154,6 +154,7 @@ fn reports() -> Vec<Report> {
         notice(Notice::EnvironmentOverridden { job: vec!["RANK".to_owned()], inherited: Vec::new() }),
         failed(PrepareFailureKind::Job),
         Report::Probed { job: job.clone(), generation, target: NodeId::new("n2"), heard: true },
+        notice(Notice::Directory { node: NodeId::new("n2"), path: "/t".to_owned(), keep: Keep::OnFailure }),
     ]
 }
 

@@ -30,10 +30,19 @@ pub(crate) enum Error {
     #[error("ship {}: the file changed while it was packed; submit again when nobody writes to it", .0.display())]
     Changed(PathBuf),
     #[error(
-        "ship: more than {} MiB would travel; the largest files are {}; name in .gitignore what the job does not need",
-        cap >> 20, largest.join(", ")
+        "ship: more than {} MiB would travel{}; name in .gitignore what the job does not need",
+        cap >> 20, the_largest(largest)
     )]
     TooLarge { cap: u64, largest: Vec<String> },
+}
+
+/// Many small files may be too much as well.
+fn the_largest(largest: &[String]) -> String {
+    match largest {
+        [] => String::new(),
+        [one] => format!("; the largest file is {one}"),
+        several => format!("; the largest files are {}", several.join(", ")),
+    }
 }
 
 /// An archive, in a file without a name.
@@ -131,7 +140,9 @@ fn entries(dir: &Path, cap: u64) -> Result<BTreeMap<PathBuf, PathBuf>, Error> {
     if total > cap {
         sizes.sort();
         let largest = sizes.iter().rev().take(LARGEST_NAMED);
-        let named = largest.map(|(size, name)| format!("{} ({} MiB)", name.display(), size >> 20));
+        let named = largest
+            .filter(|(size, _)| *size >> 20 > 0)
+            .map(|(size, name)| format!("{} ({} MiB)", name.display(), size >> 20));
         return Err(Error::TooLarge { cap, largest: named.collect() });
     }
     Ok(entries)

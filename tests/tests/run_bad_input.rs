@@ -52,6 +52,13 @@ fn a_wrong_job_file_is_named_with_line_and_column() {
         assert_eq!(done.status.code(), Some(125), "{text:?}: {}", done.err());
         assert!(done.err().contains(says), "{text:?} does not say {says}: {}", done.err());
     }
+    let file = sandbox.file("job.yaml", "comand: [true]\nrank: 1\n");
+    let several = sandbox.run(&["run", "-f", file.to_str().unwrap()]);
+    for line in ["job.yaml:1:1: unknown key", "job.yaml:2:1: unknown key"] {
+        let said = several.err();
+        let found = said.lines().find(|said| said.contains(line)).unwrap_or_else(|| panic!("{line}: {said}"));
+        assert!(found.starts_with("phalanx: "), "{found}");
+    }
     sandbox.run(&["run", "-f", "no-such.yaml"]).assert_code(125).assert_says("no-such.yaml");
     sandbox.run(&["run", "-f", "."]).assert_code(125);
 }

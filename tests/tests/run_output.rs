@@ -209,3 +209,18 @@ fn a_standard_output_that_takes_nothing_is_said_to() {
     done.assert_code(0).assert_says("standard output takes no more");
     assert_eq!(sandbox.log(1, 0, "stdout"), b"x\n");
 }
+
+#[test]
+fn that_nobody_reads_the_output_any_more_is_said_and_the_job_goes_on() {
+    let sandbox = Sandbox::new();
+    let script = "echo one; sleep 0.2; echo two; echo done > finished";
+    let mut command = sandbox.phalanx(&["run", "--", "sh", "-c", script]);
+    let mut child =
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let done = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert_eq!(done.status.code(), Some(0), "{said}");
+    assert_eq!(said.matches("nobody reads standard output any more; the job goes on").count(), 1, "{said}");
+    sandbox.wait_for_file("finished");
+}

@@ -4,12 +4,14 @@ use std::fs::{self, DirBuilder};
 use std::io::Read;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use phalanx_common::defaults::ORPHANED;
 use phalanx_common::id::Incarnation;
 use phalanx_common::identity::{Principal, valid_name};
 use phalanx_common::wire::topology_v1::Policy;
@@ -32,7 +34,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::cli::{Cli, Command, JoinArgs, NodeArgs};
-use crate::{dial, node};
+use crate::dial::Dialer;
+use crate::node;
 
 /// Largest token file read, bytes.
 const LARGEST_TOKEN: u64 = 4096;
@@ -73,8 +76,10 @@ async fn join(args: JoinArgs) -> anyhow::Result<()> {
     }
     // What would keep the node from working is said before the token is used up.
     node::read(&args.node, Some(std::net::Ipv4Addr::LOCALHOST.into()))?;
+    let made = MadeDir::make(&state)?;
     let identity = join::join(&args.coordinator, &token, &facts.host_name).await?;
     identity.save(&identity_path(&state))?;
+    made.keep();
     tracing::info!(node = identity.principal.name(), cluster = %identity.cluster, "joined");
     if args.no_run { Ok(()) } else { work(identity, &args.node, &state).await }
 }
@@ -124,12 +129,22 @@ async fn work(identity: Identity, args: &NodeArgs, state: &Path) -> anyhow::Resu
     let surveyor = Surveyor::new(config.node.to_string(), policy(args), looker, topologies);
     tokio::spawn(survey(surveyor));
     let agent = Agent::new(config, facts, links, shimming).with_tails();
-    tokio::select! {
-        ended = agent.run() => ended.context("the agent ended"),
-        ended = dial::keep_dialing(&identity, args, dialed, opened) => ended.context("the identity does not work"),
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
-    }
+    let mut dialer = Dialer::new(&identity, args);
+    // The pods' shims notice its end; until the link is closed they have a worker.
+    let mut working = pin!(agent.run());
+    let signal = tokio::select! {
+        ended = &mut working => return ended.context("the agent ended"),
+        ended = dialer.keep_dialing(dialed, opened) => return ended.context("the identity does not work"),
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    };
+    tracing::info!(
+        signal,
+        "told to end: the node takes no jobs any more, ranks that run here are stopped in {} s unless a worker starts before and ends them",
+        ORPHANED.as_secs()
+    );
+    dialer.close().await;
+    Ok(())
 }
 
 /// Its mistakes are no rank's business.
@@ -212,13 +227,39 @@ fn state_dir(args: &NodeArgs) -> anyhow::Result<PathBuf> {
             .context("neither XDG_STATE_HOME nor HOME is set: name a directory with --state-dir")?
             .join("phalanx/worker"),
     };
-    let dir = std::path::absolute(&dir).unwrap_or(dir);
+    Ok(std::path::absolute(&dir).unwrap_or(dir))
+}
+
+/// A directory that goes again, with those above it that had to be made, unless it is kept.
+struct MadeDir(Vec<PathBuf>);
+
+impl MadeDir {
+    fn make(dir: &Path) -> anyhow::Result<MadeDir> {
+        let missing = dir.ancestors().take_while(|dir| !dir.exists()).map(Path::to_path_buf).collect();
+        make_dir(dir)?;
+        Ok(MadeDir(missing))
+    }
+
+    fn keep(mut self) {
+        self.0.clear();
+    }
+}
+
+impl Drop for MadeDir {
+    fn drop(&mut self) {
+        for dir in &self.0 {
+            // What somebody has put something into stays.
+            let _ = fs::remove_dir(dir);
+        }
+    }
+}
+
+fn make_dir(dir: &Path) -> anyhow::Result<()> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o711)
-        .create(&dir)
-        .with_context(|| format!("cannot make {}; name another directory with --state-dir", dir.display()))?;
-    Ok(dir)
+        .create(dir)
+        .with_context(|| format!("cannot make {}; name another directory with --state-dir", dir.display()))
 }
 
 fn identity_path(state: &Path) -> PathBuf {

@@ -222,7 +222,29 @@ pub fn end_all(base: &Path, cgroups: Option<&PodCgroups>) -> Result<Vec<Stale>, 
         ended.push(pod);
     }
     end_cgroups(cgroups.map(PodCgroups::all))?;
+    end_marks(base)?;
     Ok(ended)
+}
+
+/// A shim of root removes its directory whole, with no worker there that would remove the mark beside it.
+fn end_marks(base: &Path) -> Result<(), Error> {
+    let list = |source| Error::List { path: base.to_path_buf(), source };
+    for entry in fs::read_dir(base).map_err(list)? {
+        let path = entry.map_err(list)?.path();
+        let of = path.file_name().and_then(|name| name.to_str()?.strip_suffix(BESIDE));
+        let Some(dir) = of.map(|job| base.join(job)) else { continue };
+        if fs::symlink_metadata(&dir).is_ok() || !fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_file())
+        {
+            continue;
+        }
+        let mark = fs::read_to_string(&path).ok().filter(|mark| !mark.is_empty());
+        let survivors = mark.as_deref().map(|mark| end_marked(mark, None)).unwrap_or_default();
+        if !survivors.is_empty() {
+            return Err(Error::Survivors { survivors });
+        }
+        let _ = fs::remove_file(&path);
+    }
+    Ok(())
 }
 
 fn end_own(pod: &Stale, cgroups: Option<&PodCgroups>) -> Result<(), Error> {

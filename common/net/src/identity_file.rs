@@ -114,12 +114,14 @@ impl Identity {
         };
         let file = File::open(path).map_err(io)?;
         let mode = file.metadata().map_err(io)?.mode() & 0o777;
+        let mut text = String::new();
+        file.take(LARGEST).read_to_string(&mut text).map_err(io)?;
+        let identity = Identity::parse(&text).map_err(|why| Error::Content { path: path.to_owned(), why })?;
+        // A file that is none holds no key that others could read.
         if mode & 0o077 != 0 {
             return Err(Error::Open { path: path.to_owned(), mode });
         }
-        let mut text = String::new();
-        file.take(LARGEST).read_to_string(&mut text).map_err(io)?;
-        Identity::parse(&text).map_err(|why| Error::Content { path: path.to_owned(), why })
+        Ok(identity)
     }
 
     /// Reads the text of an identity file.

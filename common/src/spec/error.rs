@@ -36,6 +36,11 @@ impl Error {
         Error { problems: problems.into_iter().flatten().map(|problem| *problem).collect(), more: 0 }
     }
 
+    /// How many there are beyond [`problems`](Error::problems).
+    pub fn more(&self) -> usize {
+        self.more
+    }
+
     /// At least one; of a file at most 20, in the order of its lines.
     pub fn problems(&self) -> &[Problem] {
         &self.problems

@@ -244,6 +244,7 @@ pub enum Notice {
     OutputRotatedOut { rank: u32, bytes: u64 },
     Refused { what: String },
     EnvironmentOverridden { job: Vec<String>, inherited: Vec<String> },
+    Directory { node: String, path: String, keep: Keep },
 }
 
 /// Worker to coordinator, on a log stream.

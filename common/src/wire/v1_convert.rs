@@ -410,6 +410,9 @@ impl From<Notice> for v1::Notice {
                 v1::Notice::EnvironmentOverridden { job, inherited }
             }
             Notice::Refused { what } => v1::Notice::Refused { what },
+            Notice::Directory { node, path, keep } => {
+                v1::Notice::Directory { node: node.to_string(), path, keep: keep.into() }
+            }
         }
     }
 }
@@ -428,6 +431,11 @@ impl From<v1::Notice> for Notice {
                 Notice::EnvironmentOverridden { job: names(job), inherited: names(inherited) }
             }
             v1::Notice::Refused { what } => Notice::Refused { what: clipped(what, MESSAGE) },
+            v1::Notice::Directory { node, path, keep } => Notice::Directory {
+                node: NodeId::new(name(node)),
+                path: clipped(path, MESSAGE),
+                keep: keep.into(),
+            },
         }
     }
 }

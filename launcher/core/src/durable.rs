@@ -45,6 +45,9 @@ pub struct Job {
     pub generation: Option<GenerationState>,
     /// Where the next generation goes only if nothing else is left.
     pub shun: Option<NodeId>,
+    /// Nodes that cannot take a pod of it, and why: no generation goes there, until a restart is paid for
+    /// because none was left.
+    pub refused: BTreeMap<NodeId, String>,
     pub state: JobState,
     pub ended_at: Option<Timestamp>,
 }
@@ -173,6 +176,7 @@ impl Durable {
                     stop: None,
                     generation: None,
                     shun: None,
+                    refused: BTreeMap::new(),
                     state,
                     ended_at: None,
                 };
@@ -218,6 +222,11 @@ impl Durable {
             Record::JobAttached { job } => {
                 if let Some(job) = self.jobs.get_mut(job) {
                     job.attached = true;
+                }
+            }
+            Record::NodeRefused { job, node, why, .. } => {
+                if let Some(job) = self.jobs.get_mut(job) {
+                    job.refused.insert(node.clone(), why.clone());
                 }
             }
             Record::JobForgotten { job: id } => {
@@ -305,10 +314,17 @@ impl Durable {
         match record.charge {
             Charge::Budget => {
                 job.used.restarts += 1;
+                // Paid for: what a node could not do it may be able to by now.
+                if job.generation.as_ref().is_some_and(|last| !last.released) {
+                    job.refused.clear();
+                }
                 job.used.backoff_step = if record.fresh { 1 } else { job.used.backoff_step + 1 };
             }
             Charge::PortConflict => job.used.port_conflicts += 1,
             Charge::PortRetry => job.used.port_retries += 1,
+            Charge::NodeGone => job.used.node_retries += 1,
+            // Each node refuses once.
+            Charge::NodeRefused => {}
         }
         job.shun = record.shun.clone();
         job.state = JobState::Queued { not_before: record.at + record.delay };

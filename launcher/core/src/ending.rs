@@ -6,14 +6,14 @@ use phalanx_common::event::{Cause, EventKind, Outcome};
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::{JobId, NodeId, Rank};
 use phalanx_common::order::OrderKind;
-use phalanx_common::report::PrepareFailureKind;
+use phalanx_common::report::{PrepareFailure, PrepareFailureKind};
 
 use crate::coordinator::Coordinator;
 use crate::durable::{Evidence, Job, JobState};
 use crate::gang::{GangPhase, PodView};
 use crate::input::Why;
 use crate::records::{EndedRecord, Record, StoppingRecord};
-use crate::restart::{self, Verdict};
+use crate::restart::{self, Came, Charge, Verdict};
 
 impl Coordinator {
     pub(crate) fn on_stop(&mut self, job: &JobId, by: String, status: ExitStatus, force: bool) {
@@ -157,13 +157,23 @@ impl Coordinator {
         let ran = gang.running_since.map_or(Duration::ZERO, |since| self.now.since(since));
         let Some(state) = self.durable.jobs.get(job) else { return };
         let Some(active) = state.active() else { return };
-        let Some(Evidence { cause, port_conflict, .. }) = active.stopping.clone() else {
+        let Some(Evidence { mut cause, port_conflict, .. }) = active.stopping.clone() else {
             return self.end_job(job, Outcome::Succeeded);
         };
         let generation = active.number;
+        let came = if active.released {
+            Came::Released { conflict: port_conflict, ran }
+        } else {
+            // A node that went may come back: with it there may be enough.
+            let elsewhere = self.elsewhere(state, matches!(cause, Cause::NodeLost { .. }));
+            if let (false, Some(refused)) = (elsewhere, nobody_takes(state, &cause)) {
+                cause = refused;
+            }
+            Came::Held { elsewhere }
+        };
         let verdict = match &state.stop {
             Some(_) => Verdict::Fail,
-            None => restart::decide(state.spec.max_restarts, &state.used, &cause, port_conflict, ran),
+            None => restart::decide(state.spec.max_restarts, &state.used, &cause, came),
         };
         let exit_code = cause.exit_code();
         match verdict {
@@ -172,6 +182,7 @@ impl Coordinator {
                     Cause::NotPrepared { node, reason } if reason.kind == PrepareFailureKind::Node => {
                         Some(node.clone())
                     }
+                    Cause::NodeLost { node } if charge == Charge::NodeGone => Some(node.clone()),
                     _ => None,
                 };
                 let job_id = job.clone();
@@ -226,4 +237,42 @@ impl Coordinator {
         self.timers.cancel(&Why::Start { job: job.clone() });
         self.timers.cancel(&Why::Backoff { job: job.clone() });
     }
+}
+
+/// Most nodes named beside the first in one message.
+const OTHERS_NAMED: usize = 8;
+
+/// The cause that counts once no node is left that could take the job, with every node's reason; `None` if
+/// none refused it, or if its end has another.
+fn nobody_takes(job: &Job, cause: &Cause) -> Option<Cause> {
+    let first = match cause {
+        Cause::NotPrepared { node, reason } if reason.kind == PrepareFailureKind::Node => node,
+        Cause::NotPrepared { reason, .. } if matches!(reason.kind, PrepareFailureKind::PortTaken(_)) => {
+            job.refused.keys().next()?
+        }
+        Cause::NodeLost { .. } => job.refused.keys().next()?,
+        _ => return None,
+    };
+    let mut message = job.refused.get(first)?.clone();
+    let others: Vec<(&NodeId, &String)> = job.refused.iter().filter(|(node, _)| *node != first).collect();
+    let same: Vec<&str> =
+        others.iter().filter(|(_, why)| **why == message).map(|(node, _)| node.as_str()).collect();
+    let different: Vec<String> = others
+        .iter()
+        .filter(|(_, why)| **why != message)
+        .map(|(node, why)| format!("{node}: {why}"))
+        .collect();
+    let more = others.len().saturating_sub(OTHERS_NAMED);
+    let same_named = same.len().min(OTHERS_NAMED);
+    if same_named > 0 {
+        message += &format!("; the same on {}", same[..same_named].join(", "));
+    }
+    for why in different.iter().take(OTHERS_NAMED - same_named) {
+        message += &format!("; {why}");
+    }
+    if more > 0 {
+        message += &format!("; and {more} more nodes");
+    }
+    let reason = PrepareFailure { kind: PrepareFailureKind::Node, message };
+    Some(Cause::NotPrepared { node: first.clone(), reason })
 }

@@ -23,6 +23,8 @@ pub struct GangRequest {
     pub prefer: BTreeSet<NodeId>,
     /// Taken only if nothing else is left: its last pod could not be prepared there.
     pub shun: Option<NodeId>,
+    /// Never taken, and why: they cannot take a pod of this job.
+    pub refused: BTreeMap<NodeId, String>,
     pub now: Timestamp,
     /// See [`Config`](crate::Config).
     pub port_salt: u64,
@@ -60,6 +62,10 @@ pub enum Refusal {
     Unreachable,
     /// Every port of its range is held or was taken by somebody else.
     NoPort,
+    /// It could not take a pod of this job before.
+    Cannot {
+        why: String,
+    },
     /// Its worker is not privileged, and runs jobs of this user only.
     RunsOnly {
         user: String,
@@ -89,6 +95,7 @@ impl fmt::Display for NoFit {
             match refusal {
                 Refusal::Unreachable => write!(f, "; node {node} is unreachable")?,
                 Refusal::NoPort => write!(f, "; node {node} has no free port")?,
+                Refusal::Cannot { why } => write!(f, "; node {node} cannot take it: {why}")?,
                 Refusal::RunsOnly { user } => write!(f, "; node {node} runs jobs of {user} only")?,
                 Refusal::Slots { free, of } => write!(f, "; node {node} has {free} of {of} slots free")?,
             }
@@ -146,6 +153,9 @@ fn candidate<'a>(
     ledger: &Ledger,
     request: &GangRequest,
 ) -> Result<Candidate<'a>, Refusal> {
+    if let Some(why) = request.refused.get(id) {
+        return Err(Refusal::Cannot { why: why.clone() });
+    }
     let facts = node.facts.as_ref().filter(|_| node.reachable()).ok_or(Refusal::Unreachable)?;
     if let (Some(only), Some(user)) = (&facts.user, &request.user)
         && only != user

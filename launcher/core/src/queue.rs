@@ -15,8 +15,9 @@ use crate::coordinator::Coordinator;
 use crate::durable::{GenerationState, Job, JobState, PodPlace};
 use crate::gang::Gang;
 use crate::input::Why;
+use crate::ledger::Ledger;
 use crate::meeting::meet;
-use crate::nodes::NodeFacts;
+use crate::nodes::{LinkState, NodeFacts};
 use crate::placement::{GangRequest, NoFit, PlacedPod, Placement, place};
 use crate::records::{GenerationRecord, PodRecord, Record};
 
@@ -91,18 +92,34 @@ impl Coordinator {
     }
 
     fn try_place(&self, id: &JobId) -> Option<Result<Placement, NoFit>> {
-        let job = self.durable.jobs.get(id)?;
-        let prefer = last_nodes(job);
-        let request = GangRequest {
+        let request = self.request(self.durable.jobs.get(id)?);
+        Some(place(&self.nodes, &self.durable.ledger, &request))
+    }
+
+    fn request(&self, job: &Job) -> GangRequest {
+        GangRequest {
             shape: job.spec.shape,
             user: job.owner.unix_user.clone(),
             probes: self.config.cluster,
-            prefer,
+            prefer: last_nodes(job),
             shun: job.shun.clone(),
+            refused: job.refused.clone(),
             now: self.now,
             port_salt: self.config.port_salt,
-        };
-        Some(place(&self.nodes, &self.durable.ledger, &request))
+        }
+    }
+
+    /// Whether the nodes that did not refuse the job could hold it, if no other job were there. `away`: those
+    /// that cannot be reached at the moment as well.
+    pub(crate) fn elsewhere(&self, job: &Job, away: bool) -> bool {
+        let nodes = self.nodes.iter().filter(|(id, _)| !job.refused.contains_key(*id)).map(|(id, node)| {
+            let mut node = node.clone();
+            if away {
+                node.link = LinkState::Reachable;
+            }
+            (id.clone(), node)
+        });
+        place(&nodes.collect(), &Ledger::default(), &self.request(job)).is_ok()
     }
 
     fn plan_generation(&mut self, id: &JobId, placement: &Placement) {

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use phalanx_common::defaults;
 use phalanx_common::event::{Cause, EventKind};
 use phalanx_common::id::{JobId, NodeId};
 use phalanx_common::order::OrderKind;
@@ -219,9 +220,13 @@ impl Coordinator {
             return;
         }
         for job in jobs {
+            if self.config.cluster && !self.is_released(&job) {
+                self.give_up(&job, id, self.now);
+                continue;
+            }
             let why = Why::Unreachable { job: job.clone(), node: id.clone() };
             self.timers.set(why, self.now + self.patience(&job));
-            if self.config.cluster && self.is_released(&job) {
+            if self.config.cluster {
                 self.emit_for(&job, EventKind::PodUnreachable { node: id.clone() });
                 self.ask_peers(&job, id);
             }
@@ -235,9 +240,10 @@ impl Coordinator {
 
     /// How long a pod of this job is waited for. Under strict fencing its lease has lapsed by then, and
     /// its shim has ended it.
-    fn patience(&self, job: &JobId) -> Duration {
-        let Some(job) = self.durable.jobs.get(job) else { return Duration::ZERO };
+    fn patience(&self, id: &JobId) -> Duration {
+        let Some(job) = self.durable.jobs.get(id) else { return Duration::ZERO };
         match job.spec.fencing {
+            _ if self.config.cluster && !self.is_released(id) => defaults::BACK_WITHIN,
             Fencing::Strict if self.config.cluster => job.spec.unreachable.max(job.spec.lease + LEASE_MARGIN),
             _ => job.spec.unreachable,
         }
@@ -247,9 +253,14 @@ impl Coordinator {
     pub(crate) fn on_unreachable(&mut self, job: &JobId, id: &NodeId) {
         self.stop_asking(job, id);
         let Some(LinkState::Unreachable { since }) = self.nodes.get(id).map(|node| node.link) else { return };
-        if !self.gangs_on(id).contains(job) {
-            return;
+        if self.gangs_on(id).contains(job) {
+            self.give_up(job, id, since);
         }
+    }
+
+    /// The generation goes on without this pod if it stops or the pod is done, and fails if not. One of which
+    /// no rank was released holds processes there that run nothing, and never will: nobody sends them Go.
+    fn give_up(&mut self, job: &JobId, id: &NodeId, since: Timestamp) {
         let finished = self.pod(id, job).is_some_and(Pod::finished);
         self.abandon(job, id);
         if !finished && self.phase(job) != Some(GangPhase::Stopping) {

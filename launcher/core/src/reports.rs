@@ -109,6 +109,16 @@ impl Coordinator {
         {
             state.skip_port(port, self.now);
         }
+        // An earlier reign may have heard it.
+        let known = self.durable.jobs.get(job).is_some_and(|job| job.refused.contains_key(node));
+        if reason.kind == PrepareFailureKind::Node && !known {
+            self.persist(Record::NodeRefused {
+                job: job.clone(),
+                generation,
+                node: node.clone(),
+                why: reason.message.clone(),
+            });
+        }
         self.emit_for(job, EventKind::PodNotPrepared { node: node.clone(), reason: reason.clone() });
         self.fail(job, Evidence::new(Cause::NotPrepared { node: node.clone(), reason }, self.now));
     }

@@ -16,6 +16,8 @@ pub struct Accounting {
     pub port_conflicts: u32,
     /// New generations because a port was taken before the ranks were released.
     pub port_retries: u32,
+    /// New generations because a node went before the ranks were released.
+    pub node_retries: u32,
     /// Paid restarts since the last generation that ran long enough.
     pub backoff_step: u32,
 }
@@ -30,6 +32,10 @@ pub enum Charge {
     PortConflict,
     /// Nobody: a port was taken before the ranks were released.
     PortRetry,
+    /// Nobody: a node went before the ranks were released.
+    NodeGone,
+    /// Nobody: a node cannot take its pod, and others are left.
+    NodeRefused,
 }
 
 impl Charge {
@@ -51,8 +57,28 @@ pub enum Verdict {
     Fail,
 }
 
-/// Decides after a generation that failed for `cause` and was Running for `ran`.
-pub fn decide(max_restarts: u32, used: &Accounting, cause: &Cause, conflict: bool, ran: Duration) -> Verdict {
+/// How far a generation that failed had come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Came {
+    /// None of its ranks was released.
+    Held {
+        /// Nodes that did not refuse the job are left, with room for it.
+        elsewhere: bool,
+    },
+    Released {
+        /// The evidence names a port in use.
+        conflict: bool,
+        /// How long it was Running.
+        ran: Duration,
+    },
+}
+
+/// Decides after a generation that failed for `cause`.
+pub fn decide(max_restarts: u32, used: &Accounting, cause: &Cause, came: Came) -> Verdict {
+    let (conflict, ran) = match came {
+        Came::Held { .. } => (false, Duration::ZERO),
+        Came::Released { conflict, ran } => (conflict, ran),
+    };
     let at_once = |charge| Verdict::Restart { charge, delay: Duration::ZERO, fresh: false };
     match cause {
         Cause::Requested { .. } => return Verdict::Fail,
@@ -66,8 +92,16 @@ pub fn decide(max_restarts: u32, used: &Accounting, cause: &Cause, conflict: boo
             PrepareFailureKind::PortTaken(_) if used.port_retries < defaults::PORT_RETRIES => {
                 return at_once(Charge::PortRetry);
             }
+            PrepareFailureKind::Node if came == (Came::Held { elsewhere: true }) => {
+                return at_once(Charge::NodeRefused);
+            }
             PrepareFailureKind::PortTaken(_) | PrepareFailureKind::Node => {}
         },
+        Cause::NodeLost { .. }
+            if matches!(came, Came::Held { .. }) && used.node_retries < defaults::NODE_RETRIES =>
+        {
+            return at_once(Charge::NodeGone);
+        }
         Cause::RankFailed { .. } if conflict && used.port_conflicts < defaults::PORT_CONFLICT_RESTARTS => {
             return at_once(Charge::PortConflict);
         }
@@ -103,6 +137,14 @@ mod tests {
         Cause::RankFailed { rank: Rank(0), node: NodeId::new("a"), status: ExitStatus::Code(1) }
     }
 
+    fn ran(conflict: bool, seconds: u64) -> Came {
+        Came::Released { conflict, ran: Duration::from_secs(seconds) }
+    }
+
+    fn held() -> Came {
+        Came::Held { elsewhere: false }
+    }
+
     fn not_prepared(kind: PrepareFailureKind) -> Cause {
         let reason = PrepareFailure { kind, message: String::new() };
         Cause::NotPrepared { node: NodeId::new("a"), reason }
@@ -118,8 +160,8 @@ mod tests {
     #[test]
     fn a_long_run_begins_the_backoff_anew() {
         let used = Accounting { restarts: 5, backoff_step: 5, ..Accounting::default() };
-        let short = decide(9, &used, &failed(), false, Duration::from_secs(599));
-        let long = decide(9, &used, &failed(), false, Duration::from_secs(600));
+        let short = decide(9, &used, &failed(), ran(false, 599));
+        let long = decide(9, &used, &failed(), ran(false, 600));
         let delay = Duration::from_secs(16);
         assert_eq!(short, Verdict::Restart { charge: Charge::Budget, delay, fresh: false });
         assert_eq!(long, Verdict::Restart { charge: Charge::Budget, delay: Duration::ZERO, fresh: true });
@@ -128,9 +170,9 @@ mod tests {
     #[test]
     fn the_budget_holds_and_a_missing_command_never_restarts() {
         let used = Accounting { restarts: 2, ..Accounting::default() };
-        assert_eq!(decide(2, &used, &failed(), false, Duration::ZERO), Verdict::Fail);
+        assert_eq!(decide(2, &used, &failed(), ran(false, 0)), Verdict::Fail);
         let missing = not_prepared(PrepareFailureKind::CommandNotFound);
-        assert_eq!(decide(9, &used, &missing, false, Duration::ZERO), Verdict::Fail);
+        assert_eq!(decide(9, &used, &missing, ran(false, 0)), Verdict::Fail);
     }
 
     #[test]
@@ -138,16 +180,42 @@ mod tests {
         let mut used = Accounting::default();
         let taken = not_prepared(PrepareFailureKind::PortTaken(1));
         assert!(matches!(
-            decide(0, &used, &taken, false, Duration::ZERO),
+            decide(0, &used, &taken, ran(false, 0)),
             Verdict::Restart { charge: Charge::PortRetry, .. }
         ));
         assert!(matches!(
-            decide(0, &used, &failed(), true, Duration::ZERO),
+            decide(0, &used, &failed(), ran(true, 0)),
             Verdict::Restart { charge: Charge::PortConflict, .. }
         ));
         used.port_retries = defaults::PORT_RETRIES;
         used.port_conflicts = defaults::PORT_CONFLICT_RESTARTS;
-        assert_eq!(decide(0, &used, &taken, false, Duration::ZERO), Verdict::Fail);
-        assert_eq!(decide(0, &used, &failed(), true, Duration::ZERO), Verdict::Fail);
+        assert_eq!(decide(0, &used, &taken, ran(false, 0)), Verdict::Fail);
+        assert_eq!(decide(0, &used, &failed(), ran(true, 0)), Verdict::Fail);
+    }
+
+    #[test]
+    fn a_node_that_goes_before_the_ranks_are_released_costs_nothing_until_its_own_bound() {
+        let lost = Cause::NodeLost { node: NodeId::new("a") };
+        let mut used = Accounting::default();
+        let free = decide(0, &used, &lost, held());
+        assert_eq!(free, Verdict::Restart { charge: Charge::NodeGone, delay: Duration::ZERO, fresh: false });
+        assert_eq!(decide(0, &used, &lost, ran(false, 0)), Verdict::Fail);
+        used.node_retries = defaults::NODE_RETRIES;
+        assert_eq!(decide(0, &used, &lost, held()), Verdict::Fail);
+    }
+
+    #[test]
+    fn a_node_that_cannot_take_its_pod_costs_nothing_while_others_are_left() {
+        let refused = not_prepared(PrepareFailureKind::Node);
+        let used = Accounting::default();
+        assert!(matches!(
+            decide(0, &used, &refused, Came::Held { elsewhere: true }),
+            Verdict::Restart { charge: Charge::NodeRefused, delay: Duration::ZERO, .. }
+        ));
+        assert_eq!(decide(0, &used, &refused, held()), Verdict::Fail);
+        assert!(matches!(
+            decide(1, &used, &refused, held()),
+            Verdict::Restart { charge: Charge::Budget, .. }
+        ));
     }
 }

@@ -432,3 +432,114 @@ fn a_job_is_stopped_when_the_last_client_that_waited_for_it_is_gone_for_a_minute
     next.timeout(at);
     assert!(next.coordinator.durable().jobs[&desk::job("j")].stop.is_some());
 }
+
+/// The node cannot take its pod of generation `generation`, for this reason.
+fn refuses(desk: &mut Desk, node: &str, generation: u32, why: &str) {
+    let reason = PrepareFailure { kind: PrepareFailureKind::Node, message: why.into() };
+    let (job, number) = (desk::job("j"), Generation(generation));
+    desk.report(node, Report::NotPrepared { job, generation: number, reason });
+    desk.ended(node, "j", generation);
+}
+
+fn cluster(nodes: &[&str]) -> Desk {
+    Desk::new(Config { cluster: true, ..Config::default() }, nodes)
+}
+
+#[test]
+fn a_job_goes_on_without_the_nodes_that_cannot_take_it_and_fails_with_every_reason_when_none_is_left() {
+    let mut desk = cluster(&["a", "b", "c", "d"]);
+    desk.submit("j", spec(1, 1));
+    refuses(&mut desk, "a", 1, "there is no user ann");
+    assert_eq!(desk.placed().0, [NodeId::new("b")]);
+    refuses(&mut desk, "b", 2, "there is no user ann");
+    refuses(&mut desk, "c", 3, "the disk is full");
+    refuses(&mut desk, "d", 4, "there is no user ann");
+    let Some(Outcome::Failed { first_cause, exit_code: 125 }) = desk.outcome("j") else {
+        panic!("{:?}", desk.outcome("j"));
+    };
+    assert_eq!(first_cause.with_node(), "d: there is no user ann; the same on a, b; c: the disk is full");
+    assert_eq!(desk.coordinator.job(&desk::job("j")).unwrap().job.used.restarts, 0);
+    assert_eq!(Durable::replay(&desk.records), *desk.coordinator.durable());
+}
+
+#[test]
+fn a_node_that_is_busy_is_waited_for_where_another_cannot_take_the_job() {
+    let mut desk = cluster(&["a"]);
+    desk.submit("j", spec(2, 1));
+    desk.hello("b", Vec::new());
+    desk.hello("c", Vec::new());
+    refuses(&mut desk, "b", 1, "no room for logs");
+    desk.ended("a", "j", 1);
+    assert_eq!(desk.placed().0, [NodeId::new("a"), NodeId::new("c")]);
+    desk.input(Input::NodeDisconnected { node: NodeId::new("c") });
+    desk.ended("a", "j", 2);
+    assert_eq!(desk.phase("j"), GangPhase::Queued);
+    let waits = desk.events.iter().rev().find_map(|event| match &event.kind {
+        EventKind::JobQueued { why } => Some(why.clone()),
+        _ => None,
+    });
+    assert_eq!(
+        waits.as_deref(),
+        Some(
+            "needs 2 nodes with 1 free slot each, 1 can take it; node b cannot take it: no room for logs; node c is unreachable"
+        )
+    );
+    desk.hello("c", Vec::new());
+    assert_eq!(desk.placed().0, [NodeId::new("a"), NodeId::new("c")]);
+}
+
+#[test]
+fn a_paid_restart_asks_the_nodes_again_that_could_not_take_the_job() {
+    let mut desk = cluster(&["a"]);
+    let mut once = spec(1, 1);
+    once.max_restarts = 1;
+    desk.submit("j", once);
+    refuses(&mut desk, "a", 1, "the disk is full");
+    assert_eq!((desk.phase("j"), desk.placed().0), (GangPhase::Preparing, vec![NodeId::new("a")]));
+    refuses(&mut desk, "a", 2, "the disk is still full");
+    let Some(Outcome::Failed { first_cause, .. }) = desk.outcome("j") else {
+        panic!("{:?}", desk.outcome("j"))
+    };
+    assert_eq!(first_cause.with_node(), "a: the disk is still full");
+}
+
+#[test]
+fn a_node_that_goes_while_its_pod_is_held_is_given_up_at_once_and_the_others_are_stopped_without_grace() {
+    let mut desk = cluster(&["a", "b", "c"]);
+    desk.submit("j", spec(2, 1));
+    desk.prepared("b", "j", 1);
+    desk.take_commands();
+    desk.input(Input::NodeDisconnected { node: NodeId::new("a") });
+    let stops = desk.take_orders("Stop");
+    assert!(
+        matches!(&stops[..], [(node, OrderKind::Stop { grace: Duration::ZERO, .. })] if node.as_str() == "b"),
+        "{stops:?}"
+    );
+    desk.ended("b", "j", 1);
+    assert_eq!(desk.placed().0, [NodeId::new("b"), NodeId::new("c")]);
+    assert_eq!(desk.coordinator.job(&desk::job("j")).unwrap().job.used.restarts, 0);
+    // It comes back, and with it what it held: that ends, and nothing else changes.
+    desk.take_commands();
+    desk.hello_with("a", "j", 1);
+    assert_eq!(desk.take_orders("Stop").len(), 1);
+    assert_eq!(desk.phase("j"), GangPhase::Preparing);
+}
+
+#[test]
+fn a_refusal_that_the_next_reign_hears_again_is_recorded_once() {
+    let config = Config { cluster: true, ..Config::default() };
+    let mut desk = cluster(&["a", "b"]);
+    desk.submit("j", spec(1, 1));
+    let reason = PrepareFailure { kind: PrepareFailureKind::Node, message: "the disk is full".into() };
+    let refusal = |reason| Report::NotPrepared { job: desk::job("j"), generation: Generation(1), reason };
+    desk.report("a", refusal(reason.clone()));
+    let mut next = Desk::over(Coordinator::new(config, desk.coordinator.epoch(), &desk.records), &desk);
+    let refused =
+        PodStatus { phase: PodPhase::Preparing, not_prepared: Some(reason), ..desk::status("j", 1) };
+    next.hello("b", Vec::new());
+    next.hello("a", vec![refused]);
+    next.ended("a", "j", 1);
+    assert_eq!(next.placed().0, [NodeId::new("b")]);
+    let recorded = next.records.iter().filter(|record| matches!(record, Record::NodeRefused { .. })).count();
+    assert_eq!(recorded, 1);
+}

@@ -372,7 +372,8 @@ pub(crate) struct ServeArgs {
 fn lifetime(text: &str) -> Result<Duration, String> {
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     let factor = match unit {
-        "s" | "" => 1,
+        "" if !number.is_empty() => return Err(format!("give a unit: {number}s, {number}m or {number}h")),
+        "s" => 1,
         "m" => 60,
         "h" => 3600,
         _ => return Err("expected a number with s, m or h, for example 10m".to_owned()),
@@ -473,4 +474,19 @@ pub(crate) struct SweepArgs {
     /// Only name them.
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lifetime_has_a_unit_and_lies_within_a_day() {
+        assert_eq!(lifetime("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(lifetime("24h"), Ok(Duration::from_secs(86_400)));
+        assert_eq!(lifetime("10"), Err("give a unit: 10s, 10m or 10h".to_owned()));
+        for wrong in ["", "0s", "25h", "m", "1d", "99999999999999999999h"] {
+            assert!(lifetime(wrong).is_err(), "{wrong}");
+        }
+    }
 }

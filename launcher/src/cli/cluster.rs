@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use comfy_table::{Table, presets};
-use phalanx_common::event::Outcome;
+use phalanx_common::event::{Cause, Outcome};
+use phalanx_common::exit::ExitStatus;
 use phalanx_common::identity::Principal;
 use phalanx_common::status::{JobStatus, NodeStatus};
 use phalanx_common::time::Timestamp;
@@ -143,12 +144,15 @@ pub(super) fn status(args: &JobRefArgs) -> anyhow::Result<Exit> {
     let ranks = counted(job.ranks, "rank");
     let mut text = format!("{}: {}, {ranks} of {}\n", job.job, phase(&job), job.owner);
     let mut line = |name: &str, value: &str| {
+        // What has several lines stays in its column.
+        let value = value.lines().collect::<Vec<_>>().join(&format!("\n{:15}", ""));
         let _ = writeln!(text, "  {name:<12} {value}");
     };
     line("command", &job.command.join(" "));
     line("submitted", &job.submitted_at.to_rfc3339());
     if let Some(since) = job.running_since {
-        line("running", &format!("since {}", since.to_rfc3339()));
+        let word = if job.ended_at.is_some() { "ran" } else { "running" };
+        line(word, &format!("since {}", since.to_rfc3339()));
     }
     if let Some(at) = job.ended_at {
         let after = ago(at.since(job.submitted_at));
@@ -161,7 +165,16 @@ pub(super) fn status(args: &JobRefArgs) -> anyhow::Result<Exit> {
     if let Some(Outcome::Failed { first_cause, exit_code } | Outcome::Stopped { first_cause, exit_code }) =
         &job.outcome
     {
-        line("why", &format!("{} (exit code {exit_code})", first_cause.with_node()));
+        let why = first_cause.with_node();
+        // A rank's own code stands there already.
+        let code = match first_cause {
+            Cause::RankFailed { status: ExitStatus::Code(_), .. } => String::new(),
+            _ => format!(" (exit code {exit_code})"),
+        };
+        line("why", &format!("{why}{code}"));
+        if let Cause::RankFailed { rank, .. } = first_cause {
+            line("last words", &format!("phalanx logs {} --rank {rank}", job.job));
+        }
     }
     for pod in &job.pods {
         let ranks = match pod.ranks {

@@ -42,7 +42,7 @@ pub(super) fn run(args: RunArgs, color: ColorChoice) -> anyhow::Result<Exit> {
     base_dir::prepare(&base)?;
     let job = new_id(&spec, began)?;
 
-    let screen = Screen::new(color);
+    let screen = Screen::of_job(color);
     let live = screen.live();
     let rank_width = spec.world_size().saturating_sub(1).to_string().len();
     let style = Style { mode: spec.output.mode, json: args.json, rank_width };

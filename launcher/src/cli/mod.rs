@@ -84,7 +84,18 @@ fn print(text: &str) -> anyhow::Result<Exit> {
 }
 
 fn complain(error: &anyhow::Error) {
-    let _ = writeln!(std::io::stderr(), "phalanx: {error:#}");
+    let mut stderr = std::io::stderr();
+    let Some(wrong) = error.downcast_ref::<phalanx_common::spec::Error>() else {
+        let _ = writeln!(stderr, "phalanx: {error:#}");
+        return;
+    };
+    // Each mistake of a job file is a message of its own.
+    for problem in wrong.problems() {
+        let _ = writeln!(stderr, "phalanx: {problem}");
+    }
+    if wrong.more() > 0 {
+        let _ = writeln!(stderr, "phalanx: … and {} more", wrong.more());
+    }
 }
 
 fn pretty(value: &impl serde::Serialize) -> String {

@@ -17,7 +17,7 @@ use super::{Exit, log_to_stderr};
 use crate::driver::wall;
 use crate::output::{ColorChoice, Printer, Screen, Style};
 use crate::remote::{Client, Start, follow};
-use crate::run::{Foreground, Progress, Signals, View, ViewOptions};
+use crate::run::{Foreground, Left, Progress, Signals, View, ViewOptions};
 use crate::ship::{self, Packed};
 
 /// `phalanx run`.
@@ -63,7 +63,7 @@ fn on_cluster(args: RunArgs, identity: Identity, color: ColorChoice) -> anyhow::
     }
     let width = spec.world_size().saturating_sub(1).to_string().len();
     let style = Style { mode: spec.output.mode, json: args.json, rank_width: width };
-    let screen = Screen::new(color);
+    let screen = Screen::of_job(color);
     let options = ViewOptions {
         local: false,
         json: args.json,
@@ -148,7 +148,7 @@ pub(super) fn attach(args: &AttachArgs, color: ColorChoice) -> anyhow::Result<Ex
     on_event_loop(async {
         let client = Client::connect(&identity).await?;
         let status: JobStatus = client.document(&Request::Job { job: args.id.clone() }).await?;
-        let screen = Screen::new(color);
+        let screen = Screen::of_job(color);
         let options = ViewOptions {
             local: false,
             json: args.json,
@@ -185,6 +185,7 @@ async fn foreground(
     let (printer, seen) =
         Printer::start(shown.screen, shown.style).context("cannot start the printer's thread")?;
     let output = shown.style.mode != OutputMode::Files;
+    let depends = start.waits();
     let followed = follow(identity, client, start, &printer, output).await?;
     let mut view = View::new(printer.clone(), shown.options);
     begin(&mut view);
@@ -195,6 +196,7 @@ async fn foreground(
         printer: printer.clone(),
         signals,
         view,
+        heard: followed.heard,
         suspends: false,
         no_wait: shown.no_wait,
         output,
@@ -202,24 +204,28 @@ async fn foreground(
     };
     let ended = foreground.run().await;
     let _ = printer.flushed().await;
-    let ended = ended.with_context(|| {
-        format!(
-            "{} may still run; a job that was not detached is stopped {} s after its client is lost: phalanx status {}",
-            followed.job,
-            CLIENT_LOST.as_secs(),
-            followed.job
-        )
-    })?;
-    if ended.unwaited {
-        let _ = writeln!(
-            std::io::stderr(),
-            "phalanx: {} was not started: there is no room for it now, and --no-wait says not to wait",
-            followed.job
-        );
-        return Ok(Exit::Phalanx);
-    }
-    Ok(match ended.outcome.exit_code() {
+    let outcome = match ended {
+        Ok(outcome) => outcome,
+        Err(Left::DriverGone) => bail!("{} may still run; {}", followed.job, later(&followed.job, depends)),
+        Err(Left::ByUser { status }) => {
+            let said = format!("phalanx: {} is left alone; {}", followed.job, later(&followed.job, depends));
+            let _ = writeln!(std::io::stderr(), "{said}");
+            return Ok(Exit::Job(status.shell_code()));
+        }
+        Err(left @ Left::NoRoom { .. }) => bail!("{} was not started: {left}", followed.job),
+    };
+    Ok(match outcome.exit_code() {
         0 => Exit::Success,
         code => Exit::Job(code),
     })
+}
+
+/// What becomes of a job that nobody here follows any more, and who knows.
+fn later(job: &str, depends: bool) -> String {
+    let then = if depends {
+        format!("it is stopped {} s after the coordinator misses this client", CLIENT_LOST.as_secs())
+    } else {
+        "it goes on until it ends".to_owned()
+    };
+    format!("{then}; to see what became of it: phalanx status {job}")
 }

@@ -41,6 +41,14 @@ const AT_ONCE_OF_USER: usize = 4;
 pub(super) struct Login {
     listener: UnixListener,
     coordinators: Vec<String>,
+    path: PathBuf,
+}
+
+impl Drop for Login {
+    fn drop(&mut self) {
+        // Nobody takes logins there any more.
+        let _ = std::fs::remove_file(&self.path);
+    }
 }
 
 impl Login {
@@ -52,7 +60,7 @@ impl Login {
             .with_context(|| format!("cannot listen for logins at {}", path.display()))?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))
             .with_context(|| format!("cannot open {} for users", path.display()))?;
-        Ok(Login { listener, coordinators })
+        Ok(Login { listener, coordinators, path: path.to_owned() })
     }
 
     /// Answers, for ever.
@@ -149,9 +157,10 @@ async fn certify(uid: Uid, csr: &[u8], cluster: &Cluster) -> anyhow::Result<Vec<
 /// The client's side: a new identity for whoever runs this process.
 pub(crate) fn ask(socket: &PathBuf) -> anyhow::Result<Identity> {
     let keys = Keys::generate()?;
-    let stream = BlockingStream::connect(socket).with_context(|| {
-        format!(
-            "no coordinator takes logins at {}; log in on the coordinator's host, or with a bundle from its operator: \
+    let stream = BlockingStream::connect(socket).map_err(|error| {
+        anyhow::anyhow!(
+            "no coordinator takes logins at {} ({error}); if `phalanx serve` runs on this host with another --state-dir \
+             DIR: phalanx login --socket DIR/login.sock; on any other host, with a bundle from its operator: \
              phalanx login --bundle FILE",
             socket.display()
         )

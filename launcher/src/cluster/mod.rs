@@ -6,7 +6,7 @@ mod state;
 pub(crate) mod surveys;
 
 use std::io::IsTerminal;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,9 +67,11 @@ pub(crate) struct Options {
 pub(crate) async fn serve(options: Options) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot take over signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot take over signals")?;
+    // A port that somebody else has leaves no directory behind.
+    let socket = listen(&options)?;
     let mut state = state::State::open(&options.state_dir)?;
     let (tails, ships) = (state.private("tails")?, state.private("ship")?);
-    let endpoint = listen(&options, &state)?;
+    let endpoint = answer_on(socket, &state)?;
     let address = endpoint.local_addr().context("the coordinator's socket has no address")?;
     let advertise =
         if options.advertise.is_empty() { state::own_addresses(address) } else { options.advertise.clone() };
@@ -118,7 +120,7 @@ pub(crate) async fn serve(options: Options) -> anyhow::Result<()> {
     ended
 }
 
-fn listen(options: &Options, state: &state::State) -> anyhow::Result<Endpoint> {
+fn listen(options: &Options) -> anyhow::Result<UdpSocket> {
     let (socket, effective) = match options.listen {
         Some(address) => socket::listen(address)?,
         None => socket::listen((Ipv6Addr::UNSPECIFIED, COORDINATOR_PORT).into())
@@ -128,10 +130,14 @@ fn listen(options: &Options, state: &state::State) -> anyhow::Result<Endpoint> {
     if effective < RECEIVE_BUFFER {
         tracing::warn!(
             "the UDP receive buffer has {effective} bytes, {RECEIVE_BUFFER} are wanted: with hundreds of workers their \
-             packets are lost at once; run: sysctl -w net.core.rmem_max={}",
+             packets are lost at once; run: sysctl -w net.core.rmem_max={} (the kernel gives twice that)",
             RECEIVE_BUFFER / 2
         );
     }
+    Ok(socket)
+}
+
+fn answer_on(socket: UdpSocket, state: &state::State) -> anyhow::Result<Endpoint> {
     let config = transport::coordinator_endpoint(&state.reset_keys()?);
     let server = server_config(&state.authority()?)?;
     Endpoint::new(config, Some(server), socket, Arc::new(TokioRuntime))
@@ -164,8 +170,12 @@ async fn renew_own_certificate(endpoint: &Endpoint, cluster: &Cluster) -> anyhow
 /// The line to paste on a node. It holds a secret: on a terminal it is shown, in a log it is not.
 #[expect(clippy::print_stdout, reason = "the line is the command's answer")]
 async fn tell_how_to_join(cluster: &Cluster, state_dir: &Path) -> anyhow::Result<()> {
+    let usual = default_dir().is_some_and(|usual| usual == state_dir);
+    let socket =
+        if usual { String::new() } else { format!(" --socket {}", login_socket(state_dir).display()) };
     if !std::io::stdout().is_terminal() {
         tracing::info!("nodes join with the line that `phalanx token create` prints");
+        tracing::info!("users of this host log in with: phalanx login{socket}");
         return Ok(());
     }
     let asked = TokenRequest {
@@ -177,11 +187,10 @@ async fn tell_how_to_join(cluster: &Cluster, state_dir: &Path) -> anyhow::Result
     let token = cluster.registry.create_token(cluster.authority.pin(), wall(), asked).await?;
     println!("To join a node, run there within {} minutes:\n", TOKEN_LIFETIME.as_secs() / 60);
     println!("  {}\n", join_line(&cluster.advertise, &token.reveal()));
-    let operator = match default_dir() {
-        Some(usual) if usual == state_dir => String::new(),
-        _ => format!(" --identity {}", operator_path(state_dir).display()),
-    };
+    let operator =
+        if usual { String::new() } else { format!(" --identity {}", operator_path(state_dir).display()) };
     println!("For more nodes: phalanx token create{operator} --uses N");
+    println!("To run jobs, on this host: phalanx login{socket}");
     Ok(())
 }
 

@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::driver::{Confidence, Driver, INBOX, Message, Secrets};
 use crate::output::{Printer, Shown};
-use crate::run::{Control, DriverGone, Foreground, Progress, Signals, View, ViewOptions};
+use crate::run::{Control, Foreground, Left, Progress, Signals, View, ViewOptions};
 use crate::server::hub::Logs;
 use crate::server::{self, Server, Service};
 use crate::store::{self, MemoryStore, Store};
@@ -54,7 +54,7 @@ pub(crate) enum Error {
     #[error("the worker inside this process ended before the job did")]
     AgentGone,
     #[error(transparent)]
-    Driver(#[from] DriverGone),
+    Driver(#[from] Left),
     #[error("a record could not be kept")]
     Store(#[from] store::Error),
 }
@@ -139,7 +139,7 @@ async fn run(launch: Launch) -> Result<Outcome, Error> {
     view.on_submit(&launch.spec);
     // A job submitted before any worker has said Hello would only wait, and say so.
     loop {
-        let event = events.recv().await.ok_or(DriverGone)?;
+        let event = events.recv().await.ok_or(Left::DriverGone)?;
         view.on_event(&event);
         if matches!(event.kind, EventKind::NodeJoined { .. }) {
             break;
@@ -151,7 +151,7 @@ async fn run(launch: Launch) -> Result<Outcome, Error> {
         owner: launch.owner,
         secrets: launch.secrets,
     };
-    inbox.send(submit).await.map_err(|_| DriverGone)?;
+    inbox.send(submit).await.map_err(|_| Left::DriverGone)?;
     let (control, controls) = mpsc::channel(CONTROLS);
     tokio::spawn(pass_on(launch.job, controls, inbox));
     let foreground = Foreground {
@@ -161,6 +161,8 @@ async fn run(launch: Launch) -> Result<Outcome, Error> {
         printer: launch.printer,
         signals,
         view,
+        // The coordinator is a part of this process.
+        heard: watch::channel(true).1,
         suspends: true,
         output: true,
         no_wait: false,
@@ -170,14 +172,14 @@ async fn run(launch: Launch) -> Result<Outcome, Error> {
         ended = foreground.run() => {
             // The shim removes the pod's directory; a slow disk is no reason to hang.
             let _ = tokio::time::timeout(SHIM_LEAVES_WITHIN, shims.wait_for(|alive| *alive == 0)).await;
-            Ok(ended?.outcome)
+            Ok(ended?)
         }
         ended = agent => match ended {
             Ok(ended) => Err(ended.map_or_else(Error::Agent, |()| Error::AgentGone)),
             Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
         },
         ended = driver => match ended {
-            Ok(ended) => Err(ended.map_or_else(Error::Store, |()| Error::Driver(DriverGone))),
+            Ok(ended) => Err(ended.map_or_else(Error::Store, |()| Error::Driver(Left::DriverGone))),
             Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
         },
     }

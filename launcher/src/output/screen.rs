@@ -32,6 +32,8 @@ pub(crate) struct Screen {
     open: [bool; 2],
     terminal: [bool; 2],
     color: [bool; 2],
+    /// A job's foreground writes here: that its reader is gone is said.
+    of_job: bool,
     status: Option<String>,
     /// The live line is on the terminal.
     drawn: bool,
@@ -48,7 +50,12 @@ impl Screen {
             ColorChoice::Never => false,
         });
         let (out, err) = (io::stdout(), io::stderr());
-        Screen { out, err, open: [true; 2], terminal, color, status: None, drawn: false }
+        Screen { out, err, open: [true; 2], terminal, color, of_job: false, status: None, drawn: false }
+    }
+
+    /// The screen of a job's foreground.
+    pub(crate) fn of_job(color: ColorChoice) -> Screen {
+        Screen { of_job: true, ..Screen::new(color) }
     }
 
     pub(crate) fn colored(&self, target: Target) -> bool {
@@ -74,13 +81,21 @@ impl Screen {
         };
         let Err(error) = written else { return };
         self.open[target as usize] = false;
-        // A reader that left wants no more; anything else is worth a word.
-        if error.kind() != ErrorKind::BrokenPipe && target == Target::Out {
-            let text = format!(
-                "phalanx: warning: standard output takes no more: {error}; the log files have it all\n"
-            );
-            self.write(Target::Err, text.as_bytes());
+        if target == Target::Err {
+            return;
         }
+        let text = match error.kind() {
+            ErrorKind::BrokenPipe if self.of_job => {
+                "phalanx: nobody reads standard output any more; the job goes on, and its logs have it all\n"
+                    .to_owned()
+            }
+            // Who looks at logs saw enough.
+            ErrorKind::BrokenPipe => return,
+            _ => format!(
+                "phalanx: warning: standard output takes no more: {error}; the log files have it all\n"
+            ),
+        };
+        self.write(Target::Err, text.as_bytes());
     }
 
     /// Sets the live line; nothing without a terminal.

@@ -1,5 +1,6 @@
 //! A job of a cluster in the foreground: its events and output over a link that may be lost and found.
 
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use phalanx_common::defaults::CLIENT_LOST;
@@ -7,7 +8,7 @@ use phalanx_common::event::{Event, EventKind};
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::wire::client_v1::{Reply, Request, Submit};
 use phalanx_net::identity_file::Identity;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::{Answers, Client, Error, Resume};
 use crate::output::{LogSink, Printer};
@@ -15,6 +16,8 @@ use crate::run::Control;
 
 /// Between two tries to find the coordinator again.
 const RETRY: Duration = Duration::from_millis(500);
+/// A coordinator that has not answered a wish of the user by then is not heard.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 /// Wishes of the user that may wait.
 const CONTROLS: usize = 8;
 
@@ -25,12 +28,24 @@ pub(crate) enum Start {
     Attach { job: String, wait: bool },
 }
 
+impl Start {
+    /// The job depends on this client.
+    pub(crate) fn waits(&self) -> bool {
+        match self {
+            Start::Submit(submit) => submit.attached,
+            Start::Attach { wait, .. } => *wait,
+        }
+    }
+}
+
 /// A job that is followed.
 #[derive(Debug)]
 pub(crate) struct Followed {
     pub(crate) job: String,
     pub(crate) events: mpsc::UnboundedReceiver<Event>,
     pub(crate) control: mpsc::Sender<Control>,
+    /// Whether the coordinator is heard.
+    pub(crate) heard: watch::Receiver<bool>,
 }
 
 /// Starts or finds the job, and follows it from a task of its own until its end has been told.
@@ -49,14 +64,17 @@ pub(crate) async fn follow(
     let Some(Reply::Submitted { job }) = answers.next().await? else { return Err(Error::Answer) };
     let (events_in, events) = mpsc::unbounded_channel();
     let (control, controls) = mpsc::channel(CONTROLS);
+    let (link, heard) = watch::channel(true);
     let follower = Follower {
         identity,
         job: job.clone(),
         wait,
         output,
         ended: false,
-        heard: false,
+        told: false,
         end: None,
+        link,
+        wish: None,
         resume: Resume::default(),
         events: events_in,
         controls,
@@ -64,7 +82,7 @@ pub(crate) async fn follow(
         sink: printer.log_sink(),
     };
     tokio::spawn(follower.run(client, answers));
-    Ok(Followed { job, events, control })
+    Ok(Followed { job, events, control, heard })
 }
 
 struct Follower {
@@ -75,7 +93,10 @@ struct Follower {
     /// The job's end has been told.
     ended: bool,
     /// Something else of the job was told.
-    heard: bool,
+    told: bool,
+    link: watch::Sender<bool>,
+    /// A stop that the coordinator has not taken yet.
+    wish: Option<Request>,
     /// The end, kept back until all output has come: it was told alone, and so the foreground does not know
     /// what output to wait for.
     end: Option<Event>,
@@ -99,11 +120,13 @@ impl Follower {
             if !lost.passes() {
                 return self.printer.line(format!("phalanx: {}: {lost}", self.job));
             }
+            self.link.send_replace(false);
             self.printer.line(format!("phalanx: {lost}; {} goes on, connecting again", self.job));
             match self.again().await {
                 Some(again) => (client, answers) = again,
                 None => return,
             }
+            self.link.send_replace(true);
             self.printer.line("phalanx: connected again");
         }
     }
@@ -111,6 +134,7 @@ impl Follower {
     /// Follows over one connection, until everything has been told or the connection is lost.
     async fn session(&mut self, client: &Client, answers: &mut Answers) -> Result<(), Error> {
         self.resume.begin(client.reign());
+        self.send_wish(client).await?;
         let mut logs = None;
         if self.output {
             let request = Request::Logs { job: self.job.clone(), generation: None, rank: None, follow: true };
@@ -157,24 +181,51 @@ impl Follower {
         }
         if matches!(event.kind, EventKind::JobEnded { .. }) {
             self.ended = true;
-            if self.output && !self.heard {
+            if self.output && !self.told {
                 self.end = Some(event);
                 return Ok(());
             }
         }
-        self.heard = true;
+        self.told = true;
         // The foreground may have ended: then this task does soon.
         let _ = self.events.send(event);
         Ok(())
     }
 
-    async fn on_control(&self, client: &Client, control: Control) -> Result<(), Error> {
-        let Control::Stop { status, force, .. } = control else { return Ok(()) };
+    async fn on_control(&mut self, client: &Client, control: Control) -> Result<(), Error> {
+        self.note_wish(control);
+        self.send_wish(client).await
+    }
+
+    fn note_wish(&mut self, control: Control) {
+        let Control::Stop { status, force, .. } = control else { return };
         let signal = match status {
             ExitStatus::Signal(signal) => signal,
             ExitStatus::Code(_) => 15,
         };
-        client.done(&Request::Stop { job: self.job.clone(), signal, force }).await
+        self.wish = Some(Request::Stop { job: self.job.clone(), signal, force });
+    }
+
+    /// Asks for what the user wants until the coordinator has taken it.
+    async fn send_wish(&mut self, client: &Client) -> Result<(), Error> {
+        let Some(wish) = self.wish.clone() else { return Ok(()) };
+        let mut asking = pin!(client.done(&wish));
+        let asked = match tokio::time::timeout(ANSWERS_WITHIN, &mut asking).await {
+            Ok(asked) => asked,
+            Err(_) => {
+                self.link.send_replace(false);
+                let asked = asking.await;
+                self.link.send_replace(asked.is_ok());
+                asked
+            }
+        };
+        match asked {
+            Err(error) if error.passes() => return Err(error),
+            Err(error) => self.printer.line(format!("phalanx: warning: {error}")),
+            Ok(()) => {}
+        }
+        self.wish = None;
+        Ok(())
     }
 
     /// Finds the coordinator again, for as long as it waits for this client.
@@ -196,7 +247,16 @@ impl Follower {
                     self.printer.line(format!("phalanx: {} is not followed any more: {error}", self.job));
                     return None;
                 }
-                Err(_) => tokio::time::sleep(RETRY).await,
+                Err(_) => {
+                    let pause = tokio::time::sleep(RETRY);
+                    let mut pause = pin!(pause);
+                    loop {
+                        tokio::select! {
+                            () = &mut pause => break,
+                            Some(control) = self.controls.recv() => self.note_wish(control),
+                        }
+                    }
+                }
             }
         }
     }

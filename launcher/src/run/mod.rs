@@ -43,6 +43,8 @@ pub(crate) struct Foreground {
     pub(crate) printer: Printer,
     pub(crate) signals: Signals,
     pub(crate) view: View,
+    /// Whether the coordinator is heard.
+    pub(crate) heard: watch::Receiver<bool>,
     /// Whether Ctrl-Z stops the ranks: they run on this machine.
     pub(crate) suspends: bool,
     /// End instead of waiting for room.
@@ -59,40 +61,47 @@ pub(crate) struct Progress {
     pids: Vec<u32>,
     interrupted: bool,
     placed: bool,
-    /// The job was given up because it would have had to wait.
-    unwaited: bool,
+    /// The job was given up because it would have had to wait, and for what.
+    unwaited: Option<String>,
     ended: Option<Outcome>,
 }
 
-/// How a job in the foreground ended.
-#[derive(Debug)]
-pub(crate) struct Ended {
-    pub(crate) outcome: Outcome,
-    /// It never started: `no_wait` was asked for and there was no room.
-    pub(crate) unwaited: bool,
-}
-
-/// The driver is gone: a bug or a store that failed; its own error says which.
+/// Why the foreground ended, if not as its job did.
 #[derive(Debug, thiserror::Error)]
-#[error("the coordinator ended before the job did")]
-pub(crate) struct DriverGone;
+pub(crate) enum Left {
+    /// A bug, or a store that failed; its own error says which. Or a coordinator that was not heard for long.
+    #[error("the coordinator ended before the job did")]
+    DriverGone,
+    #[error("there is no room for it now, and --no-wait says not to wait: it {why}")]
+    NoRoom { why: String },
+    /// The coordinator does not answer, and the user does not wait for it.
+    #[error("nobody waits for the coordinator any more")]
+    ByUser { status: ExitStatus },
+}
 
 impl Foreground {
     /// Shows a job that was submitted, to its end.
-    pub(crate) async fn run(mut self) -> Result<Ended, DriverGone> {
+    ///
+    /// # Errors
+    /// Why the job's end was not shown.
+    pub(crate) async fn run(mut self) -> Result<Outcome, Left> {
         let outcome = loop {
             if let Some(outcome) = self.progress.ended.take() {
                 break outcome;
             }
             tokio::select! {
-                event = self.events.recv() => self.on_event(event.ok_or(DriverGone)?).await,
+                event = self.events.recv() => self.on_event(event.ok_or(Left::DriverGone)?).await,
                 signal = self.signals.next() => self.on_signal(signal).await?,
                 seen = self.shown.changed(), if !self.view.output_seen() => self.on_shown(seen.is_ok()),
+                Ok(()) = self.heard.changed() => self.on_heard(),
                 () = self.view.tick() => self.view.on_tick(),
             }
         };
         self.last_words().await;
-        Ok(Ended { outcome, unwaited: self.progress.unwaited })
+        match self.progress.unwaited {
+            Some(why) => Err(Left::NoRoom { why }),
+            None => Ok(outcome),
+        }
     }
 
     /// Waits until the end of the job is on the screen. Ctrl-C ends the wait for a pipe that nobody reads.
@@ -110,7 +119,9 @@ impl Foreground {
         }
         match &event.kind {
             EventKind::GangPlaced { .. } => self.progress.placed = true,
-            EventKind::JobQueued { .. } if self.no_wait && !self.progress.placed => self.give_up().await,
+            EventKind::JobQueued { why } if self.no_wait && !self.progress.placed => {
+                self.give_up(why).await;
+            }
             _ => {}
         }
         let ended = match &event.kind {
@@ -158,15 +169,30 @@ impl Foreground {
         }
     }
 
-    async fn on_signal(&mut self, signal: Signalled) -> Result<(), DriverGone> {
+    async fn on_signal(&mut self, signal: Signalled) -> Result<(), Left> {
         match signal {
             Signalled::Stop { by, status, at_once } => {
+                let heard = *self.heard.borrow_and_update();
+                if self.progress.interrupted && !heard {
+                    return Err(Left::ByUser { status });
+                }
                 let force = at_once || self.progress.interrupted;
                 self.progress.interrupted = true;
-                self.view.on_interrupt(force);
+                if heard {
+                    self.view.on_interrupt(force);
+                } else {
+                    self.view.on_interrupt_unheard();
+                }
                 self.tell(Control::Stop { by, status, force }).await
             }
             Signalled::Suspend => self.suspend().await,
+        }
+    }
+
+    /// A wish that nobody heard yet may wait for long.
+    fn on_heard(&mut self) {
+        if self.progress.interrupted && !*self.heard.borrow_and_update() {
+            self.view.on_interrupt_unheard();
         }
     }
 
@@ -182,9 +208,10 @@ impl Foreground {
         }
     }
 
-    async fn give_up(&mut self) {
-        if !self.progress.unwaited {
-            self.progress.unwaited = true;
+    async fn give_up(&mut self, why: &str) {
+        if self.progress.unwaited.is_none() {
+            self.progress.unwaited = Some(why.to_owned());
+            self.view.on_unwaited();
             let by = "--no-wait";
             // A coordinator that is gone is noticed by the end of its events.
             let _ = self.tell(Control::Stop { by, status: ExitStatus::Signal(15), force: true }).await;
@@ -192,7 +219,7 @@ impl Foreground {
     }
 
     /// Ctrl-Z: the ranks stop first, then this process, as a shell expects; `fg` wakes both.
-    async fn suspend(&mut self) -> Result<(), DriverGone> {
+    async fn suspend(&mut self) -> Result<(), Left> {
         if !self.suspends {
             self.view.on_no_suspend();
             return Ok(());
@@ -206,7 +233,7 @@ impl Foreground {
         self.tell(Control::Resume).await
     }
 
-    async fn tell(&self, control: Control) -> Result<(), DriverGone> {
-        self.control.send(control).await.map_err(|_| DriverGone)
+    async fn tell(&self, control: Control) -> Result<(), Left> {
+        self.control.send(control).await.map_err(|_| Left::DriverGone)
     }
 }

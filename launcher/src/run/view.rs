@@ -1,12 +1,13 @@
 //! What a person (or a program, with `--json`) sees of a job.
 
+use std::collections::BTreeMap;
 use std::future::pending;
 use std::time::Duration;
 
-use phalanx_common::event::{Event, EventKind, Outcome};
+use phalanx_common::event::{Cause, Event, EventKind, Outcome};
 use phalanx_common::id::{Generation, NodeId, Rank};
-use phalanx_common::report::{Notice, RankExit};
-use phalanx_common::spec::{JobSpec, OutputMode};
+use phalanx_common::report::{Notice, PrepareFailureKind, RankExit};
+use phalanx_common::spec::{JobSpec, Keep, OutputMode};
 use phalanx_common::time::Timestamp;
 use serde::Serialize;
 
@@ -21,6 +22,9 @@ const LIVE_AFTER: Duration = Duration::from_millis(250);
 const LIVE_EVERY: Duration = Duration::from_millis(100);
 /// Failing exits remembered for the summary; the first cause is among the earliest.
 const EXITS_KEPT: usize = 16;
+
+/// Kept directories named at the end.
+const DIRECTORIES_NAMED: usize = 8;
 
 /// Variables whose value decides whether ranks meet at all; other overrides are only in the events.
 const DECISIVE: [&str; 6] =
@@ -58,6 +62,11 @@ pub(crate) struct View {
     failed: usize,
     output_seen: bool,
     ticked: bool,
+    /// Directories that may outlive the job, by node.
+    directories: BTreeMap<NodeId, (String, Keep)>,
+    /// For nodes.
+    waiting: bool,
+    unwaited: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +102,9 @@ impl View {
             failed: 0,
             output_seen: false,
             ticked: false,
+            directories: BTreeMap::new(),
+            waiting: false,
+            unwaited: false,
         }
     }
 
@@ -130,8 +142,22 @@ impl View {
         self.timings.on_first_output(wall());
     }
 
+    /// The job is given up because it would have to wait: whoever runs this says so, once.
+    pub(super) fn on_unwaited(&mut self) {
+        self.printer.status(None);
+        self.unwaited = true;
+    }
+
+    pub(super) fn on_interrupt_unheard(&self) {
+        self.warn(
+            "the coordinator does not answer: the job is stopped as soon as it does; again to leave the job alone",
+        );
+    }
+
     pub(super) fn on_interrupt(&self, force: bool) {
-        if force {
+        if self.waiting {
+            self.say("giving the job up, no rank of it runs");
+        } else if force {
             self.say("stopping at once");
         } else {
             self.say("stopping the ranks; again to stop at once");
@@ -176,14 +202,21 @@ impl View {
                 self.nodes = u32::try_from(nodes.len()).unwrap_or(u32::MAX);
                 (self.prepared, self.phase, self.failed) = (0, Phase::Forming, 0);
                 self.exits.clear();
-                self.output_seen = false;
+                (self.output_seen, self.waiting) = (false, false);
             }
-            EventKind::JobQueued { why } => self.say(&format!("waiting: {why}")),
+            EventKind::JobQueued { .. } if self.unwaited => {}
+            EventKind::JobQueued { why } => {
+                self.waiting = true;
+                self.say(&format!("waiting: {why}"));
+            }
             EventKind::PodPrepared { .. } => self.prepared += 1,
             EventKind::GangReleased => self.phase = Phase::Started,
             EventKind::GangRunning => self.on_running(event),
             EventKind::RankExited { exit, .. } => self.on_exit(exit),
             EventKind::GangStopping { .. } => self.on_stopping(),
+            EventKind::GangRestarting { cause, free: true, .. } if placed_again(cause) => {
+                self.say(&format!("{}; no rank ran yet, placing them again without it", cause.with_node()));
+            }
             EventKind::GangRestarting { cause, restart, max_restarts, delay_ms, free } => {
                 let when = match delay_ms {
                     0 => "at once".to_owned(),
@@ -252,7 +285,7 @@ impl View {
         self.phase = if self.started() { Phase::Stopping } else { self.phase };
     }
 
-    fn on_notice(&self, notice: &Notice) {
+    fn on_notice(&mut self, notice: &Notice) {
         match notice {
             Notice::OutputDropped { rank, bytes, why } => self.warn(&format!(
                 "{bytes} bytes of rank {rank}'s output{} reached no file: {why}; free space or choose another --log-dir",
@@ -271,6 +304,9 @@ impl View {
                 }
             }
             Notice::Refused { what } => self.warn(&format!("refused: {what}")),
+            Notice::Directory { node, path, keep } => {
+                self.directories.insert(node.clone(), (path.clone(), *keep));
+            }
         }
     }
 
@@ -281,9 +317,9 @@ impl View {
         }
         let Some(job) = &event.job else { return };
         let culprit = match outcome {
-            Outcome::Failed {
-                first_cause: phalanx_common::event::Cause::RankFailed { rank, .. }, ..
-            } => self.exits.iter().find(|exit| exit.rank == *rank),
+            Outcome::Failed { first_cause: Cause::RankFailed { rank, .. }, .. } => {
+                self.exits.iter().find(|exit| exit.rank == *rank)
+            }
             _ => None,
         };
         let ending = Ending {
@@ -295,8 +331,21 @@ impl View {
             failed: self.failed,
         };
         let text = summary::lines(outcome, &ending);
-        if !text.is_empty() && !self.options.json {
+        if !text.is_empty() && !self.options.json && !self.unwaited {
             self.printer.line(text);
+        }
+        self.tell_kept(outcome);
+    }
+
+    fn tell_kept(&self, outcome: &Outcome) {
+        let failed = *outcome != Outcome::Succeeded;
+        let is_kept = |keep: Keep| keep == Keep::Always || (failed && keep == Keep::OnFailure);
+        let kept: Vec<_> = self.directories.iter().filter(|(_, (_, keep))| is_kept(*keep)).collect();
+        for (node, (path, _)) in kept.iter().take(DIRECTORIES_NAMED) {
+            self.say(&format!("its TMPDIR on {node} is kept: {path}"));
+        }
+        if kept.len() > DIRECTORIES_NAMED {
+            self.say(&format!("and {} more, on other nodes", kept.len() - DIRECTORIES_NAMED));
         }
     }
 
@@ -326,5 +375,14 @@ impl View {
         if !self.options.json {
             self.printer.line(format!("phalanx: warning: {text}"));
         }
+    }
+}
+
+/// A node was left out before any rank was released: the job begins only now.
+fn placed_again(cause: &Cause) -> bool {
+    match cause {
+        Cause::NodeLost { .. } => true,
+        Cause::NotPrepared { reason, .. } => reason.kind == PrepareFailureKind::Node,
+        _ => false,
     }
 }

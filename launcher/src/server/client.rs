@@ -234,7 +234,11 @@ impl Session {
             Action::Look => "see jobs".to_owned(),
             Action::ReadOutput { owner } => format!("read the output of {owner}'s jobs"),
             Action::Control { owner } => format!("control {owner}'s jobs"),
-            Action::Administer => "administer tokens and users: that takes an operator".to_owned(),
+            Action::Administer => {
+                "administer tokens and users: that takes an operator, who names --identity FILE; \
+                 the first one's file is operator.json in the state directory of `phalanx serve`"
+                    .to_owned()
+            }
         };
         tracing::warn!(principal = %self.principal, ?action, "denied");
         Err(Failed::Refused(Refusal::Denied, format!("{} may not {what}", self.principal)))

@@ -262,7 +262,11 @@ impl<'a> Relay<'a> {
             EventKind::GangPlaced { nodes, ranks, .. } => {
                 let generation = event.generation.map_or(0, |generation| generation.0);
                 self.places.place(generation, nodes, &ranks);
-                self.on_placed(generation).await;
+            }
+            EventKind::GangReleased => {
+                if let Some(generation) = self.places.release() {
+                    self.on_placed(generation).await;
+                }
             }
             EventKind::NodeReachable { node }
             | EventKind::NodeJoined { node, .. }
@@ -306,6 +310,7 @@ impl<'a> Relay<'a> {
             Some(places) => {
                 let generation = places.generation;
                 self.places.placed.extend(places.placed);
+                self.places.held = places.held;
                 self.places.generation = self.places.generation.max(generation);
                 self.places.ended = places.ended;
                 self.on_placed(generation).await;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use phalanx_common::event::{Cause, Event, EventKind, Outcome};
 use phalanx_common::id::JobId;
-use phalanx_common::report::Notice;
+use phalanx_common::report::{Notice, PrepareFailureKind};
 use phalanx_common::spec::Fencing;
 use phalanx_launcher_core::{Durable, Job, Record};
 
@@ -36,12 +36,14 @@ pub const FAULTS: [&str; 21] = [
 ];
 
 /// What has to follow from them, now and then.
-pub const CONSEQUENCES: [&str; 25] = [
+pub const CONSEQUENCES: [&str; 27] = [
     "a coordinator came back to a live generation",
     "a coordinator came back to a queued job",
     "a gang restarted",
     "a gang restarted at no cost",
     "a gang restarted without a lost node",
+    "a gang whose ranks were held was placed again without a lost node",
+    "a gang was placed again without a node that refused it",
     "a job failed",
     "a job resumed",
     "a job succeeded",
@@ -115,6 +117,14 @@ fn of_event(event: &Event) -> Vec<&'static str> {
         EventKind::PodAbandoned { .. } => vec!["a pod was given up"],
         EventKind::PodEnded { end, .. } if end.lease_lapsed => vec!["a lease lapsed"],
         EventKind::PodEnded { end, .. } if end.shim_lost => vec!["a shim was lost"],
+        EventKind::GangRestarting { free: true, cause: Cause::NodeLost { .. }, .. } => {
+            vec!["a gang whose ranks were held was placed again without a lost node"]
+        }
+        EventKind::GangRestarting { free: true, cause: Cause::NotPrepared { reason, .. }, .. }
+            if reason.kind == PrepareFailureKind::Node =>
+        {
+            vec!["a gang was placed again without a node that refused it"]
+        }
         EventKind::GangRestarting { free: true, .. } => vec!["a gang restarted at no cost"],
         EventKind::GangRestarting { cause: Cause::NodeLost { .. }, .. } => {
             vec!["a gang restarted", "a gang restarted without a lost node"]

@@ -5,6 +5,7 @@
 //! | I1 | Of each rank at most one process runs on machines the coordinator can reach. A pod that was given up while its machine was out of reach is not counted, but once its machine is back its end must have been ordered on that connection. On one machine there is never more than one. Of a job that is fenced strictly there is never more than one anywhere, within reach or not. And no rank outlives its lease: the time since its worker took an order. (A child of a rank may, if its shim is dead and its worker does not run: nobody is left to end it.) |
 //! | I2 | Go is recorded only when the shims of all pods of the generation hold their ranks, and no shim releases before that record |
 //! | I3 | Generations rise one by one, epochs rise; an order of a lower epoch changes nothing on a worker; a shim never sees a generation twice |
+//! | I4 | A node that cannot take a pod of a job gets no pod of its next generations, until the job pays for a restart |
 //! | I5 | No two live generations hold the same port of a node, by the records alone |
 //! | I6 | What the records charge stays within the budgets, and a job that its user stopped never restarts |
 //! | I7 | Nothing is alive of a pod that was said to have ended, nor of an ended job on a machine within reach (but pods given up, whose end was ordered) |
@@ -12,7 +13,7 @@
 //! | I9 | A change of a job's phase, a pod or a node comes with an event that tells it |
 //! | I10 | Once faults stop, every job ends, or is Running if its ranks run on, within a bound; no gang waits for what it already has; no worker remembers a pod of an ended job and no shim is left of one |
 //!
-//! I4 (quarantine) has nothing to check until nodes can be quarantined.
+//! The rest of I4 (quarantine) has nothing to check until nodes can be quarantined.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -37,6 +38,7 @@ pub enum Invariant {
     I1,
     I2,
     I3,
+    I4,
     I5,
     I6,
     I7,
@@ -182,6 +184,10 @@ pub(crate) fn record_is_lawful(witness: &Witness, record: &Record) -> Option<(In
                     format!("job {} goes to generation {}, not {expected}", planned.job, planned.generation);
                 return Some((Invariant::I3, what));
             }
+            if let Some(pod) = planned.pods.iter().find(|pod| facts.refused.contains(&pod.node)) {
+                let what = format!("job {} goes to node {}, which refused it", planned.job, pod.node);
+                return Some((Invariant::I4, what));
+            }
             let first = planned.pods.first()?;
             let holder = witness.ports.get(&(first.node.clone(), planned.master_port))?;
             let what = format!(
@@ -212,10 +218,15 @@ pub(crate) fn record_is_lawful(witness: &Witness, record: &Record) -> Option<(In
             let used = copy.jobs.get(&ended.job)?.used;
             let over = used.restarts > facts.spec.max_restarts
                 || used.port_conflicts > defaults::PORT_CONFLICT_RESTARTS
-                || used.port_retries > defaults::PORT_RETRIES;
+                || used.port_retries > defaults::PORT_RETRIES
+                || used.node_retries > defaults::NODE_RETRIES;
             over.then(|| {
                 (Invariant::I6, format!("job {} used {used:?} of {}", ended.job, facts.spec.max_restarts))
             })
+        }
+        Record::NodeRefused { job, node, .. } => {
+            let again = witness.jobs.get(job).is_some_and(|facts| facts.refused.contains(node));
+            again.then(|| (Invariant::I6, format!("node {node} refused job {job} a second time")))
         }
         Record::JobForgotten { job } => {
             let facts = witness.jobs.get(job);

@@ -38,6 +38,8 @@ pub(crate) struct JobFacts {
     pub(crate) nodes: Vec<NodeId>,
     pub(crate) port: Option<(NodeId, u16)>,
     pub(crate) used: Accounting,
+    /// Nodes that cannot take a pod of it.
+    pub(crate) refused: BTreeSet<NodeId>,
     pub(crate) stop_requested: bool,
     pub(crate) ended: bool,
     pub(crate) forgotten: bool,
@@ -55,6 +57,7 @@ impl Witness {
                     nodes: Vec::new(),
                     port: None,
                     used: Accounting::default(),
+                    refused: BTreeSet::new(),
                     stop_requested: false,
                     ended: false,
                     forgotten: false,
@@ -78,9 +81,16 @@ impl Witness {
                 self.free_port(&ended.job);
                 if let Some(facts) = self.jobs.get_mut(&ended.job) {
                     match ended.charge {
-                        Charge::Budget => facts.used.restarts += 1,
+                        Charge::Budget => {
+                            facts.used.restarts += 1;
+                            if !self.released.contains(&(ended.job.clone(), ended.generation)) {
+                                facts.refused.clear();
+                            }
+                        }
                         Charge::PortConflict => facts.used.port_conflicts += 1,
                         Charge::PortRetry => facts.used.port_retries += 1,
+                        Charge::NodeGone => facts.used.node_retries += 1,
+                        Charge::NodeRefused => {}
                     }
                 }
             }
@@ -88,6 +98,11 @@ impl Witness {
                 self.free_port(job);
                 if let Some(facts) = self.jobs.get_mut(job) {
                     facts.ended = true;
+                }
+            }
+            Record::NodeRefused { job, node, .. } => {
+                if let Some(facts) = self.jobs.get_mut(job) {
+                    facts.refused.insert(node.clone());
                 }
             }
             Record::StopRequested { job, .. } => {

@@ -320,10 +320,22 @@ impl Lab {
 
     /// Kills a daemon with SIGKILL.
     pub(crate) fn kill(&mut self, name: &str) {
-        let at = self.daemons.iter().position(|(daemon, _)| daemon == name).expect("a daemon of this name");
-        let (_, mut child) = self.daemons.remove(at);
+        let mut child = self.take_daemon(name);
         child.kill().expect("the daemon lives");
         child.wait().expect("the daemon can be waited for");
+    }
+
+    /// Ends a daemon as a service manager does, and waits for its end.
+    pub(crate) fn terminate(&mut self, name: &str) {
+        let mut child = self.take_daemon(name);
+        crate::support::kill(child.id(), "TERM");
+        let status = child.wait().expect("the daemon can be waited for");
+        assert!(status.success(), "{name} ends in good order: {status}");
+    }
+
+    fn take_daemon(&mut self, name: &str) -> Child {
+        let at = self.daemons.iter().position(|(daemon, _)| daemon == name).expect("a daemon of this name");
+        self.daemons.remove(at).1
     }
 
     /// Bytes of memory that a daemon has in use.

@@ -3,10 +3,12 @@
 
 mod again;
 mod bad_input;
+mod begin;
 mod client;
 mod frames;
 mod ipv6;
 mod lab;
+mod left;
 mod life;
 mod logs;
 mod peer;

@@ -80,7 +80,7 @@ fn a_loss_shorter_than_the_idle_timeout_is_no_lost_node_and_delays_an_order() {
 }
 
 #[test]
-fn what_a_deaf_worker_says_counts_and_the_prepare_it_missed_comes_again() {
+fn what_a_deaf_worker_says_counts_and_the_generation_that_it_missed_comes_again_at_no_cost() {
     let mut scripts = running_on();
     scripts.set_rank(&job(), 1, 2, RankScript::fails_after(secs(20), ExitStatus::Code(7)));
     let mut world = running(3, scripts, |spec| spec.start_timeout = secs(300));
@@ -91,10 +91,12 @@ fn what_a_deaf_worker_says_counts_and_the_prepare_it_missed_comes_again() {
     until(&mut world, LONG, "the failure is heard", |world| generation(world) == 2);
     assert!(world.now <= cut + secs(5) && unreachable(&world) == 0, "long before anybody noticed the loss");
     assert_eq!(placements(&world)[1].0, placements(&world)[0].0, "in place: c is within reach, it seems");
+    until(&mut world, LONG, "noticed", |world| unreachable(world) == 1);
+    until_phase(&mut world, GangPhase::Queued);
     until(&mut world, LONG, "back", back);
     assert_eq!(phase(&world, &job()), Some(GangPhase::Preparing));
     until_phase(&mut world, GangPhase::Running);
-    assert_eq!((generation(&world), job_of(&world).used.restarts), (2, 1));
+    assert_eq!((generation(&world), job_of(&world).used.restarts), (3, 1));
 }
 
 #[test]

@@ -432,3 +432,106 @@ fn leases_of_known_pods_are_renewed_by_the_next_coordinator() {
     until(&mut world, LONG, "many leases", |world| world.now > began + secs(200));
     assert_eq!((generation(&world), phase(&world, &job())), (1, Some(GangPhase::Running)));
 }
+
+/// The pod of the job's first generation on this node takes a while to be prepared.
+fn slow_to_prepare(on: &str) -> Scripts {
+    let mut scripts = running_on();
+    scripts.set_pod(&job(), 1, &node(on), PodScript { prepare: secs(30), ..PodScript::default() });
+    scripts
+}
+
+#[test]
+fn a_node_that_goes_before_the_ranks_are_released_is_replaced_at_once_and_at_no_cost() {
+    for fault in [
+        Fault::CrashWorker { node: node("a") },
+        Fault::Isolate { node: node("a"), cut: secs(60) },
+        Fault::KillNode { node: node("a"), down: LONG },
+    ] {
+        let config = Config { cluster: true, ..Config::default() };
+        let mut world = world_with(config, slow_to_prepare("a"), None);
+        world.submit(&job(), JobSpec { unreachable: secs(120), fencing: Fencing::Strict, ..job_spec(2, 1) });
+        world.schedule(secs(1), fault);
+        let began = world.now;
+        until(&mut world, LONG, "elsewhere", |world| {
+            generation(world) == 2 && phase(world, &job()) == Some(GangPhase::Running)
+        });
+        assert!(world.now.since(began) < secs(10), "{:?}", world.now.since(began));
+        assert_eq!(placements(&world)[1].0, [node("b"), node("c")]);
+        assert_eq!(job_of(&world).used.restarts, 0);
+        let later = world.now + secs(100);
+        until(&mut world, LONG, "and stays", |world| world.now > later);
+        assert_eq!((generation(&world), phase(&world, &job())), (2, Some(GangPhase::Running)));
+    }
+}
+
+#[test]
+fn a_gang_without_room_for_a_node_that_went_before_its_release_waits_for_it_by_name() {
+    let config = Config { cluster: true, ..Config::default() };
+    let mut world = world_with(config, slow_to_prepare("b"), None);
+    world.submit(&job(), job_spec(3, 1));
+    world.schedule(secs(1), Fault::KillNode { node: node("b"), down: secs(300) });
+    let began = world.now;
+    until(&mut world, LONG, "waits", |world| {
+        phase(world, &job()) == Some(GangPhase::Queued)
+            && count(
+                world,
+                |kind| matches!(kind, EventKind::JobQueued { why } if why.contains("node b is unreachable")),
+            ) == 1
+    });
+    assert!(world.now.since(began) < secs(10), "{:?}", world.now.since(began));
+    until_phase(&mut world, GangPhase::Running);
+    assert_eq!((generation(&world), job_of(&world).used.restarts), (2, 0));
+}
+
+#[test]
+fn a_coordinator_that_comes_back_does_not_wait_long_for_a_node_that_holds_nothing_released() {
+    let config = Config { cluster: true, ..Config::default() };
+    let mut world = world_with(config, slow_to_prepare("a"), None);
+    world.submit(&job(), JobSpec { unreachable: secs(120), ..job_spec(2, 1) });
+    world.schedule(secs(1), Fault::CrashCoordinator { down: secs(3) });
+    world.schedule(secs(2), Fault::KillNode { node: node("a"), down: LONG });
+    let began = world.now;
+    until(&mut world, LONG, "elsewhere", |world| {
+        world.coordinator().is_some()
+            && generation(world) == 2
+            && phase(world, &job()) == Some(GangPhase::Running)
+    });
+    assert!(world.now.since(began) < secs(20), "{:?}", world.now.since(began));
+    assert_eq!(placements(&world).last().unwrap().0, [node("b"), node("c")]);
+}
+
+#[test]
+fn nodes_that_cannot_take_a_job_are_left_out_and_the_rest_runs_it() {
+    let mut scripts = running_on();
+    for generation in 1..=2 {
+        for name in ["a", "b"] {
+            let fails = Some(PrepareFailureKind::Node);
+            let script = PodScript { fails, ..PodScript::default() };
+            scripts.set_pod(&job(), generation, &node(name), script);
+        }
+    }
+    let mut world = world(scripts);
+    world.submit(&job(), job_spec(1, 1));
+    until_phase(&mut world, GangPhase::Running);
+    let placed: Vec<_> = placements(&world).into_iter().flat_map(|(nodes, _)| nodes).collect();
+    assert_eq!(placed, [node("a"), node("b"), node("c")]);
+    assert_eq!(job_of(&world).used.restarts, 0);
+}
+
+#[test]
+fn a_job_that_too_few_nodes_can_take_fails_and_does_not_wait() {
+    let mut scripts = running_on();
+    scripts.set_pod(
+        &job(),
+        1,
+        &node("b"),
+        PodScript { fails: Some(PrepareFailureKind::Node), ..PodScript::default() },
+    );
+    let mut world = world(scripts);
+    world.submit(&job(), job_spec(3, 1));
+    let outcome = until_ended(&mut world);
+    assert!(
+        matches!(&outcome, Outcome::Failed { first_cause: Cause::NotPrepared { node: named, .. }, exit_code: 125 } if *named == node("b")),
+        "{outcome:?}"
+    );
+}

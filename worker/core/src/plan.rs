@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use phalanx_common::id::JobId;
 use phalanx_common::plan::PodPlan;
 use phalanx_common::report::Notice;
+use phalanx_common::spec::Keep;
 
 use crate::env::{EnvFacts, OverriddenBy, rank_env, removed};
 use crate::input::{Confidential, Config, Facts};
@@ -34,6 +35,22 @@ pub(crate) fn overridden(config: &Config, facts: &Facts, plan: &PodPlan) -> Opti
     let names = |by| found.iter().filter(|it| it.by == by).map(|it| it.name.clone()).collect::<Vec<_>>();
     let (job, inherited) = (names(OverriddenBy::Job), names(OverriddenBy::Inherited));
     (!found.is_empty()).then_some(Notice::EnvironmentOverridden { job, inherited })
+}
+
+/// Where the ranks' TMPDIR is on this node, if it may outlive the job. In local mode who launches knows.
+pub(crate) fn kept_directory(config: &Config, plan: &PodPlan) -> Option<Notice> {
+    let keep = plan.body.keep;
+    let path = tmp_dir(&job_dir(config, &plan.job));
+    let told = plan.body.lease.is_some() && keep != Keep::Never;
+    told.then(|| Notice::Directory { node: config.node.clone(), path, keep })
+}
+
+fn job_dir(config: &Config, job: &JobId) -> String {
+    format!("{}/{job}", config.base_dir)
+}
+
+fn tmp_dir(job_dir: &str) -> String {
+    format!("{job_dir}/tmp")
 }
 
 /// Directory of the log files of a user's jobs: where the job asked for, or the user's own below the
@@ -69,8 +86,8 @@ pub fn shim_plan(
         family: facts.address,
         key: confidential.probe_key.0,
     });
-    let job_dir = format!("{}/{}", config.base_dir, plan.job);
-    let tmp_dir = format!("{job_dir}/tmp");
+    let job_dir = job_dir(config, &plan.job);
+    let tmp_dir = tmp_dir(&job_dir);
     let mark = mark(config, &plan.job);
     let logs = log_root(config, plan.body.user.as_deref(), plan.body.log_dir.as_deref());
     let mut ranks: Vec<ShimRank> = plan

@@ -13,7 +13,7 @@ use phalanx_common::report::{
 use phalanx_common::time::Timestamp;
 
 use crate::input::{Command, Confidential, Config, Facts, Input};
-use crate::plan::{MissingSecrets, mark, overridden, shim_plan};
+use crate::plan::{MissingSecrets, kept_directory, mark, overridden, shim_plan};
 use crate::pod::{Next, Pod, ShimState, told};
 use crate::shim::{ShimOrder, ShimReport};
 
@@ -24,6 +24,9 @@ pub struct Worker {
     facts: Facts,
     /// The highest epoch heard: lower ones are refused (invariant I3).
     epoch: Epoch,
+    now: Timestamp,
+    /// When a coordinator was heard last.
+    heard: Timestamp,
     link: bool,
     pods: BTreeMap<JobId, Pod>,
     /// Jobs that are forgotten and whose shims were told to exit and have not.
@@ -40,6 +43,8 @@ impl Worker {
             config,
             facts,
             epoch: Epoch::default(),
+            now: Timestamp::default(),
+            heard: Timestamp::default(),
             link: false,
             pods: BTreeMap::new(),
             leaving: BTreeSet::new(),
@@ -50,6 +55,7 @@ impl Worker {
 
     /// Takes an input. Never fails: what makes no sense is refused, and said so.
     pub fn handle(&mut self, now: Timestamp, input: Input) {
+        self.now = now;
         match input {
             Input::Order(order) => self.on_order(order),
             Input::Confidential(confidential) => {
@@ -111,6 +117,7 @@ impl Worker {
                 .refuse(None, format!("an order of epoch {}: epoch {} reigns", order.epoch, self.epoch));
         }
         self.epoch = order.epoch;
+        self.heard = self.now;
         match order.kind {
             OrderKind::Prepare(plan) => self.on_prepare(plan),
             OrderKind::Go { job, generation } => self.on_go(&job, generation),
@@ -201,6 +208,10 @@ impl Worker {
                 pod.shim = ShimState::Spawning;
                 let user = pod.plan.body.user.clone();
                 self.commands.push_back(Command::SpawnShim { job: job.clone(), user });
+            }
+            // This worker did not run for long: the order is as old as the lease that came with it.
+            ShimState::Up if pod.plan.body.lease.is_some_and(|lease| self.now.since(self.heard) >= lease) => {
+                self.generation_ended(job, PodEnd { lease_lapsed: true, ..PodEnd::default() });
             }
             ShimState::Up => {
                 let generation = pod.generation();
@@ -387,7 +398,11 @@ impl Worker {
             ShimReport::Prepared { interpreter, .. } if pod.phase == PodPhase::Preparing => {
                 pod.phase = PodPhase::Prepared;
                 pod.interpreter.clone_from(&interpreter);
-                self.tell(Report::Prepared { job: job_id, generation, interpreter });
+                let directory = kept_directory(&self.config, &pod.plan);
+                self.tell(Report::Prepared { job: job_id.clone(), generation, interpreter });
+                if let Some(notice) = directory {
+                    self.tell(Report::Notice { job: Some(job_id), notice });
+                }
             }
             ShimReport::NotPrepared { reason, .. } if pod.phase == PodPhase::Preparing => {
                 pod.not_prepared = Some(reason.clone());

@@ -496,3 +496,41 @@ fn a_job_that_comes_back_waits_for_the_shim_of_its_former_pod_whose_end_is_no_lo
     assert_eq!(bench.input(left()), []);
     assert_eq!(bench.prepare(3), [spawn()], "it is gone");
 }
+
+#[test]
+fn where_a_kept_directory_is_is_told_once_the_pod_is_prepared() {
+    let told = |keep, lease| {
+        let mut bench = Bench::new();
+        let mut plan = plan(1, lease);
+        plan.body.keep = keep;
+        bench.order(OrderKind::Prepare(Box::new(plan)));
+        bench.input(Input::ShimUp { job: job() });
+        let prepared = ShimReport::Prepared { generation: Generation(1), interpreter: None };
+        bench.shim(prepared).into_iter().find_map(|command| match command {
+            Command::ToCoordinator(Report::Notice { notice, .. }) => Some(notice),
+            _ => None,
+        })
+    };
+    let lease = Some(Duration::from_secs(600));
+    let path = "/run/phalanx/digits-1/tmp".to_owned();
+    let (node, keep) = (NodeId::new("a"), Keep::OnFailure);
+    assert_eq!(told(keep, lease), Some(Notice::Directory { node, path, keep }));
+    assert_eq!(told(Keep::Never, lease), None);
+    assert_eq!(told(Keep::Always, None), None, "who launches on this machine knows");
+}
+
+#[test]
+fn a_prepare_that_is_as_old_as_its_lease_prepares_nothing() {
+    let lease = Duration::from_secs(30);
+    let woken = |after: Duration| {
+        let mut bench = Bench::new();
+        bench.order(OrderKind::Prepare(Box::new(plan(1, Some(lease)))));
+        // The worker was stopped before its shim was there, and its link with it.
+        bench.0.handle(Timestamp(1) + after, Input::ShimUp { job: job() });
+        std::iter::from_fn(|| bench.0.poll_command()).collect::<Vec<_>>()
+    };
+    assert_eq!(prepares(&woken(Duration::from_secs(29))), [1]);
+    let late = woken(lease);
+    let [Command::ToCoordinator(Report::PodEnded { end, .. })] = &late[..] else { panic!("{late:?}") };
+    assert!(end.lease_lapsed, "{end:?}");
+}

@@ -25,7 +25,13 @@ pub(super) struct Lookup<'a> {
     pub(super) working_dir: &'a Path,
     /// The rank's PATH.
     pub(super) path: Option<&'a OsStr>,
+    /// The job came from another host: its PATH is this node's.
+    pub(super) far: bool,
 }
+
+/// What to do where a user's own PATH would have had the command.
+const PATH_STAYS: &str =
+    "your PATH does not travel: activate the environment that has it, pass --env PATH, or name the full path";
 
 impl Lookup<'_> {
     /// The path to hand to execve after the change of directory.
@@ -68,7 +74,8 @@ impl Lookup<'_> {
             let hint = self.hint(name, &path);
             return Err(Refusal::NotExecutable { path, error, hint });
         }
-        let hint = self.hint(name, &self.working_dir.join(name));
+        let far = self.far.then(|| PATH_STAYS.to_owned());
+        let hint = self.hint(name, &self.working_dir.join(name)).or(far);
         let path = self.path().to_string_lossy().into_owned();
         Err(Refusal::NotInPath { name: name.to_string(), path, hint })
     }

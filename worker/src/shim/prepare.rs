@@ -43,7 +43,7 @@ pub(super) fn prepare(
     now: Instant,
 ) -> Result<Pod, Refusal> {
     let working_dir = Path::new(plan.working_dir.as_deref().unwrap_or("."));
-    check_working_dir(working_dir)?;
+    check_working_dir(working_dir, is_far(plan))?;
     let argv = arguments(&plan.command)?;
     let inherited = Inherited::new(&plan.remove_env);
     let resolved = resolve(plan, working_dir, &inherited)?;
@@ -102,8 +102,18 @@ fn open_probes(plan: &ShimPlan) -> Result<Option<Probes>, Refusal> {
     }
 }
 
-fn check_working_dir(path: &Path) -> Result<(), Refusal> {
-    let refuse = |error| Refusal::WorkingDir { path: shown(path), error };
+/// The job was started on another host. A lease is what every job of a cluster has.
+fn is_far(plan: &ShimPlan) -> bool {
+    plan.lease.is_some()
+}
+
+fn check_working_dir(path: &Path, far: bool) -> Result<(), Refusal> {
+    let refuse = |error: io::Error| {
+        let hint = (far && is_missing(&error)).then(|| {
+            "share the path between the nodes, or send the directory along with --ship DIR".to_owned()
+        });
+        Refusal::WorkingDir { path: shown(path), error, hint }
+    };
     if !fs::metadata(path).map_err(refuse)?.is_dir() {
         return Err(refuse(io::Error::from_raw_os_error(libc::ENOTDIR)));
     }
@@ -123,7 +133,7 @@ fn resolve<'a>(
         let path = overlay.value(inherited, "PATH");
         let found = match resolved.last() {
             Some((_, before, found)) if before.value(inherited, "PATH") == path => found.clone(),
-            _ => c_string(Lookup { working_dir, path }.resolve(command)?)?,
+            _ => c_string(Lookup { working_dir, path, far: is_far(plan) }.resolve(command)?)?,
         };
         resolved.push((rank, overlay, found));
     }

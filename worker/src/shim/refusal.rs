@@ -9,8 +9,8 @@ use phalanx_common::report::{PrepareFailure, PrepareFailureKind};
 /// One reason. The message says what failed, why, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refusal {
-    #[error("cannot enter the working directory {}: {}", path.display(), why(error))]
-    WorkingDir { path: PathBuf, error: io::Error },
+    #[error("cannot enter the working directory {}: {}{}", path.display(), why(error), then(.hint))]
+    WorkingDir { path: PathBuf, error: io::Error, hint: Option<String> },
     #[error("the job has no command")]
     NoCommand,
     #[error("{name}: command not found in PATH ({path}){}", then(.hint))]
@@ -51,7 +51,9 @@ pub(super) enum Refusal {
     LogDir { path: PathBuf, error: io::Error },
     #[error("cannot unpack the job's directory to {}: {}", path.display(), why(error))]
     Unpack { path: PathBuf, error: io::Error },
-    #[error("the job's Python environment is not on this node: {}: {}; install it there at the same path, or submit with --no-virtual-env", python.display(), why(error))]
+    #[error("the job's Python environment {} this node: {}: {}; {}, or submit with --no-virtual-env",
+        if is_missing(error) { "is not on" } else { "cannot be used on" }, python.display(), why(error),
+        if is_missing(error) { "install it there at the same path" } else { "let the job's user execute it" })]
     VirtualEnv { python: PathBuf, error: io::Error },
     #[error("rank {rank}: environment variable {name:?} cannot be set: {what}")]
     Variable { rank: u32, name: String, what: &'static str },
@@ -65,7 +67,7 @@ pub(super) enum Refusal {
 
 impl Refusal {
     fn kind(&self) -> PrepareFailureKind {
-        use PrepareFailureKind::{CommandNotExecutable, CommandNotFound, Node, PortTaken};
+        use PrepareFailureKind::{CommandNotExecutable, CommandNotFound, Job, Node, PortTaken};
         match self {
             Refusal::NoSuchCommand { error, .. } => {
                 if is_missing(error) {
@@ -83,6 +85,7 @@ impl Refusal {
             | Refusal::NoFormat { .. }
             | Refusal::InterpreterNotExecutable { .. } => CommandNotExecutable,
             Refusal::PortTaken { port } => PortTaken(*port),
+            Refusal::Variable { .. } | Refusal::NulByte { .. } => Job,
             Refusal::WorkingDir { .. }
             | Refusal::Port { .. }
             | Refusal::JobDir { .. }
@@ -90,8 +93,6 @@ impl Refusal {
             | Refusal::LogDir { .. }
             | Refusal::Unpack { .. }
             | Refusal::VirtualEnv { .. }
-            | Refusal::Variable { .. }
-            | Refusal::NulByte { .. }
             | Refusal::Start { .. }
             | Refusal::Busy { .. } => Node,
         }

@@ -84,6 +84,13 @@ pub enum Record {
     JobAttached {
         job: JobId,
     },
+    /// The node cannot take a pod of the job, and why: the job goes elsewhere.
+    NodeRefused {
+        job: JobId,
+        generation: Generation,
+        node: NodeId,
+        why: String,
+    },
 }
 
 impl Record {
@@ -99,7 +106,8 @@ impl Record {
             | Record::Resumed { job }
             | Record::JobEnded { job, .. }
             | Record::JobForgotten { job }
-            | Record::JobAttached { job } => Some(job),
+            | Record::JobAttached { job }
+            | Record::NodeRefused { job, .. } => Some(job),
             Record::GenerationPlanned(record) => Some(&record.job),
             Record::Stopping(record) => Some(&record.job),
             Record::GenerationEnded(record) => Some(&record.job),
@@ -274,9 +282,20 @@ mod tests {
             ),
             (Record::JobForgotten { job: job() }, "050000000b036a2d31"),
             (Record::JobAttached { job: job() }, "050000000c036a2d31"),
+            (
+                Record::NodeRefused { job: job(), generation, node: NodeId::new("a"), why: "no".into() },
+                "0b0000000d036a2d31020161026e6f",
+            ),
         ];
         for (record, want) in golden {
             assert_eq!(bytes(&record), want, "{record:?}");
+        }
+        let charges =
+            [Charge::Budget, Charge::PortConflict, Charge::PortRetry, Charge::NodeGone, Charge::NodeRefused];
+        for (charge, number) in charges.into_iter().zip(0..) {
+            let mut out = Vec::new();
+            codec::encode(&charge, &mut out).unwrap();
+            assert_eq!(out, [1, 0, 0, 0, number], "{charge:?}");
         }
     }
 }

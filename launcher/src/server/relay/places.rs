@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use phalanx_common::id::{JobId, NodeId};
+use phalanx_common::id::{Generation, JobId, NodeId};
 use phalanx_common::wire::v1::LogRequest;
 use tokio::sync::mpsc;
 
@@ -23,9 +23,11 @@ pub(super) type Ranks = BTreeMap<NodeId, Range<u32>>;
 /// What the coordinator knows of the job's output.
 pub(super) struct Places {
     pub(super) request: LogRequest,
-    /// The newest, and the ranks of those generations whose placement is known.
+    /// The newest, and the ranks of those generations that were released and whose placement is known.
     pub(super) generation: u32,
     pub(super) placed: BTreeMap<u32, Ranks>,
+    /// The generation that was placed last, until its ranks are released: there is nothing to ask for.
+    pub(super) held: Option<(u32, Ranks)>,
     pub(super) ended: bool,
 }
 
@@ -51,8 +53,15 @@ impl Places {
             let ranks = |first: u32, ranks: u32| first..first.saturating_add(ranks);
             let pods = pods.iter().map(|pod| (pod.node.clone(), ranks(pod.first_rank.0, pod.ranks)));
             let generation = current.map_or(0, |current| current.number.0);
-            let placed = BTreeMap::from([(generation, pods.collect())]);
-            Some(Places { request, generation, placed, ended: view.job.ended() })
+            // Of a generation before it there is output where this one is, or nowhere that is known.
+            let ran = current.is_some_and(|current| current.released || current.number > Generation(1));
+            let held = Some((generation, pods.collect()));
+            let placed = BTreeMap::new();
+            let mut places = Places { request, generation, placed, held, ended: view.job.ended() };
+            if ran {
+                places.release();
+            }
+            Some(places)
         })
         .await?
     }
@@ -66,8 +75,15 @@ impl Places {
             begin..first
         };
         let placed = nodes.into_iter().zip(ranks).map(|(node, ranks)| (node, next(*ranks))).collect();
+        self.held = Some((generation, placed));
+    }
+
+    /// The ranks of the generation that was placed last run from here on; which that is, unless they did before.
+    pub(super) fn release(&mut self) -> Option<u32> {
+        let (generation, placed) = self.held.take()?;
         self.placed.insert(generation, placed);
         self.generation = self.generation.max(generation);
+        Some(generation)
     }
 
     /// The nodes of a generation that have the wanted rank, or any, in the order of their ranks.

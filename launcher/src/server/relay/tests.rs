@@ -29,7 +29,7 @@ fn wanted(follow: bool) -> (Wanted, Places) {
         follow,
     };
     let placed = BTreeMap::from([(1, BTreeMap::from([(node(), 0..1)]))]);
-    let places = Places { request, generation: 1, placed, ended: false };
+    let places = Places { request, generation: 1, placed, held: None, ended: false };
     (Wanted { job: job(), generation: None, rank: None, follow }, places)
 }
 
@@ -51,6 +51,10 @@ fn placed(generation: u32, nodes: &[(&str, u32)]) -> Event {
     let ranks = nodes.iter().map(|(_, ranks)| *ranks).collect();
     let nodes = nodes.iter().map(|(node, _)| NodeId::new(*node)).collect();
     event(generation, EventKind::GangPlaced { nodes, ranks, master_port: 20_000 })
+}
+
+fn released(generation: u32) -> Event {
+    event(generation, EventKind::GangReleased)
 }
 
 fn ended() -> Event {
@@ -206,6 +210,7 @@ async fn a_node_that_ends_its_answer_while_more_is_placed_on_it_is_asked_again()
     relay.ask(node()).await;
     let sink = hub.take(asked.recv().await.unwrap(), &node()).unwrap();
     relay.on_event(placed(2, &[("a", 1)])).await;
+    relay.on_event(released(2)).await;
     asked.try_recv().unwrap_err();
     // It had forgotten the job before that.
     sink.send(Answer::Over).await.unwrap();
@@ -236,8 +241,11 @@ async fn who_follows_one_rank_follows_it_to_the_node_that_has_it_next() {
     let (mut relay, _came) = Relay::new(wanted, places, &driver, (&hub, &tails));
     relay.ask_holders(0).await;
     relay.on_event(placed(1, &[("a", 1), ("b", 1)])).await;
+    asked.try_recv().unwrap_err();
+    relay.on_event(released(1)).await;
     assert!(hub.take(asked.recv().await.unwrap(), &NodeId::new("b")).is_some());
     relay.on_event(placed(2, &[("c", 2), ("b", 1)])).await;
+    relay.on_event(released(2)).await;
     assert!(hub.take(asked.recv().await.unwrap(), &NodeId::new("c")).is_some());
     asked.try_recv().unwrap_err();
     assert_eq!(relay.places.generation, 2);
@@ -324,4 +332,18 @@ fn requests_for_output_leave_the_orders_of_a_worker_half_of_their_queue() {
     for _ in 0..4 {
         orders.try_send(end()).unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_node_is_asked_for_output_once_the_ranks_are_released_and_not_before() {
+    let (hub, tails) = (LogHub::default(), Tails::new("/nonexistent".into()));
+    let (link, _end) = link();
+    let (driver, mut asked) = driver(vec![Relayed::Sent(link)]);
+    let (wanted, mut places) = wanted(true);
+    places.placed.clear();
+    let (mut relay, _came) = Relay::new(wanted, places, &driver, (&hub, &tails));
+    relay.on_event(placed(2, &[("a", 1)])).await;
+    assert_eq!((relay.complete(), asked.try_recv().ok()), (None, None));
+    relay.on_event(released(2)).await;
+    assert!(asked.recv().await.is_some());
 }

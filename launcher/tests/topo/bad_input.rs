@@ -95,7 +95,7 @@ fn huge_files_are_refused_without_being_read_whole() {
     assert_eq!(done.code, 125);
     assert!(
         done.err
-            .contains("huge.csv: it looks like a table of nodes and switches: the table has 268435457 bytes")
+            .contains("huge.csv: it looks like a table of nodes and switches: the file has 268435457 bytes")
     );
 }
 
@@ -114,7 +114,7 @@ fn what_was_typed_wrong_is_said_before_anything_is_read() {
     let dir = files(&[("tree.csv", "node,leaf\nn1,l1\nn2,l1\n")]);
     for (args, says) in [
         (&["--from"][..], "--from"),
-        (&["export", "dot", "--from", "tree.csv"], "slurm-conf, slurm-yaml, topograph, json"),
+        (&["export", "dot", "--from", "tree.csv"], "slurm-conf, slurm-yaml, topograph, nccl, json"),
         (&["--json", "--svg", "x.svg", "--from", "tree.csv"], "--svg"),
         (&["n7", "--from", "tree.csv"], "there is no node n7; there are 2 nodes: n1, n2"),
         (&["n1", "--json", "--from", "tree.csv"], "nothing is known of what n1 has inside"),

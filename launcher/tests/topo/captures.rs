@@ -131,7 +131,7 @@ fn the_picture_of_the_rail_fabric_has_rails_and_degraded_links_in_colour() {
 #[test]
 fn a_whole_cluster_of_two_subnets_is_read_from_its_folder() {
     let Some(dir) = unpacked("netloc-clusters/plafrim2.txz") else { return };
-    let done = topo(dir.path(), &["--from", "plafrim2"]);
+    let done = topo(dir.path(), &["--from", "plafrim2/ib-raw"]);
     assert_eq!(done.code, 0, "{}", done.err);
     // Each subnet is a plane; the management hosts of the first are bright and devel11 to devel13.
     assert!(
@@ -147,6 +147,26 @@ fn a_whole_cluster_of_two_subnets_is_read_from_its_folder() {
     ] {
         assert!(done.out.contains(leaf), "{leaf} is not in {}", done.out);
     }
+
+    // With what the machines say of themselves: those of eleven are copies of another's, with its name and its
+    // adapter's GUIDs, so that what the fabric calls by their names is not theirs.
+    let whole = topo(dir.path(), &["--from", "plafrim2"]);
+    assert!(
+        whole.out.contains("120 nodes · 8 switches · 2 planes · 118 machines known from inside"),
+        "{}",
+        whole.out
+    );
+    assert!(
+        whole.out.contains("\ninfiniband  InfiniBand, 85 nodes, 7 switches, jobs' traffic\n"),
+        "{}",
+        whole.out
+    );
+    assert!(
+        whole.out.contains("attachment unknown  21 nodes  souris,mirage[01-04,06-09],miriel[076,078-088]")
+    );
+    let check = topo(dir.path(), &["check", "--from", "plafrim2"]);
+    assert!(check.out.contains("miriel008: 12 machines have this host name"), "{}", check.out);
+    assert!(check.out.contains("11 adapters belong to no known node"), "{}", check.out);
 }
 
 #[test]

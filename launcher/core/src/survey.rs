@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use phalanx_common::id::NodeId;
 use phalanx_common::time::Timestamp;
-use phalanx_common::topology::machine::Machine;
+use phalanx_common::topology::machine::{Machine, Nic};
 use phalanx_common::topology::{
     Claim, End, Evidence, LinkLayer, Network, NodePorts, Source, SwitchId, derive,
 };
@@ -232,7 +232,8 @@ impl Survey {
         }
         for nic in machine.nics.iter().filter(|nic| nic.layer == LinkLayer::Ethernet) {
             for prefix in nic.addresses.iter().filter_map(|address| network_of(address)) {
-                let claim = Claim::Prefix { end: self.end(id, name, &nic.name), prefix, gateway: None };
+                let (end, gateway) = (self.end(id, name, &nic.name), gateway(nic, &prefix));
+                let claim = Claim::Prefix { end, prefix, gateway };
                 evidence.push(by(claim, Source::Prefix, told.machine_at));
             }
         }
@@ -248,6 +249,13 @@ impl Survey {
             .filter(|nic| nic.bond.as_deref() == Some(interface) && nic.up != Some(false));
         End::of_port(name, members.next().map_or(interface, |member| member.name.as_str()))
     }
+}
+
+/// The gateway in that network.
+fn gateway(nic: &Nic, prefix: &str) -> Option<String> {
+    let length = prefix.rsplit_once('/')?.1;
+    let within = |gateway: &&String| network_of(&format!("{gateway}/{length}")).as_deref() == Some(prefix);
+    nic.gateways.iter().find(within).cloned()
 }
 
 /// `10.0.0.0/24` of `10.0.0.3/24`.
@@ -272,9 +280,7 @@ fn network_of(address: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use phalanx_common::topology::machine::{
-        Accelerator, AcceleratorKind, Fabric, FabricState, Nic, PciDevice,
-    };
+    use phalanx_common::topology::machine::{Accelerator, AcceleratorKind, Fabric, FabricState, PciDevice};
 
     fn machine(host: &str, ports: &[(&str, Option<&str>)]) -> Arc<Machine> {
         let mut machine = Machine { host: Some(host.to_owned()), ..Machine::default() };
@@ -387,6 +393,15 @@ mod tests {
         assert!(!survey.fabric(&a, 7, Vec::new()), "the same as before");
         assert_eq!(can(&mut survey, &b), [], "whoever tells it already");
         assert_eq!(can(&mut survey, &a), [(7, a.clone())], "a new link knows of no question");
+    }
+
+    #[test]
+    fn a_gateway_is_told_of_the_network_that_it_is_in() {
+        let gateways = vec!["10.1.0.1".to_owned(), "fd00::1".to_owned()];
+        let nic = Nic { gateways, ..Nic::new("eth0", LinkLayer::Ethernet) };
+        assert_eq!(gateway(&nic, "10.1.0.0/16").as_deref(), Some("10.1.0.1"));
+        assert_eq!(gateway(&nic, "fd00::/64").as_deref(), Some("fd00::1"));
+        assert_eq!(gateway(&nic, "10.2.0.0/16"), None);
     }
 
     #[test]

@@ -38,12 +38,55 @@ pub fn add(machine: &mut Machine) -> nix::Result<()> {
             nic.addresses.push(format!("{ip}/{prefix}"));
         }
     }
+    let table = |name: &str| std::fs::read_to_string(format!("/proc/net/{name}")).unwrap_or_default();
+    for (interface, gateway) in
+        gateways_v4(&table("route")).into_iter().chain(gateways_v6(&table("ipv6_route")))
+    {
+        if let Some(nic) = machine.nics.iter_mut().find(|nic| nic.name == interface) {
+            nic.gateways.push(gateway.to_string());
+        }
+    }
     machine.nics.sort_by(|a, b| (a.bdf.is_none(), a.bdf, &a.name).cmp(&(b.bdf.is_none(), b.bdf, &b.name)));
     for nic in &mut machine.nics {
         nic.addresses.sort();
         nic.addresses.dedup();
     }
     Ok(())
+}
+
+/// Interfaces and gateways of the default routes in /proc/net/route (fib_trie.c): interface, destination, gateway
+/// in hexadecimal digits of the machine's own byte order, and more.
+fn gateways_v4(table: &str) -> Vec<(String, IpAddr)> {
+    let route = |line: &str| {
+        let mut words = line.split_whitespace();
+        let (interface, to, via) = (words.next()?, words.next()?, words.next()?);
+        let via = u32::from_str_radix(via, 16).ok()?.to_ne_bytes();
+        (to == "00000000" && via != [0; 4]).then(|| (interface.to_owned(), IpAddr::from(via)))
+    };
+    first_of_each(table.lines().filter_map(route))
+}
+
+/// The same of /proc/net/ipv6_route (net/ipv6/route.c): destination and its length, source and its length, gateway,
+/// four numbers, interface. One of a link alone is no gateway of a network.
+fn gateways_v6(table: &str) -> Vec<(String, IpAddr)> {
+    let route = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let (length, via, interface) = (words.get(1)?, words.get(4)?, words.get(9)?);
+        let via = std::net::Ipv6Addr::from(u128::from_str_radix(via, 16).ok()?);
+        let is_one = *length == "00" && !via.is_unspecified() && !via.is_unicast_link_local();
+        is_one.then(|| ((*interface).to_owned(), IpAddr::from(via)))
+    };
+    first_of_each(table.lines().filter_map(route))
+}
+
+fn first_of_each(routes: impl Iterator<Item = (String, IpAddr)>) -> Vec<(String, IpAddr)> {
+    let mut first: Vec<(String, IpAddr)> = Vec::new();
+    for (interface, gateway) in routes {
+        if first.iter().all(|(known, _)| *known != interface) {
+            first.push((interface, gateway));
+        }
+    }
+    first
 }
 
 /// Those of a link alone lead nowhere else and say nothing of networks.
@@ -69,6 +112,22 @@ fn prefix(mask: IpAddr) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn gateways_are_those_of_default_routes() {
+        let v4 = "Iface\tDestination\tGateway\tFlags\n\
+            eth0\t00000000\t0100000A\t0003\neth0\t00000000\t0200000A\t0003\n\
+            eth0\t0000000A\t00000000\t0001\neth1\t00000000\tnonsense\t0003\n";
+        let found = gateways_v4(v4);
+        let own = if cfg!(target_endian = "little") { [10, 0, 0, 1] } else { [1, 0, 0, 10] };
+        assert_eq!(found, [("eth0".to_owned(), IpAddr::from(own))]);
+        let (zero, via) = ("0".repeat(32), "fd000000000000000000000000000001");
+        let local = "fe800000000000000000000000000001";
+        let v6 = [(local, "eth0"), (via, "eth1"), (zero.as_str(), "lo")]
+            .map(|(via, name)| format!("{zero} 00 {zero} 00 {via} 00000400 1 0 00000003 {name}"));
+        assert_eq!(gateways_v6(&v6.join("\n")), [("eth1".to_owned(), "fd00::1".parse().unwrap())]);
+        assert_eq!(gateways_v6("cut 00"), []);
+    }
 
     #[test]
     fn interfaces_count_without_hardware_where_there_is_no_hardware_at_all() {

@@ -194,6 +194,7 @@ impl Nic {
         fill(&mut self.mtu, other.mtu);
         fill(&mut self.bond, other.bond);
         fill_all(&mut self.addresses, other.addresses);
+        fill_all(&mut self.gateways, other.gateways);
         match (&mut self.rdma, other.rdma) {
             (Some(mine), Some(theirs)) => {
                 fill(&mut mine.guid, theirs.guid);

@@ -23,6 +23,9 @@ pub struct Nic {
     pub bond: Option<String>,
     /// Addresses with their prefix lengths: `10.0.0.3/24`. Those of a link alone are left out.
     pub addresses: Vec<String>,
+    /// Where its default routes lead, one of each family at most: `10.0.0.1`.
+    #[serde(default)]
+    pub gateways: Vec<String>,
     pub rdma: Option<Rdma>,
 }
 
@@ -58,6 +61,7 @@ impl Nic {
             mtu: None,
             bond: None,
             addresses: Vec::new(),
+            gateways: Vec::new(),
             rdma: None,
         }
     }

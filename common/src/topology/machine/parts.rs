@@ -107,6 +107,7 @@ impl Machine {
         for nic in &mut kind.nics {
             (nic.mac, nic.up) = (None, None);
             nic.addresses.clear();
+            nic.gateways.clear();
             if let Some(rdma) = &mut nic.rdma {
                 (rdma.guid, rdma.node_guid, rdma.subnet) = (None, None, None);
                 (rdma.lid, rdma.sm_lid) = (None, None);

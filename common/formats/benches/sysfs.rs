@@ -1,6 +1,7 @@
 //! How long a machine takes to be read out of `/sys`: this one, and a generated one of 256 CPUs with eight
 //! GPUs and ten network adapters, which no real machine was copied for. Run it with
-//! `cargo bench -p phalanx-formats --bench sysfs`; it prints and asserts nothing.
+//! `cargo bench -p phalanx-formats --bench sysfs [-- FOLDER]`; it prints and asserts nothing. A folder that is named
+//! gets the generated machine, and keeps it.
 
 #![allow(clippy::disallowed_methods, clippy::print_stdout, reason = "a bench reads the clock and prints")]
 
@@ -19,11 +20,15 @@ const NICS: u32 = 10;
 const ROUNDS: usize = 21;
 
 fn main() {
-    let folder = std::env::temp_dir().join(format!("phalanx-sysfs-{}", std::process::id()));
+    let named = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).map(PathBuf::from);
+    let own = || std::env::temp_dir().join(format!("phalanx-sysfs-{}", std::process::id()));
+    let folder = named.clone().unwrap_or_else(own);
     generate(&folder);
     report("generated, 256 CPUs, 8 GPUs, 10 adapters", &Dir::open(&folder).expect("it was made like one"));
     report("this machine", &Dir::live());
-    fs::remove_dir_all(&folder).expect("it is ours");
+    if named.is_none() {
+        fs::remove_dir_all(&folder).expect("it is ours");
+    }
 }
 
 fn report(what: &str, tree: &Dir) {

@@ -200,3 +200,24 @@ fn nothing_wrong_ends_with_0_and_says_so() {
         "no conflicts: no two sources disagree\n"
     );
 }
+
+#[test]
+fn a_file_for_nccl_is_read_again_and_is_not_written_of_what_nobody_placed() {
+    let Some(root) = captures() else { return };
+    let text = topo(&root, &["export", "nccl", "--from", "nccl-xml/rccl/topo_8p_90a.xml"]).clean();
+    assert_eq!((text.matches("<gpu ").count(), text.matches("<net ").count()), (8, 1), "{text}");
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("again.xml"), &text).unwrap();
+    assert_eq!(topo(dir.path(), &["export", "nccl", "--from", "again.xml"]).clean(), text);
+    for (file, device) in [("nvidia-smi-qx/qx-h100.xml", "GPU0"), ("nvidia-smi-topo-m", "GPU0")] {
+        let done = topo(&root, &["export", "nccl", "gb200-k8s-test-infra-371", "--from", file]);
+        let alone = topo(&root, &["export", "nccl", "qx-h100", "--from", file]);
+        let refused =
+            [&done, &alone].into_iter().find(|done| done.err.contains("is plugged in is not known"));
+        assert!(
+            refused.is_some_and(|done| done.code == 125 && done.err.contains(device)),
+            "{file}: {}",
+            done.err
+        );
+    }
+}

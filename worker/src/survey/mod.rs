@@ -9,6 +9,7 @@
 //! One task owns all of it. It has nothing to do with jobs: whatever goes wrong here costs knowledge and no rank.
 
 mod beat;
+mod fabrics;
 mod looker;
 #[cfg(test)]
 mod tests;
@@ -25,10 +26,11 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use crate::discovery::beacon::{self, Beacon, Interface, Keys, Sockets};
-use crate::discovery::fabric;
+use crate::discovery::fabric::{self, Gate};
 use crate::discovery::lldp::{self, Listener};
 use crate::link::{self, TopologyLink};
 use beat::Beat;
+use fabrics::Fabrics;
 pub use looker::{Look, Looker};
 
 /// What is heard is told at most so often: a whole cluster may come up at once.
@@ -59,8 +61,9 @@ pub struct Surveyor<L> {
     interfaces: Vec<Interface>,
     beat: Beat,
     walking: JoinSet<(u64, Result<Vec<u8>, fabric::Error>)>,
-    /// Subnets whose fabric is wanted, with what was told of it.
-    wanted: BTreeMap<u64, Vec<u8>>,
+    /// Subnets that this node can walk.
+    gates: BTreeMap<u64, Gate>,
+    fabrics: Fabrics,
     told: Told,
 }
 
@@ -103,7 +106,8 @@ impl<L: TopologyLink> Surveyor<L> {
             interfaces: Vec::new(),
             beat: Beat::default(),
             walking: JoinSet::new(),
-            wanted: BTreeMap::new(),
+            gates: BTreeMap::new(),
+            fabrics: Fabrics::default(),
             told: Told::default(),
         }
     }
@@ -117,7 +121,7 @@ impl<L: TopologyLink> Surveyor<L> {
                     Some(link) => self.on_link(link),
                     None => return,
                 },
-                asked = asked(&mut self.link) => self.on_asked(asked),
+                asked = asked(&mut self.link) => self.on_asked(asked).await,
                 () = at(look_at) => self.look(),
                 Some(looked) = self.looking.join_next() => self.on_look(looked),
                 () = at(self.beat.next()) => self.send_beacons(),
@@ -133,11 +137,11 @@ impl<L: TopologyLink> Surveyor<L> {
     fn on_link(&mut self, link: L) {
         self.link = Some(link);
         self.told = Told::default();
-        self.wanted.clear();
+        self.fabrics.unwanted();
         self.tell_soon();
     }
 
-    fn on_asked(&mut self, asked: Result<ToNode, link::Error>) {
+    async fn on_asked(&mut self, asked: Result<ToNode, link::Error>) {
         match asked {
             Ok(ToNode::BeaconKey { number, key }) => {
                 let first = self.keys.is_empty();
@@ -147,8 +151,10 @@ impl<L: TopologyLink> Surveyor<L> {
                 }
             }
             Ok(ToNode::TellFabric { subnet }) => {
-                self.wanted.insert(subnet, Vec::new());
-                self.walk(subnet);
+                if let Some(known) = self.fabrics.want(Instant::now(), subnet) {
+                    self.tell_fabric(subnet, &known).await;
+                }
+                self.walk();
             }
             Err(error) => {
                 tracing::debug!(error = &error as &dyn std::error::Error, "the topology stream ended");
@@ -175,15 +181,13 @@ impl<L: TopologyLink> Surveyor<L> {
         self.looker = Some(looker);
         self.look_at = Instant::now() + LOOK_EVERY;
         let before = self.neighbours();
-        self.machine = look.machine;
+        (self.machine, self.gates) = (look.machine, look.gates);
         (self.of_lldpd, self.beyond) = (look.neighbours, look.beyond);
         let now = std::time::Instant::now();
         let changed = self.frames.expire(now) | self.beacons.expire(now);
         self.use_interfaces(look.interfaces);
         self.after_neighbours(&before);
-        for subnet in self.wanted.keys().copied().collect::<Vec<_>>() {
-            self.walk(subnet);
-        }
+        self.walk();
         if changed || self.untold() {
             self.tell_soon();
         }
@@ -294,28 +298,36 @@ impl<L: TopologyLink> Surveyor<L> {
         }
     }
 
-    /// One walk at a time: each sends a packet to every switch there is.
-    fn walk(&mut self, subnet: u64) {
+    /// One walk at a time.
+    fn walk(&mut self) {
         if self.walking.is_empty()
-            && let Some(gate) = fabric::gates(&self.machine).remove(&subnet)
+            && let Some((subnet, gate)) = self.fabrics.next(Instant::now(), &self.gates)
         {
             self.walking.spawn_blocking(move || (subnet, fabric::walk(&gate)));
         }
     }
 
     async fn on_walked(&mut self, walked: Result<(u64, Result<Vec<u8>, fabric::Error>), JoinError>) {
-        let (subnet, dump) = match walked {
-            Ok((subnet, Ok(dump))) => (subnet, dump),
-            Ok((_, Err(error))) => return tracing::warn!(%error, "the InfiniBand fabric cannot be told"),
+        let now = Instant::now();
+        match walked {
+            Ok((subnet, Ok(dump))) => {
+                if self.fabrics.walked(now, subnet, &dump) {
+                    self.tell_fabric(subnet, &dump).await;
+                }
+            }
+            Ok((subnet, Err(error))) => {
+                if self.fabrics.failed(now, subnet, error.to_string()) {
+                    tracing::warn!(%error, "the InfiniBand fabric cannot be told; tried again, less and less often");
+                }
+            }
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(_) => return,
-        };
-        let Some(before) = self.wanted.get_mut(&subnet) else { return };
-        if *before == dump {
-            return;
+            Err(_) => {}
         }
-        before.clone_from(&dump);
-        let told = self.tell_parts(&dump, |part, last| FromNode::Fabric { subnet, part, last }).await;
+        self.walk();
+    }
+
+    async fn tell_fabric(&mut self, subnet: u64, dump: &[u8]) {
+        let told = self.tell_parts(dump, |part, last| FromNode::Fabric { subnet, part, last }).await;
         self.ended(told);
     }
 
@@ -324,7 +336,9 @@ impl<L: TopologyLink> Surveyor<L> {
     }
 
     fn untold(&self) -> bool {
-        self.told.machine.as_ref() != Some(&self.machine) || self.told.neighbours != Some(self.neighbours())
+        self.told.machine.as_ref() != Some(&self.machine)
+            || self.told.neighbours != Some(self.neighbours())
+            || self.told.fabrics.as_ref().is_none_or(|told| !told.iter().eq(self.gates.keys()))
     }
 
     /// Before the first look there is nothing to tell.
@@ -355,7 +369,7 @@ impl<L: TopologyLink> Surveyor<L> {
             self.say(FromNode::Heard(heard.clone())).await?;
             self.told.heard = Some(heard);
         }
-        let fabrics: Vec<u64> = fabric::gates(&self.machine).into_keys().collect();
+        let fabrics: Vec<u64> = self.gates.keys().copied().collect();
         if self.told.fabrics.as_ref() != Some(&fabrics) {
             self.say(FromNode::Fabrics(fabrics.clone())).await?;
             self.told.fabrics = Some(fabrics);

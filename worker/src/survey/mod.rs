@@ -25,7 +25,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
-use crate::discovery::beacon::{self, Beacon, Interface, Keys, Sockets};
+use crate::discovery::beacon::{self, Beacon, Interface, Keys, News, Sockets};
 use crate::discovery::fabric::{self, Gate};
 use crate::discovery::lldp::{self, Listener};
 use crate::link::{self, TopologyLink};
@@ -35,6 +35,9 @@ pub use looker::{Look, Looker};
 
 /// What is heard is told at most so often: a whole cluster may come up at once.
 const TELL_EVERY: Duration = Duration::from_millis(500);
+/// What a coordinator knows of this node's life before stays until every port had the time to hear: switches
+/// send LLDP every 30 s, nodes their beacons.
+const HEARD_ALL_WITHIN: Duration = Duration::from_secs(40);
 
 /// What a node says of itself, for as long as it works.
 #[derive(Debug)]
@@ -47,6 +50,8 @@ pub struct Surveyor<L> {
     looker: Option<Looker>,
     looking: JoinSet<(Looker, Look)>,
     look_at: Instant,
+    /// Since when ports are there that may not have heard all yet.
+    listens_since: Instant,
     tell_at: Option<Instant>,
     machine: Machine,
     /// As lldpd says, where it answers.
@@ -94,6 +99,7 @@ impl<L: TopologyLink> Surveyor<L> {
             looker: Some(looker),
             looking: JoinSet::new(),
             look_at: now,
+            listens_since: now,
             tell_at: None,
             machine: Machine::default(),
             of_lldpd: None,
@@ -213,6 +219,9 @@ impl<L: TopologyLink> Surveyor<L> {
         if let Some(sockets) = &mut self.sockets {
             sockets.listen_on(&interfaces);
         }
+        if interfaces.iter().any(|it| is_new(&it)) {
+            self.listens_since = Instant::now();
+        }
         self.interfaces = interfaces;
         self.beat.burst(Instant::now());
     }
@@ -272,10 +281,14 @@ impl<L: TopologyLink> Surveyor<L> {
         if beacon.node == self.node && beacon.interface == interface.name {
             return;
         }
-        if self.beacons.note(std::time::Instant::now(), &interface.name, beacon) {
+        match self.beacons.note(std::time::Instant::now(), &interface.name, beacon) {
             // Whoever is new wants to hear us, too.
-            self.beat.answer(Instant::now());
-            self.tell_soon();
+            News::New => {
+                self.beat.answer(Instant::now());
+                self.tell_soon();
+            }
+            News::Burst => self.beat.answer_burst(Instant::now()),
+            News::Nothing => {}
         }
     }
 
@@ -338,6 +351,7 @@ impl<L: TopologyLink> Surveyor<L> {
     fn untold(&self) -> bool {
         self.told.machine.as_ref() != Some(&self.machine)
             || self.told.neighbours != Some(self.neighbours())
+            || self.told.heard.as_ref() != Some(&self.beacons.heard(&self.node))
             || self.told.fabrics.as_ref().is_none_or(|told| !told.iter().eq(self.gates.keys()))
     }
 
@@ -360,12 +374,13 @@ impl<L: TopologyLink> Surveyor<L> {
             self.told.machine = Some(self.machine.clone());
         }
         let neighbours = self.neighbours();
-        if self.told.neighbours.as_ref() != Some(&neighbours) {
+        let complete = self.of_lldpd.is_some() || self.has_heard(neighbours.is_empty());
+        if complete && self.told.neighbours.as_ref() != Some(&neighbours) {
             self.say(FromNode::Neighbours(neighbours.clone())).await?;
             self.told.neighbours = Some(neighbours);
         }
         let heard = self.beacons.heard(&self.node);
-        if self.told.heard.as_ref() != Some(&heard) {
+        if self.has_heard(heard.is_empty()) && self.told.heard.as_ref() != Some(&heard) {
             self.say(FromNode::Heard(heard.clone())).await?;
             self.told.heard = Some(heard);
         }
@@ -375,6 +390,11 @@ impl<L: TopologyLink> Surveyor<L> {
             self.told.fabrics = Some(fabrics);
         }
         Ok(())
+    }
+
+    /// Whether a list is what there is, and not what was not heard yet.
+    fn has_heard(&self, nothing: bool) -> bool {
+        !nothing || self.listens_since.elapsed() >= HEARD_ALL_WITHIN
     }
 
     async fn tell_parts(

@@ -106,3 +106,30 @@ async fn fabrics_of_two_subnets_are_walked_one_after_the_other_and_told_to_anoth
     assert_eq!(fabrics(&mut surveyor), [(2, b"dump 2".to_vec())]);
     assert!(surveyor.walking.is_empty(), "it was walked just before");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_starts_again_says_that_it_hears_nobody_only_after_it_listened_for_a_while() {
+    let (_dialed, mut surveyor) = surveyor();
+    let lists = |surveyor: &mut Surveyor<Listens>| -> Vec<usize> {
+        let length = |said| match said {
+            FromNode::Neighbours(all) => Some(all.len()),
+            FromNode::Heard(all) => Some(all.len()),
+            _ => None,
+        };
+        told(surveyor).into_iter().filter_map(length).collect()
+    };
+    saw(&mut surveyor, look());
+    surveyor.tell().await;
+    assert!(lists(&mut surveyor).is_empty());
+    let beacon = Beacon { node: "n2".to_owned(), interface: "eth0".to_owned(), sequence: 1 };
+    surveyor.beacons.note(std::time::Instant::now(), "eth0", beacon);
+    surveyor.tell().await;
+    assert_eq!(lists(&mut surveyor), [1], "what is heard is told");
+
+    surveyor.beacons.forget("eth0");
+    tokio::time::advance(HEARD_ALL_WITHIN).await;
+    saw(&mut surveyor, look());
+    assert!(surveyor.tell_at.is_some());
+    surveyor.tell().await;
+    assert_eq!(lists(&mut surveyor), [0, 0]);
+}

@@ -10,6 +10,11 @@ use super::packet::Beacon;
 /// A broadcast domain of that many ports is a mistake that no table should grow with.
 const MOST: usize = 65_536;
 
+/// A port that is new, or whose worker is, sends beacons at this distance or less.
+const QUICK: Duration = Duration::from_millis(666);
+/// An answer may follow a beacon as quickly; two do not.
+const BURST: u32 = 2;
+
 /// Ports to each side, in a large domain.
 const BESIDE: usize = 32;
 
@@ -24,6 +29,18 @@ pub struct Table {
 struct Entry {
     last: Instant,
     sequence: u64,
+    /// How many in a row came quickly.
+    quick: u32,
+}
+
+/// What a beacon says beyond that its sender is still there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    Nothing,
+    /// Its sender was not heard before.
+    New,
+    /// Its sender was, and begins anew: it may hear nobody yet. Once in a burst.
+    Burst,
 }
 
 impl Table {
@@ -31,22 +48,25 @@ impl Table {
         Table { lost_after, heard: BTreeMap::new() }
     }
 
-    /// A beacon came to this interface. True if that is news. One that was sent before the last is a
-    /// stranger's repetition, and says nothing.
-    pub fn note(&mut self, now: Instant, interface: &str, beacon: Beacon) -> bool {
+    /// A beacon came to this interface. One that was sent before the last is a stranger's repetition, and says
+    /// nothing.
+    pub fn note(&mut self, now: Instant, interface: &str, beacon: Beacon) -> News {
         let Beacon { node, interface: by, sequence } = beacon;
         let heard = Heard { interface: interface.to_owned(), node, by };
         let full = self.heard.len() >= MOST;
         match self.heard.get_mut(&heard) {
             Some(entry) if sequence > entry.sequence => {
-                *entry = Entry { last: now, sequence };
-                false
+                let is_quick = now.saturating_duration_since(entry.last) < QUICK;
+                let quick = if is_quick { entry.quick.saturating_add(1) } else { 0 };
+                *entry = Entry { last: now, sequence, quick };
+                if quick == BURST { News::Burst } else { News::Nothing }
             }
-            Some(_) => false,
-            None if full => false,
+            Some(_) => News::Nothing,
+            None if full => News::Nothing,
             None => {
-                self.heard.insert(heard, Entry { last: now, sequence });
-                true
+                // The first of a burst of its own, which is answered as what is new.
+                self.heard.insert(heard, Entry { last: now, sequence, quick: BURST });
+                News::New
             }
         }
     }
@@ -101,12 +121,28 @@ mod tests {
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);
         let mut table = Table::new(Duration::from_secs(10));
-        assert!(table.note(start, "eth0", beacon(1)));
-        assert!(!table.note(after(5), "eth0", beacon(2)));
+        assert_eq!(table.note(start, "eth0", beacon(1)), News::New);
+        assert_eq!(table.note(after(5), "eth0", beacon(2)), News::Nothing);
         assert!(!table.expire(after(14)));
-        assert!(!table.note(after(14), "eth0", beacon(2)), "the same again");
+        assert_eq!(table.note(after(14), "eth0", beacon(2)), News::Nothing, "the same again");
         assert!(table.expire(after(15)));
         assert!(table.heard("n0").is_empty());
+    }
+
+    #[test]
+    fn whoever_begins_anew_is_told_once_from_those_that_answer_somebody() {
+        let start = Instant::now();
+        let mut table = Table::new(Duration::from_secs(1000));
+        let mut said =
+            |millis: u64| table.note(start + Duration::from_millis(millis), "eth0", beacon(millis + 1));
+        // New, in a burst; then in peace, with an answer close to it; then again in a burst.
+        assert_eq!(
+            [0, 333, 666, 999].map(&mut said),
+            [News::New, News::Nothing, News::Nothing, News::Nothing]
+        );
+        assert_eq!([30_000, 30_400, 60_000].map(&mut said), [News::Nothing; 3]);
+        let burst = [90_000, 90_333, 90_666, 90_999, 91_332].map(&mut said);
+        assert_eq!(burst, [News::Nothing, News::Nothing, News::Burst, News::Nothing, News::Nothing]);
     }
 
     #[test]

@@ -38,6 +38,8 @@ const TELL_EVERY: Duration = Duration::from_millis(500);
 /// What a coordinator knows of this node's life before stays until every port had the time to hear: switches
 /// send LLDP every 30 s, nodes their beacons.
 const HEARD_ALL_WITHIN: Duration = Duration::from_secs(40);
+/// All tools of a look together take less, if the drivers are well.
+const SLOW: Duration = Duration::from_secs(60);
 
 /// What a node says of itself, for as long as it works.
 #[derive(Debug)]
@@ -50,6 +52,11 @@ pub struct Surveyor<L> {
     looker: Option<Looker>,
     looking: JoinSet<(Looker, Look)>,
     look_at: Instant,
+    /// When a look that is not over is worth a word.
+    slow_at: Option<Instant>,
+    /// The last look was slow, and that was said.
+    slow: bool,
+    expire_at: Instant,
     /// Since when ports are there that may not have heard all yet.
     listens_since: Instant,
     tell_at: Option<Instant>,
@@ -99,6 +106,9 @@ impl<L: TopologyLink> Surveyor<L> {
             looker: Some(looker),
             looking: JoinSet::new(),
             look_at: now,
+            slow_at: None,
+            slow: false,
+            expire_at: now + LOOK_EVERY,
             listens_since: now,
             tell_at: None,
             machine: Machine::default(),
@@ -130,6 +140,8 @@ impl<L: TopologyLink> Surveyor<L> {
                 asked = asked(&mut self.link) => self.on_asked(asked).await,
                 () = at(look_at) => self.look(),
                 Some(looked) = self.looking.join_next() => self.on_look(looked),
+                () = at(self.slow_at) => self.on_slow_look(),
+                () = at(Some(self.expire_at)) => self.expire(),
                 () = at(self.beat.next()) => self.send_beacons(),
                 arrived = beacon_arrived(self.sockets.as_ref()) => self.on_beacon(arrived),
                 arrived = frame_arrived(self.listener.as_ref()) => self.on_frame(arrived),
@@ -171,10 +183,33 @@ impl<L: TopologyLink> Surveyor<L> {
 
     fn look(&mut self) {
         if let Some(mut looker) = self.looker.take() {
+            self.slow_at = Some(Instant::now() + SLOW);
             self.looking.spawn_blocking(move || {
                 let look = looker.look();
                 (looker, look)
             });
+        }
+    }
+
+    fn on_slow_look(&mut self) {
+        self.slow_at = None;
+        if !self.slow {
+            tracing::warn!(
+                "looking at this machine takes longer than {} s: a driver or one of its tools may hang; until it answers, changes here are not told",
+                SLOW.as_secs()
+            );
+        }
+        self.slow = true;
+    }
+
+    /// What is not heard any more; however long a look takes.
+    fn expire(&mut self) {
+        self.expire_at = Instant::now() + LOOK_EVERY;
+        let before = self.neighbours();
+        let now = std::time::Instant::now();
+        if self.frames.expire(now) | self.beacons.expire(now) {
+            self.after_neighbours(&before);
+            self.tell_soon();
         }
     }
 
@@ -186,15 +221,16 @@ impl<L: TopologyLink> Surveyor<L> {
         };
         self.looker = Some(looker);
         self.look_at = Instant::now() + LOOK_EVERY;
+        if self.slow_at.take().is_some() {
+            self.slow = false;
+        }
         let before = self.neighbours();
         (self.machine, self.gates) = (look.machine, look.gates);
         (self.of_lldpd, self.beyond) = (look.neighbours, look.beyond);
-        let now = std::time::Instant::now();
-        let changed = self.frames.expire(now) | self.beacons.expire(now);
         self.use_interfaces(look.interfaces);
         self.after_neighbours(&before);
         self.walk();
-        if changed || self.untold() {
+        if self.untold() {
             self.tell_soon();
         }
     }

@@ -133,3 +133,21 @@ async fn a_worker_that_starts_again_says_that_it_hears_nobody_only_after_it_list
     surveyor.tell().await;
     assert_eq!(lists(&mut surveyor), [0, 0]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_heard_any_more_expires_while_a_look_hangs_which_is_noticed() {
+    let (_dialed, mut surveyor) = surveyor();
+    let beacon = Beacon { node: "n2".to_owned(), interface: "eth0".to_owned(), sequence: 1 };
+    let long_ago = std::time::Instant::now().checked_sub(BEACON_LOST).expect("the host is up for longer");
+    surveyor.beacons.note(long_ago, "eth0", beacon);
+    surveyor.tell_at = None;
+    surveyor.expire();
+    assert!(surveyor.tell_at.is_some() && surveyor.beacons.heard("n1").is_empty());
+    surveyor.on_slow_look();
+    assert!(surveyor.slow && surveyor.slow_at.is_none());
+    saw(&mut surveyor, look());
+    assert!(surveyor.slow, "it took that long: the next one that does is not news");
+    surveyor.slow_at = Some(Instant::now() + SLOW);
+    saw(&mut surveyor, look());
+    assert!(!surveyor.slow);
+}

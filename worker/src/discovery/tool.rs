@@ -56,6 +56,7 @@ impl Tool<'_> {
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .process_group(0);
+        die_with_us(&mut command);
         let mut child = command.spawn().map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => Error::Missing { tool: tool() },
             _ => Error::Run { tool: tool(), source },
@@ -100,6 +101,16 @@ impl Tool<'_> {
                 None => std::thread::sleep(ENDING),
             }
         }
+    }
+}
+
+/// The kernel kills the tool once the thread that started it ends, which stays until the tool has ended or was
+/// given up, or goes with the process (prctl(2), PR_SET_PDEATHSIG).
+fn die_with_us(command: &mut Command) {
+    let set = || nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from);
+    // SAFETY: one system call, which takes no lock and allocates nothing.
+    unsafe {
+        command.pre_exec(set);
     }
 }
 

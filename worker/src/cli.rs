@@ -56,7 +56,7 @@ pub(crate) struct JoinArgs {
     pub(crate) node: NodeArgs,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct NodeArgs {
     /// Directory of the identity, the pods' directories and the log files; by default
     /// /var/lib/phalanx/worker for root, else phalanx/worker in XDG_STATE_HOME or ~/.local/state.

@@ -1,6 +1,7 @@
 //! What this node tells a coordinator about itself.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
@@ -30,12 +31,32 @@ pub(crate) enum Error {
     NoUser(nix::unistd::Uid),
 }
 
+/// A driver that takes longer to count its devices is worth a word.
+const SLOW: Duration = Duration::from_secs(60);
+
 /// What is read.
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) facts: agent::Facts,
     /// GPUs that take no ranks, for the log.
     pub(crate) left_out: Option<String>,
+}
+
+/// As [`read`] does, on a thread of its own: drivers may take a while to answer.
+pub(crate) async fn read_apart(args: &NodeArgs, local: Option<IpAddr>) -> Result<Node, Error> {
+    let args = args.clone();
+    let mut reading = tokio::task::spawn_blocking(move || read(&args, local));
+    let read = match tokio::time::timeout(SLOW, &mut reading).await {
+        Ok(read) => read,
+        Err(_) => {
+            tracing::warn!(
+                "the GPUs of this node are not counted after {} s: the driver hangs, and the node waits for it; restart the worker with `--slots N` to do without",
+                SLOW.as_secs()
+            );
+            reading.await
+        }
+    };
+    read.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
 /// Reads the node anew: addresses come and go. `local` is this host's address on the way to the coordinator.

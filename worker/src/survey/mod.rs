@@ -72,6 +72,8 @@ pub struct Surveyor<L> {
     keys: Keys,
     interfaces: Vec<Interface>,
     beat: Beat,
+    /// Of the last beacon.
+    sequence: u64,
     walking: JoinSet<(u64, Result<Vec<u8>, fabric::Error>)>,
     /// Subnets that this node can walk.
     gates: BTreeMap<u64, Gate>,
@@ -121,6 +123,7 @@ impl<L: TopologyLink> Surveyor<L> {
             keys: Keys::default(),
             interfaces: Vec::new(),
             beat: Beat::default(),
+            sequence: 0,
             walking: JoinSet::new(),
             gates: BTreeMap::new(),
             fabrics: Fabrics::default(),
@@ -237,6 +240,9 @@ impl<L: TopologyLink> Surveyor<L> {
 
     /// Interfaces that came are listened on; of those that went nothing is heard.
     fn use_interfaces(&mut self, interfaces: Vec<Interface>) {
+        if let Some(sockets) = &mut self.sockets {
+            sockets.listen_on(&interfaces);
+        }
         if interfaces == self.interfaces {
             return;
         }
@@ -251,9 +257,6 @@ impl<L: TopologyLink> Surveyor<L> {
         for gone in self.interfaces.iter().filter(|known| !interfaces.contains(known)) {
             self.beacons.forget(&gone.name);
             self.frames.forget(&gone.name);
-        }
-        if let Some(sockets) = &mut self.sockets {
-            sockets.listen_on(&interfaces);
         }
         if interfaces.iter().any(|it| is_new(&it)) {
             self.listens_since = Instant::now();
@@ -292,7 +295,10 @@ impl<L: TopologyLink> Surveyor<L> {
     fn send_beacons(&mut self) {
         self.beat.sent(Instant::now());
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let sequence = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
+        let now = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
+        // The host's clock may be set back.
+        let sequence = now.max(self.sequence.saturating_add(1));
+        self.sequence = sequence;
         let Some(sockets) = &self.sockets else { return };
         for interface in &self.interfaces {
             let beacon = Beacon { node: self.node.clone(), interface: interface.name.clone(), sequence };

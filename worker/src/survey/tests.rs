@@ -3,6 +3,7 @@
 use phalanx_common::wire::topology_v1::Neighbour;
 use phalanx_formats::dir::Dir;
 
+use super::tell::HEARD_ALL_WITHIN;
 use super::*;
 
 /// A coordinator that listens and asks for nothing.

@@ -55,6 +55,9 @@ pub const BEACON_PORT: u16 = 7430;
 pub const BEACON_EVERY: Duration = Duration::from_secs(30);
 /// A beacon that was not heard for so long is not heard any more: three were lost.
 pub const BEACON_LOST: Duration = Duration::from_secs(120);
+/// Of the ports that one port hears at most so many are told: those next to it on either side, in the circle of all by
+/// name. A list of a port that has as many may be a part, and says nothing of whom it lacks.
+pub const BEACONS_TOLD: usize = 2 * 8;
 /// The key of beacons is changed so often.
 pub const BEACON_KEY_EVERY: Duration = Duration::from_secs(3600);
 /// A worker looks at its machine and its neighbours so often.

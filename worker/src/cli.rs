@@ -56,7 +56,7 @@ pub(crate) struct JoinArgs {
     pub(crate) node: NodeArgs,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct NodeArgs {
     /// Directory of the identity, the pods' directories and the log files; by default
     /// /var/lib/phalanx/worker for root, else phalanx/worker in XDG_STATE_HOME or ~/.local/state.
@@ -74,7 +74,7 @@ pub(crate) struct NodeArgs {
     pub(crate) ports: Option<(u16, u16)>,
     /// Ranks this node takes at a time; by default one per GPU, or per core where there is none. GPUs that
     /// processes of others compute on, and those that do not answer, do not count; they are counted whenever
-    /// the worker connects.
+    /// the worker connects. It is a number alone: which GPU a rank uses is not chosen.
     #[arg(long, value_name = "N", env = "PHALANX_SLOTS", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) slots: Option<u32>,
     /// A label of this node, `pool=a`; again for more. `phalanx node label` changes them later.
@@ -86,7 +86,7 @@ pub(crate) struct NodeArgs {
     /// Memory that is kept for the system: `8Gi`.
     #[arg(long, value_name = "SIZE", env = "PHALANX_RESERVED_MEMORY", value_parser = size)]
     pub(crate) reserved_memory: Option<u64>,
-    /// Hand out devices that processes of others compute on, too. Processes that only draw never count.
+    /// Count GPUs that processes of others compute on as slots, too. Processes that only draw never matter.
     #[arg(long, env = "PHALANX_SHARE", value_parser = FalseyValueParser::new(), action = ArgAction::SetTrue)]
     pub(crate) share: bool,
     /// Run jobs of root, too. Without it the coordinator's root has no way to be root on this node.

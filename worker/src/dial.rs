@@ -101,7 +101,7 @@ impl<'a> Dialer<'a> {
         transport: &Arc<TransportConfig>,
     ) -> Result<(Dialed<QuicLink>, QuicTopology, Connection), Error> {
         let connected = connect::connect(tls, &self.identity.coordinators, transport).await?;
-        let node::Node { facts, left_out } = node::read(self.args, connected.local)?;
+        let node::Node { facts, left_out } = node::read_apart(self.args, connected.local).await?;
         if left_out != self.told_gpus
             && let Some(left_out) = &left_out
         {

@@ -1,13 +1,14 @@
 //! What this node tells a coordinator about itself.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 use nix::sys::socket::{SockaddrLike, SockaddrStorage};
 use phalanx_common::report::Network;
 use phalanx_worker::agent;
-use phalanx_worker::discovery::nvidia::{self, Free};
+use phalanx_worker::discovery::nvidia::{self, Free, ReadError};
 use phalanx_worker::discovery::ours;
 use phalanx_worker::facts::{self, Facts};
 
@@ -30,12 +31,32 @@ pub(crate) enum Error {
     NoUser(nix::unistd::Uid),
 }
 
+/// A driver that takes longer to count its devices is worth a word.
+const SLOW: Duration = Duration::from_secs(60);
+
 /// What is read.
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) facts: agent::Facts,
-    /// GPUs that take no ranks, for the log.
+    /// Why there are fewer slots than GPUs, for the log.
     pub(crate) left_out: Option<String>,
+}
+
+/// As [`read`] does, on a thread of its own: drivers may take a while to answer.
+pub(crate) async fn read_apart(args: &NodeArgs, local: Option<IpAddr>) -> Result<Node, Error> {
+    let args = args.clone();
+    let mut reading = tokio::task::spawn_blocking(move || read(&args, local));
+    let read = match tokio::time::timeout(SLOW, &mut reading).await {
+        Ok(read) => read,
+        Err(_) => {
+            tracing::warn!(
+                "the GPUs of this node are not counted after {} s: the driver hangs, and the node waits for it; restart the worker with `--slots N` to do without",
+                SLOW.as_secs()
+            );
+            reading.await
+        }
+    };
+    read.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
 /// Reads the node anew: addresses come and go. `local` is this host's address on the way to the coordinator.
@@ -76,24 +97,38 @@ pub(crate) fn read(args: &NodeArgs, local: Option<IpAddr>) -> Result<Node, Error
 }
 
 /// One rank per GPU that is free; per core where there is no GPU, or where they cannot be counted. Also says which
-/// are not free.
+/// are not free, or why they cannot be counted.
 fn slots(cores: u32, share: bool) -> (u32, Option<String>) {
     let library = std::env::var_os(nvidia::LIBRARY_VARIABLE);
     match nvidia::free_gpus(library, |pid| share || ours::is_ours(pid)) {
         Ok(free) if free != Free::default() => {
             (u32::try_from(free.gpus.len()).unwrap_or(u32::MAX), left_out(&free))
         }
-        _ => (cores, None),
+        Ok(_) | Err(ReadError::NoDriver) => (cores, None),
+        Err(error) => (cores, Some(uncounted(&error))),
     }
+}
+
+fn uncounted(error: &ReadError) -> String {
+    format!(
+        "the GPUs of this node cannot be counted, and it takes ranks as if it had none, one per core: {error}; mend the \
+         driver and restart the worker, or say `--slots N`"
+    )
 }
 
 fn left_out(free: &Free) -> Option<String> {
     let taken = free.taken.iter().map(|(gpu, pid)| {
-        format!("process {pid}, none of ours, computes on GPU {gpu} (`--share` hands it out all the same)")
+        format!("process {pid}, none of ours, computes on GPU {gpu} (`--share` counts it all the same)")
     });
     let lost = free.lost.iter().map(|gpu| format!("GPU {gpu} does not answer"));
     let all: Vec<String> = taken.chain(lost).collect();
-    (!all.is_empty()).then(|| format!("GPUs that take no ranks: {}", all.join("; ")))
+    let why = all.join("; ");
+    (!all.is_empty()).then(|| {
+        format!(
+            "fewer slots than GPUs: {why}. Which GPU a rank uses is not chosen by Phalanx: what runs here has to leave these \
+             alone by itself"
+        )
+    })
 }
 
 /// The one user whose jobs this worker runs; `None` as root: everybody's.
@@ -160,13 +195,14 @@ mod tests {
     }
 
     #[test]
-    fn gpus_that_take_no_ranks_are_told_with_the_reason() {
+    fn gpus_that_do_not_count_are_told_with_the_reason_and_that_ranks_may_still_use_them() {
         assert_eq!(left_out(&Free { gpus: vec![0, 1], ..Free::default() }), None);
         let free = Free { gpus: vec![0], taken: vec![(1, 77)], lost: vec![2] };
         assert_eq!(
             left_out(&free).unwrap(),
-            "GPUs that take no ranks: process 77, none of ours, computes on GPU 1 (`--share` hands it out all the \
-             same); GPU 2 does not answer"
+            "fewer slots than GPUs: process 77, none of ours, computes on GPU 1 (`--share` counts it all the same); GPU 2 \
+             does not answer. Which GPU a rank uses is not chosen by Phalanx: what runs here has to leave these alone by \
+             itself"
         );
     }
 

@@ -47,7 +47,7 @@ pub(crate) fn main(cli: Cli) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the event loop")?;
-    runtime.block_on(async {
+    let done = runtime.block_on(async {
         match cli.command {
             Command::Join(args) => join(args).await,
             Command::Run(args) => {
@@ -61,7 +61,10 @@ pub(crate) fn main(cli: Cli) -> anyhow::Result<()> {
                 work(identity, &args, &state).await
             }
         }
-    })
+    });
+    // A tool or a driver that is asked at this moment is not waited for; tools end with this process.
+    runtime.shutdown_background();
+    done
 }
 
 async fn join(args: JoinArgs) -> anyhow::Result<()> {
@@ -120,7 +123,11 @@ async fn work(identity: Identity, args: &NodeArgs, state: &Path) -> anyhow::Resu
         log_dir: state.join("logs").to_string_lossy().into_owned(),
         inherited: Default::default(),
     };
-    let facts = node::read(args, Some(std::net::Ipv4Addr::LOCALHOST.into()))?.facts;
+    let facts = tokio::select! {
+        read = node::read_apart(args, Some(std::net::Ipv4Addr::LOCALHOST.into())) => read?.facts,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
     let options = SpawnOptions::new(Orphans::CLUSTER);
     let shimming = Shimming { options, spare: None, cgroups, allow_root: args.allow_root_jobs };
     let (dialed, links) = mpsc::channel(1);

@@ -32,6 +32,18 @@ unsafe extern "C" fn nvmlDeviceGetNvLinkState(
     ask_link(gpu, link, |_, _| unsafe { give(state, ffi::nvmlEnableState_enum_NVML_FEATURE_ENABLED) })
 }
 
+/// The constant of the driver for a generation as a profile numbers it.
+fn of_generation(generation: u32) -> ffi::nvmlNvlinkVersion_t {
+    match generation {
+        1 => ffi::nvmlNvlinkVersion_enum_NVML_NVLINK_VERSION_1_0,
+        2 => ffi::nvmlNvlinkVersion_enum_NVML_NVLINK_VERSION_2_0,
+        3 => ffi::nvmlNvlinkVersion_enum_NVML_NVLINK_VERSION_3_0,
+        4 => ffi::nvmlNvlinkVersion_enum_NVML_NVLINK_VERSION_4_0,
+        5 => ffi::nvmlNvlinkVersion_enum_NVML_NVLINK_VERSION_5_0,
+        _ => ffi::nvmlNvlinkVersion_enum_NVML_NVLINK_VERSION_INVALID,
+    }
+}
+
 /// # Safety
 /// `version` is null, or can be written.
 #[unsafe(no_mangle)]
@@ -41,7 +53,7 @@ unsafe extern "C" fn nvmlDeviceGetNvLinkVersion(
     version: *mut c_uint,
 ) -> Code {
     // SAFETY: the caller's variable, by this call's contract.
-    ask_link(gpu, link, |gpu, _| unsafe { give(version, gpu.nvlink) })
+    ask_link(gpu, link, |gpu, _| unsafe { give(version, of_generation(gpu.nvlink)) })
 }
 
 /// # Safety

@@ -10,4 +10,5 @@ pub mod hwloc;
 pub mod lldp;
 pub mod nvidia;
 pub mod ours;
+#[expect(unsafe_code, reason = "a tool is told to die with this process between fork and exec")]
 mod tool;

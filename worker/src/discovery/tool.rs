@@ -1,15 +1,20 @@
 //! Runs a tool of the host and takes what it writes: bounded in time and in bytes.
 
 use std::io::{self, Read};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use std::os::fd::AsFd;
 
 /// After its output has ended a tool has this long to end, too.
 const ENDING: Duration = Duration::from_millis(5);
+/// A tool that was killed is gone within this, unless a driver holds it.
+const KILLED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Why there is no output.
 #[derive(Debug, thiserror::Error)]
@@ -43,22 +48,22 @@ impl Tool<'_> {
     /// It is not there, fails, takes too long or writes too much; it is ended then.
     pub(super) fn output(&self) -> Result<Vec<u8>, Error> {
         let tool = || self.name.to_owned();
-        let spawned = Command::new(self.name)
+        let mut command = Command::new(self.name);
+        command
             .args(self.args)
             .env("LC_ALL", "C")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
-            .spawn();
-        let mut child = spawned.map_err(|source| match source.kind() {
+            .process_group(0);
+        die_with_us(&mut command);
+        let mut child = command.spawn().map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => Error::Missing { tool: tool() },
             _ => Error::Run { tool: tool(), source },
         })?;
         let taken = self.take(&mut child);
         if taken.is_err() {
-            // Either may fail for one that has just ended.
-            let _ = child.kill();
-            let _ = child.wait();
+            end(&mut child);
         }
         taken
     }
@@ -99,6 +104,27 @@ impl Tool<'_> {
     }
 }
 
+/// The kernel kills the tool once the thread that started it ends, which stays until the tool has ended or was
+/// given up, or goes with the process (prctl(2), PR_SET_PDEATHSIG).
+fn die_with_us(command: &mut Command) {
+    let set = || nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from);
+    // SAFETY: one system call, which takes no lock and allocates nothing.
+    unsafe {
+        command.pre_exec(set);
+    }
+}
+
+/// Ends a tool and whatever it started. One that a driver holds cannot be ended, and nobody waits for it.
+fn end(child: &mut Child) {
+    let group = i32::try_from(child.id()).ok().map(Pid::from_raw);
+    // Fails where all of it has just ended.
+    let _ = group.map(|group| killpg(group, Signal::SIGKILL));
+    let deadline = Instant::now() + KILLED_WITHIN;
+    while matches!(child.try_wait(), Ok(None)) && Instant::now() < deadline {
+        std::thread::sleep(ENDING);
+    }
+}
+
 /// Whether a tool of that name is where the shell would find it.
 pub(super) fn is_there(name: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -125,5 +151,20 @@ mod tests {
         assert!(matches!(closed, Err(Error::TooLong { .. })), "{closed:?}");
         let missing = Tool { name: "no-such-tool", args: &[], within: LONG, limit: 1 }.output().unwrap_err();
         assert_eq!(missing.to_string(), "there is no no-such-tool on this host");
+    }
+
+    #[test]
+    fn what_a_tool_that_takes_too_long_started_ends_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("pid");
+        let script = format!("sleep 600 & echo $! >{}; wait", file.display());
+        assert!(matches!(shell(&script, Duration::from_millis(500)), Err(Error::TooLong { .. })));
+        let pid: i32 = std::fs::read_to_string(&file).unwrap().trim().parse().unwrap();
+        let deadline = Instant::now() + LONG;
+        // Until init has reaped it.
+        while crate::shim::tree::process(pid).is_some_and(|found| found.state != 'Z') {
+            assert!(Instant::now() < deadline, "process {pid} still runs");
+            std::thread::sleep(ENDING);
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! One look at the machine and at who is around it. It reads files and asks drivers, which may take a while.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use phalanx_formats::dir::Dir;
 use phalanx_formats::sysfs;
 
 use crate::discovery::beacon::{Interface, interfaces};
+use crate::discovery::fabric::{self, Gate};
 use crate::discovery::nvidia::{Board, ReadError};
 use crate::discovery::{addresses, ascend, lldp};
 
@@ -25,6 +27,8 @@ pub struct Look {
     /// At ports that the host's own LLDP agent does not hear: those of NPUs.
     pub beyond: Vec<Neighbour>,
     pub interfaces: Vec<Interface>,
+    /// Subnets of InfiniBand that this node can walk.
+    pub gates: BTreeMap<u64, Gate>,
 }
 
 /// Looks, and keeps open what is slow to open.
@@ -64,7 +68,8 @@ impl Looker {
         let mut machine = self.machine();
         let npus = self.npus(&machine);
         machine = npus.machine.merge(machine);
-        Look { machine, neighbours, beyond: npus.neighbours, interfaces }
+        let gates = fabric::gates(&machine);
+        Look { machine, neighbours, beyond: npus.neighbours, interfaces, gates }
     }
 
     /// As the tools told them last, which is not long ago.

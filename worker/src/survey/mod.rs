@@ -9,7 +9,9 @@
 //! One task owns all of it. It has nothing to do with jobs: whatever goes wrong here costs knowledge and no rank.
 
 mod beat;
+mod fabrics;
 mod looker;
+mod tell;
 #[cfg(test)]
 mod tests;
 
@@ -18,21 +20,22 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use phalanx_common::defaults::{BEACON_LOST, BEACON_PORT, LOOK_EVERY};
 use phalanx_common::topology::machine::Machine;
-use phalanx_common::wire::bytes::Bytes;
-use phalanx_common::wire::topology_v1::{FromNode, Heard, Neighbour, PART, Policy, ToNode};
+use phalanx_common::wire::topology_v1::{FromNode, Neighbour, Policy, ToNode};
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
-use crate::discovery::beacon::{self, Beacon, Interface, Keys, Sockets};
-use crate::discovery::fabric;
+use crate::discovery::beacon::{self, Beacon, Interface, Keys, News, Sockets};
+use crate::discovery::fabric::{self, Gate};
 use crate::discovery::lldp::{self, Listener};
 use crate::link::{self, TopologyLink};
 use beat::Beat;
+use fabrics::Fabrics;
 pub use looker::{Look, Looker};
+use tell::Told;
 
-/// What is heard is told at most so often: a whole cluster may come up at once.
-const TELL_EVERY: Duration = Duration::from_millis(500);
+/// All tools of a look together take less, if the drivers are well.
+const SLOW: Duration = Duration::from_secs(60);
 
 /// What a node says of itself, for as long as it works.
 #[derive(Debug)]
@@ -45,6 +48,13 @@ pub struct Surveyor<L> {
     looker: Option<Looker>,
     looking: JoinSet<(Looker, Look)>,
     look_at: Instant,
+    /// When a look that is not over is worth a word.
+    slow_at: Option<Instant>,
+    /// The last look was slow, and that was said.
+    slow: bool,
+    expire_at: Instant,
+    /// Since when ports are there that may not have heard all yet.
+    listens_since: Instant,
     tell_at: Option<Instant>,
     machine: Machine,
     /// As lldpd says, where it answers.
@@ -58,19 +68,13 @@ pub struct Surveyor<L> {
     keys: Keys,
     interfaces: Vec<Interface>,
     beat: Beat,
+    /// Of the last beacon.
+    sequence: u64,
     walking: JoinSet<(u64, Result<Vec<u8>, fabric::Error>)>,
-    /// Subnets whose fabric is wanted, with what was told of it.
-    wanted: BTreeMap<u64, Vec<u8>>,
+    /// Subnets that this node can walk.
+    gates: BTreeMap<u64, Gate>,
+    fabrics: Fabrics,
     told: Told,
-}
-
-/// What the coordinator at the other end knows.
-#[derive(Debug, Default)]
-struct Told {
-    machine: Option<Machine>,
-    neighbours: Option<Vec<Neighbour>>,
-    heard: Option<Vec<Heard>>,
-    fabrics: Option<Vec<u64>>,
 }
 
 impl<L: TopologyLink> Surveyor<L> {
@@ -91,6 +95,10 @@ impl<L: TopologyLink> Surveyor<L> {
             looker: Some(looker),
             looking: JoinSet::new(),
             look_at: now,
+            slow_at: None,
+            slow: false,
+            expire_at: now + LOOK_EVERY,
+            listens_since: now,
             tell_at: None,
             machine: Machine::default(),
             of_lldpd: None,
@@ -102,8 +110,10 @@ impl<L: TopologyLink> Surveyor<L> {
             keys: Keys::default(),
             interfaces: Vec::new(),
             beat: Beat::default(),
+            sequence: 0,
             walking: JoinSet::new(),
-            wanted: BTreeMap::new(),
+            gates: BTreeMap::new(),
+            fabrics: Fabrics::default(),
             told: Told::default(),
         }
     }
@@ -117,9 +127,11 @@ impl<L: TopologyLink> Surveyor<L> {
                     Some(link) => self.on_link(link),
                     None => return,
                 },
-                asked = asked(&mut self.link) => self.on_asked(asked),
+                asked = asked(&mut self.link) => self.on_asked(asked).await,
                 () = at(look_at) => self.look(),
                 Some(looked) = self.looking.join_next() => self.on_look(looked),
+                () = at(self.slow_at) => self.on_slow_look(),
+                () = at(Some(self.expire_at)) => self.expire(),
                 () = at(self.beat.next()) => self.send_beacons(),
                 arrived = beacon_arrived(self.sockets.as_ref()) => self.on_beacon(arrived),
                 arrived = frame_arrived(self.listener.as_ref()) => self.on_frame(arrived),
@@ -133,11 +145,11 @@ impl<L: TopologyLink> Surveyor<L> {
     fn on_link(&mut self, link: L) {
         self.link = Some(link);
         self.told = Told::default();
-        self.wanted.clear();
+        self.fabrics.unwanted();
         self.tell_soon();
     }
 
-    fn on_asked(&mut self, asked: Result<ToNode, link::Error>) {
+    async fn on_asked(&mut self, asked: Result<ToNode, link::Error>) {
         match asked {
             Ok(ToNode::BeaconKey { number, key }) => {
                 let first = self.keys.is_empty();
@@ -147,8 +159,10 @@ impl<L: TopologyLink> Surveyor<L> {
                 }
             }
             Ok(ToNode::TellFabric { subnet }) => {
-                self.wanted.insert(subnet, Vec::new());
-                self.walk(subnet);
+                if let Some(known) = self.fabrics.want(Instant::now(), subnet) {
+                    self.tell_fabric(subnet, &known).await;
+                }
+                self.walk();
             }
             Err(error) => {
                 tracing::debug!(error = &error as &dyn std::error::Error, "the topology stream ended");
@@ -159,10 +173,33 @@ impl<L: TopologyLink> Surveyor<L> {
 
     fn look(&mut self) {
         if let Some(mut looker) = self.looker.take() {
+            self.slow_at = Some(Instant::now() + SLOW);
             self.looking.spawn_blocking(move || {
                 let look = looker.look();
                 (looker, look)
             });
+        }
+    }
+
+    fn on_slow_look(&mut self) {
+        self.slow_at = None;
+        if !self.slow {
+            tracing::warn!(
+                "looking at this machine takes longer than {} s: a driver or one of its tools may hang; until it answers, changes here are not told",
+                SLOW.as_secs()
+            );
+        }
+        self.slow = true;
+    }
+
+    /// What is not heard any more; however long a look takes.
+    fn expire(&mut self) {
+        self.expire_at = Instant::now() + LOOK_EVERY;
+        let before = self.neighbours();
+        let now = std::time::Instant::now();
+        if self.frames.expire(now) | self.beacons.expire(now) {
+            self.after_neighbours(&before);
+            self.tell_soon();
         }
     }
 
@@ -174,23 +211,25 @@ impl<L: TopologyLink> Surveyor<L> {
         };
         self.looker = Some(looker);
         self.look_at = Instant::now() + LOOK_EVERY;
+        if self.slow_at.take().is_some() {
+            self.slow = false;
+        }
         let before = self.neighbours();
-        self.machine = look.machine;
+        (self.machine, self.gates) = (look.machine, look.gates);
         (self.of_lldpd, self.beyond) = (look.neighbours, look.beyond);
-        let now = std::time::Instant::now();
-        let changed = self.frames.expire(now) | self.beacons.expire(now);
         self.use_interfaces(look.interfaces);
         self.after_neighbours(&before);
-        for subnet in self.wanted.keys().copied().collect::<Vec<_>>() {
-            self.walk(subnet);
-        }
-        if changed || self.untold() {
+        self.walk();
+        if self.untold() {
             self.tell_soon();
         }
     }
 
     /// Interfaces that came are listened on; of those that went nothing is heard.
     fn use_interfaces(&mut self, interfaces: Vec<Interface>) {
+        if let Some(sockets) = &mut self.sockets {
+            sockets.listen_on(&interfaces);
+        }
         if interfaces == self.interfaces {
             return;
         }
@@ -206,8 +245,8 @@ impl<L: TopologyLink> Surveyor<L> {
             self.beacons.forget(&gone.name);
             self.frames.forget(&gone.name);
         }
-        if let Some(sockets) = &mut self.sockets {
-            sockets.listen_on(&interfaces);
+        if interfaces.iter().any(|it| is_new(&it)) {
+            self.listens_since = Instant::now();
         }
         self.interfaces = interfaces;
         self.beat.burst(Instant::now());
@@ -243,7 +282,10 @@ impl<L: TopologyLink> Surveyor<L> {
     fn send_beacons(&mut self) {
         self.beat.sent(Instant::now());
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let sequence = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
+        let now = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
+        // The host's clock may be set back.
+        let sequence = now.max(self.sequence.saturating_add(1));
+        self.sequence = sequence;
         let Some(sockets) = &self.sockets else { return };
         for interface in &self.interfaces {
             let beacon = Beacon { node: self.node.clone(), interface: interface.name.clone(), sequence };
@@ -268,10 +310,14 @@ impl<L: TopologyLink> Surveyor<L> {
         if beacon.node == self.node && beacon.interface == interface.name {
             return;
         }
-        if self.beacons.note(std::time::Instant::now(), &interface.name, beacon) {
+        match self.beacons.note(std::time::Instant::now(), &interface.name, beacon) {
             // Whoever is new wants to hear us, too.
-            self.beat.answer(Instant::now());
-            self.tell_soon();
+            News::New => {
+                self.beat.answer(Instant::now());
+                self.tell_soon();
+            }
+            News::Burst => self.beat.answer_burst(Instant::now()),
+            News::Nothing => {}
         }
     }
 
@@ -294,100 +340,37 @@ impl<L: TopologyLink> Surveyor<L> {
         }
     }
 
-    /// One walk at a time: each sends a packet to every switch there is.
-    fn walk(&mut self, subnet: u64) {
+    /// One walk at a time.
+    fn walk(&mut self) {
         if self.walking.is_empty()
-            && let Some(gate) = fabric::gates(&self.machine).remove(&subnet)
+            && let Some((subnet, gate)) = self.fabrics.next(Instant::now(), &self.gates)
         {
             self.walking.spawn_blocking(move || (subnet, fabric::walk(&gate)));
         }
     }
 
     async fn on_walked(&mut self, walked: Result<(u64, Result<Vec<u8>, fabric::Error>), JoinError>) {
-        let (subnet, dump) = match walked {
-            Ok((subnet, Ok(dump))) => (subnet, dump),
-            Ok((_, Err(error))) => return tracing::warn!(%error, "the InfiniBand fabric cannot be told"),
+        let now = Instant::now();
+        match walked {
+            Ok((subnet, Ok(dump))) => {
+                if self.fabrics.walked(now, subnet, &dump) {
+                    self.tell_fabric(subnet, &dump).await;
+                }
+            }
+            Ok((subnet, Err(error))) => {
+                if self.fabrics.failed(now, subnet, error.to_string()) {
+                    tracing::warn!(%error, "the InfiniBand fabric cannot be told; tried again, less and less often");
+                }
+            }
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(_) => return,
-        };
-        let Some(before) = self.wanted.get_mut(&subnet) else { return };
-        if *before == dump {
-            return;
+            Err(_) => {}
         }
-        before.clone_from(&dump);
-        let told = self.tell_parts(&dump, |part, last| FromNode::Fabric { subnet, part, last }).await;
+        self.walk();
+    }
+
+    async fn tell_fabric(&mut self, subnet: u64, dump: &[u8]) {
+        let told = self.tell_parts(dump, |part, last| FromNode::Fabric { subnet, part, last }).await;
         self.ended(told);
-    }
-
-    fn tell_soon(&mut self) {
-        self.tell_at.get_or_insert(Instant::now() + TELL_EVERY);
-    }
-
-    fn untold(&self) -> bool {
-        self.told.machine.as_ref() != Some(&self.machine) || self.told.neighbours != Some(self.neighbours())
-    }
-
-    /// Before the first look there is nothing to tell.
-    async fn tell(&mut self) {
-        self.tell_at = None;
-        if self.link.is_some() && self.machine != Machine::default() {
-            let told = self.tell_what_is_new().await;
-            self.ended(told);
-        }
-    }
-
-    async fn tell_what_is_new(&mut self) -> Result<(), link::Error> {
-        if self.told.machine.is_none() {
-            self.say(FromNode::Policy(self.policy.clone())).await?;
-        }
-        if self.told.machine.as_ref() != Some(&self.machine) {
-            let text = serde_json::to_vec(&self.machine).unwrap_or_default();
-            self.tell_parts(&text, |part, last| FromNode::Machine { part, last }).await?;
-            self.told.machine = Some(self.machine.clone());
-        }
-        let neighbours = self.neighbours();
-        if self.told.neighbours.as_ref() != Some(&neighbours) {
-            self.say(FromNode::Neighbours(neighbours.clone())).await?;
-            self.told.neighbours = Some(neighbours);
-        }
-        let heard = self.beacons.heard(&self.node);
-        if self.told.heard.as_ref() != Some(&heard) {
-            self.say(FromNode::Heard(heard.clone())).await?;
-            self.told.heard = Some(heard);
-        }
-        let fabrics: Vec<u64> = fabric::gates(&self.machine).into_keys().collect();
-        if self.told.fabrics.as_ref() != Some(&fabrics) {
-            self.say(FromNode::Fabrics(fabrics.clone())).await?;
-            self.told.fabrics = Some(fabrics);
-        }
-        Ok(())
-    }
-
-    async fn tell_parts(
-        &mut self,
-        bytes: &[u8],
-        message: impl Fn(Bytes, bool) -> FromNode,
-    ) -> Result<(), link::Error> {
-        let mut parts = bytes.chunks(PART).peekable();
-        while let Some(part) = parts.next() {
-            self.say(message(Bytes(part.to_vec()), parts.peek().is_none())).await?;
-        }
-        Ok(())
-    }
-
-    async fn say(&mut self, told: FromNode) -> Result<(), link::Error> {
-        match &mut self.link {
-            Some(link) => link.tell(told).await,
-            None => Ok(()),
-        }
-    }
-
-    /// All is told again on the next link.
-    fn ended(&mut self, told: Result<(), link::Error>) {
-        if let Err(error) = told {
-            tracing::debug!(error = &error as &dyn std::error::Error, "the topology stream ended");
-            self.link = None;
-        }
     }
 }
 

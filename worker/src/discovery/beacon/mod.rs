@@ -10,4 +10,4 @@ mod table;
 
 pub use packet::{Beacon, Keys};
 pub use socket::{Arrived, Interface, Sockets, interfaces};
-pub use table::Table;
+pub use table::{News, Table};

@@ -14,7 +14,8 @@ pub(super) const LONGEST: usize = MAGIC.len() + 4 + 8 + 2 * (1 + LONGEST_NAME) +
 pub struct Beacon {
     pub node: String,
     pub interface: String,
-    /// Higher in every beacon of the port: microseconds since the epoch as its sender counts them.
+    /// Higher in every beacon of the port: microseconds since the epoch as its sender counts them, and one more than
+    /// the last where its clock went back.
     pub sequence: u64,
 }
 

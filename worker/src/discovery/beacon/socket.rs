@@ -1,4 +1,5 @@
-//! Sending and hearing by UDP multicast: IPv6 link-local, else IPv4, never beyond the first hop.
+//! Sending and hearing by UDP multicast, IPv6 link-local and IPv4, never beyond the first hop. A beacon leaves by each
+//! family that its port has: others may have one of them alone.
 //!
 //! The groups are those for experiments (RFC 3692): ff02::114, and 224.0.0.254, which a switch that looks
 //! into IGMP floods like all of 224.0.0.0/24 (RFC 4541, 2.1.2).
@@ -14,7 +15,7 @@ use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn, SockaddrIn6, SockaddrStorage, recvmsg,
     sendmsg, setsockopt, sockopt,
 };
-use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
+use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockRef, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
@@ -22,6 +23,10 @@ use super::packet::LONGEST;
 
 const GROUP_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 254);
 const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x114);
+
+/// A few thousand ports send within a second where a cluster is switched on: the kernel counts some 800 bytes
+/// for each small datagram.
+const QUEUE: usize = 4 << 20;
 
 /// An interface that beacons can leave by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +75,17 @@ pub struct Sockets {
     v6: Option<UdpSocket>,
     v4: Option<UdpSocket>,
     port: u16,
-    joined: BTreeMap<String, Interface>,
+    /// By the interface's index.
+    joined: BTreeMap<u32, Joined>,
+}
+
+/// The groups that an interface listens to.
+#[derive(Clone, Copy, Debug, Default)]
+struct Joined {
+    v6: bool,
+    v4: bool,
+    /// That one of them is refused.
+    said: bool,
 }
 
 impl Sockets {
@@ -87,42 +102,60 @@ impl Sockets {
         }
     }
 
-    /// Listens on these interfaces from now on.
+    /// Listens on these interfaces, and on no others. What is refused is tried again with the next call.
     pub fn listen_on(&mut self, interfaces: &[Interface]) {
-        self.joined.retain(|_, known| interfaces.contains(known));
+        let gone = |index: &u32| interfaces.iter().all(|interface| interface.index != *index);
+        for (index, joined) in self.joined.extract_if(.., |index, _| gone(index)) {
+            // The kernel lets a socket be in 20 groups of IPv4, gone interfaces included.
+            if let (Some(v6), true) = (&self.v6, joined.v6) {
+                let _ = v6.leave_multicast_v6(&GROUP_V6, index);
+            }
+            if let (Some(v4), true) = (&self.v4, joined.v4) {
+                let by = InterfaceIndexOrAddress::Index(index);
+                let _ = SockRef::from(v4).leave_multicast_v4_n(&GROUP_V4, &by);
+            }
+        }
         for interface in interfaces {
-            if self.joined.contains_key(&interface.name) {
-                continue;
+            let joined = self.joined.entry(interface.index).or_default();
+            let mut refused = None;
+            if let (Some(v6), false) = (&self.v6, joined.v6) {
+                let done = done(v6.join_multicast_v6(&GROUP_V6, interface.index));
+                joined.v6 = done.is_ok();
+                refused = done.err();
             }
-            // Refused for an interface that was joined before it went and came back, which is what is wanted,
-            // and for one that is gone again.
-            if let Some(v6) = &self.v6 {
-                let _ = v6.join_multicast_v6(&GROUP_V6, interface.index);
-            }
-            if let Some(v4) = &self.v4 {
+            if let (Some(v4), false) = (&self.v4, joined.v4) {
                 let by = InterfaceIndexOrAddress::Index(interface.index);
-                let _ = socket2::SockRef::from(v4).join_multicast_v4_n(&GROUP_V4, &by);
+                let done = done(SockRef::from(v4).join_multicast_v4_n(&GROUP_V4, &by));
+                joined.v4 = done.is_ok();
+                refused = refused.or(done.err());
             }
-            self.joined.insert(interface.name.clone(), interface.clone());
+            if let Some(error) = refused
+                && !joined.said
+            {
+                tracing::info!(%error, interface = interface.name, "beacons of one family are not heard on this interface");
+                joined.said = true;
+            }
         }
     }
 
     /// Sends by one interface. False if nothing left.
     pub fn send(&self, interface: &Interface, bytes: &[u8]) -> bool {
         let data = [IoSlice::new(bytes)];
-        if let (Some(v6), true) = (&self.v6, interface.has_v6) {
+        let by_v6 = self.v6.as_ref().filter(|_| interface.has_v6).is_some_and(|v6| {
             let to = SockaddrIn6::from(SocketAddrV6::new(GROUP_V6, self.port, 0, interface.index));
-            return sendmsg(v6.as_raw_fd(), &data, &[], MsgFlags::MSG_DONTWAIT, Some(&to)).is_ok();
-        }
-        let Some(v4) = &self.v4 else { return false };
-        let to = SockaddrIn::from(SocketAddrV4::new(GROUP_V4, self.port));
-        let by = nix::libc::in_pktinfo {
-            ipi_ifindex: i32::try_from(interface.index).unwrap_or(0),
-            ipi_spec_dst: nix::libc::in_addr { s_addr: 0 },
-            ipi_addr: nix::libc::in_addr { s_addr: 0 },
-        };
-        let by = [ControlMessage::Ipv4PacketInfo(&by)];
-        interface.has_v4 && sendmsg(v4.as_raw_fd(), &data, &by, MsgFlags::MSG_DONTWAIT, Some(&to)).is_ok()
+            sendmsg(v6.as_raw_fd(), &data, &[], MsgFlags::MSG_DONTWAIT, Some(&to)).is_ok()
+        });
+        let by_v4 = self.v4.as_ref().filter(|_| interface.has_v4).is_some_and(|v4| {
+            let to = SockaddrIn::from(SocketAddrV4::new(GROUP_V4, self.port));
+            let by = nix::libc::in_pktinfo {
+                ipi_ifindex: i32::try_from(interface.index).unwrap_or(0),
+                ipi_spec_dst: nix::libc::in_addr { s_addr: 0 },
+                ipi_addr: nix::libc::in_addr { s_addr: 0 },
+            };
+            let by = [ControlMessage::Ipv4PacketInfo(&by)];
+            sendmsg(v4.as_raw_fd(), &data, &by, MsgFlags::MSG_DONTWAIT, Some(&to)).is_ok()
+        });
+        by_v6 || by_v4
     }
 
     /// The next datagram. Cancel-safe.
@@ -137,10 +170,23 @@ impl Sockets {
     }
 }
 
+/// An interface that is in the group already is what is wanted.
+fn done(joined: io::Result<()>) -> io::Result<()> {
+    match joined {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(()),
+        other => other,
+    }
+}
+
 fn open(domain: Domain, address: std::net::SocketAddr) -> io::Result<UdpSocket> {
     let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    // The first is for those who may have more than the host's limit; with less a beacon may be lost, and the
+    // next one comes.
+    if setsockopt(&socket, sockopt::RcvBufForce, &QUEUE).is_err() {
+        let _ = socket.set_recv_buffer_size(QUEUE);
+    }
     if domain == Domain::IPV6 {
         socket.set_only_v6(true)?;
         socket.set_multicast_hops_v6(1)?;
@@ -203,6 +249,25 @@ mod tests {
     fn loopback_is_no_interface_for_beacons() {
         let names: Vec<String> = interfaces().unwrap().into_iter().map(|interface| interface.name).collect();
         assert!(!names.contains(&"lo".to_owned()), "{names:?}");
+    }
+
+    #[tokio::test]
+    async fn groups_of_interfaces_that_are_gone_are_left() {
+        let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut sockets = Sockets::open(port).unwrap();
+        let index = if_nametoindex("lo").unwrap();
+        let lo = Interface { name: "lo".to_owned(), index, has_v4: true, has_v6: false };
+        let by = InterfaceIndexOrAddress::Index(index);
+        let join = |sockets: &Sockets| {
+            SockRef::from(sockets.v4.as_ref().unwrap()).join_multicast_v4_n(&GROUP_V4, &by)
+        };
+        sockets.listen_on(std::slice::from_ref(&lo));
+        sockets.listen_on(std::slice::from_ref(&lo));
+        assert!(sockets.joined[&index].v4);
+        assert_eq!(join(&sockets).unwrap_err().kind(), io::ErrorKind::AddrInUse, "it is in the group");
+        sockets.listen_on(&[]);
+        assert!(sockets.joined.is_empty());
+        join(&sockets).unwrap();
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use phalanx_common::defaults::{BEACON_KEY_EVERY, BEACONS_TOLD};
 use phalanx_common::wire::topology_v1::Heard;
 
 use super::packet::Beacon;
@@ -10,8 +11,15 @@ use super::packet::Beacon;
 /// A broadcast domain of that many ports is a mistake that no table should grow with.
 const MOST: usize = 65_536;
 
+/// A port that is new, or whose worker is, sends beacons at this distance or less.
+const QUICK: Duration = Duration::from_millis(666);
+/// An answer may follow a beacon as quickly; two do not.
+const BURST: u32 = 2;
+
 /// Ports to each side, in a large domain.
-const BESIDE: usize = 32;
+const BESIDE: usize = BEACONS_TOLD / 2;
+/// A beacon counts for as long as its key does, which is the newest or the one before.
+const REPEATED_WITHIN: Duration = BEACON_KEY_EVERY.saturating_mul(2);
 
 /// What this node's ports hear.
 #[derive(Debug)]
@@ -24,6 +32,20 @@ pub struct Table {
 struct Entry {
     last: Instant,
     sequence: u64,
+    /// How many in a row came quickly.
+    quick: u32,
+    /// Not heard any more; its sequence is kept, so that no stranger's repetition revives it.
+    gone: bool,
+}
+
+/// What a beacon says beyond that its sender is still there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    Nothing,
+    /// Its sender was not heard before.
+    New,
+    /// Its sender was, and begins anew: it may hear nobody yet. Once in a burst.
+    Burst,
 }
 
 impl Table {
@@ -31,47 +53,66 @@ impl Table {
         Table { lost_after, heard: BTreeMap::new() }
     }
 
-    /// A beacon came to this interface. True if that is news. One that was sent before the last is a
-    /// stranger's repetition, and says nothing.
-    pub fn note(&mut self, now: Instant, interface: &str, beacon: Beacon) -> bool {
+    /// A beacon came to this interface. One that was sent before the last is a stranger's repetition, and says
+    /// nothing.
+    pub fn note(&mut self, now: Instant, interface: &str, beacon: Beacon) -> News {
         let Beacon { node, interface: by, sequence } = beacon;
         let heard = Heard { interface: interface.to_owned(), node, by };
         let full = self.heard.len() >= MOST;
         match self.heard.get_mut(&heard) {
             Some(entry) if sequence > entry.sequence => {
-                *entry = Entry { last: now, sequence };
-                false
+                let is_quick = now.saturating_duration_since(entry.last) < QUICK;
+                let quick = if is_quick { entry.quick.saturating_add(1) } else { 0 };
+                let was_gone = entry.gone;
+                *entry = Entry { last: now, sequence, quick, gone: false };
+                match quick {
+                    _ if was_gone => News::New,
+                    BURST => News::Burst,
+                    _ => News::Nothing,
+                }
             }
-            Some(_) => false,
-            None if full => false,
+            Some(_) => News::Nothing,
+            None if full => News::Nothing,
             None => {
-                self.heard.insert(heard, Entry { last: now, sequence });
-                true
+                // The first of a burst of its own, which is answered as what is new.
+                self.heard.insert(heard, Entry { last: now, sequence, quick: BURST, gone: false });
+                News::New
             }
         }
     }
 
     /// Forgets what was not heard for too long. True if that was anything.
     pub fn expire(&mut self, now: Instant) -> bool {
-        let before = self.heard.len();
         let lost_after = self.lost_after;
-        self.heard.retain(|_, entry| now.saturating_duration_since(entry.last) < lost_after);
-        self.heard.len() != before
+        let changed = self.take_leave(|_, entry| now.saturating_duration_since(entry.last) >= lost_after);
+        let full = self.heard.len() >= MOST;
+        let counts = |entry: &Entry| now.saturating_duration_since(entry.last) < REPEATED_WITHIN && !full;
+        self.heard.retain(|_, entry| !entry.gone || counts(entry));
+        changed
     }
 
     /// Its cable leads elsewhere, or nowhere. True if anything was heard there.
     pub fn forget(&mut self, interface: &str) -> bool {
-        let before = self.heard.len();
-        self.heard.retain(|heard, _| heard.interface != interface);
-        self.heard.len() != before
+        self.take_leave(|heard, _| heard.interface == interface)
+    }
+
+    fn take_leave(&mut self, leaves: impl Fn(&Heard, &Entry) -> bool) -> bool {
+        let mut changed = false;
+        for (heard, entry) in self.heard.iter_mut().filter(|(_, entry)| !entry.gone) {
+            entry.gone = leaves(heard, entry);
+            changed |= entry.gone;
+        }
+        changed
     }
 
     /// What to tell of it: all, or of an interface in a large domain the ports next to this one, in the circle
     /// of all by name. Whoever is next to us has us next to it, so that the domain still hangs together.
     pub fn heard(&self, own: &str) -> Vec<Heard> {
         let mut told = Vec::new();
-        for heard in self.heard.keys().collect::<Vec<_>>().chunk_by(|a, b| a.interface == b.interface) {
-            if heard.len() <= 2 * BESIDE {
+        let heard: Vec<&Heard> =
+            self.heard.iter().filter(|(_, entry)| !entry.gone).map(|(heard, _)| heard).collect();
+        for heard in heard.chunk_by(|a, b| a.interface == b.interface) {
+            if heard.len() <= BEACONS_TOLD {
                 told.extend(heard.iter().copied().cloned());
                 continue;
             }
@@ -80,7 +121,7 @@ impl Table {
             let after =
                 heard.partition_point(|heard| (heard.node.as_str(), heard.by.as_str()) < (own, interface));
             let first = after + heard.len() - BESIDE;
-            let beside = (first..first + 2 * BESIDE).map(|at| heard[at % heard.len()].clone());
+            let beside = (first..first + BEACONS_TOLD).map(|at| heard[at % heard.len()].clone());
             told.extend(beside);
         }
         told.sort();
@@ -101,12 +142,35 @@ mod tests {
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);
         let mut table = Table::new(Duration::from_secs(10));
-        assert!(table.note(start, "eth0", beacon(1)));
-        assert!(!table.note(after(5), "eth0", beacon(2)));
+        assert_eq!(table.note(start, "eth0", beacon(1)), News::New);
+        assert_eq!(table.note(after(5), "eth0", beacon(2)), News::Nothing);
         assert!(!table.expire(after(14)));
-        assert!(!table.note(after(14), "eth0", beacon(2)), "the same again");
+        assert_eq!(table.note(after(14), "eth0", beacon(2)), News::Nothing, "the same again");
         assert!(table.expire(after(15)));
         assert!(table.heard("n0").is_empty());
+        assert_eq!(table.note(after(16), "eth0", beacon(2)), News::Nothing, "the same again, later");
+        assert!(table.heard("n0").is_empty());
+        assert_eq!(table.note(after(17), "eth0", beacon(3)), News::New);
+        assert_eq!(table.heard("n0").len(), 1);
+        table.expire(after(27));
+        assert!(!table.expire(after(17) + REPEATED_WITHIN));
+        assert_eq!(table.heard.len(), 0, "no key is as old as that");
+    }
+
+    #[test]
+    fn whoever_begins_anew_is_told_once_from_those_that_answer_somebody() {
+        let start = Instant::now();
+        let mut table = Table::new(Duration::from_secs(1000));
+        let mut said =
+            |millis: u64| table.note(start + Duration::from_millis(millis), "eth0", beacon(millis + 1));
+        // New, in a burst; then in peace, with an answer close to it; then again in a burst.
+        assert_eq!(
+            [0, 333, 666, 999].map(&mut said),
+            [News::New, News::Nothing, News::Nothing, News::Nothing]
+        );
+        assert_eq!([30_000, 30_400, 60_000].map(&mut said), [News::Nothing; 3]);
+        let burst = [90_000, 90_333, 90_666, 90_999, 91_332].map(&mut said);
+        assert_eq!(burst, [News::Nothing, News::Nothing, News::Burst, News::Nothing, News::Nothing]);
     }
 
     #[test]
@@ -121,25 +185,48 @@ mod tests {
         assert_eq!(table.heard("n0"), [left]);
     }
 
+    fn name(number: usize) -> String {
+        format!("n{number:04}")
+    }
+
+    /// What each of 200 nodes tells whose ports all send, by the number of the node; `hears` says who hears whom.
+    fn told(hears: impl Fn(usize, usize) -> bool) -> Vec<Vec<usize>> {
+        let now = Instant::now();
+        let told = |own: usize| {
+            let mut table = Table::new(Duration::from_secs(10));
+            for node in (0..200).filter(|node| *node != own && hears(own, *node)).map(name) {
+                table.note(now, "eth0", Beacon { node, interface: "eth0".to_owned(), sequence: 1 });
+            }
+            table.heard(&name(own)).iter().map(|heard| heard.node[1..].parse().unwrap()).collect()
+        };
+        (0..200).map(told).collect()
+    }
+
     #[test]
     fn in_a_large_domain_those_that_are_told_tell_of_us_too() {
-        let now = Instant::now();
-        let name = |number: usize| format!("n{number:04}");
-        let told: Vec<Vec<Heard>> = (0..200)
-            .map(|own| {
-                let mut table = Table::new(Duration::from_secs(10));
-                for node in (0..200).filter(|node| *node != own).map(name) {
-                    table.note(now, "eth0", Beacon { node, interface: "eth0".to_owned(), sequence: 1 });
-                }
-                table.heard(&name(own))
-            })
-            .collect();
+        let told = told(|_, _| true);
         for (own, heard) in told.iter().enumerate() {
-            assert_eq!(heard.len(), 2 * BESIDE);
-            for heard in heard {
-                let other: usize = heard.node[1..].parse().unwrap();
-                assert!(told[other].iter().any(|back| back.node == name(own)), "{own} and {other}");
+            assert_eq!(heard.len(), BEACONS_TOLD);
+            for other in heard {
+                assert!(told[*other].contains(&own), "{own} and {other}");
             }
         }
+    }
+
+    #[test]
+    fn whom_a_whole_list_lacks_is_not_heard_and_one_port_that_is_half_deaf_does_not_disturb_the_others() {
+        let (deaf, its) = (100, [3, 101, 150]);
+        let hears = |own, other| own != deaf || its.contains(&other);
+        let told = told(hears);
+        assert_eq!(told[deaf], its);
+        for (own, heard) in told.iter().enumerate() {
+            for other in heard.iter().filter(|other| !told[**other].contains(&own)) {
+                let is_part = told[*other].len() >= BEACONS_TOLD;
+                assert!(is_part || !hears(*other, own), "{own} and {other}");
+                assert!(own == deaf || *other == deaf, "{own} and {other}");
+            }
+        }
+        let lack = |own: &usize| told[*own].contains(&deaf) && !its.contains(own);
+        assert_eq!((0..200).filter(lack).count(), BEACONS_TOLD - 1, "those next to it that it does not hear");
     }
 }

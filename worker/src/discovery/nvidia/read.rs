@@ -9,7 +9,16 @@ use nvml_wrapper::enums::device::SampleValue;
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::structs::device::FieldId;
 use nvml_wrapper::{Device, Nvml};
-use nvml_wrapper_sys::bindings::{NVML_AFFINITY_SCOPE_NODE, field_id};
+use nvml_wrapper_sys::bindings::{
+    NVML_AFFINITY_SCOPE_NODE, field_id,
+    nvmlNvlinkVersion_enum_NVML_NVLINK_VERSION_1_0 as NVML_NVLINK_VERSION_1_0,
+    nvmlNvlinkVersion_enum_NVML_NVLINK_VERSION_2_0 as NVML_NVLINK_VERSION_2_0,
+    nvmlNvlinkVersion_enum_NVML_NVLINK_VERSION_2_2 as NVML_NVLINK_VERSION_2_2,
+    nvmlNvlinkVersion_enum_NVML_NVLINK_VERSION_3_0 as NVML_NVLINK_VERSION_3_0,
+    nvmlNvlinkVersion_enum_NVML_NVLINK_VERSION_3_1 as NVML_NVLINK_VERSION_3_1,
+    nvmlNvlinkVersion_enum_NVML_NVLINK_VERSION_4_0 as NVML_NVLINK_VERSION_4_0,
+    nvmlNvlinkVersion_enum_NVML_NVLINK_VERSION_5_0 as NVML_NVLINK_VERSION_5_0,
+};
 use phalanx_common::topology::Bdf;
 use phalanx_common::topology::machine::{
     Accelerator, AcceleratorKind, Ailment, Attachment, CpuSet, LinkKind, Machine, MigSlice, Peer,
@@ -199,12 +208,17 @@ fn links(device: &Device<'_>) -> Vec<Attachment> {
     bundles.into_iter().map(attachment).collect()
 }
 
-/// One link of that generation, each direction, by NVIDIA's architecture white papers: P100, V100, A100, H100, B200.
+/// One link of that version (nvmlNvlinkVersion_t), each direction, by NVIDIA's architecture white papers: P100, V100,
+/// A100, H100, B200.
 fn mb_per_s(version: u32) -> Option<u64> {
     match version {
-        1 => Some(20_000),
-        2..=4 => Some(25_000),
-        5 => Some(50_000),
+        NVML_NVLINK_VERSION_1_0 => Some(20_000),
+        NVML_NVLINK_VERSION_2_0
+        | NVML_NVLINK_VERSION_2_2
+        | NVML_NVLINK_VERSION_3_0
+        | NVML_NVLINK_VERSION_3_1
+        | NVML_NVLINK_VERSION_4_0 => Some(25_000),
+        NVML_NVLINK_VERSION_5_0 => Some(50_000),
         _ => None,
     }
 }
@@ -245,4 +259,17 @@ fn recovery(device: &Device<'_>) -> Option<Ailment> {
         other => format!("action {other}"),
     };
     Some(Ailment::Recovery(action))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn speeds_go_by_the_drivers_constants_which_are_no_generations() {
+        // Invalid, 1.0, 2.0, 2.2, 3.0, 3.1, 4.0, 5.0, unheard of.
+        let gb_per_s = (0..9).map(|version| mb_per_s(version).map(|speed| speed / 1000)).collect::<Vec<_>>();
+        let known = [20, 25, 25, 25, 25, 25, 50].map(Some);
+        assert_eq!(gb_per_s, [&[None][..], &known, &[None]].concat());
+    }
 }

@@ -1,34 +1,32 @@
 //! Owns the survey: takes what nodes tell, derives the facts a moment later, and gives out the newest.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+mod current;
+mod due;
+mod files;
 
-use anyhow::Context;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use phalanx_common::defaults::{BEACON_KEY_EVERY, LOOK_EVERY};
 use phalanx_common::id::NodeId;
-use phalanx_common::time::Timestamp;
+use phalanx_common::topology::Evidence;
 use phalanx_common::topology::machine::Machine;
-use phalanx_common::topology::{Evidence, Snapshot, SnapshotError};
-use phalanx_common::wire::topology_v1::{FromNode, ToNode};
-use phalanx_launcher_core::survey::{Survey, Surveyed};
+use phalanx_common::wire::topology_v1::{FromNode, Policy, ToNode};
+use phalanx_launcher_core::survey::{News, Survey};
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, interval, sleep_until};
+use tokio::time::{Instant, interval};
 
+pub(crate) use self::current::Current;
+use self::due::{Due, until};
+pub(crate) use self::files::Files;
 use crate::driver::wall;
-use crate::topo::{self, Told};
 
 /// What nodes told that may wait; their streams wait then.
 const INBOX: usize = 256;
 /// A node that takes no requests for so many is not reading: it gets the next when it connects again.
 pub(crate) const ASKS_QUEUED: usize = 8;
-/// Facts are derived so long after the first thing that is new: a whole cluster may come up at once.
-const SETTLE: Duration = Duration::from_millis(300);
-/// Lines of the log for one change of the topology; the rest is counted.
-const MOST_LINES: usize = 20;
 
 /// What a node's stream brings.
 #[derive(Debug)]
@@ -52,65 +50,12 @@ pub(crate) enum Said {
     Other(FromNode),
 }
 
-/// The facts as they are.
-#[derive(Debug)]
-pub(crate) struct Current {
-    pub(crate) surveyed: Surveyed,
-    pub(crate) snapshot: Snapshot<Machine>,
-    /// Who told of it.
-    pub(crate) told: Vec<Told>,
-}
-
-/// Files and folders of the operator's, as they were when they were read.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Files {
-    paths: Vec<PathBuf>,
-    evidence: Vec<Evidence>,
-    /// Size and time of each file.
-    stamps: Stamps,
-}
-
-type Stamps = BTreeMap<PathBuf, (u64, Option<SystemTime>)>;
-
-impl Files {
-    /// # Errors
-    /// What cannot be read or understood, and what is no file about networks.
-    pub(crate) fn load(paths: Vec<PathBuf>) -> anyhow::Result<Files> {
-        if paths.is_empty() {
-            return Ok(Files::default());
-        }
-        let stamps = stamps(&paths);
-        let (evidence, warnings) = topo::evidence(&paths, wall()).context("--topology")?;
-        warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-        Ok(Files { paths, evidence, stamps })
-    }
-
-    /// `None` while they are the same. An error comes with how they are by now.
-    fn newer(&self) -> Option<Result<Files, (Stamps, anyhow::Error)>> {
-        let stamps = stamps(&self.paths);
-        let load = || Files::load(self.paths.clone()).map_err(|error| (stamps.clone(), error));
-        (stamps != self.stamps).then(load)
-    }
-}
-
-/// Of the files that are named, and of those directly in folders.
-fn stamps(paths: &[PathBuf]) -> Stamps {
-    let within = |path: &PathBuf| -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-        entries.map(|entry| entry.path()).chain([path.clone()]).collect()
-    };
-    let stamp = |path: PathBuf| {
-        let about = std::fs::metadata(&path).ok()?;
-        Some((path, (about.len(), about.modified().ok())))
-    };
-    paths.iter().flat_map(within).filter_map(stamp).collect()
-}
-
 /// Where streams deliver, and where the facts are.
 #[derive(Clone, Debug)]
 pub(crate) struct Surveys {
     inbox: mpsc::Sender<Message>,
     current: watch::Receiver<Option<Arc<Current>>>,
+    policies: watch::Receiver<BTreeMap<NodeId, Policy>>,
 }
 
 impl Surveys {
@@ -118,21 +63,24 @@ impl Surveys {
     pub(crate) fn new(files: Files) -> (Surveys, Owner) {
         let (inbox, messages) = mpsc::channel(INBOX);
         let (publish, current) = watch::channel(None);
+        let (policies, told) = watch::channel(BTreeMap::new());
         let mut survey = Survey::default();
         survey.files(files.evidence.clone());
-        let derive_at = (!files.paths.is_empty()).then(Instant::now);
+        let mut due = Due::new(Instant::now());
+        due.on_news(Instant::now(), News::of(!files.paths.is_empty()));
         let owner = Owner {
             files,
             survey,
             messages,
             publish,
+            policies,
             links: BTreeMap::new(),
             gone: JoinSet::new(),
             streams: 0,
             key: (0, [0; 32]),
-            derive_at,
+            due,
         };
-        (Surveys { inbox, current }, owner)
+        (Surveys { inbox, current, policies: told }, owner)
     }
 
     /// False once the coordinator ends.
@@ -144,6 +92,11 @@ impl Surveys {
     pub(crate) fn current(&self) -> Option<Arc<Current>> {
         self.current.borrow().clone()
     }
+
+    /// The labels that a node came with, whatever becomes of the facts.
+    pub(crate) fn labels(&self, node: &NodeId) -> Vec<(String, String)> {
+        self.policies.borrow().get(node).map(|policy| policy.labels.clone()).unwrap_or_default()
+    }
 }
 
 /// The one who knows.
@@ -153,6 +106,8 @@ pub(crate) struct Owner {
     survey: Survey,
     messages: mpsc::Receiver<Message>,
     publish: watch::Sender<Option<Arc<Current>>>,
+    /// What the operators of nodes want of them.
+    policies: watch::Sender<BTreeMap<NodeId, Policy>>,
     /// The stream that each node has open, by its number.
     links: BTreeMap<NodeId, (u64, mpsc::Sender<ToNode>)>,
     /// One for each stream, until its end.
@@ -161,7 +116,7 @@ pub(crate) struct Owner {
     streams: u64,
     /// Of beacons, with its number.
     key: (u32, [u8; 32]),
-    derive_at: Option<Instant>,
+    due: Due,
 }
 
 impl Owner {
@@ -178,7 +133,7 @@ impl Owner {
                 Some(Ok((node, stream))) = self.gone.join_next() => self.on_gone(&node, stream),
                 _ = renew.tick() => self.renew_key(),
                 _ = look.tick() => self.look_at_files().await,
-                () = at(self.derive_at) => self.derive().await,
+                () = until(self.due.at()) => self.on_due().await,
             }
         }
     }
@@ -195,7 +150,7 @@ impl Owner {
                 tracing::info!("the files about the topology changed");
                 self.survey.files(files.evidence.clone());
                 self.files = files;
-                self.derive_at.get_or_insert(Instant::now());
+                self.due.on_news(Instant::now(), News::Facts);
             }
             Err((stamps, error)) => {
                 tracing::warn!(
@@ -260,23 +215,24 @@ impl Owner {
 
     fn on_said(&mut self, node: &NodeId, said: Said) {
         let now = wall();
-        let new = match said {
+        let news = match said {
             Said::Machine(machine) => self.survey.machine(now, node, machine),
             Said::Fabric { subnet, evidence } => self.survey.fabric(node, subnet, evidence),
             Said::Other(FromNode::Neighbours(all)) => self.survey.neighbours(now, node, all),
             Said::Other(FromNode::Heard(all)) => self.survey.heard(now, node, all),
-            Said::Other(FromNode::Policy(policy)) => self.survey.policy(node, policy),
+            Said::Other(FromNode::Policy(policy)) => {
+                self.policies.send_modify(|all| drop(all.insert(node.clone(), policy)));
+                News::Nothing
+            }
             Said::Other(FromNode::Fabrics(subnets)) => {
                 self.survey.can_tell_fabrics(node, subnets.into_iter().collect());
                 self.ask_for_fabrics();
-                false
+                News::Nothing
             }
             // Parts, which the stream has put together.
-            Said::Other(FromNode::Machine { .. } | FromNode::Fabric { .. }) => false,
+            Said::Other(FromNode::Machine { .. } | FromNode::Fabric { .. }) => News::Nothing,
         };
-        if new {
-            self.derive_at.get_or_insert(Instant::now() + SETTLE);
-        }
+        self.due.on_news(Instant::now(), news);
     }
 
     fn ask_for_fabrics(&mut self) {
@@ -285,58 +241,40 @@ impl Owner {
         }
     }
 
-    /// Elsewhere: ten thousand nodes take a second. What comes meanwhile waits for the next time.
-    async fn derive(&mut self) {
-        self.derive_at = None;
-        let survey = self.survey.clone();
-        let derived = tokio::task::spawn_blocking(move || current(&survey, wall())).await;
-        let current = match derived {
-            Ok(Ok(current)) => Arc::new(current),
-            Ok(Err(error)) => {
-                return tracing::error!(%error, "the topology is not derived: the last one stays");
+    /// Elsewhere. What comes meanwhile waits for the next time.
+    async fn on_due(&mut self) {
+        let (news, survey, old) = (self.due.take(), self.survey.clone(), self.publish.borrow().clone());
+        let renewed =
+            tokio::task::spawn_blocking(move || current::renew(&survey, old.as_deref(), news, wall())).await;
+        self.due.rest(Instant::now());
+        match renewed {
+            Ok(Ok((current, changes))) => {
+                current.log(&changes);
+                self.publish.send_replace(Some(Arc::new(current)));
             }
-            Err(error) => return tracing::error!(%error, "the topology is not derived: the last one stays"),
-        };
-        let old = self.publish.send_replace(Some(Arc::clone(&current)));
-        log_changes(old.as_deref(), &current);
+            Ok(Err(error)) => tracing::error!(%error, "the topology is not derived: the last one stays"),
+            Err(error) => tracing::error!(%error, "the topology is not derived: the last one stays"),
+        }
     }
 }
 
-/// Why there is no topology.
-#[derive(Debug, thiserror::Error)]
-enum Error {
-    #[error(transparent)]
-    Derive(#[from] phalanx_common::topology::Error),
-    #[error(transparent)]
-    Snapshot(#[from] SnapshotError),
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn current(survey: &Survey, now: Timestamp) -> Result<Current, Error> {
-    let mut surveyed = survey.derive(now)?;
-    let told = Told::summarise(&std::mem::take(&mut surveyed.evidence));
-    let kinds = surveyed.machines.iter().map(|(name, machine)| (name.clone(), machine.kind())).collect();
-    let snapshot = Snapshot::new(surveyed.network.clone(), &kinds)?;
-    Ok(Current { surveyed, snapshot, told })
-}
-
-fn log_changes(old: Option<&Current>, new: &Current) {
-    let Some(old) = old else {
-        let nodes = new.snapshot.network().nodes.len();
-        tracing::info!(nodes, hash = %new.snapshot.hash(), "topology");
-        return;
-    };
-    let changes = new.snapshot.diff(&old.snapshot);
-    for change in changes.iter().take(MOST_LINES) {
-        tracing::info!("topology: {change}");
-    }
-    if changes.len() > MOST_LINES {
-        tracing::info!("topology: and {} changes more", changes.len() - MOST_LINES);
-    }
-}
-
-async fn at(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
+    #[tokio::test]
+    async fn labels_are_known_before_any_facts_are() {
+        let (surveys, owner) = Surveys::new(Files::default());
+        let node = NodeId::new("a-000001");
+        let labels = vec![("pool".to_owned(), "a".to_owned())];
+        let policy = Policy { labels: labels.clone(), ..Policy::default() };
+        let said = Said::Other(FromNode::Policy(policy));
+        assert!(surveys.tell(Message::Said { node: node.clone(), said }).await);
+        let (told, mut policies) = (surveys.clone(), surveys.policies.clone());
+        tokio::select! {
+            () = owner.run() => {}
+            _ = policies.changed() => {}
+        }
+        assert_eq!((told.labels(&node), told.current().is_none()), (labels, true));
     }
 }

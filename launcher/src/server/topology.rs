@@ -16,6 +16,13 @@ use crate::driver::wall;
 
 /// A machine with a thousand devices has a megabyte.
 const LARGEST_MACHINE: usize = 8 << 20;
+// Many times what the largest machines have; who looks at machines compares devices with each other.
+const MOST_ACCELERATORS: usize = 1024;
+const MOST_LINKS: usize = 65_536;
+/// Virtual functions are ports too.
+const MOST_PORTS: usize = 4096;
+const MOST_PATHS: usize = 4096;
+const MOST_PCI: usize = 65_536;
 
 /// What a node said makes no sense.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +33,8 @@ enum Error {
     LargeMachine,
     #[error("no machine of this version: {0}")]
     Machine(#[source] serde_json::Error),
+    #[error("a machine of {has} {what}, and at most {most} are taken")]
+    Devices { what: &'static str, has: usize, most: usize },
     #[error("a fabric that it was not asked for, or more than {} bytes of one", ibnetdiscover::MAX_BYTES)]
     Fabric,
     #[error("the coordinator ends")]
@@ -121,8 +130,10 @@ impl Talk<'_> {
     async fn fabric(&self, subnet: u64, dump: Vec<u8>) -> Option<Said> {
         let origin = format!("ibnetdiscover on {}", self.node);
         let read = move || {
-            let fabric = ibnetdiscover::read(&dump)?;
-            Ok::<_, ibnetdiscover::Error>(fabric.evidence(&origin, wall()))
+            let mut evidence = ibnetdiscover::read(&dump)?.evidence(&origin, wall());
+            // The survey compares it with what was told before.
+            evidence.sort();
+            Ok::<_, ibnetdiscover::Error>(evidence)
         };
         match tokio::task::spawn_blocking(read).await {
             Ok(Ok(evidence)) => Some(Said::Fabric { subnet, evidence }),
@@ -139,7 +150,20 @@ impl Talk<'_> {
 fn machine(text: &[u8]) -> Result<Machine, Error> {
     let mut value: Value = serde_json::from_slice(text).map_err(Error::Machine)?;
     make_plain(&mut value);
-    serde_json::from_value(value).map_err(Error::Machine)
+    let machine: Machine = serde_json::from_value(value).map_err(Error::Machine)?;
+    let links = machine.accelerators.iter().map(|it| it.links.len() + it.slices.len()).sum();
+    for (what, has, most) in [
+        ("accelerators", machine.accelerators.len(), MOST_ACCELERATORS),
+        ("links and slices of accelerators", links, MOST_LINKS),
+        ("network ports", machine.nics.len(), MOST_PORTS),
+        ("paths", machine.told.len(), MOST_PATHS),
+        ("PCI devices", machine.pci.len(), MOST_PCI),
+    ] {
+        if has > most {
+            return Err(Error::Devices { what, has, most });
+        }
+    }
+    Ok(machine)
 }
 
 fn make_plain(value: &mut Value) {
@@ -154,6 +178,7 @@ fn make_plain(value: &mut Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use phalanx_common::topology::machine::{Accelerator, AcceleratorKind};
 
     #[test]
     fn a_machine_is_read_without_what_a_terminal_would_obey() {
@@ -161,5 +186,17 @@ mod tests {
         assert_eq!(read.host.as_deref(), Some("a[2Jb"));
         assert!(matches!(machine(b"{\"host\": 7}"), Err(Error::Machine(_))));
         assert!(matches!(machine(b"{"), Err(Error::Machine(_))));
+    }
+
+    #[test]
+    fn a_machine_has_no_more_devices_than_machines_have() {
+        let of = |count| {
+            let device = Accelerator::new(AcceleratorKind::Nvidia);
+            let whole = Machine { accelerators: vec![device; count], ..Machine::default() };
+            machine(&serde_json::to_vec(&whole).unwrap())
+        };
+        assert!(of(MOST_ACCELERATORS).is_ok());
+        let refused = of(MOST_ACCELERATORS + 1);
+        assert!(matches!(refused, Err(Error::Devices { what: "accelerators", has: 1025, most: 1024 })));
     }
 }

@@ -5,35 +5,30 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use phalanx_common::id::NodeId;
-use phalanx_common::topology::machine;
 use phalanx_launcher_core::access::Action;
 use phalanx_net::frames::Sending;
 
-use super::{Failed, Refusal, Session, bad, document, ending, text};
+use super::{Failed, Refusal, Session, document, ending, text};
 use crate::cluster::surveys::Current;
 use crate::driver::look;
-use crate::topo::Witnesses;
 
 impl Session {
     pub(super) async fn topology(&self, send: &mut Sending) -> Result<(), Failed> {
         self.may(Action::Look)?;
         let current = self.current()?;
-        text(&String::from_utf8(current.snapshot.to_json()).map_err(bad)?, send).await
+        text(&current.facts.json, send).await
     }
 
     pub(super) async fn witnesses(&self, send: &mut Sending) -> Result<(), Failed> {
         self.may(Action::Look)?;
         let current = self.current()?;
-        let of_machines = machine::findings(
-            current.surveyed.machines.iter().map(|(name, machine)| (name.as_str(), &**machine)),
-        );
-        document(&Witnesses { told: current.told.clone(), of_machines }, send).await
+        text(&current.witnesses, send).await
     }
 
     pub(super) async fn machine(&self, node: &str, send: &mut Sending) -> Result<(), Failed> {
         self.may(Action::Look)?;
         let current = self.current()?;
-        let ids = &current.surveyed.ids;
+        let ids = &current.facts.ids;
         let name = match ids.iter().find(|(name, id)| *name == node || id.as_str() == node) {
             Some((name, _)) => name,
             None => {
@@ -55,14 +50,12 @@ impl Session {
                 first.0
             }
         };
-        document(&current.surveyed.machines.get(name).map(|machine| &**machine), send).await
+        document(&current.machines.get(name).map(|machine| &**machine), send).await
     }
 
     /// The labels that a node came with, as operators changed them since.
     pub(super) async fn labels(&self, node: &NodeId) -> BTreeMap<String, String> {
-        let current = self.cluster.surveys.current();
-        let own = current.as_ref().and_then(|current| current.surveyed.policies.get(node));
-        self.cluster.registry.labels(node, own.map_or(&[][..], |policy| &policy.labels)).await
+        self.cluster.registry.labels(node, &self.cluster.surveys.labels(node)).await
     }
 
     pub(super) async fn label(

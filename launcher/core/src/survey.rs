@@ -15,9 +15,14 @@ use std::sync::Arc;
 
 use phalanx_common::id::NodeId;
 use phalanx_common::time::Timestamp;
-use phalanx_common::topology::machine::Machine;
-use phalanx_common::topology::{Evidence, Network, NodePorts, derive};
+use phalanx_common::topology::machine::{Machine, Nic};
+use phalanx_common::topology::{Evidence, Guid, Network, NodePorts, derive};
 use phalanx_common::wire::topology_v1::{Heard, Neighbour};
+
+use self::evidence::Known;
+
+/// Subnets of one node, which has a port in each.
+const MOST_SUBNETS: usize = 16;
 
 /// What is known of the cluster. A copy shares what nodes told.
 #[derive(Clone, Debug, Default)]
@@ -58,6 +63,15 @@ struct Told {
     /// Subnets whose fabric it can tell.
     fabrics: BTreeSet<u64>,
     linked: bool,
+}
+
+impl Told {
+    /// Whether it is believed to tell the fabric of a subnet: it says so, and has a port there.
+    fn tells(&self, subnet: u64) -> bool {
+        let mut nics = self.machine.iter().flat_map(|machine| &machine.nics);
+        let is_there = |nic: &Nic| nic.rdma.as_ref().and_then(|rdma| rdma.subnet) == Some(Guid(subnet));
+        self.fabrics.contains(&subnet) && nics.any(is_there)
+    }
 }
 
 /// The facts, and the machines by the names that the facts know them by.
@@ -115,7 +129,9 @@ impl Survey {
         News::of(new)
     }
 
-    pub fn can_tell_fabrics(&mut self, node: &NodeId, subnets: BTreeSet<u64>) {
+    /// Of more than a node has ports in, the first count; it is asked for those that its machine has a port in.
+    pub fn can_tell_fabrics(&mut self, node: &NodeId, subnets: impl IntoIterator<Item = u64>) {
+        let subnets = subnets.into_iter().take(MOST_SUBNETS).collect();
         self.nodes.entry(node.clone()).or_default().fabrics = subnets;
     }
 
@@ -123,12 +139,12 @@ impl Survey {
     /// more, then the first by its id.
     pub fn ask(&mut self) -> Vec<(u64, NodeId)> {
         let can = |node: &NodeId, subnet: &u64| {
-            self.nodes.get(node).is_some_and(|told| told.linked && told.fabrics.contains(subnet))
+            self.nodes.get(node).is_some_and(|told| told.linked && told.tells(*subnet))
         };
         self.asked.retain(|subnet, node| can(node, subnet));
         let mut new = Vec::new();
         for (node, told) in self.nodes.iter().filter(|(_, told)| told.linked) {
-            for subnet in &told.fabrics {
+            for subnet in told.fabrics.iter().filter(|subnet| told.tells(**subnet)) {
                 if !self.asked.contains_key(subnet) {
                     self.asked.insert(*subnet, node.clone());
                     new.push((*subnet, node.clone()));
@@ -136,6 +152,11 @@ impl Survey {
             }
         }
         new
+    }
+
+    /// The question did not reach the node: the next [`Survey::ask`] has it again.
+    pub fn not_asked(&mut self, subnet: u64) {
+        self.asked.remove(&subnet);
     }
 
     /// What a node says of a whole fabric, in the order of the claims. Nobody but the one who was asked tells it.
@@ -155,7 +176,8 @@ impl Survey {
         self.files = evidence.into();
     }
 
-    /// Names for people and for what other tools wrote: the host's name where one node has it, else the node's id.
+    /// Names for people and for what other tools wrote: the host's name where one node has it and no other node has
+    /// it for an id, else the node's id.
     fn names(&self) -> BTreeMap<&NodeId, String> {
         let host = |told: &Told| told.machine.as_ref().and_then(|machine| machine.host.clone());
         let mut users: BTreeMap<String, usize> = BTreeMap::new();
@@ -163,7 +185,11 @@ impl Survey {
             *users.entry(host(told).unwrap_or_default()).or_default() += 1;
         }
         let name = |id: &NodeId, told| {
-            let alone = host(told).filter(|host| users.get(host) == Some(&1) && !host.is_empty());
+            let is_free = |host: &String| {
+                let other = NodeId::new(host);
+                users.get(host) == Some(&1) && (other == *id || !self.nodes.contains_key(&other))
+            };
+            let alone = host(told).filter(|host| !host.is_empty() && is_free(host));
             alone.unwrap_or_else(|| id.to_string())
         };
         let known = self.nodes.iter().filter(|(_, told)| told.machine.is_some());
@@ -198,8 +224,12 @@ impl Survey {
             .collect();
         let mut evidence = self.files.to_vec();
         evidence.extend(self.fabrics.values().flat_map(|told| told.iter()).cloned());
-        for (id, name) in &names {
-            evidence.extend(self.told_by(id, name, &names));
+        let known: BTreeMap<&NodeId, Known<'_>> = names
+            .iter()
+            .filter_map(|(id, name)| Some((*id, Known::of(name, self.machine_of(id)?))))
+            .collect();
+        for id in names.keys() {
+            evidence.extend(self.told_by(id, &known));
         }
         let network = derive(&ports, &evidence, now)?;
         let ids = names.into_iter().map(|(id, name)| (name, id.clone())).collect();

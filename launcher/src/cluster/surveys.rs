@@ -132,10 +132,16 @@ impl Owner {
                 },
                 Some(Ok((node, stream))) = self.gone.join_next() => self.on_gone(&node, stream),
                 _ = renew.tick() => self.renew_key(),
-                _ = look.tick() => self.look_at_files().await,
+                _ = look.tick() => self.on_look().await,
                 () = until(self.due.at()) => self.on_due().await,
             }
         }
+    }
+
+    async fn on_look(&mut self) {
+        // Whose queue was full may have room by now.
+        self.ask_for_fabrics();
+        self.look_at_files().await;
     }
 
     /// What is wrong with a file that changed is said, and what it said before stays.
@@ -176,15 +182,17 @@ impl Owner {
 
     fn give_key(&self, node: &NodeId) {
         let (number, key) = self.key;
-        self.ask(node, ToNode::BeaconKey { number, key });
+        let _ = self.ask(node, ToNode::BeaconKey { number, key });
     }
 
-    fn ask(&self, node: &NodeId, what: ToNode) {
-        if let Some((_, asks)) = self.links.get(node)
-            && let Err(error) = asks.try_send(what)
-        {
+    /// Whether it will hear of it.
+    fn ask(&self, node: &NodeId, what: ToNode) -> bool {
+        let Some((_, asks)) = self.links.get(node) else { return false };
+        let sent = asks.try_send(what);
+        if let Err(error) = &sent {
             tracing::debug!(%node, %error, "a node takes no requests about its topology");
         }
+        sent.is_ok()
     }
 
     fn on_message(&mut self, message: Message) {
@@ -216,7 +224,14 @@ impl Owner {
     fn on_said(&mut self, node: &NodeId, said: Said) {
         let now = wall();
         let news = match said {
-            Said::Machine(machine) => self.survey.machine(now, node, machine),
+            Said::Machine(machine) => {
+                let news = self.survey.machine(now, node, machine);
+                // It may have its first port in a subnet.
+                if news == News::Facts {
+                    self.ask_for_fabrics();
+                }
+                news
+            }
             Said::Fabric { subnet, evidence } => self.survey.fabric(node, subnet, evidence),
             Said::Other(FromNode::Neighbours(all)) => self.survey.neighbours(now, node, all),
             Said::Other(FromNode::Heard(all)) => self.survey.heard(now, node, all),
@@ -225,7 +240,7 @@ impl Owner {
                 News::Nothing
             }
             Said::Other(FromNode::Fabrics(subnets)) => {
-                self.survey.can_tell_fabrics(node, subnets.into_iter().collect());
+                self.survey.can_tell_fabrics(node, subnets);
                 self.ask_for_fabrics();
                 News::Nothing
             }
@@ -237,7 +252,9 @@ impl Owner {
 
     fn ask_for_fabrics(&mut self) {
         for (subnet, node) in self.survey.ask() {
-            self.ask(&node, ToNode::TellFabric { subnet });
+            if !self.ask(&node, ToNode::TellFabric { subnet }) {
+                self.survey.not_asked(subnet);
+            }
         }
     }
 

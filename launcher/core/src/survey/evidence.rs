@@ -3,26 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use phalanx_common::id::NodeId;
+use phalanx_common::topology::machine::Machine;
 use phalanx_common::topology::{Claim, End, Evidence, LinkLayer, Source, SwitchId};
 
 use super::Survey;
 
 impl Survey {
     /// What a node tells, as evidence about itself.
-    pub(super) fn told_by(
-        &self,
-        id: &NodeId,
-        name: &str,
-        names: &BTreeMap<&NodeId, String>,
-    ) -> Vec<Evidence> {
-        let Some(told) = self.nodes.get(id) else { return Vec::new() };
+    pub(super) fn told_by(&self, id: &NodeId, all: &BTreeMap<&NodeId, Known<'_>>) -> Vec<Evidence> {
+        let (Some(told), Some(own)) = (self.nodes.get(id), all.get(id)) else { return Vec::new() };
+        let name = own.name;
         let origin = format!("node {name}");
         let by = |claim, source, at| Evidence::new(claim, source, &origin, at);
         let mut evidence = Vec::new();
         let (at, neighbours) = &told.neighbours;
         for neighbour in neighbours.iter() {
             let claim = Claim::Attached {
-                end: self.end(id, name, &neighbour.interface),
+                end: own.end(&neighbour.interface),
                 switch: SwitchId {
                     guid: None,
                     chassis: Some(neighbour.chassis.clone()),
@@ -36,38 +33,55 @@ impl Survey {
         }
         let (at, heard) = &told.heard;
         for heard in heard.iter() {
-            let speaker = NodeId::new(&heard.node);
-            let Some(speaker_name) = names.get(&speaker) else { continue };
-            let claim = Claim::Heard {
-                listener: self.end(id, name, &heard.interface),
-                speaker: self.end(&speaker, speaker_name, &heard.by),
-            };
+            // Nobody makes a port of another node by hearing it.
+            let speaker = all.get(&NodeId::new(&heard.node)).and_then(|speaker| speaker.own_end(&heard.by));
+            let Some(speaker) = speaker else { continue };
+            let claim = Claim::Heard { listener: own.end(&heard.interface), speaker };
             evidence.push(by(claim, Source::Beacon, *at));
         }
-        let Some(machine) = &told.machine else { return evidence };
-        let domains = machine.accelerators.iter().filter_map(|it| it.fabric.as_ref()?.domain());
+        let domains = own.machine.accelerators.iter().filter_map(|it| it.fabric.as_ref()?.domain());
         for domain in domains.collect::<BTreeSet<_>>() {
             let domain = format!("{}.{}", domain.cluster, domain.clique);
             let claim = Claim::Nvlink { node: name.to_owned(), domain };
             evidence.push(by(claim, Source::NvlinkFabric, told.machine_at));
         }
-        for nic in machine.nics.iter().filter(|nic| nic.layer == LinkLayer::Ethernet) {
+        for nic in own.machine.nics.iter().filter(|nic| nic.layer == LinkLayer::Ethernet) {
             for prefix in nic.addresses.iter().filter_map(|address| network_of(address)) {
-                let claim = Claim::Prefix { end: self.end(id, name, &nic.name), prefix, gateway: None };
+                let claim = Claim::Prefix { end: own.end(&nic.name), prefix, gateway: None };
                 evidence.push(by(claim, Source::Prefix, told.machine_at));
             }
         }
         evidence
     }
+}
 
-    /// A port of a node by its interface; a bond is its first member that works.
-    fn end(&self, id: &NodeId, name: &str, interface: &str) -> End {
-        let nics = self.nodes.get(id).and_then(|told| told.machine.as_ref()).map(|machine| &machine.nics);
-        let mut members = nics
-            .into_iter()
-            .flatten()
+/// A node that told of its machine.
+#[derive(Debug)]
+pub(super) struct Known<'a> {
+    name: &'a str,
+    machine: &'a Machine,
+    ports: BTreeSet<String>,
+}
+
+impl Known<'_> {
+    pub(super) fn of<'a>(name: &'a str, machine: &'a Machine) -> Known<'a> {
+        Known { name, machine, ports: machine.ports().into_iter().map(|port| port.name).collect() }
+    }
+
+    /// A port by its interface; a bond is its first member that works.
+    fn end(&self, interface: &str) -> End {
+        let mut members = self
+            .machine
+            .nics
+            .iter()
             .filter(|nic| nic.bond.as_deref() == Some(interface) && nic.up != Some(false));
-        End::of_port(name, members.next().map_or(interface, |member| member.name.as_str()))
+        End::of_port(self.name, members.next().map_or(interface, |member| member.name.as_str()))
+    }
+
+    /// The same of what the node told of alone.
+    fn own_end(&self, interface: &str) -> Option<End> {
+        Some(self.end(interface))
+            .filter(|end| end.port.as_ref().is_some_and(|port| self.ports.contains(port)))
     }
 }
 

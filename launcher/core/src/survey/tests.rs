@@ -1,7 +1,9 @@
 use super::evidence::network_of;
 use super::*;
 use phalanx_common::topology::LinkLayer;
-use phalanx_common::topology::machine::{Accelerator, AcceleratorKind, Fabric, FabricState, Nic, PciDevice};
+use phalanx_common::topology::machine::{
+    Accelerator, AcceleratorKind, Fabric, FabricState, Nic, PciDevice, Rdma,
+};
 
 fn machine(host: &str, ports: &[(&str, Option<&str>)]) -> Arc<Machine> {
     let mut machine = Machine { host: Some(host.to_owned()), ..Machine::default() };
@@ -16,6 +18,13 @@ fn machine(host: &str, ports: &[(&str, Option<&str>)]) -> Arc<Machine> {
         });
     }
     Arc::new(machine)
+}
+
+fn in_subnet(subnet: u64) -> Arc<Machine> {
+    let mut nic = Nic::new("mlx5_0/1", LinkLayer::InfiniBand);
+    let (device, subnet) = ("mlx5_0".to_owned(), Some(Guid(subnet)));
+    nic.rdma = Some(Rdma { device, port: 1, guid: None, node_guid: None, subnet, lid: None, sm_lid: None });
+    Arc::new(Machine { nics: vec![nic], ..Machine::default() })
 }
 
 fn heard(interface: &str, node: &NodeId, by: &str) -> Heard {
@@ -95,7 +104,8 @@ fn one_node_at_a_time_tells_a_fabric_and_another_takes_over_when_it_is_gone() {
     let [a, b] = ["a-000001", "b-000001"].map(NodeId::new);
     let can = |survey: &mut Survey, node: &NodeId| {
         survey.linked(node, true);
-        survey.can_tell_fabrics(node, BTreeSet::from([7]));
+        survey.machine(NOW, node, in_subnet(7));
+        survey.can_tell_fabrics(node, [7]);
         survey.ask()
     };
     assert_eq!(can(&mut survey, &b), [(7, b.clone())]);
@@ -107,6 +117,45 @@ fn one_node_at_a_time_tells_a_fabric_and_another_takes_over_when_it_is_gone() {
     assert_eq!(survey.fabric(&a, 7, Vec::new()), News::Nothing, "the same as before");
     assert_eq!(can(&mut survey, &b), [], "whoever tells it already");
     assert_eq!(can(&mut survey, &a), [(7, a.clone())], "a new link knows of no question");
+}
+
+#[test]
+fn a_node_is_asked_for_the_subnets_that_it_has_ports_in_until_it_hears_it() {
+    let mut survey = Survey::default();
+    let a = NodeId::new("a-000001");
+    survey.linked(&a, true);
+    survey.can_tell_fabrics(&a, 0..1000);
+    assert_eq!(survey.ask(), [], "nothing is known of its ports");
+    survey.machine(NOW, &a, in_subnet(7));
+    assert_eq!(survey.ask(), [(7, a.clone())]);
+    assert_eq!(survey.ask(), []);
+    survey.not_asked(7);
+    assert_eq!(survey.ask(), [(7, a.clone())]);
+    survey.can_tell_fabrics(&a, [8]);
+    assert_eq!((survey.ask(), survey.fabric(&a, 8, Vec::new())), (vec![], News::Nothing));
+}
+
+#[test]
+fn nobody_gives_another_node_a_port() {
+    let mut survey = Survey::default();
+    let [a, b] = ["a-000001", "b-000001"].map(NodeId::new);
+    survey.machine(NOW, &a, machine("a", &[("eth0", None)]));
+    survey.machine(NOW, &b, machine("b", &[("eth0", None)]));
+    survey.heard(NOW, &a, vec![heard("eth0", &b, "eth0"), heard("eth0", &b, "made-up")]);
+    let network = survey.derive(NOW).unwrap().network;
+    let ports: Vec<_> = network.nodes.iter().map(|node| node.ports.len()).collect();
+    assert_eq!((ports, network.one_way.len()), (vec![1, 1], 1));
+}
+
+#[test]
+fn a_host_that_is_called_like_another_node_takes_no_name_from_it() {
+    let mut survey = Survey::default();
+    let [a, b, c] = ["a", "b-000001", "c"].map(NodeId::new);
+    survey.machine(NOW, &a, machine("x", &[]));
+    survey.machine(NOW, &b, machine("a", &[]));
+    survey.machine(NOW, &c, machine("c", &[]));
+    let ids = survey.derive(NOW).unwrap().ids;
+    assert_eq!(ids, BTreeMap::from([("x".to_owned(), a), ("b-000001".to_owned(), b), ("c".to_owned(), c)]));
 }
 
 #[test]

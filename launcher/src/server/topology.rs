@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use phalanx_common::id::NodeId;
-use phalanx_common::topology::machine::Machine;
-use phalanx_common::wire::topology_v1::{FromNode, ToNode};
+use phalanx_common::label;
+use phalanx_common::topology::machine::{CpuSet, CpuSetError, Machine};
+use phalanx_common::wire::topology_v1::{FromNode, Policy, ToNode};
 use phalanx_formats::ibnetdiscover;
 use phalanx_net::frames::{self, Receiving, Sending};
 use serde_json::Value;
@@ -35,6 +36,10 @@ enum Error {
     Machine(#[source] serde_json::Error),
     #[error("a machine of {has} {what}, and at most {most} are taken")]
     Devices { what: &'static str, has: usize, most: usize },
+    #[error("labels that are none: {0}")]
+    Labels(#[from] label::Error),
+    #[error("reserved CPUs that are no list: {0}")]
+    Reserved(#[from] CpuSetError),
     #[error("a fabric that it was not asked for, or more than {} bytes of one", ibnetdiscover::MAX_BYTES)]
     Fabric,
     #[error("the coordinator ends")]
@@ -120,6 +125,10 @@ impl Talk<'_> {
                 let Some(said) = self.fabric(subnet, dump).await else { return Ok(()) };
                 said
             }
+            FromNode::Policy(policy) => {
+                check(&policy)?;
+                Said::Other(FromNode::Policy(policy))
+            }
             other => Said::Other(other),
         };
         let told = Message::Said { node: self.node.clone(), said };
@@ -144,6 +153,13 @@ impl Talk<'_> {
             Err(_) => None,
         }
     }
+}
+
+/// Operators and their jobs' owners read them.
+fn check(policy: &Policy) -> Result<(), Error> {
+    label::check(&policy.labels)?;
+    policy.reserved_cpus.parse::<CpuSet>()?;
+    Ok(())
 }
 
 /// Its text goes to terminals: what a terminal would take for an order is taken out.
@@ -186,6 +202,18 @@ mod tests {
         assert_eq!(read.host.as_deref(), Some("a[2Jb"));
         assert!(matches!(machine(b"{\"host\": 7}"), Err(Error::Machine(_))));
         assert!(matches!(machine(b"{"), Err(Error::Machine(_))));
+    }
+
+    #[test]
+    fn what_an_operator_wants_of_a_node_is_labels_and_cpus() {
+        let policy = |value: &str, cpus: &str| Policy {
+            labels: vec![("pool".to_owned(), value.to_owned())],
+            reserved_cpus: cpus.to_owned(),
+            ..Policy::default()
+        };
+        assert!(check(&Policy::default()).is_ok() && check(&policy("a", "0-1,64")).is_ok());
+        assert!(matches!(check(&policy("\u{1b}[2J", "")), Err(Error::Labels(_))));
+        assert!(matches!(check(&policy("a", "\u{1b}[2J")), Err(Error::Reserved(_))));
     }
 
     #[test]

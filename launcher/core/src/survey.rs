@@ -9,6 +9,7 @@
 //! sent. What a node told stays when its link is lost, as cables do.
 
 mod evidence;
+mod twins;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,10 +17,11 @@ use std::sync::Arc;
 use phalanx_common::id::NodeId;
 use phalanx_common::time::Timestamp;
 use phalanx_common::topology::machine::{Machine, Nic};
-use phalanx_common::topology::{Evidence, Guid, Network, NodePorts, derive};
+use phalanx_common::topology::{Evidence, Guid, Network, NodePorts, Port, derive};
 use phalanx_common::wire::topology_v1::{Heard, Neighbour};
 
 use self::evidence::Known;
+use self::twins::Twins;
 
 /// Subnets of one node, which has a port in each.
 const MOST_SUBNETS: usize = 16;
@@ -81,6 +83,8 @@ pub struct Surveyed {
     pub machines: BTreeMap<String, Arc<Machine>>,
     /// Which node a name means.
     pub ids: BTreeMap<String, NodeId>,
+    /// Nodes that have ports or devices of others. Who of them is there, by its link, decides whose these are.
+    pub twins: BTreeSet<NodeId>,
     /// From which the network was derived.
     pub evidence: Vec<Evidence>,
 }
@@ -178,10 +182,10 @@ impl Survey {
 
     /// Names for people and for what other tools wrote: the host's name where one node has it and no other node has
     /// it for an id, else the node's id.
-    fn names(&self) -> BTreeMap<&NodeId, String> {
+    fn names(&self, former: &BTreeSet<NodeId>) -> BTreeMap<&NodeId, String> {
         let host = |told: &Told| told.machine.as_ref().and_then(|machine| machine.host.clone());
         let mut users: BTreeMap<String, usize> = BTreeMap::new();
-        for told in self.nodes.values() {
+        for (_, told) in self.nodes.iter().filter(|(id, _)| !former.contains(*id)) {
             *users.entry(host(told).unwrap_or_default()).or_default() += 1;
         }
         let name = |id: &NodeId, told| {
@@ -192,7 +196,8 @@ impl Survey {
             let alone = host(told).filter(|host| !host.is_empty() && is_free(host));
             alone.unwrap_or_else(|| id.to_string())
         };
-        let known = self.nodes.iter().filter(|(_, told)| told.machine.is_some());
+        let is_former = |id: &NodeId| former.contains(id);
+        let known = self.nodes.iter().filter(|(id, told)| told.machine.is_some() && !is_former(id));
         known.map(|(id, told)| (id, name(id, told))).collect()
     }
 
@@ -208,19 +213,25 @@ impl Survey {
         users
     }
 
+    fn ports(&self, id: &NodeId, twins: &Twins) -> Vec<Port> {
+        let Some(Told { machine: Some(machine), linked, .. }) = self.nodes.get(id) else { return Vec::new() };
+        machine.ports().into_iter().filter(|port| *linked || !twins.have(port)).collect()
+    }
+
     /// The facts.
     ///
     /// # Errors
     /// More than a cluster has.
     pub fn derive(&self, now: Timestamp) -> Result<Surveyed, phalanx_common::topology::Error> {
-        let names = self.names();
+        let twins = self.twins();
+        let names = self.names(&twins.former);
         let machines: BTreeMap<String, Arc<Machine>> = names
             .iter()
             .filter_map(|(id, name)| Some((name.clone(), self.nodes.get(*id)?.machine.clone()?)))
             .collect();
-        let ports: Vec<NodePorts> = machines
+        let ports: Vec<NodePorts> = names
             .iter()
-            .map(|(name, machine)| NodePorts { node: name.clone(), ports: machine.ports() })
+            .map(|(id, name)| NodePorts { node: name.clone(), ports: self.ports(id, &twins) })
             .collect();
         let mut evidence = self.files.to_vec();
         evidence.extend(self.fabrics.values().flat_map(|told| told.iter()).cloned());
@@ -233,7 +244,7 @@ impl Survey {
         }
         let network = derive(&ports, &evidence, now)?;
         let ids = names.into_iter().map(|(id, name)| (name, id.clone())).collect();
-        Ok(Surveyed { network, machines, ids, evidence })
+        Ok(Surveyed { network, machines, ids, twins: twins.all, evidence })
     }
 }
 

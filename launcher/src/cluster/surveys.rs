@@ -206,7 +206,7 @@ impl Owner {
                     (whose, stream)
                 });
                 self.links.insert(node.clone(), (stream, asks));
-                self.survey.linked(&node, true);
+                self.on_link(&node, true);
                 self.give_key(&node);
             }
             Message::Said { node, said } => self.on_said(&node, said),
@@ -216,9 +216,16 @@ impl Owner {
     fn on_gone(&mut self, node: &NodeId, stream: u64) {
         if self.links.get(node).is_some_and(|(known, _)| *known == stream) {
             self.links.remove(node);
-            self.survey.linked(node, false);
+            self.on_link(node, false);
             self.ask_for_fabrics();
         }
+    }
+
+    fn on_link(&mut self, node: &NodeId, linked: bool) {
+        self.survey.linked(node, linked);
+        let is_twin =
+            self.publish.borrow().as_ref().is_some_and(|current| current.facts.twins.contains(node));
+        self.due.on_news(Instant::now(), News::of(is_twin));
     }
 
     fn on_said(&mut self, node: &NodeId, said: Said) {

@@ -147,6 +147,63 @@ fn nobody_gives_another_node_a_port() {
     assert_eq!((ports, network.one_way.len()), (vec![1, 1], 1));
 }
 
+/// With an adapter and a GPU of these numbers.
+fn numbered(host: &str, ports: &[u64], serial: &str) -> Arc<Machine> {
+    let mut machine = Machine { host: Some(host.to_owned()), ..Machine::default() };
+    for guid in ports {
+        let mut nic = in_subnet(7).nics[0].clone();
+        nic.name = format!("mlx5_{guid}/1");
+        nic.rdma.as_mut().unwrap().guid = Some(Guid(*guid));
+        machine.nics.push(nic);
+    }
+    let serial = Some(serial.to_owned());
+    machine.accelerators = vec![Accelerator { serial, ..Accelerator::new(AcceleratorKind::Nvidia) }];
+    Arc::new(machine)
+}
+
+#[test]
+fn a_machine_that_was_installed_anew_is_there_once_with_its_name_and_ports() {
+    let mut survey = Survey::default();
+    let [old, new] = ["gpu-07-000001", "gpu-07-000002"].map(NodeId::new);
+    survey.linked(&old, true);
+    survey.machine(NOW, &old, numbered("gpu-07", &[1, 2], "1650"));
+    survey.linked(&old, false);
+    assert_eq!(survey.derive(NOW).unwrap().ids, BTreeMap::from([("gpu-07".to_owned(), old.clone())]));
+    survey.linked(&new, true);
+    survey.machine(NOW, &new, numbered("gpu-07", &[1, 2], "1650"));
+    let found = survey.derive(NOW).unwrap();
+    assert_eq!(found.ids, BTreeMap::from([("gpu-07".to_owned(), new.clone())]));
+    assert_eq!(found.twins, BTreeSet::from([old.clone(), new.clone()]));
+    survey.linked(&old, true);
+    assert_eq!(survey.derive(NOW).unwrap().ids.len(), 2, "both are there");
+    survey.linked(&new, false);
+    assert_eq!(survey.derive(NOW).unwrap().ids, BTreeMap::from([("gpu-07".to_owned(), old)]));
+}
+
+#[test]
+fn an_adapter_that_was_moved_is_where_it_is_linked() {
+    let mut survey = Survey::default();
+    let [a, b] = ["a-000001", "b-000001"].map(NodeId::new);
+    survey.machine(NOW, &a, numbered("a", &[1, 2], "1650"));
+    survey.linked(&b, true);
+    survey.machine(NOW, &b, numbered("b", &[2, 3], "1651"));
+    let network = survey.derive(NOW).unwrap().network;
+    let ports: Vec<Vec<&str>> =
+        network.nodes.iter().map(|node| node.ports.iter().map(|port| port.name.as_str()).collect()).collect();
+    assert_eq!(ports, [vec!["mlx5_1/1"], vec!["mlx5_2/1", "mlx5_3/1"]]);
+}
+
+#[test]
+fn devices_without_numbers_make_no_twins() {
+    let mut survey = Survey::default();
+    for (id, host) in [("a-000001", "a"), ("b-000001", "b")] {
+        survey.machine(NOW, &NodeId::new(id), numbered(host, &[0], "0000"));
+    }
+    survey.linked(&NodeId::new("a-000001"), true);
+    let found = survey.derive(NOW).unwrap();
+    assert_eq!((found.ids.len(), found.twins.len()), (2, 0));
+}
+
 #[test]
 fn a_host_that_is_called_like_another_node_takes_no_name_from_it() {
     let mut survey = Survey::default();

@@ -1,6 +1,6 @@
 //! The facts as they are, and what is ready to be given out about them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use phalanx_common::id::NodeId;
@@ -43,6 +43,8 @@ pub(crate) struct Facts {
     pub(crate) json: String,
     /// Which node a name means.
     pub(crate) ids: BTreeMap<String, NodeId>,
+    /// Nodes whose coming and going changes whose ports are whose.
+    pub(super) twins: BTreeSet<NodeId>,
     /// Who told of it.
     told: Vec<Told>,
 }
@@ -79,7 +81,7 @@ pub(super) fn renew(
                 old.map_or(Changes::First, |old| Changes::Since(snapshot.diff(&old.facts.snapshot)));
             let json = String::from_utf8_lossy(&snapshot.to_json()).into_owned();
             let told = Told::summarise(&surveyed.evidence);
-            let facts = Facts { snapshot, json, ids: surveyed.ids, told };
+            let facts = Facts { snapshot, json, ids: surveyed.ids, twins: surveyed.twins, told };
             Ok((Current::of(Arc::new(facts), surveyed.machines)?, changes))
         }
     }

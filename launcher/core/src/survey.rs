@@ -17,7 +17,7 @@ use std::sync::Arc;
 use phalanx_common::id::NodeId;
 use phalanx_common::time::Timestamp;
 use phalanx_common::topology::machine::{Machine, Nic};
-use phalanx_common::topology::{Evidence, Guid, Network, NodePorts, Port, derive};
+use phalanx_common::topology::{Evidence, Guid, LIMITS, Network, NodePorts, Port, derive};
 use phalanx_common::wire::topology_v1::{Heard, Neighbour};
 
 use self::evidence::Known;
@@ -85,6 +85,8 @@ pub struct Surveyed {
     pub ids: BTreeMap<String, NodeId>,
     /// Nodes that have ports or devices of others. Who of them is there, by its link, decides whose these are.
     pub twins: BTreeSet<NodeId>,
+    /// Beacons that do not count, as there would be more evidence than is taken.
+    pub unheard: usize,
     /// From which the network was derived.
     pub evidence: Vec<Evidence>,
 }
@@ -223,6 +225,14 @@ impl Survey {
     /// # Errors
     /// More than a cluster has.
     pub fn derive(&self, now: Timestamp) -> Result<Surveyed, phalanx_common::topology::Error> {
+        self.derive_within(LIMITS.evidence, now)
+    }
+
+    fn derive_within(
+        &self,
+        most: usize,
+        now: Timestamp,
+    ) -> Result<Surveyed, phalanx_common::topology::Error> {
         let twins = self.twins();
         let names = self.names(&twins.former);
         let machines: BTreeMap<String, Arc<Machine>> = names
@@ -242,9 +252,17 @@ impl Survey {
         for id in names.keys() {
             evidence.extend(self.told_by(id, &known));
         }
+        // Beacons are the most and prove the least. All or none: half of them would be one-way.
+        let heard: usize = self.nodes.values().map(|told| told.heard.1.len()).sum();
+        let unheard = if evidence.len().saturating_add(heard) > most { heard } else { 0 };
+        if unheard == 0 {
+            for id in names.keys() {
+                evidence.extend(self.heard_by(id, &known));
+            }
+        }
         let network = derive(&ports, &evidence, now)?;
         let ids = names.into_iter().map(|(id, name)| (name, id.clone())).collect();
-        Ok(Surveyed { network, machines, ids, twins: twins.all, evidence })
+        Ok(Surveyed { network, machines, ids, twins: twins.all, unheard, evidence })
     }
 }
 

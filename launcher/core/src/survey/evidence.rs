@@ -9,7 +9,7 @@ use phalanx_common::topology::{Claim, End, Evidence, LinkLayer, Source, SwitchId
 use super::Survey;
 
 impl Survey {
-    /// What a node tells, as evidence about itself.
+    /// What a node tells of itself and its cables.
     pub(super) fn told_by(&self, id: &NodeId, all: &BTreeMap<&NodeId, Known<'_>>) -> Vec<Evidence> {
         let (Some(told), Some(own)) = (self.nodes.get(id), all.get(id)) else { return Vec::new() };
         let name = own.name;
@@ -31,14 +31,6 @@ impl Survey {
             };
             evidence.push(by(claim, Source::Lldp, *at));
         }
-        let (at, heard) = &told.heard;
-        for heard in heard.iter() {
-            // Nobody makes a port of another node by hearing it.
-            let speaker = all.get(&NodeId::new(&heard.node)).and_then(|speaker| speaker.own_end(&heard.by));
-            let Some(speaker) = speaker else { continue };
-            let claim = Claim::Heard { listener: own.end(&heard.interface), speaker };
-            evidence.push(by(claim, Source::Beacon, *at));
-        }
         let domains = own.machine.accelerators.iter().filter_map(|it| it.fabric.as_ref()?.domain());
         for domain in domains.collect::<BTreeSet<_>>() {
             let domain = format!("{}.{}", domain.cluster, domain.clique);
@@ -50,6 +42,23 @@ impl Survey {
                 let claim = Claim::Prefix { end: own.end(&nic.name), prefix, gateway: None };
                 evidence.push(by(claim, Source::Prefix, told.machine_at));
             }
+        }
+        evidence
+    }
+
+    /// The beacons that a node hears.
+    pub(super) fn heard_by(&self, id: &NodeId, all: &BTreeMap<&NodeId, Known<'_>>) -> Vec<Evidence> {
+        let (Some(told), Some(own)) = (self.nodes.get(id), all.get(id)) else { return Vec::new() };
+        let origin = format!("node {}", own.name);
+        let by = |claim, source, at| Evidence::new(claim, source, &origin, at);
+        let mut evidence = Vec::new();
+        let (at, heard) = &told.heard;
+        for heard in heard.iter() {
+            // Nobody makes a port of another node by hearing it.
+            let speaker = all.get(&NodeId::new(&heard.node)).and_then(|speaker| speaker.own_end(&heard.by));
+            let Some(speaker) = speaker else { continue };
+            let claim = Claim::Heard { listener: own.end(&heard.interface), speaker };
+            evidence.push(by(claim, Source::Beacon, *at));
         }
         evidence
     }

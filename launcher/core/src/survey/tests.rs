@@ -194,6 +194,22 @@ fn an_adapter_that_was_moved_is_where_it_is_linked() {
 }
 
 #[test]
+fn more_beacons_than_are_taken_leave_the_rest_derived() {
+    let mut survey = Survey::default();
+    let [a, b] = ["a-000001", "b-000001"].map(NodeId::new);
+    for (id, host, other) in [(&a, "a", &b), (&b, "b", &a)] {
+        survey.machine(NOW, id, machine(host, &[("eth0", None)]));
+        survey.neighbours(NOW, id, vec![neighbour("eth0", "leaf1")]);
+        survey.heard(NOW, id, vec![heard("eth0", other, "eth0")]);
+    }
+    for (most, unheard, domains) in [(4, 0, 1), (3, 2, 0)] {
+        let found = survey.derive_within(most, NOW).unwrap();
+        let network = &found.network;
+        assert_eq!((found.unheard, network.layer2.len(), network.switches.len()), (unheard, domains, 1));
+    }
+}
+
+#[test]
 fn devices_without_numbers_make_no_twins() {
     let mut survey = Survey::default();
     for (id, host) in [("a-000001", "a"), ("b-000001", "b")] {

@@ -45,6 +45,8 @@ pub(crate) struct Facts {
     pub(crate) ids: BTreeMap<String, NodeId>,
     /// Nodes whose coming and going changes whose ports are whose.
     pub(super) twins: BTreeSet<NodeId>,
+    /// Beacons that do not count.
+    unheard: usize,
     /// Who told of it.
     told: Vec<Told>,
 }
@@ -74,6 +76,13 @@ pub(super) fn renew(
         }
         _ => {
             let surveyed = survey.derive(now)?;
+            let beacons = surveyed.unheard;
+            if beacons > 0 && old.is_none_or(|old| old.facts.unheard == 0) {
+                tracing::warn!(
+                    beacons,
+                    "nodes tell of more beacons than are taken: none counts, and who shares a layer-2 domain is unknown"
+                );
+            }
             let kinds =
                 surveyed.machines.iter().map(|(name, machine)| (name.clone(), machine.kind())).collect();
             let snapshot = Snapshot::new(surveyed.network, &kinds)?;
@@ -81,7 +90,14 @@ pub(super) fn renew(
                 old.map_or(Changes::First, |old| Changes::Since(snapshot.diff(&old.facts.snapshot)));
             let json = String::from_utf8_lossy(&snapshot.to_json()).into_owned();
             let told = Told::summarise(&surveyed.evidence);
-            let facts = Facts { snapshot, json, ids: surveyed.ids, twins: surveyed.twins, told };
+            let facts = Facts {
+                snapshot,
+                json,
+                ids: surveyed.ids,
+                twins: surveyed.twins,
+                unheard: surveyed.unheard,
+                told,
+            };
             Ok((Current::of(Arc::new(facts), surveyed.machines)?, changes))
         }
     }

@@ -6,6 +6,7 @@ mod files;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use phalanx_common::defaults::{BEACON_KEY_EVERY, LOOK_EVERY};
 use phalanx_common::id::NodeId;
@@ -15,7 +16,7 @@ use phalanx_common::wire::topology_v1::{FromNode, Policy, ToNode};
 use phalanx_launcher_core::survey::{News, Survey};
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, interval};
 
 pub(crate) use self::current::Current;
@@ -32,14 +33,9 @@ pub(crate) const ASKS_QUEUED: usize = 8;
 #[derive(Debug)]
 pub(crate) enum Message {
     /// A stream was opened; it is there for as long as it takes what is asked.
-    Linked {
-        node: NodeId,
-        asks: mpsc::Sender<ToNode>,
-    },
-    Said {
-        node: NodeId,
-        said: Said,
-    },
+    Linked { node: NodeId, stream: u64, asks: mpsc::Sender<ToNode> },
+    /// Counts as long as the node has opened no other stream.
+    Said { node: NodeId, stream: u64, said: Said },
 }
 
 /// As it was put together from its parts.
@@ -56,6 +52,8 @@ pub(crate) struct Surveys {
     inbox: mpsc::Sender<Message>,
     current: watch::Receiver<Option<Arc<Current>>>,
     policies: watch::Receiver<BTreeMap<NodeId, Policy>>,
+    /// So many streams were opened.
+    streams: Arc<AtomicU64>,
 }
 
 impl Surveys {
@@ -76,11 +74,15 @@ impl Surveys {
             policies,
             links: BTreeMap::new(),
             gone: JoinSet::new(),
-            streams: 0,
             key: (0, [0; 32]),
             due,
         };
-        (Surveys { inbox, current, policies: told }, owner)
+        (Surveys { inbox, current, policies: told, streams: Arc::default() }, owner)
+    }
+
+    /// The number of a new stream.
+    pub(crate) fn stream(&self) -> u64 {
+        self.streams.fetch_add(1, Ordering::Relaxed)
     }
 
     /// False once the coordinator ends.
@@ -99,6 +101,15 @@ impl Surveys {
     }
 }
 
+/// A stream that is open.
+#[derive(Debug)]
+struct Link {
+    stream: u64,
+    asks: mpsc::Sender<ToNode>,
+    /// Of its end.
+    watch: AbortHandle,
+}
+
 /// The one who knows.
 #[derive(Debug)]
 pub(crate) struct Owner {
@@ -108,12 +119,10 @@ pub(crate) struct Owner {
     publish: watch::Sender<Option<Arc<Current>>>,
     /// What the operators of nodes want of them.
     policies: watch::Sender<BTreeMap<NodeId, Policy>>,
-    /// The stream that each node has open, by its number.
-    links: BTreeMap<NodeId, (u64, mpsc::Sender<ToNode>)>,
+    /// The newest stream of each node.
+    links: BTreeMap<NodeId, Link>,
     /// One for each stream, until its end.
     gone: JoinSet<(NodeId, u64)>,
-    /// So many were opened.
-    streams: u64,
     /// Of beacons, with its number.
     key: (u32, [u8; 32]),
     due: Due,
@@ -130,7 +139,7 @@ impl Owner {
                     Some(message) => self.on_message(message),
                     None => return,
                 },
-                Some(Ok((node, stream))) = self.gone.join_next() => self.on_gone(&node, stream),
+                Some(gone) = self.gone.join_next() => self.on_gone(gone.ok()),
                 _ = renew.tick() => self.renew_key(),
                 _ = look.tick() => self.on_look().await,
                 () = until(self.due.at()) => self.on_due().await,
@@ -187,8 +196,8 @@ impl Owner {
 
     /// Whether it will hear of it.
     fn ask(&self, node: &NodeId, what: ToNode) -> bool {
-        let Some((_, asks)) = self.links.get(node) else { return false };
-        let sent = asks.try_send(what);
+        let Some(link) = self.links.get(node) else { return false };
+        let sent = link.asks.try_send(what);
         if let Err(error) = &sent {
             tracing::debug!(%node, %error, "a node takes no requests about its topology");
         }
@@ -197,26 +206,39 @@ impl Owner {
 
     fn on_message(&mut self, message: Message) {
         match message {
-            Message::Linked { node, asks } => {
-                self.streams += 1;
-                let (stream, ends, whose) = (self.streams, asks.clone(), node.clone());
+            Message::Linked { node, stream, asks } => {
+                let (ends, whose) = (asks.clone(), node.clone());
                 // However the stream ends, its end of the channel goes with it.
-                self.gone.spawn(async move {
+                let watch = self.gone.spawn(async move {
                     ends.closed().await;
                     (whose, stream)
                 });
-                self.links.insert(node.clone(), (stream, asks));
+                if let Some(before) = self.links.insert(node.clone(), Link { stream, asks, watch }) {
+                    // The last that holds its channel, without which it ends.
+                    before.watch.abort();
+                }
                 self.on_link(&node, true);
                 self.give_key(&node);
             }
-            Message::Said { node, said } => self.on_said(&node, said),
+            Message::Said { node, stream, said } => {
+                if self.has(&node, stream) {
+                    self.on_said(&node, said);
+                }
+            }
         }
     }
 
-    fn on_gone(&mut self, node: &NodeId, stream: u64) {
-        if self.links.get(node).is_some_and(|(known, _)| *known == stream) {
-            self.links.remove(node);
-            self.on_link(node, false);
+    fn has(&self, node: &NodeId, stream: u64) -> bool {
+        self.links.get(node).is_some_and(|link| link.stream == stream)
+    }
+
+    /// `None`: another stream took its place.
+    fn on_gone(&mut self, gone: Option<(NodeId, u64)>) {
+        if let Some((node, stream)) = gone
+            && self.has(&node, stream)
+        {
+            self.links.remove(&node);
+            self.on_link(&node, false);
             self.ask_for_fabrics();
         }
     }
@@ -286,19 +308,44 @@ impl Owner {
 mod tests {
     use super::*;
 
+    fn labelled(pool: &str) -> Said {
+        let labels = vec![("pool".to_owned(), pool.to_owned())];
+        Said::Other(FromNode::Policy(Policy { labels, ..Policy::default() }))
+    }
+
     #[tokio::test]
     async fn labels_are_known_before_any_facts_are() {
         let (surveys, owner) = Surveys::new(Files::default());
-        let node = NodeId::new("a-000001");
-        let labels = vec![("pool".to_owned(), "a".to_owned())];
-        let policy = Policy { labels: labels.clone(), ..Policy::default() };
-        let said = Said::Other(FromNode::Policy(policy));
-        assert!(surveys.tell(Message::Said { node: node.clone(), said }).await);
-        let (told, mut policies) = (surveys.clone(), surveys.policies.clone());
+        let (node, stream) = (NodeId::new("a-000001"), surveys.stream());
+        let (asks, _asked) = mpsc::channel(ASKS_QUEUED);
+        assert!(surveys.tell(Message::Linked { node: node.clone(), stream, asks }).await);
+        assert!(surveys.tell(Message::Said { node: node.clone(), stream, said: labelled("a") }).await);
+        let mut policies = surveys.policies.clone();
         tokio::select! {
             () = owner.run() => {}
             _ = policies.changed() => {}
         }
-        assert_eq!((told.labels(&node), told.current().is_none()), (labels, true));
+        let labels = vec![("pool".to_owned(), "a".to_owned())];
+        assert_eq!((surveys.labels(&node), surveys.current().is_none()), (labels, true));
+    }
+
+    #[tokio::test]
+    async fn a_stream_ends_when_its_node_opens_another_and_counts_no_more() {
+        let (surveys, owner) = Surveys::new(Files::default());
+        let node = NodeId::new("a-000001");
+        let [old, new] = [surveys.stream(), surveys.stream()];
+        let (asks, mut asked) = mpsc::channel(ASKS_QUEUED);
+        assert!(surveys.tell(Message::Linked { node: node.clone(), stream: old, asks }).await);
+        let (asks, _asked) = mpsc::channel(ASKS_QUEUED);
+        assert!(surveys.tell(Message::Linked { node: node.clone(), stream: new, asks }).await);
+        for (stream, pool) in [(new, "new"), (old, "old")] {
+            assert!(surveys.tell(Message::Said { node: node.clone(), stream, said: labelled(pool) }).await);
+        }
+        let ended = async { while asked.recv().await.is_some() {} };
+        tokio::select! {
+            () = owner.run() => {}
+            ended = tokio::time::timeout(std::time::Duration::from_secs(10), ended) => ended.unwrap(),
+        }
+        assert_eq!(surveys.labels(&node), [("pool".to_owned(), "new".to_owned())]);
     }
 }

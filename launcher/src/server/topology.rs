@@ -49,10 +49,12 @@ enum Error {
 /// Takes what this node tells until its stream ends.
 pub(super) async fn serve(surveys: Surveys, node: NodeId, send: Sending, frames: Receiving) {
     let (asks, asked) = mpsc::channel(ASKS_QUEUED);
-    if !surveys.tell(Message::Linked { node: node.clone(), asks }).await {
+    let stream = surveys.stream();
+    if !surveys.tell(Message::Linked { node: node.clone(), stream, asks }).await {
         return;
     }
-    let mut talk = Talk { surveys: &surveys, node: &node, machine: Vec::new(), fabrics: BTreeMap::new() };
+    let mut talk =
+        Talk { surveys: &surveys, node: &node, stream, machine: Vec::new(), fabrics: BTreeMap::new() };
     match talk.run(send, frames, asked).await {
         Err(Error::Stream(error)) => {
             tracing::debug!(%node, error = &error as &dyn std::error::Error, "a topology stream ended");
@@ -65,6 +67,7 @@ pub(super) async fn serve(surveys: Surveys, node: NodeId, send: Sending, frames:
 struct Talk<'a> {
     surveys: &'a Surveys,
     node: &'a NodeId,
+    stream: u64,
     /// Parts that came so far.
     machine: Vec<u8>,
     /// The same of fabrics that this node was asked for.
@@ -131,7 +134,7 @@ impl Talk<'_> {
             }
             other => Said::Other(other),
         };
-        let told = Message::Said { node: self.node.clone(), said };
+        let told = Message::Said { node: self.node.clone(), stream: self.stream, said };
         if self.surveys.tell(told).await { Ok(()) } else { Err(Error::Ending) }
     }
 

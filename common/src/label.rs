@@ -1,4 +1,4 @@
-//! Labels of nodes: what an operator calls them, and jobs choose them by.
+//! Labels of nodes: what an operator says of them, for people. Placement does not look at them.
 
 /// Most labels of a node.
 pub const MOST: usize = 64;

@@ -213,7 +213,13 @@ impl Pile {
             }
             1 if !others => {
                 let snapshot = self.snapshots.remove(0);
-                View { snapshot, machines: BTreeMap::new(), told: Vec::new(), of_machines: None }
+                View {
+                    snapshot,
+                    machines: BTreeMap::new(),
+                    ids: BTreeMap::new(),
+                    told: Vec::new(),
+                    of_machines: None,
+                }
             }
             _ => bail!(
                 "a snapshot has what was derived already, and cannot be put together with other files: name it alone"

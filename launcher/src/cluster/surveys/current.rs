@@ -107,7 +107,7 @@ impl Current {
     fn of(facts: Arc<Facts>, machines: BTreeMap<String, Arc<Machine>>) -> Result<Current, Error> {
         let of_machines =
             machine::findings(machines.iter().map(|(name, machine)| (name.as_str(), &**machine)));
-        let witnesses = Witnesses { told: facts.told.clone(), of_machines };
+        let witnesses = Witnesses { told: facts.told.clone(), of_machines, ids: facts.ids.clone() };
         let witnesses = serde_json::to_string(&witnesses).map_err(Error::Witnesses)?;
         Ok(Current { facts, machines, witnesses })
     }

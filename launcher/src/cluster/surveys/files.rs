@@ -42,15 +42,30 @@ impl Files {
     }
 }
 
-/// Of the files that are named, and of those directly in folders.
+/// Of the files that are named, and of those below folders.
 fn stamps(paths: &[PathBuf]) -> Stamps {
-    let within = |path: &PathBuf| -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-        entries.map(|entry| entry.path()).chain([path.clone()]).collect()
-    };
     let stamp = |path: PathBuf| {
         let about = std::fs::metadata(&path).ok()?;
         Some((path, (about.len(), about.modified().ok())))
     };
-    paths.iter().flat_map(within).filter_map(stamp).collect()
+    paths.iter().flat_map(|path| topo::listed(path)).filter_map(stamp).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_changes_deep_in_a_folder_is_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = dir.path().join("a/b");
+        std::fs::create_dir_all(&deep).unwrap();
+        std::fs::write(deep.join("tree.csv"), "node,leaf\nn1,l1\nn2,l1\n").unwrap();
+        let files = Files::load(vec![dir.path().to_path_buf()]).unwrap();
+        assert!(files.newer().is_none());
+        std::fs::write(deep.join("tree.csv"), "node,leaf\nn1,l1\nn2,l1\nn3,l2\n").unwrap();
+        let newer = files.newer().unwrap().unwrap();
+        assert_eq!((files.evidence.len(), newer.evidence.len()), (2, 3));
+        assert!(newer.newer().is_none());
+    }
 }

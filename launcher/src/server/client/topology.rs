@@ -1,7 +1,6 @@
 //! The topology, for whoever may look.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::sync::Arc;
 
 use phalanx_common::id::NodeId;
@@ -11,6 +10,7 @@ use phalanx_net::frames::Sending;
 use super::{Failed, Refusal, Session, document, ending, text};
 use crate::cluster::surveys::Current;
 use crate::driver::look;
+use crate::topo::{Unresolved, resolve};
 
 impl Session {
     pub(super) async fn topology(&self, send: &mut Sending) -> Result<(), Failed> {
@@ -29,27 +29,15 @@ impl Session {
         self.may(Action::Look)?;
         let current = self.current()?;
         let ids = &current.facts.ids;
-        let name = match ids.iter().find(|(name, id)| *name == node || id.as_str() == node) {
-            Some((name, _)) => name,
-            None => {
-                let begins = |(name, id): &(&String, &_)| {
-                    name.starts_with(node) || NodeId::as_str(id).starts_with(node)
-                };
-                let mut like = ids.iter().filter(begins);
-                let first = like.next().ok_or_else(|| {
-                    unknown(format!(
+        let name =
+            resolve(ids.iter().map(|(name, id)| (name.as_str(), Some(id))), node).map_err(
+                |why| match why {
+                    Unresolved::Nobody => unknown(format!(
                         "no node {node} has told of its machine; `phalanx nodes` lists those there are"
-                    ))
-                })?;
-                if let Some((other, _)) = like.next() {
-                    return Err(unknown(format!(
-                        "{node} may be {} or {other}: write more of its name",
-                        first.0
-                    )));
-                }
-                first.0
-            }
-        };
+                    )),
+                    Unresolved::Several(first, second) => several(node, first, second),
+                },
+            )?;
         document(&current.machines.get(name).map(|machine| &**machine), send).await
     }
 
@@ -67,15 +55,18 @@ impl Session {
         let found = look(&self.service.inbox, |coordinator, _| coordinator.node_statuses());
         let nodes: Vec<NodeId> =
             found.await.ok_or_else(ending)?.into_iter().map(|status| status.node).collect();
-        let begins: Vec<&NodeId> = nodes.iter().filter(|id| id.as_str().starts_with(node)).collect();
-        let id = match (nodes.iter().find(|id| id.as_str() == node), &begins[..]) {
-            (Some(id), _) => id,
-            (None, [id]) => *id,
-            (None, []) => {
-                return Err(unknown(format!("there is no node {node}; `phalanx nodes` lists them")));
-            }
-            (None, [first, second, ..]) => return Err(several(node, first, second)),
-        };
+        let current = self.cluster.surveys.current();
+        // Nodes that have not told of their machines have no name but the id.
+        let mut names: BTreeMap<&NodeId, &str> = nodes.iter().map(|id| (id, id.as_str())).collect();
+        for (name, id) in current.iter().flat_map(|current| &current.facts.ids) {
+            names.entry(id).and_modify(|known| *known = name);
+        }
+        let name =
+            resolve(names.iter().map(|(id, name)| (*name, Some(*id))), node).map_err(|why| match why {
+                Unresolved::Nobody => unknown(format!("there is no node {node}; `phalanx nodes` lists them")),
+                Unresolved::Several(first, second) => several(node, first, second),
+            })?;
+        let id = names.iter().find(|(_, known)| **known == name).map(|(id, _)| *id).ok_or_else(ending)?;
         self.cluster.registry.label(id, changes.into_iter().collect()).await?;
         document(&self.labels(id).await, send).await
     }
@@ -95,6 +86,6 @@ fn unknown(why: String) -> Failed {
     Failed::Refused(Refusal::Unknown, why)
 }
 
-fn several(node: &str, first: impl Display, second: impl Display) -> Failed {
+fn several(node: &str, first: &str, second: &str) -> Failed {
     unknown(format!("{node} may be {first} or {second}: write more of its name"))
 }

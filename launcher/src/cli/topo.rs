@@ -18,6 +18,7 @@ use super::{Exit, pretty, print};
 use crate::driver::wall;
 use crate::output::{ColorChoice, Screen, Target};
 use crate::remote::Client;
+use crate::topo::plain;
 use crate::topo::{self, Loaded, Paint, Unresolved, View, Witnesses};
 
 /// Arguments repeated in what to look at next.
@@ -110,11 +111,12 @@ fn of_files(args: &FromArgs) -> anyhow::Result<View> {
     let Loaded { view, warnings, skipped } = topo::load(&args.from, wall())?;
     let mut text = String::new();
     for warning in &warnings {
-        let _ = writeln!(text, "phalanx: warning: {warning}");
+        let _ = writeln!(text, "phalanx: warning: {}", plain::text(warning));
     }
     if args.verbose {
         for path in &skipped {
-            let _ = writeln!(text, "phalanx: {} is of no kind that is read, and skipped", path.display());
+            let path = plain::text(&path.display().to_string());
+            let _ = writeln!(text, "phalanx: {path} is of no kind that is read, and skipped");
         }
     } else if !skipped.is_empty() {
         let files = if skipped.len() == 1 { "file is" } else { "files are" };

@@ -9,11 +9,11 @@ use phalanx_common::topology::machine::{CpuSet, CpuSetError, Machine};
 use phalanx_common::wire::topology_v1::{FromNode, Policy, ToNode};
 use phalanx_formats::ibnetdiscover;
 use phalanx_net::frames::{self, Receiving, Sending};
-use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::cluster::surveys::{ASKS_QUEUED, Message, Said, Surveys};
 use crate::driver::wall;
+use crate::topo::plain;
 
 /// A machine with a thousand devices has a megabyte.
 const LARGEST_MACHINE: usize = 8 << 20;
@@ -165,11 +165,8 @@ fn check(policy: &Policy) -> Result<(), Error> {
     Ok(())
 }
 
-/// Its text goes to terminals: what a terminal would take for an order is taken out.
 fn machine(text: &[u8]) -> Result<Machine, Error> {
-    let mut value: Value = serde_json::from_slice(text).map_err(Error::Machine)?;
-    make_plain(&mut value);
-    let machine: Machine = serde_json::from_value(value).map_err(Error::Machine)?;
+    let machine = plain::machine(text).map_err(Error::Machine)?;
     let links = machine.accelerators.iter().map(|it| it.links.len() + it.slices.len()).sum();
     for (what, has, most) in [
         ("accelerators", machine.accelerators.len(), MOST_ACCELERATORS),
@@ -183,15 +180,6 @@ fn machine(text: &[u8]) -> Result<Machine, Error> {
         }
     }
     Ok(machine)
-}
-
-fn make_plain(value: &mut Value) {
-    match value {
-        Value::String(text) => text.retain(|c| !c.is_control()),
-        Value::Array(items) => items.iter_mut().for_each(make_plain),
-        Value::Object(items) => items.values_mut().for_each(make_plain),
-        _ => {}
-    }
 }
 
 #[cfg(test)]

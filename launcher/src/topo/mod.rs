@@ -14,6 +14,7 @@ mod files;
 mod load;
 mod node;
 mod paint;
+pub(crate) mod plain;
 mod read;
 mod report;
 mod resolve;

@@ -30,7 +30,7 @@ impl Files {
         }
         let stamps = stamps(&paths);
         let (evidence, warnings) = topo::evidence(&paths, wall()).context("--topology")?;
-        warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        warnings.iter().for_each(|warning| tracing::warn!("{}", topo::plain::text(warning)));
         Ok(Files { paths, evidence, stamps })
     }
 

@@ -1,4 +1,4 @@
-//! Labels of nodes: what an operator calls them, and jobs choose them by.
+//! Labels of nodes: what an operator says of them, for people. Placement does not look at them.
 
 /// Most labels of a node.
 pub const MOST: usize = 64;
@@ -13,6 +13,22 @@ pub enum Error {
         "{0}: labels are made of letters, digits, `-`, `_`, `.` and `/`, {LONGEST} of them at most, and have a name"
     )]
     Characters(String),
+    #[error("{0} labels, and a node has {MOST} at most")]
+    TooMany(usize),
+}
+
+/// Labels that came from elsewhere.
+///
+/// # Errors
+/// More than a node has, and what [`parse`] does not take.
+pub fn check(labels: &[(String, String)]) -> Result<(), Error> {
+    if labels.len() > MOST {
+        return Err(Error::TooMany(labels.len()));
+    }
+    match labels.iter().find(|(name, value)| !is_name(name) || !is_word(value)) {
+        Some((name, value)) => Err(Error::Characters(crate::text::shown(&format!("{name}={value}")))),
+        None => Ok(()),
+    }
 }
 
 /// The name and the value of `pool=a`.
@@ -42,6 +58,19 @@ pub fn is_word(word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn labels_from_elsewhere_are_held_to_the_same() {
+        let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(check(&vec![label("pool", "a"); MOST]), Ok(()));
+        assert_eq!(check(&vec![label("pool", "a"); MOST + 1]), Err(Error::TooMany(65)));
+        for wrong in [label("", "a"), label("a", "\u{1b}[2J"), label("a\nb", "c")] {
+            let Err(Error::Characters(shown)) = check(std::slice::from_ref(&wrong)) else {
+                panic!("{wrong:?}")
+            };
+            assert!(!shown.contains(char::is_control), "{shown}");
+        }
+    }
 
     #[test]
     fn a_label_is_a_name_and_a_plain_value() {

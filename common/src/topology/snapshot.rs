@@ -47,6 +47,8 @@ pub enum Error {
     Version { found: u32 },
     #[error("the snapshot speaks of {what} that it does not have; it was cut or edited, write it again")]
     Row { what: &'static str },
+    #[error("the snapshot has a control character at byte {at}, and names have none; write it again")]
+    Control { at: usize },
     #[error("the snapshot's nodes are not in the order of their names; it was edited, write it again")]
     Order,
     #[error(
@@ -133,6 +135,9 @@ impl<B: Clone + PartialEq + Serialize + DeserializeOwned> Snapshot<B> {
         if text.len() > MAX_BYTES {
             return Err(Error::TooLarge { bytes: text.len(), limit: MAX_BYTES });
         }
+        if let Some(at) = control(text) {
+            return Err(Error::Control { at });
+        }
         #[derive(Deserialize)]
         struct Version {
             version: u32,
@@ -190,6 +195,31 @@ fn written<B: Serialize>(
     let hash = hash.to_string();
     let whole = Written { version: VERSION, hash, network, boards, board_of };
     serde_json::to_vec(&whole)
+}
+
+/// Where JSON has a control character in a string: what is printed is no order to a terminal. Only DEL and those
+/// of two bytes (U+0080 to U+009F) stand in JSON as they are.
+fn control(json: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    while let Some(byte) = json.get(at) {
+        let rest = &json[at + 1..];
+        let (is_control, length) = match (byte, rest) {
+            (b'\\', [b'b' | b'f' | b'n' | b'r' | b't', ..]) => (true, 2),
+            (b'\\', [b'u', b'0', b'0', high, low, ..]) => {
+                let is_delete = *high == b'7' && low.eq_ignore_ascii_case(&b'f');
+                (matches!(high, b'0' | b'1' | b'8' | b'9') || is_delete, 6)
+            }
+            // An escape of two bytes may be a backslash.
+            (b'\\', _) => (false, 2),
+            (0x7f, _) | (0xc2, [0x80..=0x9f, ..]) => (true, 1),
+            _ => (false, 1),
+        };
+        if is_control {
+            return Some(at);
+        }
+        at += length;
+    }
+    None
 }
 
 /// That every row is there, so that nobody has to ask again.
@@ -267,4 +297,30 @@ fn check(network: &Network) -> Result<(), Error> {
     let there =
         |at: &PortRef| nodes.get(at.node as usize).is_some_and(|node| (at.port as usize) < node.ports.len());
     if ports.iter().all(there) { Ok(()) } else { Err(Error::Row { what: "ports" }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_found_however_json_writes_them() {
+        for (json, at) in [
+            (r#""a\u001b[2J""#, Some(2)),
+            (r#""\n""#, Some(1)),
+            (r#""\u007F""#, Some(1)),
+            (r#""\u009b""#, Some(1)),
+            ("\"\u{9b}\"", Some(1)),
+            ("\"\u{7f}\"", Some(1)),
+            (r#""\\n \\u001b \" \u00e9 \/ é""#, None),
+            (r#""\"#, None),
+        ] {
+            assert_eq!(control(json.as_bytes()), at, "{json}");
+        }
+        type Plain = Snapshot<u32>;
+        let node = super::super::network::Node { name: "n\u{1b}[2J".to_owned(), ..Default::default() };
+        let network = Network { nodes: vec![node], ..Network::default() };
+        let text = Plain::new(network, &BTreeMap::new()).unwrap().to_json();
+        assert!(matches!(Plain::from_json(&text), Err(Error::Control { .. })));
+    }
 }

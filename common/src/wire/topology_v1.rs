@@ -79,7 +79,7 @@ pub struct Neighbour {
 pub struct Heard {
     /// Of this node.
     pub interface: String,
-    /// Whose it is, as its signature shows.
+    /// Whose it is, as it says: all nodes share the key, and its signature shows no more than that it is of one.
     pub node: String,
     pub by: String,
 }

@@ -18,7 +18,8 @@ use super::{Exit, pretty, print};
 use crate::driver::wall;
 use crate::output::{ColorChoice, Screen, Target};
 use crate::remote::Client;
-use crate::topo::{self, Loaded, Paint, View, Witnesses};
+use crate::topo::plain;
+use crate::topo::{self, Loaded, Paint, Unresolved, View, Witnesses};
 
 /// Arguments repeated in what to look at next.
 const REPEATED: usize = 3;
@@ -89,8 +90,9 @@ fn of_cluster(args: &ClusterArgs, node: Option<&str>) -> anyhow::Result<View> {
     on_event_loop(async {
         let client = Client::connect(&identity).await?;
         let snapshot = Snapshot::from_json(client.text(&Request::Topology).await?.as_bytes())?;
-        let Witnesses { told, of_machines } = client.document(&Request::Witnesses).await?;
-        let mut view = View { snapshot, machines: BTreeMap::new(), told, of_machines: Some(of_machines) };
+        let Witnesses { told, of_machines, ids } = client.document(&Request::Witnesses).await?;
+        let mut view =
+            View { snapshot, machines: BTreeMap::new(), ids, told, of_machines: Some(of_machines) };
         if let Some(node) = node {
             let name = named(&view, node)?.to_owned();
             let is_member =
@@ -109,11 +111,12 @@ fn of_files(args: &FromArgs) -> anyhow::Result<View> {
     let Loaded { view, warnings, skipped } = topo::load(&args.from, wall())?;
     let mut text = String::new();
     for warning in &warnings {
-        let _ = writeln!(text, "phalanx: warning: {warning}");
+        let _ = writeln!(text, "phalanx: warning: {}", plain::text(warning));
     }
     if args.verbose {
         for path in &skipped {
-            let _ = writeln!(text, "phalanx: {} is of no kind that is read, and skipped", path.display());
+            let path = plain::text(&path.display().to_string());
+            let _ = writeln!(text, "phalanx: {path} is of no kind that is read, and skipped");
         }
     } else if !skipped.is_empty() {
         let files = if skipped.len() == 1 { "file is" } else { "files are" };
@@ -126,11 +129,15 @@ fn of_files(args: &FromArgs) -> anyhow::Result<View> {
     Ok(view)
 }
 
-/// The node of that name.
+/// The node that is meant; a part of its name will do where no other has it.
 fn named<'a>(view: &'a View, name: &str) -> anyhow::Result<&'a str> {
     let nodes = &view.network().nodes;
-    if let Some(row) = view.network().node(name) {
-        return Ok(&nodes[row as usize].name);
+    match view.resolve(name) {
+        Ok(name) => return Ok(name),
+        Err(Unresolved::Several(first, second)) => {
+            bail!("{name} may be {first} or {second}: write more of its name")
+        }
+        Err(Unresolved::Nobody) => {}
     }
     let close: Vec<&str> =
         nodes.iter().map(|node| node.name.as_str()).filter(|node| node.contains(name)).take(4).collect();

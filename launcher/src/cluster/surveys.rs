@@ -1,47 +1,41 @@
 //! Owns the survey: takes what nodes tell, derives the facts a moment later, and gives out the newest.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+mod current;
+mod due;
+mod files;
 
-use anyhow::Context;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use phalanx_common::defaults::{BEACON_KEY_EVERY, LOOK_EVERY};
 use phalanx_common::id::NodeId;
-use phalanx_common::time::Timestamp;
+use phalanx_common::topology::Evidence;
 use phalanx_common::topology::machine::Machine;
-use phalanx_common::topology::{Evidence, Snapshot, SnapshotError};
-use phalanx_common::wire::topology_v1::{FromNode, ToNode};
-use phalanx_launcher_core::survey::{Survey, Surveyed};
+use phalanx_common::wire::topology_v1::{FromNode, Policy, ToNode};
+use phalanx_launcher_core::survey::{News, Survey};
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
-use tokio::time::{Instant, interval, sleep_until};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, interval};
 
+pub(crate) use self::current::Current;
+use self::due::{Due, until};
+pub(crate) use self::files::Files;
 use crate::driver::wall;
-use crate::topo::{self, Told};
 
 /// What nodes told that may wait; their streams wait then.
 const INBOX: usize = 256;
 /// A node that takes no requests for so many is not reading: it gets the next when it connects again.
 pub(crate) const ASKS_QUEUED: usize = 8;
-/// Facts are derived so long after the first thing that is new: a whole cluster may come up at once.
-const SETTLE: Duration = Duration::from_millis(300);
-/// Lines of the log for one change of the topology; the rest is counted.
-const MOST_LINES: usize = 20;
 
 /// What a node's stream brings.
 #[derive(Debug)]
 pub(crate) enum Message {
     /// A stream was opened; it is there for as long as it takes what is asked.
-    Linked {
-        node: NodeId,
-        asks: mpsc::Sender<ToNode>,
-    },
-    Said {
-        node: NodeId,
-        said: Said,
-    },
+    Linked { node: NodeId, stream: u64, asks: mpsc::Sender<ToNode> },
+    /// Counts as long as the node has opened no other stream.
+    Said { node: NodeId, stream: u64, said: Said },
 }
 
 /// As it was put together from its parts.
@@ -52,65 +46,14 @@ pub(crate) enum Said {
     Other(FromNode),
 }
 
-/// The facts as they are.
-#[derive(Debug)]
-pub(crate) struct Current {
-    pub(crate) surveyed: Surveyed,
-    pub(crate) snapshot: Snapshot<Machine>,
-    /// Who told of it.
-    pub(crate) told: Vec<Told>,
-}
-
-/// Files and folders of the operator's, as they were when they were read.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Files {
-    paths: Vec<PathBuf>,
-    evidence: Vec<Evidence>,
-    /// Size and time of each file.
-    stamps: Stamps,
-}
-
-type Stamps = BTreeMap<PathBuf, (u64, Option<SystemTime>)>;
-
-impl Files {
-    /// # Errors
-    /// What cannot be read or understood, and what is no file about networks.
-    pub(crate) fn load(paths: Vec<PathBuf>) -> anyhow::Result<Files> {
-        if paths.is_empty() {
-            return Ok(Files::default());
-        }
-        let stamps = stamps(&paths);
-        let (evidence, warnings) = topo::evidence(&paths, wall()).context("--topology")?;
-        warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-        Ok(Files { paths, evidence, stamps })
-    }
-
-    /// `None` while they are the same. An error comes with how they are by now.
-    fn newer(&self) -> Option<Result<Files, (Stamps, anyhow::Error)>> {
-        let stamps = stamps(&self.paths);
-        let load = || Files::load(self.paths.clone()).map_err(|error| (stamps.clone(), error));
-        (stamps != self.stamps).then(load)
-    }
-}
-
-/// Of the files that are named, and of those directly in folders.
-fn stamps(paths: &[PathBuf]) -> Stamps {
-    let within = |path: &PathBuf| -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-        entries.map(|entry| entry.path()).chain([path.clone()]).collect()
-    };
-    let stamp = |path: PathBuf| {
-        let about = std::fs::metadata(&path).ok()?;
-        Some((path, (about.len(), about.modified().ok())))
-    };
-    paths.iter().flat_map(within).filter_map(stamp).collect()
-}
-
 /// Where streams deliver, and where the facts are.
 #[derive(Clone, Debug)]
 pub(crate) struct Surveys {
     inbox: mpsc::Sender<Message>,
     current: watch::Receiver<Option<Arc<Current>>>,
+    policies: watch::Receiver<BTreeMap<NodeId, Policy>>,
+    /// So many streams were opened.
+    streams: Arc<AtomicU64>,
 }
 
 impl Surveys {
@@ -118,21 +61,28 @@ impl Surveys {
     pub(crate) fn new(files: Files) -> (Surveys, Owner) {
         let (inbox, messages) = mpsc::channel(INBOX);
         let (publish, current) = watch::channel(None);
+        let (policies, told) = watch::channel(BTreeMap::new());
         let mut survey = Survey::default();
         survey.files(files.evidence.clone());
-        let derive_at = (!files.paths.is_empty()).then(Instant::now);
+        let mut due = Due::new(Instant::now());
+        due.on_news(Instant::now(), News::of(!files.paths.is_empty()));
         let owner = Owner {
             files,
             survey,
             messages,
             publish,
+            policies,
             links: BTreeMap::new(),
             gone: JoinSet::new(),
-            streams: 0,
             key: (0, [0; 32]),
-            derive_at,
+            due,
         };
-        (Surveys { inbox, current }, owner)
+        (Surveys { inbox, current, policies: told, streams: Arc::default() }, owner)
+    }
+
+    /// The number of a new stream.
+    pub(crate) fn stream(&self) -> u64 {
+        self.streams.fetch_add(1, Ordering::Relaxed)
     }
 
     /// False once the coordinator ends.
@@ -144,6 +94,20 @@ impl Surveys {
     pub(crate) fn current(&self) -> Option<Arc<Current>> {
         self.current.borrow().clone()
     }
+
+    /// The labels that a node came with, whatever becomes of the facts.
+    pub(crate) fn labels(&self, node: &NodeId) -> Vec<(String, String)> {
+        self.policies.borrow().get(node).map(|policy| policy.labels.clone()).unwrap_or_default()
+    }
+}
+
+/// A stream that is open.
+#[derive(Debug)]
+struct Link {
+    stream: u64,
+    asks: mpsc::Sender<ToNode>,
+    /// Of its end.
+    watch: AbortHandle,
 }
 
 /// The one who knows.
@@ -153,15 +117,15 @@ pub(crate) struct Owner {
     survey: Survey,
     messages: mpsc::Receiver<Message>,
     publish: watch::Sender<Option<Arc<Current>>>,
-    /// The stream that each node has open, by its number.
-    links: BTreeMap<NodeId, (u64, mpsc::Sender<ToNode>)>,
+    /// What the operators of nodes want of them.
+    policies: watch::Sender<BTreeMap<NodeId, Policy>>,
+    /// The newest stream of each node.
+    links: BTreeMap<NodeId, Link>,
     /// One for each stream, until its end.
     gone: JoinSet<(NodeId, u64)>,
-    /// So many were opened.
-    streams: u64,
     /// Of beacons, with its number.
     key: (u32, [u8; 32]),
-    derive_at: Option<Instant>,
+    due: Due,
 }
 
 impl Owner {
@@ -175,12 +139,18 @@ impl Owner {
                     Some(message) => self.on_message(message),
                     None => return,
                 },
-                Some(Ok((node, stream))) = self.gone.join_next() => self.on_gone(&node, stream),
+                Some(gone) = self.gone.join_next() => self.on_gone(gone.ok()),
                 _ = renew.tick() => self.renew_key(),
-                _ = look.tick() => self.look_at_files().await,
-                () = at(self.derive_at) => self.derive().await,
+                _ = look.tick() => self.on_look().await,
+                () = until(self.due.at()) => self.on_due().await,
             }
         }
+    }
+
+    async fn on_look(&mut self) {
+        // Whose queue was full may have room by now.
+        self.ask_for_fabrics();
+        self.look_at_files().await;
     }
 
     /// What is wrong with a file that changed is said, and what it said before stays.
@@ -195,7 +165,7 @@ impl Owner {
                 tracing::info!("the files about the topology changed");
                 self.survey.files(files.evidence.clone());
                 self.files = files;
-                self.derive_at.get_or_insert(Instant::now());
+                self.due.on_news(Instant::now(), News::Facts);
             }
             Err((stamps, error)) => {
                 tracing::warn!(
@@ -221,122 +191,161 @@ impl Owner {
 
     fn give_key(&self, node: &NodeId) {
         let (number, key) = self.key;
-        self.ask(node, ToNode::BeaconKey { number, key });
+        let _ = self.ask(node, ToNode::BeaconKey { number, key });
     }
 
-    fn ask(&self, node: &NodeId, what: ToNode) {
-        if let Some((_, asks)) = self.links.get(node)
-            && let Err(error) = asks.try_send(what)
-        {
+    /// Whether it will hear of it.
+    fn ask(&self, node: &NodeId, what: ToNode) -> bool {
+        let Some(link) = self.links.get(node) else { return false };
+        let sent = link.asks.try_send(what);
+        if let Err(error) = &sent {
             tracing::debug!(%node, %error, "a node takes no requests about its topology");
         }
+        sent.is_ok()
     }
 
     fn on_message(&mut self, message: Message) {
         match message {
-            Message::Linked { node, asks } => {
-                self.streams += 1;
-                let (stream, ends, whose) = (self.streams, asks.clone(), node.clone());
+            Message::Linked { node, stream, asks } => {
+                let (ends, whose) = (asks.clone(), node.clone());
                 // However the stream ends, its end of the channel goes with it.
-                self.gone.spawn(async move {
+                let watch = self.gone.spawn(async move {
                     ends.closed().await;
                     (whose, stream)
                 });
-                self.links.insert(node.clone(), (stream, asks));
-                self.survey.linked(&node, true);
+                if let Some(before) = self.links.insert(node.clone(), Link { stream, asks, watch }) {
+                    // The last that holds its channel, without which it ends.
+                    before.watch.abort();
+                }
+                self.on_link(&node, true);
                 self.give_key(&node);
             }
-            Message::Said { node, said } => self.on_said(&node, said),
+            Message::Said { node, stream, said } => {
+                if self.has(&node, stream) {
+                    self.on_said(&node, said);
+                }
+            }
         }
     }
 
-    fn on_gone(&mut self, node: &NodeId, stream: u64) {
-        if self.links.get(node).is_some_and(|(known, _)| *known == stream) {
-            self.links.remove(node);
-            self.survey.linked(node, false);
+    fn has(&self, node: &NodeId, stream: u64) -> bool {
+        self.links.get(node).is_some_and(|link| link.stream == stream)
+    }
+
+    /// `None`: another stream took its place.
+    fn on_gone(&mut self, gone: Option<(NodeId, u64)>) {
+        if let Some((node, stream)) = gone
+            && self.has(&node, stream)
+        {
+            self.links.remove(&node);
+            self.on_link(&node, false);
             self.ask_for_fabrics();
         }
     }
 
+    fn on_link(&mut self, node: &NodeId, linked: bool) {
+        self.survey.linked(node, linked);
+        let is_twin =
+            self.publish.borrow().as_ref().is_some_and(|current| current.facts.twins.contains(node));
+        self.due.on_news(Instant::now(), News::of(is_twin));
+    }
+
     fn on_said(&mut self, node: &NodeId, said: Said) {
         let now = wall();
-        let new = match said {
-            Said::Machine(machine) => self.survey.machine(now, node, machine),
+        let news = match said {
+            Said::Machine(machine) => {
+                let news = self.survey.machine(now, node, machine);
+                // It may have its first port in a subnet.
+                if news == News::Facts {
+                    self.ask_for_fabrics();
+                }
+                news
+            }
             Said::Fabric { subnet, evidence } => self.survey.fabric(node, subnet, evidence),
             Said::Other(FromNode::Neighbours(all)) => self.survey.neighbours(now, node, all),
             Said::Other(FromNode::Heard(all)) => self.survey.heard(now, node, all),
-            Said::Other(FromNode::Policy(policy)) => self.survey.policy(node, policy),
+            Said::Other(FromNode::Policy(policy)) => {
+                self.policies.send_modify(|all| drop(all.insert(node.clone(), policy)));
+                News::Nothing
+            }
             Said::Other(FromNode::Fabrics(subnets)) => {
-                self.survey.can_tell_fabrics(node, subnets.into_iter().collect());
+                self.survey.can_tell_fabrics(node, subnets);
                 self.ask_for_fabrics();
-                false
+                News::Nothing
             }
             // Parts, which the stream has put together.
-            Said::Other(FromNode::Machine { .. } | FromNode::Fabric { .. }) => false,
+            Said::Other(FromNode::Machine { .. } | FromNode::Fabric { .. }) => News::Nothing,
         };
-        if new {
-            self.derive_at.get_or_insert(Instant::now() + SETTLE);
-        }
+        self.due.on_news(Instant::now(), news);
     }
 
     fn ask_for_fabrics(&mut self) {
         for (subnet, node) in self.survey.ask() {
-            self.ask(&node, ToNode::TellFabric { subnet });
+            if !self.ask(&node, ToNode::TellFabric { subnet }) {
+                self.survey.not_asked(subnet);
+            }
         }
     }
 
-    /// Elsewhere: ten thousand nodes take a second. What comes meanwhile waits for the next time.
-    async fn derive(&mut self) {
-        self.derive_at = None;
-        let survey = self.survey.clone();
-        let derived = tokio::task::spawn_blocking(move || current(&survey, wall())).await;
-        let current = match derived {
-            Ok(Ok(current)) => Arc::new(current),
-            Ok(Err(error)) => {
-                return tracing::error!(%error, "the topology is not derived: the last one stays");
+    /// Elsewhere. What comes meanwhile waits for the next time.
+    async fn on_due(&mut self) {
+        let (news, survey, old) = (self.due.take(), self.survey.clone(), self.publish.borrow().clone());
+        let renewed =
+            tokio::task::spawn_blocking(move || current::renew(&survey, old.as_deref(), news, wall())).await;
+        self.due.rest(Instant::now());
+        match renewed {
+            Ok(Ok((current, changes))) => {
+                current.log(&changes);
+                self.publish.send_replace(Some(Arc::new(current)));
             }
-            Err(error) => return tracing::error!(%error, "the topology is not derived: the last one stays"),
-        };
-        let old = self.publish.send_replace(Some(Arc::clone(&current)));
-        log_changes(old.as_deref(), &current);
+            Ok(Err(error)) => tracing::error!(%error, "the topology is not derived: the last one stays"),
+            Err(error) => tracing::error!(%error, "the topology is not derived: the last one stays"),
+        }
     }
 }
 
-/// Why there is no topology.
-#[derive(Debug, thiserror::Error)]
-enum Error {
-    #[error(transparent)]
-    Derive(#[from] phalanx_common::topology::Error),
-    #[error(transparent)]
-    Snapshot(#[from] SnapshotError),
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn current(survey: &Survey, now: Timestamp) -> Result<Current, Error> {
-    let mut surveyed = survey.derive(now)?;
-    let told = Told::summarise(&std::mem::take(&mut surveyed.evidence));
-    let kinds = surveyed.machines.iter().map(|(name, machine)| (name.clone(), machine.kind())).collect();
-    let snapshot = Snapshot::new(surveyed.network.clone(), &kinds)?;
-    Ok(Current { surveyed, snapshot, told })
-}
-
-fn log_changes(old: Option<&Current>, new: &Current) {
-    let Some(old) = old else {
-        let nodes = new.snapshot.network().nodes.len();
-        tracing::info!(nodes, hash = %new.snapshot.hash(), "topology");
-        return;
-    };
-    let changes = new.snapshot.diff(&old.snapshot);
-    for change in changes.iter().take(MOST_LINES) {
-        tracing::info!("topology: {change}");
+    fn labelled(pool: &str) -> Said {
+        let labels = vec![("pool".to_owned(), pool.to_owned())];
+        Said::Other(FromNode::Policy(Policy { labels, ..Policy::default() }))
     }
-    if changes.len() > MOST_LINES {
-        tracing::info!("topology: and {} changes more", changes.len() - MOST_LINES);
-    }
-}
 
-async fn at(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
+    #[tokio::test]
+    async fn labels_are_known_before_any_facts_are() {
+        let (surveys, owner) = Surveys::new(Files::default());
+        let (node, stream) = (NodeId::new("a-000001"), surveys.stream());
+        let (asks, _asked) = mpsc::channel(ASKS_QUEUED);
+        assert!(surveys.tell(Message::Linked { node: node.clone(), stream, asks }).await);
+        assert!(surveys.tell(Message::Said { node: node.clone(), stream, said: labelled("a") }).await);
+        let mut policies = surveys.policies.clone();
+        tokio::select! {
+            () = owner.run() => {}
+            _ = policies.changed() => {}
+        }
+        let labels = vec![("pool".to_owned(), "a".to_owned())];
+        assert_eq!((surveys.labels(&node), surveys.current().is_none()), (labels, true));
+    }
+
+    #[tokio::test]
+    async fn a_stream_ends_when_its_node_opens_another_and_counts_no_more() {
+        let (surveys, owner) = Surveys::new(Files::default());
+        let node = NodeId::new("a-000001");
+        let [old, new] = [surveys.stream(), surveys.stream()];
+        let (asks, mut asked) = mpsc::channel(ASKS_QUEUED);
+        assert!(surveys.tell(Message::Linked { node: node.clone(), stream: old, asks }).await);
+        let (asks, _asked) = mpsc::channel(ASKS_QUEUED);
+        assert!(surveys.tell(Message::Linked { node: node.clone(), stream: new, asks }).await);
+        for (stream, pool) in [(new, "new"), (old, "old")] {
+            assert!(surveys.tell(Message::Said { node: node.clone(), stream, said: labelled(pool) }).await);
+        }
+        let ended = async { while asked.recv().await.is_some() {} };
+        tokio::select! {
+            () = owner.run() => {}
+            ended = tokio::time::timeout(std::time::Duration::from_secs(10), ended) => ended.unwrap(),
+        }
+        assert_eq!(surveys.labels(&node), [("pool".to_owned(), "new".to_owned())]);
     }
 }

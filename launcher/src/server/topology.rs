@@ -4,18 +4,26 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use phalanx_common::id::NodeId;
-use phalanx_common::topology::machine::Machine;
-use phalanx_common::wire::topology_v1::{FromNode, ToNode};
+use phalanx_common::label;
+use phalanx_common::topology::machine::{CpuSet, CpuSetError, Machine};
+use phalanx_common::wire::topology_v1::{FromNode, Policy, ToNode};
 use phalanx_formats::ibnetdiscover;
 use phalanx_net::frames::{self, Receiving, Sending};
-use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::cluster::surveys::{ASKS_QUEUED, Message, Said, Surveys};
 use crate::driver::wall;
+use crate::topo::plain;
 
 /// A machine with a thousand devices has a megabyte.
 const LARGEST_MACHINE: usize = 8 << 20;
+// Many times what the largest machines have; who looks at machines compares devices with each other.
+const MOST_ACCELERATORS: usize = 1024;
+const MOST_LINKS: usize = 65_536;
+/// Virtual functions are ports too.
+const MOST_PORTS: usize = 4096;
+const MOST_PATHS: usize = 4096;
+const MOST_PCI: usize = 65_536;
 
 /// What a node said makes no sense.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +34,12 @@ enum Error {
     LargeMachine,
     #[error("no machine of this version: {0}")]
     Machine(#[source] serde_json::Error),
+    #[error("a machine of {has} {what}, and at most {most} are taken")]
+    Devices { what: &'static str, has: usize, most: usize },
+    #[error("labels that are none: {0}")]
+    Labels(#[from] label::Error),
+    #[error("reserved CPUs that are no list: {0}")]
+    Reserved(#[from] CpuSetError),
     #[error("a fabric that it was not asked for, or more than {} bytes of one", ibnetdiscover::MAX_BYTES)]
     Fabric,
     #[error("the coordinator ends")]
@@ -35,10 +49,12 @@ enum Error {
 /// Takes what this node tells until its stream ends.
 pub(super) async fn serve(surveys: Surveys, node: NodeId, send: Sending, frames: Receiving) {
     let (asks, asked) = mpsc::channel(ASKS_QUEUED);
-    if !surveys.tell(Message::Linked { node: node.clone(), asks }).await {
+    let stream = surveys.stream();
+    if !surveys.tell(Message::Linked { node: node.clone(), stream, asks }).await {
         return;
     }
-    let mut talk = Talk { surveys: &surveys, node: &node, machine: Vec::new(), fabrics: BTreeMap::new() };
+    let mut talk =
+        Talk { surveys: &surveys, node: &node, stream, machine: Vec::new(), fabrics: BTreeMap::new() };
     match talk.run(send, frames, asked).await {
         Err(Error::Stream(error)) => {
             tracing::debug!(%node, error = &error as &dyn std::error::Error, "a topology stream ended");
@@ -51,6 +67,7 @@ pub(super) async fn serve(surveys: Surveys, node: NodeId, send: Sending, frames:
 struct Talk<'a> {
     surveys: &'a Surveys,
     node: &'a NodeId,
+    stream: u64,
     /// Parts that came so far.
     machine: Vec<u8>,
     /// The same of fabrics that this node was asked for.
@@ -111,9 +128,13 @@ impl Talk<'_> {
                 let Some(said) = self.fabric(subnet, dump).await else { return Ok(()) };
                 said
             }
+            FromNode::Policy(policy) => {
+                check(&policy)?;
+                Said::Other(FromNode::Policy(policy))
+            }
             other => Said::Other(other),
         };
-        let told = Message::Said { node: self.node.clone(), said };
+        let told = Message::Said { node: self.node.clone(), stream: self.stream, said };
         if self.surveys.tell(told).await { Ok(()) } else { Err(Error::Ending) }
     }
 
@@ -121,8 +142,10 @@ impl Talk<'_> {
     async fn fabric(&self, subnet: u64, dump: Vec<u8>) -> Option<Said> {
         let origin = format!("ibnetdiscover on {}", self.node);
         let read = move || {
-            let fabric = ibnetdiscover::read(&dump)?;
-            Ok::<_, ibnetdiscover::Error>(fabric.evidence(&origin, wall()))
+            let mut evidence = ibnetdiscover::read(&dump)?.evidence(&origin, wall());
+            // The survey compares it with what was told before.
+            evidence.sort();
+            Ok::<_, ibnetdiscover::Error>(evidence)
         };
         match tokio::task::spawn_blocking(read).await {
             Ok(Ok(evidence)) => Some(Said::Fabric { subnet, evidence }),
@@ -135,25 +158,34 @@ impl Talk<'_> {
     }
 }
 
-/// Its text goes to terminals: what a terminal would take for an order is taken out.
-fn machine(text: &[u8]) -> Result<Machine, Error> {
-    let mut value: Value = serde_json::from_slice(text).map_err(Error::Machine)?;
-    make_plain(&mut value);
-    serde_json::from_value(value).map_err(Error::Machine)
+/// Operators and their jobs' owners read them.
+fn check(policy: &Policy) -> Result<(), Error> {
+    label::check(&policy.labels)?;
+    policy.reserved_cpus.parse::<CpuSet>()?;
+    Ok(())
 }
 
-fn make_plain(value: &mut Value) {
-    match value {
-        Value::String(text) => text.retain(|c| !c.is_control()),
-        Value::Array(items) => items.iter_mut().for_each(make_plain),
-        Value::Object(items) => items.values_mut().for_each(make_plain),
-        _ => {}
+fn machine(text: &[u8]) -> Result<Machine, Error> {
+    let machine = plain::machine(text).map_err(Error::Machine)?;
+    let links = machine.accelerators.iter().map(|it| it.links.len() + it.slices.len()).sum();
+    for (what, has, most) in [
+        ("accelerators", machine.accelerators.len(), MOST_ACCELERATORS),
+        ("links and slices of accelerators", links, MOST_LINKS),
+        ("network ports", machine.nics.len(), MOST_PORTS),
+        ("paths", machine.told.len(), MOST_PATHS),
+        ("PCI devices", machine.pci.len(), MOST_PCI),
+    ] {
+        if has > most {
+            return Err(Error::Devices { what, has, most });
+        }
     }
+    Ok(machine)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use phalanx_common::topology::machine::{Accelerator, AcceleratorKind};
 
     #[test]
     fn a_machine_is_read_without_what_a_terminal_would_obey() {
@@ -161,5 +193,29 @@ mod tests {
         assert_eq!(read.host.as_deref(), Some("a[2Jb"));
         assert!(matches!(machine(b"{\"host\": 7}"), Err(Error::Machine(_))));
         assert!(matches!(machine(b"{"), Err(Error::Machine(_))));
+    }
+
+    #[test]
+    fn what_an_operator_wants_of_a_node_is_labels_and_cpus() {
+        let policy = |value: &str, cpus: &str| Policy {
+            labels: vec![("pool".to_owned(), value.to_owned())],
+            reserved_cpus: cpus.to_owned(),
+            ..Policy::default()
+        };
+        assert!(check(&Policy::default()).is_ok() && check(&policy("a", "0-1,64")).is_ok());
+        assert!(matches!(check(&policy("\u{1b}[2J", "")), Err(Error::Labels(_))));
+        assert!(matches!(check(&policy("a", "\u{1b}[2J")), Err(Error::Reserved(_))));
+    }
+
+    #[test]
+    fn a_machine_has_no_more_devices_than_machines_have() {
+        let of = |count| {
+            let device = Accelerator::new(AcceleratorKind::Nvidia);
+            let whole = Machine { accelerators: vec![device; count], ..Machine::default() };
+            machine(&serde_json::to_vec(&whole).unwrap())
+        };
+        assert!(of(MOST_ACCELERATORS).is_ok());
+        let refused = of(MOST_ACCELERATORS + 1);
+        assert!(matches!(refused, Err(Error::Devices { what: "accelerators", has: 1025, most: 1024 })));
     }
 }

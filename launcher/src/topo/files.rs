@@ -63,6 +63,15 @@ pub(super) fn below(folder: &Path) -> anyhow::Result<Below> {
     Ok(Below { files: found, machines })
 }
 
+/// The files that a path names: itself, and those below a folder. What cannot be looked at is no file yet.
+pub(crate) fn listed(path: &Path) -> Vec<PathBuf> {
+    if path.is_dir() {
+        below(path).map(|below| below.files).unwrap_or_default()
+    } else {
+        vec![path.to_path_buf()]
+    }
+}
+
 /// The content of a file, or as much as shows that it is too large.
 pub(super) fn content(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();

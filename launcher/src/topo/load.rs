@@ -14,6 +14,7 @@ use phalanx_formats::kind::Kind;
 use phalanx_formats::sysfs;
 
 use super::files::{self, Below};
+use super::plain;
 use super::read::{self, File, Read};
 use super::told::Told;
 use super::view::View;
@@ -176,13 +177,13 @@ impl Pile {
     /// Several files about one machine are one; two of one kind are two machines.
     fn add_machine(&mut self, kind: Kind, machine: Machine, file: &File<'_>) {
         let host = machine.host.clone().filter(|host| !host.is_empty());
-        let mut name = host.unwrap_or_else(|| file.stem.to_string());
+        let mut name = host.unwrap_or_else(|| plain::text(file.stem));
         let is_free = |name: &String| !self.machines.get(name).is_some_and(|kinds| kinds.contains_key(&kind));
         if !is_free(&name) {
             // Folders are often named after the machines that their files are of.
             let folder = Path::new(file.origin).parent().and_then(Path::file_name);
-            let folder = folder.map(|folder| folder.to_string_lossy().into_owned());
-            let others = [file.stem.to_string()].into_iter().chain(folder);
+            let folder = folder.map(|folder| plain::text(&folder.to_string_lossy()));
+            let others = [plain::text(file.stem)].into_iter().chain(folder);
             let numbered = (2..).map(|number| format!("{name}.{number}"));
             let other = others.chain(numbered).find(is_free).unwrap_or_default();
             self.warnings.push(format!(
@@ -213,7 +214,13 @@ impl Pile {
             }
             1 if !others => {
                 let snapshot = self.snapshots.remove(0);
-                View { snapshot, machines: BTreeMap::new(), told: Vec::new(), of_machines: None }
+                View {
+                    snapshot,
+                    machines: BTreeMap::new(),
+                    ids: BTreeMap::new(),
+                    told: Vec::new(),
+                    of_machines: None,
+                }
             }
             _ => bail!(
                 "a snapshot has what was derived already, and cannot be put together with other files: name it alone"

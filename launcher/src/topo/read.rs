@@ -11,6 +11,8 @@ use phalanx_formats::{
     statement, topograph,
 };
 
+use super::plain;
+
 /// What a file turned out to be.
 #[derive(Debug)]
 pub(super) enum Read {
@@ -55,7 +57,7 @@ pub(super) fn read(kind: Kind, file: &File<'_>) -> anyhow::Result<Read> {
     };
     let evidence = |evidence| Read::Evidence(evidence, None);
     let machine = |machine| Read::Machine(Box::new(machine));
-    Ok(match kind {
+    let read = match kind {
         Kind::Ibnetdiscover => {
             let fabric = ibnetdiscover::read(bytes)?;
             let note = (fabric.one_ended > 0).then(|| {
@@ -79,10 +81,7 @@ pub(super) fn read(kind: Kind, file: &File<'_>) -> anyhow::Result<Read> {
         Kind::Csv => outline(csv::read(bytes)?, Source::Csv),
         Kind::Statement => evidence(statement::read(bytes, origin, at)?),
         Kind::Snapshot => Read::Snapshot(Box::new(Snapshot::from_json(bytes)?)),
-        Kind::Machine => {
-            let read = serde_json::from_slice(bytes).context("this is no machine of this version")?;
-            machine(read)
-        }
+        Kind::Machine => machine(plain::machine(bytes).context("this is no machine of this version")?),
         Kind::NcclTopology => machine(nccl_xml::read(bytes)?.machine),
         Kind::NvidiaSmi => machine(nvidia_smi::query(bytes)?),
         Kind::NvidiaMatrix => machine(nvidia_smi::matrix(bytes)?),
@@ -93,6 +92,10 @@ pub(super) fn read(kind: Kind, file: &File<'_>) -> anyhow::Result<Read> {
         Kind::HwlocXml => machine(hwloc_xml::read(bytes)?),
         Kind::Sysfs => anyhow::bail!("{kind} is a folder"),
         kind => anyhow::bail!("{kind} cannot be read here"),
+    };
+    Ok(match read {
+        Read::Machine(read) => machine(plain::made_plain(&read).context("it cannot be written as JSON")?),
+        read => read,
     })
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context;
+use phalanx_common::id::NodeId;
 use phalanx_common::time::Timestamp;
 use phalanx_common::topology::machine::{self, Machine};
 use phalanx_common::topology::{
@@ -11,6 +12,7 @@ use phalanx_common::topology::{
 
 use serde::{Deserialize, Serialize};
 
+use super::resolve::{Unresolved, resolve};
 use super::told::Told;
 
 /// A cluster's topology, its machines as far as they are known, and who told of it.
@@ -19,6 +21,8 @@ pub(crate) struct View {
     pub(crate) snapshot: Snapshot<Machine>,
     /// By node. A node without an entry may still have a board in the snapshot: what machines of its kind have.
     pub(crate) machines: BTreeMap<String, Machine>,
+    /// Which member of a cluster a name means.
+    pub(crate) ids: BTreeMap<String, NodeId>,
     /// Empty where only the snapshot is at hand.
     pub(crate) told: Vec<Told>,
     /// What is wrong with machines, as a coordinator found it who knows them all; `None`: it is found here.
@@ -49,11 +53,17 @@ impl View {
             machines.iter().map(|(node, machine)| (node.clone(), machine.kind())).collect();
         let snapshot = Snapshot::new(network, &boards)?;
         told.extend(Told::summarise(&evidence));
-        Ok(View { snapshot, machines, told, of_machines: None })
+        Ok(View { snapshot, machines, ids: BTreeMap::new(), told, of_machines: None })
     }
 
     pub(crate) fn network(&self) -> &Network {
         self.snapshot.network()
+    }
+
+    /// The node that somebody means.
+    pub(crate) fn resolve(&self, meant: &str) -> Result<&str, Unresolved<'_>> {
+        let names = self.network().nodes.iter().map(|node| node.name.as_str());
+        resolve(names.map(|name| (name, self.ids.get(name))), meant)
     }
 
     /// What is known of a node's inside.
@@ -92,6 +102,7 @@ impl View {
 pub(crate) struct Witnesses {
     pub(crate) told: Vec<Told>,
     pub(crate) of_machines: Vec<Finding>,
+    pub(crate) ids: BTreeMap<String, NodeId>,
 }
 
 /// The NVLink domains over nodes that a machine's devices say they are in.

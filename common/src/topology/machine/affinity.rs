@@ -143,6 +143,9 @@ mod tests {
         b.accelerators[0].uuid = Some("GPU-2".into());
         b.nics[0].mac = Some("0c:42:a1:00:00:01".parse().unwrap());
         b.nics[0].rdma.as_mut().unwrap().lid = Some(8);
+        // The kernel says -1 of a port without a cable, and 2.5 GT/s of a GPU that idles.
+        a.nics[0].speed_mbps = Some(400_000);
+        a.pci.values_mut().for_each(|device| device.link.speed = Some(2500));
         assert_ne!(a, b);
         assert_eq!(a.kind(), b.kind());
         b.accelerators[0].memory_bytes = Some(1);

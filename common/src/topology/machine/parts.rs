@@ -92,20 +92,32 @@ impl Machine {
             .collect()
     }
 
+    /// Without what comes and goes with jobs: the devices' processes and ailments, what this program may use, and
+    /// the speed of PCI links, which rest when a device does.
+    pub fn lasting(&self) -> Machine {
+        let mut lasting = self.clone();
+        lasting.allowed = Allowed::default();
+        for accelerator in &mut lasting.accelerators {
+            (accelerator.ailments, accelerator.processes) = (None, None);
+        }
+        for device in lasting.pci.values_mut() {
+            device.link.speed = None;
+        }
+        lasting
+    }
+
     /// What machines of one kind have in common: without names, addresses and what changes while they run.
     /// Devices of one type in the same slots are equal.
     pub fn kind(&self) -> Machine {
-        let mut kind = self.clone();
+        let mut kind = self.lasting();
         kind.host = None;
-        kind.allowed = Allowed::default();
         for accelerator in &mut kind.accelerators {
             (accelerator.uuid, accelerator.serial) = (None, None);
             (accelerator.fabric, accelerator.platform) = (None, None);
-            (accelerator.ailments, accelerator.processes) = (None, None);
             accelerator.slices.iter_mut().for_each(|slice| slice.uuid = None);
         }
         for nic in &mut kind.nics {
-            (nic.mac, nic.up) = (None, None);
+            (nic.mac, nic.up, nic.speed_mbps) = (None, None, None);
             nic.addresses.clear();
             nic.gateways.clear();
             if let Some(rdma) = &mut nic.rdma {

@@ -1,68 +1,49 @@
 //! The topology, for whoever may look.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::sync::Arc;
 
 use phalanx_common::id::NodeId;
-use phalanx_common::topology::machine;
 use phalanx_launcher_core::access::Action;
 use phalanx_net::frames::Sending;
 
-use super::{Failed, Refusal, Session, bad, document, ending, text};
+use super::{Failed, Refusal, Session, document, ending, text};
 use crate::cluster::surveys::Current;
 use crate::driver::look;
-use crate::topo::Witnesses;
+use crate::topo::{Unresolved, resolve};
 
 impl Session {
     pub(super) async fn topology(&self, send: &mut Sending) -> Result<(), Failed> {
         self.may(Action::Look)?;
         let current = self.current()?;
-        text(&String::from_utf8(current.snapshot.to_json()).map_err(bad)?, send).await
+        text(&current.facts.json, send).await
     }
 
     pub(super) async fn witnesses(&self, send: &mut Sending) -> Result<(), Failed> {
         self.may(Action::Look)?;
         let current = self.current()?;
-        let of_machines = machine::findings(
-            current.surveyed.machines.iter().map(|(name, machine)| (name.as_str(), &**machine)),
-        );
-        document(&Witnesses { told: current.told.clone(), of_machines }, send).await
+        text(&current.witnesses, send).await
     }
 
     pub(super) async fn machine(&self, node: &str, send: &mut Sending) -> Result<(), Failed> {
         self.may(Action::Look)?;
         let current = self.current()?;
-        let ids = &current.surveyed.ids;
-        let name = match ids.iter().find(|(name, id)| *name == node || id.as_str() == node) {
-            Some((name, _)) => name,
-            None => {
-                let begins = |(name, id): &(&String, &_)| {
-                    name.starts_with(node) || NodeId::as_str(id).starts_with(node)
-                };
-                let mut like = ids.iter().filter(begins);
-                let first = like.next().ok_or_else(|| {
-                    unknown(format!(
+        let ids = &current.facts.ids;
+        let name =
+            resolve(ids.iter().map(|(name, id)| (name.as_str(), Some(id))), node).map_err(
+                |why| match why {
+                    Unresolved::Nobody => unknown(format!(
                         "no node {node} has told of its machine; `phalanx nodes` lists those there are"
-                    ))
-                })?;
-                if let Some((other, _)) = like.next() {
-                    return Err(unknown(format!(
-                        "{node} may be {} or {other}: write more of its name",
-                        first.0
-                    )));
-                }
-                first.0
-            }
-        };
-        document(&current.surveyed.machines.get(name).map(|machine| &**machine), send).await
+                    )),
+                    Unresolved::Several(first, second) => several(node, first, second),
+                },
+            )?;
+        document(&current.machines.get(name).map(|machine| &**machine), send).await
     }
 
     /// The labels that a node came with, as operators changed them since.
     pub(super) async fn labels(&self, node: &NodeId) -> BTreeMap<String, String> {
-        let current = self.cluster.surveys.current();
-        let own = current.as_ref().and_then(|current| current.surveyed.policies.get(node));
-        self.cluster.registry.labels(node, own.map_or(&[][..], |policy| &policy.labels)).await
+        self.cluster.registry.labels(node, &self.cluster.surveys.labels(node)).await
     }
 
     pub(super) async fn label(
@@ -74,15 +55,18 @@ impl Session {
         let found = look(&self.service.inbox, |coordinator, _| coordinator.node_statuses());
         let nodes: Vec<NodeId> =
             found.await.ok_or_else(ending)?.into_iter().map(|status| status.node).collect();
-        let begins: Vec<&NodeId> = nodes.iter().filter(|id| id.as_str().starts_with(node)).collect();
-        let id = match (nodes.iter().find(|id| id.as_str() == node), &begins[..]) {
-            (Some(id), _) => id,
-            (None, [id]) => *id,
-            (None, []) => {
-                return Err(unknown(format!("there is no node {node}; `phalanx nodes` lists them")));
-            }
-            (None, [first, second, ..]) => return Err(several(node, first, second)),
-        };
+        let current = self.cluster.surveys.current();
+        // Nodes that have not told of their machines have no name but the id.
+        let mut names: BTreeMap<&NodeId, &str> = nodes.iter().map(|id| (id, id.as_str())).collect();
+        for (name, id) in current.iter().flat_map(|current| &current.facts.ids) {
+            names.entry(id).and_modify(|known| *known = name);
+        }
+        let name =
+            resolve(names.iter().map(|(id, name)| (*name, Some(*id))), node).map_err(|why| match why {
+                Unresolved::Nobody => unknown(format!("there is no node {node}; `phalanx nodes` lists them")),
+                Unresolved::Several(first, second) => several(node, first, second),
+            })?;
+        let id = names.iter().find(|(_, known)| **known == name).map(|(id, _)| *id).ok_or_else(ending)?;
         self.cluster.registry.label(id, changes.into_iter().collect()).await?;
         document(&self.labels(id).await, send).await
     }
@@ -102,6 +86,6 @@ fn unknown(why: String) -> Failed {
     Failed::Refused(Refusal::Unknown, why)
 }
 
-fn several(node: &str, first: impl Display, second: impl Display) -> Failed {
+fn several(node: &str, first: &str, second: &str) -> Failed {
     unknown(format!("{node} may be {first} or {second}: write more of its name"))
 }

@@ -133,7 +133,8 @@ pub fn derive(nodes: &[NodePorts], evidence: &[Evidence], now: Timestamp) -> Res
         }
     }
     let main = planes::main(&planes, &nodes.rows, &paths, &switches);
-    places::apply(&stated, main, &mut planes, &mut groups, &mut paths);
+    places::apply(&stated, main, &mut planes, &mut groups, &switches.rows, &mut paths);
+    places::nest(&mut groups, &paths);
     let main = main.or_else(|| (!planes.is_empty()).then_some(0));
     let (groups, new_rows) = places::settle(&mut planes, groups, &mut nodes.rows, &paths);
     for switch in &mut switches.rows {

@@ -43,6 +43,91 @@ fn conf(network: &Network) -> String {
     slurm::write_conf(&Outline::of(network))
 }
 
+const GAPS: &str = "\
+node,leaf,spine,core,nvlink
+gpu-01,leaf-1,spine-1,core-1,
+gpu-02,leaf-3,spine-2,core-1,
+gpu-03,leaf-3,spine-2,core-1,
+gpu-04,,spine-1,core-1,
+gpu-05,,,core-1,
+gpu-06,leaf-2,,core-1,
+gpu-07,,,,
+";
+
+#[test]
+fn an_empty_field_of_a_table_is_an_unknown_place_and_no_leaf() {
+    let network = facts(&[table(GAPS, "racks.csv")]);
+    let leaves: Vec<&str> = network.switches.iter().filter(|it| it.level == 1).map(|it| &*it.name).collect();
+    assert_eq!(leaves, ["leaf-1", "leaf-2", "leaf-3"]);
+    for (node, groups) in [
+        ("gpu-01", "leaf leaf-1, block spine-1, core core-1"),
+        ("gpu-04", "block spine-1, core core-1"),
+        ("gpu-05", "core core-1"),
+        ("gpu-06", "leaf leaf-2, core core-1"),
+    ] {
+        assert_eq!(place(&network, node), [groups], "{node}");
+    }
+    assert_eq!(network.node("gpu-07"), None);
+    let within = |worst| TierInterval { best: Tier::Leaf, worst };
+    assert_eq!(between(&network, "gpu-01", "gpu-04"), within(Tier::Block));
+    assert_eq!(between(&network, "gpu-02", "gpu-04"), within(Tier::Core));
+    assert_eq!(between(&network, "gpu-05", "gpu-04"), within(Tier::Core));
+    let apart = TierInterval { best: Tier::Block, worst: Tier::Core };
+    assert_eq!(between(&network, "gpu-01", "gpu-06"), apart);
+    assert_eq!(findings(&network), []);
+}
+
+#[test]
+fn slurm_is_told_which_nodes_have_no_leaf_and_gets_no_switch_twice() {
+    let network = facts(&[table(GAPS, "racks.csv")]);
+    let written = conf(&network);
+    assert_eq!(
+        written,
+        "# left out, as their leaf below core-1 is not known: gpu-05\n\
+         # left out, as their leaf below spine-1 is not known: gpu-04\n\
+         SwitchName=leaf-1 Nodes=gpu-01\nSwitchName=leaf-2 Nodes=gpu-06\nSwitchName=leaf-3 Nodes=gpu-[02-03]\n\
+         SwitchName=core-1 Switches=leaf-2,spine-[1-2]\nSwitchName=spine-1 Switches=leaf-1\n\
+         SwitchName=spine-2 Switches=leaf-3\n"
+    );
+    slurm::read_conf(written.as_bytes()).unwrap();
+    let yaml = slurm::write_yaml(&Outline::of(&network));
+    assert_eq!(slurm::read_yaml(yaml.as_bytes()).unwrap().nodes.len(), 4, "{yaml}");
+    let json = topograph::write_json(&Outline::of(&network));
+    assert_eq!(topograph::read_json(json.as_bytes()).unwrap().nodes.len(), 4, "{json}");
+}
+
+#[test]
+fn what_a_switch_is_called_does_not_depend_on_rows_about_others() {
+    let whole = csv::read(b"node,leaf,spine\nn1,leaf-1,spine-1\n").unwrap();
+    let more =
+        csv::read(b"node,leaf,spine\nn1,leaf-1,spine-1\nn2,,spine-1\nn3,leaf-1,\nn4,x,a\nn5,x,b\nn6,7,7\n");
+    let more = more.unwrap();
+    let on = |outline: &Outline, node: &str| -> Vec<String> {
+        outline.nodes.iter().filter(|(of, _)| of == node).map(|(_, on)| on.clone()).collect()
+    };
+    assert_eq!(on(&whole, "n1"), ["leaf-1"]);
+    let all = ["n1", "n2", "n3", "n4", "n5", "n6"].map(|node| on(&more, node).join(" "));
+    assert_eq!(all, ["leaf-1", "", "leaf-1", "a/x", "b/x", "leaf/7"]);
+    assert!(more.under.contains(&("leaf-1".to_string(), "spine-1".to_string())));
+
+    // Two tables, and a statement, speak of the same leaf.
+    let network = facts(&[
+        table("node,leaf,spine\nn1,leaf-1,spine-1\nn2,,spine-1\n", "a.csv"),
+        table("node,leaf,spine\nn3,leaf-1,spine-1\nn4,leaf-2,spine-1\n", "b.csv"),
+        stated("switches:\n  leaf-1: {block: hall-1}\n"),
+    ]);
+    assert_eq!(between(&network, "n1", "n3"), TierInterval::exactly(Tier::Leaf));
+    assert_eq!(place(&network, "n1"), ["leaf leaf-1, block hall-1"]);
+    assert_eq!(findings(&network), []);
+}
+
+#[test]
+fn a_name_that_several_switches_have_is_none_of_them_where_the_one_above_is_not_said() {
+    let outline = csv::read(b"node,leaf,spine,core\nn1,x,a,c\nn2,x,b,c\nn3,x,,c\n").unwrap();
+    assert!(!outline.nodes.iter().any(|(node, _)| node == "n3"), "{outline:?}");
+    assert!(outline.within.contains(&("n3".to_string(), Tier::Core, "c".to_string())));
+}
+
 #[test]
 fn what_nodes_are_said_to_be_in_nests_as_the_same_table_does() {
     let said = facts(&[stated(

@@ -161,3 +161,18 @@ fn a_node_whose_leaf_and_block_are_stated_is_in_one_plane() {
     assert_eq!(place(&network, "gpu-01").len(), 1, "{:?}", place(&network, "gpu-01"));
     assert_eq!(place(&network, "gpu-02"), ["leaf leaf-2"]);
 }
+
+#[test]
+fn a_leaf_with_one_node_is_a_leaf() {
+    let text = "SwitchName=l1 Nodes=n1\nSwitchName=l2 Nodes=n2\nSwitchName=s1 Switches=l[1-2]\n";
+    let outline = slurm::read_conf(text.as_bytes()).unwrap();
+    let network = facts(&[outline.evidence(Source::Slurm, "topology.conf", AT)]);
+    assert_eq!(place(&network, "n1"), ["leaf l1, block s1"]);
+    assert_eq!(conf(&network), text);
+    assert_eq!(between(&network, "n1", "n2"), TierInterval::exactly(Tier::Block));
+
+    let Some(bytes) = capture("ibnetdiscover/ibsim-net.2sw2path") else { return };
+    let network = facts(&[ibnetdiscover::read(&bytes).unwrap().evidence("dump", AT)]);
+    let leaf = |node| place(&network, node)[0].split(',').next().unwrap_or_default().to_string();
+    assert_eq!((leaf("Hca1"), leaf("Hca2")), ("leaf Switch1".to_string(), "leaf Switch2".to_string()));
+}

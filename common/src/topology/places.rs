@@ -274,7 +274,7 @@ pub(super) fn path(groups: &[Group], leaf: Row) -> Path {
 }
 
 /// The tiers of a plane that carry information: a tier that puts nodes together just as the one below does
-/// tells nothing, and a lowest tier in which every node is alone neither, if there is one above.
+/// tells nothing. One in which every node is alone does: a leaf with one node is a leaf.
 pub(super) fn telling_tiers(paths: &[Path]) -> Vec<usize> {
     let used = |at: &usize| paths.iter().any(|path| path[*at].is_some());
     let mut kept: Vec<usize> = Vec::new();
@@ -283,14 +283,6 @@ pub(super) fn telling_tiers(paths: &[Path]) -> Vec<usize> {
         if !same {
             kept.push(at);
         }
-    }
-    // One whose group is not known may be together with anybody.
-    let alone = |at: usize| {
-        let groups: Option<BTreeSet<Row>> = paths.iter().map(|path| path[at]).collect();
-        groups.is_some_and(|groups| groups.len() == paths.len())
-    };
-    if kept.len() > 1 && alone(kept[0]) {
-        kept.remove(0);
     }
     kept
 }

@@ -42,6 +42,8 @@ pub enum Error {
     TooLong,
     #[error("line {line}: {found} fields, where the header has {expected}")]
     Fields { line: usize, found: usize, expected: usize },
+    #[error("line {line}: {node} is in {here}, and on line {first} it is in {there}; one row should go")]
+    Twice { line: usize, first: usize, node: String, here: String, there: String },
     #[error("line {line}: a field has more than {MAX_FIELD} bytes, or a quote is not closed")]
     Field { line: usize },
 }
@@ -62,20 +64,27 @@ pub fn read(bytes: &[u8]) -> Result<Outline, Error> {
     let node = NODE.iter().find_map(|name| header.iter().position(|column| column == name));
     let node = node.ok_or(Error::NoNode)?;
     let domain = header.iter().position(|column| DOMAIN.contains(&column.as_str()));
-    let mut rows = Vec::new();
+    // A second name of the node (its address beside its host name) is no switch.
+    let is_switch = |at: &usize| !NODE.iter().chain(&DOMAIN).any(|name| header[*at] == *name);
+    let columns: Vec<usize> = (0..header.len()).filter(is_switch).collect();
+    let places: Vec<usize> = columns.iter().copied().chain(domain).collect();
+    let mut told = Told::new();
+    let mut count = 0;
     for (text, line) in lines {
         let row = fields(text, line)?;
         if row.len() != header.len() {
             return Err(Error::Fields { line, found: row.len(), expected: header.len() });
         }
-        if rows.len() == MAX_ROWS {
+        if count == MAX_ROWS {
             return Err(Error::TooLong);
         }
-        rows.push(row);
+        count += 1;
+        if !row[node].is_empty() {
+            tell(&mut told, (row, line), node, &places, &header)?;
+        }
     }
-    // A second name of the node (its address beside its host name) is no switch.
-    let is_switch = |at: &usize| !NODE.iter().chain(&DOMAIN).any(|name| header[*at] == *name);
-    let columns: Vec<usize> = (0..header.len()).filter(is_switch).collect();
+    let whole = |row: Vec<(String, usize)>| row.into_iter().map(|(field, _)| field).collect();
+    let rows: Vec<Vec<String>> = told.into_values().map(whole).collect();
     let mut columns = closest_first(&header, &rows, columns);
     if columns.is_empty() {
         return Err(Error::NoSwitch);
@@ -84,6 +93,37 @@ pub fn read(bytes: &[u8]) -> Result<Outline, Error> {
     columns.retain(|at| rows.iter().any(|row| !row[*at].is_empty()));
     let names = names(&rows, &header, &columns);
     Ok(outline(&rows, node, domain, &names))
+}
+
+/// The fields of each node, with the line that said it.
+type Told = BTreeMap<String, Vec<(String, usize)>>;
+
+/// Several rows of a node are one. A node is in one switch of each level, and in one domain; an empty field says
+/// nothing else.
+fn tell(
+    told: &mut Told,
+    (row, line): (Vec<String>, usize),
+    node: usize,
+    places: &[usize],
+    header: &[String],
+) -> Result<(), Error> {
+    let name = row[node].clone();
+    let fields: Vec<(String, usize)> = row.into_iter().map(|field| (field, line)).collect();
+    let Some(before) = told.get_mut(&name) else {
+        told.insert(name, fields);
+        return Ok(());
+    };
+    for at in places {
+        let ((there, first), (here, _)) = (&before[*at], &fields[*at]);
+        if there.is_empty() {
+            before[*at] = fields[*at].clone();
+        } else if !here.is_empty() && here != there {
+            let place = |name: &str| format!("{} {name}", header[*at]);
+            let (first, here, there) = (*first, place(here), place(there));
+            return Err(Error::Twice { line, first, node: name, here, there });
+        }
+    }
+    Ok(())
 }
 
 /// By their names if all are known, else by how many switches they name.
@@ -137,18 +177,17 @@ fn outline(rows: &[Vec<String>], node: usize, domain: Option<usize>, names: &[Ve
     let mut outline = Outline::default();
     let known =
         |level: usize, at: usize| names.get(level).map(|names| &names[at]).filter(|name| !name.is_empty());
-    let named = || (0..rows.len()).filter(|at| !rows[*at][node].is_empty());
     // A switch that no leaf is known below is not said to be above or below others: it would be a leaf.
-    let mut placed: BTreeSet<&String> = named().filter_map(|at| known(0, at)).collect();
+    let mut placed: BTreeSet<&String> = (0..rows.len()).filter_map(|at| known(0, at)).collect();
     for level in 0..names.len() {
-        let pairs: BTreeSet<(&String, &String)> = named()
+        let pairs: BTreeSet<(&String, &String)> = (0..rows.len())
             .filter_map(|at| known(level, at).zip(known(level + 1, at)))
             .filter(|(lower, _)| placed.contains(lower))
             .collect();
         placed = pairs.iter().map(|(_, upper)| *upper).collect();
         outline.under.extend(pairs.into_iter().map(|(lower, upper)| (lower.clone(), upper.clone())));
     }
-    for at in named() {
+    for at in 0..rows.len() {
         let node = &rows[at][node];
         outline.nodes.extend(known(0, at).map(|on| (node.clone(), on.clone())));
         let gap = (0..names.len()).find(|level| known(*level, at).is_none()).unwrap_or(names.len());

@@ -176,3 +176,37 @@ fn a_leaf_with_one_node_is_a_leaf() {
     let leaf = |node| place(&network, node)[0].split(',').next().unwrap_or_default().to_string();
     assert_eq!((leaf("Hca1"), leaf("Hca2")), ("leaf Switch1".to_string(), "leaf Switch2".to_string()));
 }
+
+#[test]
+fn a_table_with_a_node_in_two_places_names_both_lines() {
+    let said = |text: &str| csv::read(text.as_bytes()).map_err(|error| error.to_string());
+    assert_eq!(
+        said("node,leaf,spine\ngpu-01,leaf-1,s\ngpu-02,leaf-1,s\n\ngpu-01,leaf-2,s\n"),
+        Err("line 5: gpu-01 is in leaf leaf-2, and on line 2 it is in leaf leaf-1; one row should go"
+            .to_string())
+    );
+    assert_eq!(
+        said("node,leaf,nvlink\nn1,l,d1\nn1,l,d2\n"),
+        Err("line 3: n1 is in nvlink d2, and on line 2 it is in nvlink d1; one row should go".to_string())
+    );
+    // A row for each port, and one that knows less, contradict nothing.
+    let twice = said("node,leaf,spine\nn1,,s\nn1,l,s\nn1,l,s\nn1,l,\n").unwrap();
+    assert_eq!(twice, said("node,leaf,spine\nn1,l,s\n").unwrap());
+}
+
+#[test]
+fn the_operator_stands_against_a_table_and_unites_no_leaves() {
+    let racks = table("node,leaf,spine\nn1,leaf-1,s\nn2,leaf-2,s\nn3,leaf-3,s\n", "racks.csv");
+    let network = facts(&[racks.clone(), stated("nodes:\n  n1: {leaf: leaf-2}\n")]);
+    assert_eq!(place(&network, "n1"), ["leaf leaf-2, block s"]);
+    assert_eq!(place(&network, "n2"), place(&network, "n1"));
+    assert_eq!(network.conflicts.len(), 1, "{:?}", network.conflicts);
+    assert!(findings(&network)[0].to_string().contains("says leaf-2"), "{}", findings(&network)[0]);
+
+    // One of two tables counts, and its leaf is not the other's.
+    let other = table("node,leaf,spine\nn1,leaf-2,s\nn3,leaf-3,s\n", "other.csv");
+    let network = facts(&[racks, other]);
+    assert_eq!(network.conflicts.len(), 1);
+    let names: Vec<&str> = network.groups.iter().map(|group| group.name.as_str()).collect();
+    assert_eq!(names, ["leaf-1", "leaf-2", "leaf-3", "s"]);
+}

@@ -85,6 +85,7 @@ pub fn derive(nodes: &[NodePorts], evidence: &[Evidence], now: Timestamp) -> Res
 
     let mut groups: Vec<Group> = Vec::new();
     let mut leaf_of: BTreeMap<Row, (Row, Row)> = BTreeMap::new();
+    let hosts = places::hosts(hosts, &nodes.rows, &cables, &switches.rows);
     let of_planes = planes::members(planes.len(), &nodes.rows, &switches.rows, &hosts);
     for ((plane, row), members) in planes.iter_mut().zip(0..).zip(&of_planes) {
         let ground = Ground {

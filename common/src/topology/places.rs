@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::decide::{Claims, decide};
+use super::attach::Cables;
+use super::decide::{Claims, decide, strongest_first};
 use super::evidence::{Claim, Evidence, Member, Source};
 use super::network::{
     Conflict, Group, Node, Place, Plane, PlaneKind, Reason, Row, Said, Subject, Switch, Value, row_of,
@@ -72,6 +73,50 @@ impl Stated {
             nodes: settle(of_nodes, &|row| nodes.rows[row as usize].name.clone()),
         }
     }
+}
+
+/// The nodes of each switch without those that a stronger source puts elsewhere in the same plane: whoever is wrong
+/// about a node unites no leaves.
+pub(super) fn hosts(
+    mut hosts: BTreeMap<Row, BTreeSet<Row>>,
+    nodes: &[Node],
+    cables: &Cables<'_>,
+    switches: &[Switch],
+) -> BTreeMap<Row, BTreeSet<Row>> {
+    let plane_of = |switch: Row| switches[switch as usize].plane;
+    for (node, claims) in &cables.of_nodes {
+        let mut by_plane: BTreeMap<Row, Claims<'_, Row>> = BTreeMap::new();
+        for (by, switch) in claims {
+            if let Some(plane) = plane_of(*switch) {
+                by_plane.entry(plane).or_default().push((by, *switch));
+            }
+        }
+        for (plane, mut claims) in by_plane {
+            let at = nodes[*node as usize].ports.iter().filter_map(|port| port.at.as_ref());
+            let at: Vec<_> = at.filter(|at| plane_of(at.switch) == Some(plane)).collect();
+            strongest_first(&mut claims);
+            let Some((strongest, _)) = claims.first() else { continue };
+            // One source may know several leaves of a node, and says all of them.
+            let is_same = |by: &Evidence| (by.source, &by.origin) == (strongest.source, &strongest.origin);
+            let stated: BTreeSet<Row> =
+                claims.iter().filter(|(by, _)| is_same(by)).map(|(_, switch)| *switch).collect();
+            let by_ports: BTreeSet<Row> = at.iter().map(|at| at.switch).collect();
+            let source = at.iter().map(|at| at.source).min();
+            let stands = match source {
+                Some(source) if strongest.source.rank() >= source.rank() => by_ports,
+                // It names one of the leaves that the ports are on: they are the rails, or the two of a pair.
+                Some(_) if stated.is_subset(&by_ports) => by_ports,
+                _ => stated,
+            };
+            let said = claims.iter().map(|(_, switch)| *switch).chain(at.iter().map(|at| at.switch));
+            for switch in said.filter(|switch| !stands.contains(switch)) {
+                if let Some(hosts) = hosts.get_mut(&switch) {
+                    hosts.remove(node);
+                }
+            }
+        }
+    }
+    hosts
 }
 
 /// The leaf group of a node in each plane: of most of its ports, unless a higher rank puts the node

@@ -371,10 +371,9 @@ fn what_is_stated_of_a_switch_above_the_leaves_names_its_group_and_what_has_no_e
         let place = &network.nodes[network.node(node).unwrap() as usize].places[0];
         place.groups.iter().map(|row| network.groups[*row as usize].name.as_str()).collect()
     };
-    // A leaf with one node tells nothing that its node does not.
     assert_eq!(
         [above("n1"), above("n3"), above("n5")],
-        [["hall-1", "c1", "here"], ["s2", "east", "here"], ["s3", "east", "here"]]
+        [["l1", "hall-1", "c1", "here"], ["l3", "s2", "east", "here"], ["l5", "s3", "east", "here"]]
     );
     let told: Vec<String> = findings(&network).iter().map(ToString::to_string).collect();
     assert_eq!(

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use phalanx_common::topology::Tier;
+
 use crate::outline::Outline;
 use crate::size::{TooLarge, within};
 
@@ -40,12 +42,15 @@ pub enum Error {
     TooLong,
     #[error("line {line}: {found} fields, where the header has {expected}")]
     Fields { line: usize, found: usize, expected: usize },
+    #[error("line {line}: {node} is in {here}, and on line {first} it is in {there}; one row should go")]
+    Twice { line: usize, first: usize, node: String, here: String, there: String },
     #[error("line {line}: a field has more than {MAX_FIELD} bytes, or a quote is not closed")]
     Field { line: usize },
 }
 
 /// Reads a table with a header. A name that stands under different switches is the name of different
-/// switches; the names of its column then come with the switch above, `P10/S14`. Empty fields are unknown.
+/// switches, which then come with the switch above, `P10/S14`; one that stands in two columns comes with the
+/// closer column's, `leaf/1`. Empty fields are unknown: such a node is within what is known farther away.
 ///
 /// # Errors
 /// More than [`MAX_BYTES`], a header without a node or a switch, and rows that do not fit the header.
@@ -59,25 +64,66 @@ pub fn read(bytes: &[u8]) -> Result<Outline, Error> {
     let node = NODE.iter().find_map(|name| header.iter().position(|column| column == name));
     let node = node.ok_or(Error::NoNode)?;
     let domain = header.iter().position(|column| DOMAIN.contains(&column.as_str()));
-    let mut rows = Vec::new();
+    // A second name of the node (its address beside its host name) is no switch.
+    let is_switch = |at: &usize| !NODE.iter().chain(&DOMAIN).any(|name| header[*at] == *name);
+    let columns: Vec<usize> = (0..header.len()).filter(is_switch).collect();
+    let places: Vec<usize> = columns.iter().copied().chain(domain).collect();
+    let mut told = Told::new();
+    let mut count = 0;
     for (text, line) in lines {
         let row = fields(text, line)?;
         if row.len() != header.len() {
             return Err(Error::Fields { line, found: row.len(), expected: header.len() });
         }
-        if rows.len() == MAX_ROWS {
+        if count == MAX_ROWS {
             return Err(Error::TooLong);
         }
-        rows.push(row);
+        count += 1;
+        if !row[node].is_empty() {
+            tell(&mut told, (row, line), node, &places, &header)?;
+        }
     }
-    // A second name of the node (its address beside its host name) is no switch.
-    let is_switch = |at: &usize| !NODE.iter().chain(&DOMAIN).any(|name| header[*at] == *name);
-    let columns: Vec<usize> = (0..header.len()).filter(is_switch).collect();
-    let columns = closest_first(&header, &rows, columns);
+    let whole = |row: Vec<(String, usize)>| row.into_iter().map(|(field, _)| field).collect();
+    let rows: Vec<Vec<String>> = told.into_values().map(whole).collect();
+    let mut columns = closest_first(&header, &rows, columns);
     if columns.is_empty() {
         return Err(Error::NoSwitch);
     }
-    Ok(outline(&rows, node, domain, &header, &columns))
+    // A column of which nobody knows anything is no level.
+    columns.retain(|at| rows.iter().any(|row| !row[*at].is_empty()));
+    let names = names(&rows, &header, &columns);
+    Ok(outline(&rows, node, domain, &names))
+}
+
+/// The fields of each node, with the line that said it.
+type Told = BTreeMap<String, Vec<(String, usize)>>;
+
+/// Several rows of a node are one. A node is in one switch of each level, and in one domain; an empty field says
+/// nothing else.
+fn tell(
+    told: &mut Told,
+    (row, line): (Vec<String>, usize),
+    node: usize,
+    places: &[usize],
+    header: &[String],
+) -> Result<(), Error> {
+    let name = row[node].clone();
+    let fields: Vec<(String, usize)> = row.into_iter().map(|field| (field, line)).collect();
+    let Some(before) = told.get_mut(&name) else {
+        told.insert(name, fields);
+        return Ok(());
+    };
+    for at in places {
+        let ((there, first), (here, _)) = (&before[*at], &fields[*at]);
+        if there.is_empty() {
+            before[*at] = fields[*at].clone();
+        } else if !here.is_empty() && here != there {
+            let place = |name: &str| format!("{} {name}", header[*at]);
+            let (first, here, there) = (*first, place(here), place(there));
+            return Err(Error::Twice { line, first, node: name, here, there });
+        }
+    }
+    Ok(())
 }
 
 /// By their names if all are known, else by how many switches they name.
@@ -92,51 +138,67 @@ fn closest_first(header: &[String], rows: &[Vec<String>], mut columns: Vec<usize
     columns
 }
 
-fn outline(
-    rows: &[Vec<String>],
-    node: usize,
-    domain: Option<usize>,
-    header: &[String],
-    columns: &[usize],
-) -> Outline {
+/// What the switches of each column are called, row by row; empty where it is not known which one it is.
+fn names(rows: &[Vec<String>], header: &[String], columns: &[usize]) -> Vec<Vec<String>> {
     // Farthest first, so that a name under different names is told apart by the one above.
     let mut names: Vec<Vec<String>> = vec![Vec::new(); columns.len()];
     let mut used: BTreeSet<String> = BTreeSet::new();
     for level in (0..columns.len()).rev() {
-        let of = |row: &Vec<String>| row[columns[level]].clone();
-        let above =
-            |at: usize| names.get(level + 1).and_then(|names| names.get(at)).cloned().unwrap_or_default();
-        let mut parents: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        let above = |at: usize| names.get(level + 1).map_or("", |names| names[at].as_str());
+        let mut parents: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for (row, at) in rows.iter().zip(0..) {
-            parents.entry(of(row)).or_default().insert(above(at));
+            let parents = parents.entry(&row[columns[level]]).or_default();
+            parents.extend(Some(above(at)).filter(|above| !above.is_empty()));
         }
-        let shared = parents.iter().any(|(name, above)| !name.is_empty() && above.len() > 1);
-        let clash = parents.keys().any(|name| used.contains(name));
         let named: Vec<String> = rows
             .iter()
             .zip(0..)
-            .map(|(row, at)| match (of(row), above(at)) {
-                (name, _) if name.is_empty() => name,
-                (name, above) if shared && !above.is_empty() => format!("{above}/{name}"),
-                (name, _) if clash => format!("{}/{name}", header[columns[level]]),
-                (name, _) => name,
+            .map(|(row, at)| {
+                let name = row[columns[level]].as_str();
+                let is_shared = parents[name].len() > 1;
+                match above(at) {
+                    _ if name.is_empty() => String::new(),
+                    // One of several of that name, and nobody knows which.
+                    "" if is_shared => String::new(),
+                    above if is_shared => format!("{above}/{name}"),
+                    _ if used.contains(name) => format!("{}/{name}", header[columns[level]]),
+                    _ => name.to_string(),
+                }
             })
             .collect();
-        used.extend(named.iter().cloned());
+        used.extend(named.iter().filter(|name| !name.is_empty()).cloned());
         names[level] = named;
     }
+    names
+}
+
+/// `names`: of each level, the closest first, row by row.
+fn outline(rows: &[Vec<String>], node: usize, domain: Option<usize>, names: &[Vec<String>]) -> Outline {
     let mut outline = Outline::default();
-    for (row, at) in rows.iter().zip(0..) {
-        let node = &row[node];
-        if node.is_empty() {
-            continue;
+    let known =
+        |level: usize, at: usize| names.get(level).map(|names| &names[at]).filter(|name| !name.is_empty());
+    // A switch that no leaf is known below is not said to be above or below others: it would be a leaf.
+    let mut placed: BTreeSet<&String> = (0..rows.len()).filter_map(|at| known(0, at)).collect();
+    for level in 0..names.len() {
+        let pairs: BTreeSet<(&String, &String)> = (0..rows.len())
+            .filter_map(|at| known(level, at).zip(known(level + 1, at)))
+            .filter(|(lower, _)| placed.contains(lower))
+            .collect();
+        placed = pairs.iter().map(|(_, upper)| *upper).collect();
+        outline.under.extend(pairs.into_iter().map(|(lower, upper)| (lower.clone(), upper.clone())));
+    }
+    for at in 0..rows.len() {
+        let node = &rows[at][node];
+        outline.nodes.extend(known(0, at).map(|on| (node.clone(), on.clone())));
+        let gap = (0..names.len()).find(|level| known(*level, at).is_none()).unwrap_or(names.len());
+        for (level, tier) in (0..names.len()).zip(Tier::OF_SWITCHES) {
+            let Some(name) = known(level, at) else { continue };
+            outline.switches.insert(name.clone());
+            if level > gap {
+                outline.within.insert((node.clone(), tier, name.clone()));
+            }
         }
-        let chain: Vec<&String> =
-            names.iter().map(|names| &names[at]).filter(|name| !name.is_empty()).collect();
-        outline.switches.extend(chain.iter().map(|name| name.to_string()));
-        outline.under.extend(chain.windows(2).map(|pair| (pair[0].clone(), pair[1].clone())));
-        outline.nodes.extend(chain.first().map(|on| (node.clone(), on.to_string())));
-        let domain = domain.map(|at| &row[at]).filter(|domain| !domain.is_empty());
+        let domain = domain.map(|of| &rows[at][of]).filter(|domain| !domain.is_empty());
         outline.domains.extend(domain.map(|domain| (node.clone(), domain.clone())));
     }
     outline

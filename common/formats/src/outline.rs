@@ -22,6 +22,9 @@ pub struct Outline {
     pub domains: BTreeSet<(String, String)>,
     /// Groups of nodes without a switch: node, group.
     pub blocks: BTreeSet<(String, String)>,
+    /// Nodes below a switch that do not hang on it, where what is between is not known: node, the switch's tier,
+    /// switch.
+    pub within: BTreeSet<(String, Tier, String)>,
     /// Members that are named by something else than a name (a pattern, a label), so that nobody knows here
     /// who they are.
     pub unknown: usize,
@@ -47,15 +50,22 @@ impl Outline {
             tier: Tier::Block,
             group: group.clone(),
         });
-        let claims = under.chain(nodes).chain(domains).chain(blocks);
+        let within = self.within.iter().map(|(node, tier, group)| Claim::Member {
+            member: Member::Node(node.clone()),
+            tier: *tier,
+            group: group.clone(),
+        });
+        let claims = under.chain(nodes).chain(domains).chain(blocks).chain(within);
         claims.map(|claim| Evidence::new(claim, source, origin, at)).collect()
     }
 
-    /// The tree of a network's main plane: its groups are the switches. Nodes whose leaf is unknown hang on
-    /// the closest group that is known; those of which nothing is known are left out.
+    /// The tree of a network's main plane: its groups are the switches. Nodes hang on the closest group; where
+    /// there are groups below it that one is not the node's own, and they are within it. Those of which nothing
+    /// is known are left out.
     pub fn of(network: &Network) -> Outline {
         let mut outline = Outline::default();
         let names = group_names(network);
+        let parents: BTreeSet<Row> = network.groups.iter().filter_map(|group| group.parent).collect();
         for (group, row) in network.groups.iter().zip(0..) {
             if Some(group.plane) == network.main {
                 outline.switches.insert(names[&row].clone());
@@ -66,8 +76,17 @@ impl Outline {
         }
         for node in &network.nodes {
             let place = node.places.iter().find(|place| Some(place.plane) == network.main);
-            if let Some(group) = place.and_then(|place| place.groups.first()) {
-                outline.nodes.insert((node.name.clone(), names[group].clone()));
+            match place.and_then(|place| place.groups.first()) {
+                Some(group)
+                    if parents.contains(group) && network.groups[*group as usize].tier > Tier::Leaf =>
+                {
+                    let tier = network.groups[*group as usize].tier;
+                    outline.within.insert((node.name.clone(), tier, names[group].clone()));
+                }
+                Some(group) => {
+                    outline.nodes.insert((node.name.clone(), names[group].clone()));
+                }
+                None => {}
             }
             // Nodes of one cluster in cliques that nobody knows are not known to be together.
             if let Some(domain) = node.nvlink.filter(|domain| !network.is_nvlink_cluster(*domain)) {

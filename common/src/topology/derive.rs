@@ -85,6 +85,7 @@ pub fn derive(nodes: &[NodePorts], evidence: &[Evidence], now: Timestamp) -> Res
 
     let mut groups: Vec<Group> = Vec::new();
     let mut leaf_of: BTreeMap<Row, (Row, Row)> = BTreeMap::new();
+    let hosts = places::hosts(hosts, &nodes.rows, &cables, &switches.rows);
     let of_planes = planes::members(planes.len(), &nodes.rows, &switches.rows, &hosts);
     for ((plane, row), members) in planes.iter_mut().zip(0..).zip(&of_planes) {
         let ground = Ground {
@@ -133,7 +134,8 @@ pub fn derive(nodes: &[NodePorts], evidence: &[Evidence], now: Timestamp) -> Res
         }
     }
     let main = planes::main(&planes, &nodes.rows, &paths, &switches);
-    places::apply(&stated, main, &mut planes, &mut groups, &mut paths);
+    places::apply(&stated, main, &mut planes, &mut groups, &switches.rows, &mut paths);
+    places::nest(&mut groups, &paths);
     let main = main.or_else(|| (!planes.is_empty()).then_some(0));
     let (groups, new_rows) = places::settle(&mut planes, groups, &mut nodes.rows, &paths);
     for switch in &mut switches.rows {

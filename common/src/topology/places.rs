@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::decide::{Claims, decide};
+use super::attach::Cables;
+use super::decide::{Claims, decide, strongest_first};
 use super::evidence::{Claim, Evidence, Member, Source};
 use super::network::{
-    Conflict, Group, Node, Place, Plane, PlaneKind, Reason, Row, Said, Subject, Value, row_of,
+    Conflict, Group, Node, Place, Plane, PlaneKind, Reason, Row, Said, Subject, Switch, Value, row_of,
 };
 use super::nodes::Nodes;
 use super::switches::Switches;
@@ -72,6 +73,50 @@ impl Stated {
             nodes: settle(of_nodes, &|row| nodes.rows[row as usize].name.clone()),
         }
     }
+}
+
+/// The nodes of each switch without those that a stronger source puts elsewhere in the same plane: whoever is wrong
+/// about a node unites no leaves.
+pub(super) fn hosts(
+    mut hosts: BTreeMap<Row, BTreeSet<Row>>,
+    nodes: &[Node],
+    cables: &Cables<'_>,
+    switches: &[Switch],
+) -> BTreeMap<Row, BTreeSet<Row>> {
+    let plane_of = |switch: Row| switches[switch as usize].plane;
+    for (node, claims) in &cables.of_nodes {
+        let mut by_plane: BTreeMap<Row, Claims<'_, Row>> = BTreeMap::new();
+        for (by, switch) in claims {
+            if let Some(plane) = plane_of(*switch) {
+                by_plane.entry(plane).or_default().push((by, *switch));
+            }
+        }
+        for (plane, mut claims) in by_plane {
+            let at = nodes[*node as usize].ports.iter().filter_map(|port| port.at.as_ref());
+            let at: Vec<_> = at.filter(|at| plane_of(at.switch) == Some(plane)).collect();
+            strongest_first(&mut claims);
+            let Some((strongest, _)) = claims.first() else { continue };
+            // One source may know several leaves of a node, and says all of them.
+            let is_same = |by: &Evidence| (by.source, &by.origin) == (strongest.source, &strongest.origin);
+            let stated: BTreeSet<Row> =
+                claims.iter().filter(|(by, _)| is_same(by)).map(|(_, switch)| *switch).collect();
+            let by_ports: BTreeSet<Row> = at.iter().map(|at| at.switch).collect();
+            let source = at.iter().map(|at| at.source).min();
+            let stands = match source {
+                Some(source) if strongest.source.rank() >= source.rank() => by_ports,
+                // It names one of the leaves that the ports are on: they are the rails, or the two of a pair.
+                Some(_) if stated.is_subset(&by_ports) => by_ports,
+                _ => stated,
+            };
+            let said = claims.iter().map(|(_, switch)| *switch).chain(at.iter().map(|at| at.switch));
+            for switch in said.filter(|switch| !stands.contains(switch)) {
+                if let Some(hosts) = hosts.get_mut(&switch) {
+                    hosts.remove(node);
+                }
+            }
+        }
+    }
+    hosts
 }
 
 /// The leaf group of a node in each plane: of most of its ports, unless a higher rank puts the node
@@ -154,35 +199,43 @@ pub(super) fn leaves(
     found
 }
 
-/// Puts nodes into the groups that they belong to by statement, in the main plane. Makes a plane where
-/// there is none.
+/// Puts nodes into the groups that they belong to by statement: in the plane that they are in and that has the
+/// group, else in the main plane. Makes a plane where there is none.
 pub(super) fn apply(
     stated: &Stated,
     main: Option<Row>,
     planes: &mut Vec<Plane>,
     groups: &mut Vec<Group>,
+    switches: &[Switch],
     paths: &mut BTreeMap<(Row, Row), Path>,
 ) {
     if stated.nodes.is_empty() {
         return;
     }
-    let plane = main.unwrap_or_else(|| {
+    let main = main.unwrap_or_else(|| {
         let name = "declared".to_string();
         planes.push(Plane { name, kind: PlaneKind::Declared, tiers: Vec::new(), rails: 0, fabrics: 0 });
         row_of(planes.len() - 1)
     });
-    let mut named: BTreeMap<(Tier, String), Row> = BTreeMap::new();
-    for (group, row) in groups.iter().zip(0..).filter(|(group, _)| group.plane == plane) {
-        named.entry((group.tier, group.name.clone())).or_insert(row);
+    let mut named = Named::of(groups, switches);
+    let mut at_home: BTreeMap<Row, BTreeSet<Row>> = BTreeMap::new();
+    for (plane, node) in paths.keys() {
+        at_home.entry(*node).or_default().insert(*plane);
     }
     for ((node, tier), (name, by_operator)) in &stated.nodes {
         let Some(at) = Tier::OF_SWITCHES.iter().position(|of| of == tier) else { continue };
-        let group = *named.entry((*tier, name.clone())).or_insert_with(|| {
+        let own = at_home.get(node);
+        let is_own = |plane: &Row| own.is_some_and(|own| own.contains(plane));
+        let home = own.and_then(|own| own.first().copied()).filter(|_| !is_own(&main)).unwrap_or(main);
+        let found = named.find(*tier, name, |plane| (!is_own(&plane), plane != main));
+        let group = found.unwrap_or_else(|| {
             let (name, switches) = (name.clone(), Vec::new());
-            groups.push(Group { tier: *tier, name, plane, parent: None, switches, uplinks: None });
-            row_of(groups.len() - 1)
+            groups.push(Group { tier: *tier, name, plane: home, parent: None, switches, uplinks: None });
+            let row = row_of(groups.len() - 1);
+            named.add(row, &groups[row as usize], &[]);
+            row
         });
-        let path = paths.entry((plane, *node)).or_default();
+        let path = paths.entry((groups[group as usize].plane, *node)).or_default();
         if path[at].is_some() && !by_operator {
             continue;
         }
@@ -197,6 +250,56 @@ pub(super) fn apply(
                 path[at] = path[at].or(Some(parent));
             }
             above = groups[parent as usize].parent;
+        }
+    }
+}
+
+/// Groups by what a statement may call them: their names, or else the names of their switches.
+#[derive(Default)]
+struct Named {
+    groups: BTreeMap<(Tier, String), BTreeSet<(Row, Row)>>,
+    switches: BTreeMap<(Tier, String), BTreeSet<(Row, Row)>>,
+}
+
+impl Named {
+    fn of(groups: &[Group], switches: &[Switch]) -> Named {
+        let mut named = Named::default();
+        for (group, row) in groups.iter().zip(0..) {
+            named.add(row, group, switches);
+        }
+        named
+    }
+
+    fn add(&mut self, row: Row, group: &Group, switches: &[Switch]) {
+        let at = (group.plane, row);
+        self.groups.entry((group.tier, group.name.clone())).or_default().insert(at);
+        for name in group.switches.iter().filter_map(|row| switches.get(*row as usize)).map(|it| &it.name) {
+            self.switches.entry((group.tier, name.clone())).or_default().insert(at);
+        }
+    }
+
+    /// The group in the plane that comes first in that order.
+    fn find<K: Ord>(&self, tier: Tier, name: &str, order: impl Fn(Row) -> K) -> Option<Row> {
+        let key = (tier, name.to_string());
+        let of = |rows: &BTreeSet<(Row, Row)>| {
+            rows.iter().min_by_key(|(plane, row)| (order(*plane), *row)).map(|(_, row)| *row)
+        };
+        self.groups.get(&key).and_then(of).or_else(|| self.switches.get(&key).and_then(of))
+    }
+}
+
+/// A group without one above it is below the next one that all its nodes are said to be in, if all say the same.
+pub(super) fn nest(groups: &mut [Group], paths: &BTreeMap<(Row, Row), Path>) {
+    let mut above: BTreeMap<Row, BTreeSet<Option<Row>>> = BTreeMap::new();
+    for path in paths.values() {
+        let known: Vec<Row> = path.iter().flatten().copied().collect();
+        for (group, at) in known.iter().zip(1..) {
+            above.entry(*group).or_default().insert(known.get(at).copied());
+        }
+    }
+    for (group, above) in above {
+        if let (None, [Some(parent)]) = (groups[group as usize].parent, &Vec::from_iter(above)[..]) {
+            groups[group as usize].parent = Some(*parent);
         }
     }
 }
@@ -216,7 +319,7 @@ pub(super) fn path(groups: &[Group], leaf: Row) -> Path {
 }
 
 /// The tiers of a plane that carry information: a tier that puts nodes together just as the one below does
-/// tells nothing, and a lowest tier in which every node is alone neither, if there is one above.
+/// tells nothing. One in which every node is alone does: a leaf with one node is a leaf.
 pub(super) fn telling_tiers(paths: &[Path]) -> Vec<usize> {
     let used = |at: &usize| paths.iter().any(|path| path[*at].is_some());
     let mut kept: Vec<usize> = Vec::new();
@@ -225,14 +328,6 @@ pub(super) fn telling_tiers(paths: &[Path]) -> Vec<usize> {
         if !same {
             kept.push(at);
         }
-    }
-    // One whose group is not known may be together with anybody.
-    let alone = |at: usize| {
-        let groups: Option<BTreeSet<Row>> = paths.iter().map(|path| path[at]).collect();
-        groups.is_some_and(|groups| groups.len() == paths.len())
-    };
-    if kept.len() > 1 && alone(kept[0]) {
-        kept.remove(0);
     }
     kept
 }

@@ -11,6 +11,8 @@ struct Below {
     nodes: BTreeMap<String, BTreeSet<String>>,
     switches: BTreeMap<String, BTreeSet<String>>,
     blocks: BTreeMap<String, BTreeSet<String>>,
+    /// Nodes that the tree has no leaf for. A switch of Slurm's has nodes below it or switches, never both.
+    within: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Below {
@@ -24,11 +26,21 @@ impl Below {
         }
         // Slurm's blocks are what NVLink domains are where there are such.
         let blocks = if outline.domains.is_empty() { &outline.blocks } else { &outline.domains };
+        let within = within(outline);
         Below {
+            within: by_second(&within),
             nodes: by_second(&outline.nodes),
             switches: by_second(&outline.under),
             blocks: by_second(blocks),
         }
+    }
+
+    /// Comments that name the nodes that are left out.
+    fn left_out(&self) -> String {
+        let line = |(switch, nodes): (&String, &BTreeSet<String>)| {
+            format!("# left out, as their leaf below {switch} is not known: {}\n", expression(nodes))
+        };
+        self.within.iter().map(line).collect()
     }
 
     /// Switches with something below, leaves first.
@@ -40,6 +52,16 @@ impl Below {
     }
 }
 
+/// The closest known of each node that hangs nowhere.
+fn within(outline: &Outline) -> BTreeSet<(String, String)> {
+    let placed: BTreeSet<&String> = outline.nodes.iter().map(|(node, _)| node).collect();
+    let mut closest: BTreeMap<&String, &String> = BTreeMap::new();
+    for (node, _, switch) in outline.within.iter().filter(|(node, ..)| !placed.contains(node)) {
+        closest.entry(node).or_insert(switch);
+    }
+    closest.into_iter().map(|(node, switch)| (node.clone(), switch.clone())).collect()
+}
+
 fn expression(names: &BTreeSet<String>) -> String {
     collapse(names.iter().map(String::as_str))
 }
@@ -47,7 +69,7 @@ fn expression(names: &BTreeSet<String>) -> String {
 /// `topology.conf` for the plugin topology/tree; for topology/block where the outline has no switch.
 pub fn write_conf(outline: &Outline) -> String {
     let below = Below::of(outline);
-    let mut text = String::new();
+    let mut text = below.left_out();
     for (name, kind, members) in below.in_order() {
         let key = if kind == "nodes" { "Nodes" } else { "Switches" };
         let _ = writeln!(text, "SwitchName={name} {key}={members}");
@@ -63,7 +85,8 @@ pub fn write_conf(outline: &Outline) -> String {
 /// `topology.yaml` with the tree as the cluster's default, and the NVLink domains as blocks.
 pub fn write_yaml(outline: &Outline) -> String {
     let below = Below::of(outline);
-    let mut text = String::from("---\n");
+    let mut text = below.left_out();
+    text.push_str("---\n");
     if !outline.nodes.is_empty() {
         text.push_str("- topology: tree\n  cluster_default: true\n  tree:\n    switches:\n");
         for (name, kind, members) in below.in_order() {

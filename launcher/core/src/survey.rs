@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use phalanx_common::id::NodeId;
 use phalanx_common::time::Timestamp;
-use phalanx_common::topology::machine::Machine;
+use phalanx_common::topology::machine::{Machine, Nic};
 use phalanx_common::topology::{Evidence, Guid, LIMITS, Network, NodePorts, Port, derive};
 use phalanx_common::wire::topology_v1::{Heard, Neighbour};
 

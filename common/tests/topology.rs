@@ -295,6 +295,28 @@ fn an_operator_who_names_a_nodes_leaf_stands_against_its_ports() {
 }
 
 #[test]
+fn an_operator_who_names_one_of_the_leaves_of_a_unit_leaves_the_unit_whole() {
+    let mut evidence = Vec::new();
+    for node in ["n1", "n2", "n3"] {
+        for rail in 0..4 {
+            evidence.push(attached(node, &format!("eth{rail}"), &format!("r{rail}"), Source::Lldp));
+            evidence.push(linked(&format!("r{rail}"), "spine", 2));
+        }
+        let (end, switch) = (End::of_node(node), SwitchId::named("r0"));
+        let claim = Claim::Attached { end, switch, switch_port: None, speed_mbps: None };
+        evidence.push(say(claim, Source::Operator));
+    }
+    let network = derive(&[], &evidence, NOW).unwrap();
+    let leaves: Vec<usize> = network
+        .groups
+        .iter()
+        .filter(|group| group.tier == Tier::Leaf)
+        .map(|group| group.switches.len())
+        .collect();
+    assert_eq!((leaves, network.conflicts.len()), (vec![4], 0));
+}
+
+#[test]
 fn a_node_of_which_only_the_block_is_known_is_within_it() {
     let mut evidence = Vec::new();
     for (node, leaf, spine) in

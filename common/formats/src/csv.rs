@@ -69,8 +69,7 @@ pub fn read(bytes: &[u8]) -> Result<Outline, Error> {
     let columns: Vec<usize> = (0..header.len()).filter(is_switch).collect();
     let places: Vec<usize> = columns.iter().copied().chain(domain).collect();
     let mut told = Told::new();
-    let mut count = 0;
-    for (text, line) in lines {
+    for (count, (text, line)) in lines.enumerate() {
         let row = fields(text, line)?;
         if row.len() != header.len() {
             return Err(Error::Fields { line, found: row.len(), expected: header.len() });
@@ -78,7 +77,6 @@ pub fn read(bytes: &[u8]) -> Result<Outline, Error> {
         if count == MAX_ROWS {
             return Err(Error::TooLong);
         }
-        count += 1;
         if !row[node].is_empty() {
             tell(&mut told, (row, line), node, &places, &header)?;
         }
@@ -187,18 +185,16 @@ fn outline(rows: &[Vec<String>], node: usize, domain: Option<usize>, names: &[Ve
         placed = pairs.iter().map(|(_, upper)| *upper).collect();
         outline.under.extend(pairs.into_iter().map(|(lower, upper)| (lower.clone(), upper.clone())));
     }
-    for at in 0..rows.len() {
-        let node = &rows[at][node];
+    for (row, at) in rows.iter().zip(0..) {
+        let node = &row[node];
         outline.nodes.extend(known(0, at).map(|on| (node.clone(), on.clone())));
         let gap = (0..names.len()).find(|level| known(*level, at).is_none()).unwrap_or(names.len());
-        for (level, tier) in (0..names.len()).zip(Tier::OF_SWITCHES) {
-            let Some(name) = known(level, at) else { continue };
-            outline.switches.insert(name.clone());
-            if level > gap {
-                outline.within.insert((node.clone(), tier, name.clone()));
-            }
-        }
-        let domain = domain.map(|of| &rows[at][of]).filter(|domain| !domain.is_empty());
+        outline.switches.extend((0..names.len()).filter_map(|level| known(level, at).cloned()));
+        let tiers = (0..names.len()).zip(Tier::OF_SWITCHES).filter(|(level, _)| *level > gap);
+        outline
+            .within
+            .extend(tiers.filter_map(|(level, tier)| Some((node.clone(), tier, known(level, at)?.clone()))));
+        let domain = domain.map(|of| &row[of]).filter(|domain| !domain.is_empty());
         outline.domains.extend(domain.map(|domain| (node.clone(), domain.clone())));
     }
     outline

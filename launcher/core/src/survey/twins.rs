@@ -46,8 +46,8 @@ impl Survey {
             }
         }
         owners.retain(|_, ids| ids.len() > 1);
-        let mut twins = Twins::default();
-        twins.all = owners.values().flatten().map(|id| (*id).clone()).collect();
+        let all = owners.values().flatten().map(|id| (*id).clone()).collect();
+        let mut twins = Twins { all, ..Twins::default() };
         let is_linked = |id: &NodeId| self.nodes.get(id).is_some_and(|told| told.linked);
         owners.retain(|_, ids| ids.iter().any(|id| is_linked(id)));
         for mark in owners.keys() {

@@ -19,8 +19,9 @@ fn the_statement_and_the_table_of_the_docs_are_read() {
     let stated = topo(dir.path(), &["--from", "site.yaml"]).clean();
     assert!(stated.contains("the operator: site.yaml (16 claims"), "{stated}");
     assert!(stated.contains("leaf-2  3 nodes  gpu-[02-04]"), "{stated}");
-    // A group that nobody gave a switch has no line of switches.
-    assert!(stated.contains("block b1  1 node\n│  └─ nodes, closer place unknown  gpu-01\n"), "{stated}");
+    // Its block has the same nodes, and tells nothing more.
+    assert!(stated.contains("leaf-1  rail 0  2 nodes  gpu-[01,05]\n"), "{stated}");
+    assert!(!stated.contains("closer place unknown"), "{stated}");
     let node = topo(dir.path(), &["gpu-05", "--from", "site.yaml"]).clean();
     assert!(node.contains("mlx5_0  leaf-1  17        0     the operator"), "{node}");
 }

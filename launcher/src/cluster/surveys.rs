@@ -131,7 +131,9 @@ pub(crate) struct Owner {
 impl Owner {
     /// Until nobody can tell anything any more.
     pub(crate) async fn run(mut self) {
-        let mut renew = interval(BEACON_KEY_EVERY);
+        // Before the first node asks for it.
+        self.renew_key();
+        let mut renew = interval_at(Instant::now() + BEACON_KEY_EVERY, BEACON_KEY_EVERY);
         let mut look = interval(LOOK_EVERY);
         loop {
             tokio::select! {

@@ -43,6 +43,17 @@ fn set(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
+/// Says what the cluster knew when a test fails.
+struct Shown<'a>(&'a Lab);
+
+impl Drop for Shown<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- phalanx topo\n{}", self.0.operate(&["topo"]).out());
+        }
+    }
+}
+
 #[test]
 fn nodes_find_their_switches_by_lldp_and_who_shares_their_layer_2_by_beacons() {
     let Some(mut lab) = Lab::new(3) else { return };
@@ -57,6 +68,7 @@ fn nodes_find_their_switches_by_lldp_and_who_shares_their_layer_2_by_beacons() {
         lab.join(node);
     }
 
+    let _shown = Shown(&lab);
     let found = wait_for("three nodes at two switches", || {
         let network = network(&lab)?;
         let switches = ["node1", "node2", "node3"].map(|node| switch(&network, node).map(str::to_owned));

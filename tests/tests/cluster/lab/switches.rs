@@ -44,8 +44,13 @@ impl Lab {
     pub(crate) fn cable(&self, host: &str, switch: &str) {
         let (inside, outside) = (self.namespace(host), self.namespace(switch));
         let port = format!("to-{host}");
+        // Each end knows the other by a number of the other's network. lldpd takes it for one of its own, and an
+        // interface that happens to have it for what the cable is made of: so no number is there twice.
+        let number: u32 = host.chars().filter(char::is_ascii_digit).collect::<String>().parse().unwrap_or(0);
+        let (near, far) = ((100 + number).to_string(), (200 + number).to_string());
         let made = ip(&[
-            "-n", &outside, "link", "add", &port, "type", "veth", "peer", "name", "fab0", "netns", &inside,
+            "-n", &outside, "link", "add", &port, "index", &near, "type", "veth", "peer", "name", "fab0",
+            "index", &far, "netns", &inside,
         ]);
         assert!(ok(made), "a cable from {host} to {switch}");
         self.plug(host, switch);
@@ -69,7 +74,8 @@ impl Lab {
     pub(crate) fn trunk(&self, a: &str, b: &str) {
         let (a, b) = (self.namespace(a), self.namespace(b));
         assert!(ok(ip(&[
-            "-n", &a, "link", "add", "trunk", "type", "veth", "peer", "name", "trunk", "netns", &b
+            "-n", &a, "link", "add", "trunk", "index", "300", "type", "veth", "peer", "name", "trunk",
+            "index", "400", "netns", &b
         ])));
         for switch in [&a, &b] {
             assert!(ok(ip(&["-n", switch, "link", "set", "trunk", "master", "br0", "up"])));

@@ -17,7 +17,7 @@ use phalanx_launcher_core::survey::{News, Survey};
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, interval};
+use tokio::time::{Instant, interval, interval_at};
 
 pub(crate) use self::current::Current;
 use self::due::{Due, until};

@@ -179,11 +179,11 @@ fn whoever_has_no_certificate_of_this_cluster_is_refused_before_a_word_is_read()
         }
     }
     // Each is named, with the address it came from.
-    let log = lab.log("coordinator");
-    assert!(
-        log.matches("a connection was refused").count() >= 7 && log.contains("from=10.77.0.11:"),
-        "{log}"
-    );
+    let log = wait_for("a line for each", || {
+        let log = lab.log("coordinator");
+        (log.matches("a connection was refused").count() >= 7).then_some(log)
+    });
+    assert!(log.contains("from=10.77.0.11:"), "{log}");
     lab.operate(&["nodes"]).assert_code(0);
 }
 

@@ -21,19 +21,20 @@ impl Lab {
             assert!(ok(ip(&[&["-n", namespace.as_str()], args].concat())), "ip {args:?}");
         }
         self.speak_lldp(switch);
-        let socket = self.lldp_socket(switch);
-        let fast = ["-u", socket.as_str(), "configure", "lldp", "tx-interval", "1"];
-        wait_for("lldpd to take its orders", || {
-            let said = Running::start(self.on(switch, "lldpcli", &fast)).finish();
-            said.status.success().then_some(())
-        });
         true
     }
 
-    /// Starts lldpd on a host.
+    /// Starts lldpd on a host. It is told the interval before it begins: told right after that, it may never send.
     fn speak_lldp(&mut self, host: &str) {
-        let socket = self.lldp_socket(host);
-        self.daemon(host, &format!("{host}-lldpd"), "lldpd", &["-d", "-u", &socket], &[]);
+        let file = self.dir.join(format!("{host}.conf"));
+        std::fs::write(&file, "configure lldp tx-interval 1\n").expect("a file for lldpd");
+        let (socket, file) = (self.lldp_socket(host), file.to_string_lossy().into_owned());
+        self.daemon(host, &format!("{host}-lldpd"), "lldpd", &["-d", "-u", &socket, "-O", &file], &[]);
+        let ask = ["-u", socket.as_str(), "show", "configuration"];
+        wait_for("lldpd to speak every second", || {
+            let said = Running::start(self.on(host, "lldpcli", &ask)).finish();
+            said.out().contains("Transmit delay: 1").then_some(())
+        });
     }
 
     fn lldp_socket(&self, host: &str) -> String {

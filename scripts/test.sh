@@ -14,7 +14,7 @@ need_rust_component fmt
 need_rust_component clippy
 need_packages ca-certificates gcc libc6-dev libhwloc-dev pkg-config bzip2 xz-utils hwloc-nox python3 python3-venv
 # Network namespaces, switches that speak LLDP and clocks that are off for the cluster's tests, which say SKIPPED without root.
-[ "$(id -u)" -ne 0 ] || need_packages iproute2 passwd faketime lldpd
+[ "$(id -u)" -ne 0 ] || need_packages iproute2 passwd faketime lldpd infiniband-diags ibsim-utils
 PHALANX_TEST_PYTHON=$("$ROOT/scripts/python.sh")
 export PHALANX_TEST_PYTHON
 export PHALANX_BIN=$ROOT/target/release/phalanx PHALANX_WORKER_BIN=$ROOT/target/release/phalanx-worker

@@ -203,18 +203,6 @@ impl Survey {
         known.map(|(id, told)| (id, name(id, told))).collect()
     }
 
-    /// Host names that several nodes have, with their ids.
-    pub fn shared_names(&self) -> BTreeMap<String, Vec<NodeId>> {
-        let mut users: BTreeMap<String, Vec<NodeId>> = BTreeMap::new();
-        for (id, told) in &self.nodes {
-            if let Some(host) = told.machine.as_ref().and_then(|machine| machine.host.clone()) {
-                users.entry(host).or_default().push(id.clone());
-            }
-        }
-        users.retain(|_, ids| ids.len() > 1);
-        users
-    }
-
     fn ports(&self, id: &NodeId, twins: &Twins) -> Vec<Port> {
         let Some(Told { machine: Some(machine), linked, .. }) = self.nodes.get(id) else { return Vec::new() };
         machine.ports().into_iter().filter(|port| *linked || !twins.have(port)).collect()

@@ -108,6 +108,8 @@ struct Link {
     asks: mpsc::Sender<ToNode>,
     /// Of its end.
     watch: AbortHandle,
+    /// The number of the key of beacons that it was given.
+    key: Option<u32>,
 }
 
 /// The one who knows.
@@ -152,6 +154,7 @@ impl Owner {
     async fn on_look(&mut self) {
         // Whose queue was full may have room by now.
         self.ask_for_fabrics();
+        self.give_key();
         self.look_at_files().await;
     }
 
@@ -187,13 +190,20 @@ impl Owner {
         }
         let number = u32::try_from(wall().0 / 1_000_000).unwrap_or(u32::MAX);
         self.key = (number.max(self.key.0 + 1), key);
-        let nodes: Vec<NodeId> = self.links.keys().cloned().collect();
-        nodes.iter().for_each(|node| self.give_key(node));
+        self.give_key();
     }
 
-    fn give_key(&self, node: &NodeId) {
+    /// To every node that does not have the newest.
+    fn give_key(&mut self) {
         let (number, key) = self.key;
-        let _ = self.ask(node, ToNode::BeaconKey { number, key });
+        let without = self.links.iter().filter(|(_, link)| link.key != Some(number));
+        for node in without.map(|(node, _)| node.clone()).collect::<Vec<NodeId>>() {
+            if self.ask(&node, ToNode::BeaconKey { number, key })
+                && let Some(link) = self.links.get_mut(&node)
+            {
+                link.key = Some(number);
+            }
+        }
     }
 
     /// Whether it will hear of it.
@@ -215,12 +225,13 @@ impl Owner {
                     ends.closed().await;
                     (whose, stream)
                 });
-                if let Some(before) = self.links.insert(node.clone(), Link { stream, asks, watch }) {
+                if let Some(before) = self.links.insert(node.clone(), Link { stream, asks, watch, key: None })
+                {
                     // The last that holds its channel, without which it ends.
                     before.watch.abort();
                 }
                 self.on_link(&node, true);
-                self.give_key(&node);
+                self.give_key();
             }
             Message::Said { node, stream, said } => {
                 if self.has(&node, stream) {
@@ -313,6 +324,21 @@ mod tests {
     fn labelled(pool: &str) -> Said {
         let labels = vec![("pool".to_owned(), pool.to_owned())];
         Said::Other(FromNode::Policy(Policy { labels, ..Policy::default() }))
+    }
+
+    #[tokio::test]
+    async fn a_node_that_had_no_room_for_the_key_of_beacons_gets_it_at_the_next_look_and_once() {
+        let (surveys, mut owner) = Surveys::new(Files::default());
+        owner.renew_key();
+        let (asks, mut asked) = mpsc::channel(1);
+        asks.try_send(ToNode::TellFabric { subnet: 7 }).unwrap();
+        owner.on_message(Message::Linked { node: NodeId::new("a-000001"), stream: surveys.stream(), asks });
+        assert_eq!(asked.recv().await, Some(ToNode::TellFabric { subnet: 7 }));
+        assert!(asked.try_recv().is_err());
+        owner.on_look().await;
+        assert!(matches!(asked.try_recv(), Ok(ToNode::BeaconKey { .. })));
+        owner.on_look().await;
+        assert!(asked.try_recv().is_err());
     }
 
     #[tokio::test]

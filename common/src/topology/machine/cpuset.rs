@@ -154,6 +154,8 @@ impl FromStr for CpuSet {
         if text.is_empty() {
             return Ok(set);
         }
+        // No list of the kernel's names an id twice, and one that does could name all of them again and again.
+        let mut named = 0;
         for part in text.split(',') {
             let (first, last) = part.split_once('-').unwrap_or((part, part));
             let (first, last) = (number(first)?, number(last)?);
@@ -162,6 +164,10 @@ impl FromStr for CpuSet {
             }
             if last >= CpuSet::LIMIT {
                 return Err(CpuSetError::Beyond { id: last });
+            }
+            named += last - first + 1;
+            if named > CpuSet::LIMIT {
+                return Err(wrong());
             }
             for id in first..=last {
                 set.insert(id)?;
@@ -229,6 +235,8 @@ mod tests {
         for wrong in ["0-", "-1", "3-1", "a", "1,,2", "0-3:1/2", "+1"] {
             assert!(matches!(wrong.parse::<CpuSet>(), Err(CpuSetError::List { .. })), "{wrong}");
         }
+        assert_eq!("0-8191".parse::<CpuSet>().unwrap().len(), 8192);
+        assert!(matches!("0-8191,0".parse::<CpuSet>(), Err(CpuSetError::List { .. })));
         assert_eq!("8192".parse::<CpuSet>(), Err(CpuSetError::Beyond { id: 8192 }));
         assert_eq!("0-4294967295".parse::<CpuSet>(), Err(CpuSetError::Beyond { id: u32::MAX }));
     }

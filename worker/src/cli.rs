@@ -80,10 +80,11 @@ pub(crate) struct NodeArgs {
     /// A label of this node, `pool=a`; again for more. `phalanx node label` changes them later.
     #[arg(long = "label", value_name = "NAME=VALUE", env = "PHALANX_LABELS", value_delimiter = ',', value_parser = label::parse)]
     pub(crate) labels: Vec<(String, String)>,
-    /// CPUs that are kept for the system, as a list: `0-1,64`.
+    /// CPUs that are kept for the system, as a list: `0-1,64`. They are no cores of ranks when these are counted
+    /// and share them; which CPUs a rank uses is not chosen.
     #[arg(long, value_name = "CPUS", env = "PHALANX_RESERVED_CPUS")]
     pub(crate) reserved_cpus: Option<CpuSet>,
-    /// Memory that is kept for the system: `8Gi`.
+    /// Memory that is kept for the system: `8Gi`. The coordinator is told; nothing is limited by it.
     #[arg(long, value_name = "SIZE", env = "PHALANX_RESERVED_MEMORY", value_parser = size)]
     pub(crate) reserved_memory: Option<u64>,
     /// Count GPUs that processes of others compute on as slots, too. Processes that only draw never matter.

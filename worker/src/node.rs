@@ -7,6 +7,7 @@ use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 use nix::sys::socket::{SockaddrLike, SockaddrStorage};
 use phalanx_common::report::Network;
+use phalanx_common::topology::machine::CpuSet;
 use phalanx_worker::agent;
 use phalanx_worker::discovery::nvidia::{self, Free, ReadError};
 use phalanx_worker::discovery::ours;
@@ -78,14 +79,16 @@ pub(crate) fn read(args: &NodeArgs, local: Option<IpAddr>) -> Result<Node, Error
         }
     };
     let (address, interface) = (place.address, Some(place.interface.clone()));
+    let reserved = args.reserved_cpus.as_ref().map_or(0, CpuSet::len);
+    let cores = without(facts.cores, reserved);
     let (slots, left_out) = match args.slots {
         Some(slots) => (slots, None),
-        None => slots(facts.cores, args.share),
+        None => slots(cores, args.share),
     };
     let facts = agent::Facts {
         slots,
         host_name: facts.host_name,
-        cores: facts.cores,
+        cores,
         user: user()?,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ports: args.ports.unwrap_or((*facts.ports.start(), *facts.ports.end())),
@@ -94,6 +97,11 @@ pub(crate) fn read(args: &NodeArgs, local: Option<IpAddr>) -> Result<Node, Error
         networks,
     };
     Ok(Node { facts, left_out })
+}
+
+/// Cores that are left for ranks; one at least, for a node without any takes no rank and is none.
+fn without(cores: u32, reserved: usize) -> u32 {
+    cores.saturating_sub(u32::try_from(reserved).unwrap_or(u32::MAX)).max(1)
 }
 
 /// One rank per GPU that is free; per core where there is no GPU, or where they cannot be counted. Also says which
@@ -186,6 +194,11 @@ fn list(networks: &[Network]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_reserved_is_no_core_of_ranks_and_one_is_left() {
+        assert_eq!((without(8, 0), without(8, 2), without(2, 2), without(2, 9)), (8, 6, 1, 1));
+    }
 
     #[test]
     fn the_loopback_network_is_found_with_its_prefix() {

@@ -37,8 +37,12 @@ pub(crate) fn load(paths: &[PathBuf], now: Timestamp) -> anyhow::Result<Loaded> 
 }
 
 /// What files and folders tell of networks alone, and what is to be said about them. A node tells of its own machine.
+/// One file of a folder that cannot be read is an error here: without it the others would say something else.
 pub(crate) fn evidence(paths: &[PathBuf], now: Timestamp) -> anyhow::Result<(Vec<Evidence>, Vec<String>)> {
     let pile = Pile::of(paths, now)?;
+    if let Some(left_out) = pile.left_out.first() {
+        bail!("{left_out}");
+    }
     if !pile.machines.is_empty() || !pile.snapshots.is_empty() {
         let kinds: BTreeSet<Kind> = pile.machines.values().flat_map(BTreeMap::keys).copied().collect();
         let mut what: Vec<String> = kinds.iter().map(ToString::to_string).collect();
@@ -71,6 +75,8 @@ struct Pile {
     told: Vec<Told>,
     seen: BTreeSet<PathBuf>,
     warnings: Vec<String>,
+    /// Files of folders that are of a known kind, and are wrong.
+    left_out: Vec<String>,
     skipped: Vec<PathBuf>,
     files: usize,
 }
@@ -110,7 +116,7 @@ impl Pile {
                     self.skipped.push(path.clone());
                 }
                 Err(wrong) => {
-                    self.warnings.push(format!("{} is left out: {:#}", path.display(), wrong.error))
+                    self.left_out.push(format!("{} is left out: {:#}", path.display(), wrong.error));
                 }
             }
         }
@@ -203,7 +209,8 @@ impl Pile {
     }
 
     fn finish(mut self, paths: &[PathBuf]) -> anyhow::Result<Loaded> {
-        let (warnings, skipped) = (self.warnings, self.skipped);
+        let skipped = self.skipped;
+        let warnings = self.left_out.into_iter().chain(self.warnings).collect();
         let others = !self.evidence.is_empty() || !self.machines.is_empty();
         let view = match self.snapshots.len() {
             0 => {

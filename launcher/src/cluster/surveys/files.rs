@@ -68,4 +68,18 @@ mod tests {
         assert_eq!((files.evidence.len(), newer.evidence.len()), (2, 3));
         assert!(newer.newer().is_none());
     }
+
+    #[test]
+    fn one_wrong_file_of_a_folder_leaves_what_all_of_them_said_before() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("tree.csv"), "node,leaf\nn1,l1\nn2,l1\n").unwrap();
+        let site = dir.path().join("site.yaml");
+        std::fs::write(&site, "nodes:\n  n1: {leaf: l2}\n").unwrap();
+        let files = Files::load(vec![dir.path().to_path_buf()]).unwrap();
+        assert_eq!(files.evidence.len(), 3);
+        std::fs::write(&site, "nodes:\n  n1: {leef: l2}\n").unwrap();
+        let (_, error) = files.newer().unwrap().unwrap_err();
+        let said = format!("{error:#}");
+        assert!(said.contains("site.yaml is left out") && said.contains("leef"), "{said}");
+    }
 }

@@ -150,14 +150,8 @@ proptest! {
         whole in any::<bool>(),
     ) {
         thread_local! { static CORPUS: Vec<Vec<u8>> = corpus(); }
-        let mut bytes = CORPUS.with(|corpus| which.get(corpus).clone());
-        for (at, byte) in edits {
-            let at = at.index(bytes.len());
-            bytes[at] = byte;
-        }
-        if !whole {
-            bytes.truncate(cut.index(bytes.len()));
-        }
+        let bytes = CORPUS.with(|corpus| which.get(corpus).clone());
+        let bytes = support::mutated(bytes, &edits, (!whole).then_some(&cut));
         if let Ok(found) = frame(&bytes) {
             prop_assert!(found.chassis.len() <= 300 && found.management.len() <= 8);
             prop_assert!(!found.switch_port().chars().any(char::is_control));

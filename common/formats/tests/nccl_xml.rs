@@ -431,14 +431,8 @@ proptest! {
         whole in any::<bool>(),
     ) {
         thread_local! { static CORPUS: Vec<Vec<u8>> = corpus(); }
-        let mut bytes = CORPUS.with(|corpus| which.get(corpus).clone());
-        for (at, byte) in edits {
-            let at = at.index(bytes.len());
-            bytes[at] = byte;
-        }
-        if !whole {
-            bytes.truncate(cut.index(bytes.len()));
-        }
+        let bytes = CORPUS.with(|corpus| which.get(corpus).clone());
+        let bytes = support::mutated(bytes, &edits, (!whole).then_some(&cut));
         if let Ok(Topology { machine, rails }) = nccl_xml::read(&bytes) {
             let again = nccl_xml::read(nccl_xml::write(&machine, &rails).as_bytes()).unwrap().machine;
             prop_assert_eq!(again.accelerators.len(), machine.accelerators.len());

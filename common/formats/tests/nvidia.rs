@@ -429,14 +429,8 @@ proptest! {
         whole in any::<bool>(),
     ) {
         thread_local! { static CORPUS: Vec<Vec<u8>> = corpus(); }
-        let mut bytes = CORPUS.with(|corpus| which.get(corpus).clone());
-        for (at, byte) in edits {
-            let at = at.index(bytes.len());
-            bytes[at] = byte;
-        }
-        if !whole {
-            bytes.truncate(cut.index(bytes.len()));
-        }
+        let bytes = CORPUS.with(|corpus| which.get(corpus).clone());
+        let bytes = support::mutated(bytes, &edits, (!whole).then_some(&cut));
         for read in [query(&bytes).ok(), nvml_profile::read(&bytes).ok()] {
             for gpu in read.into_iter().flat_map(|machine| machine.accelerators) {
                 prop_assert!(gpu.bdf.is_some());

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{env, fs};
 
+use proptest::sample::Index;
+
 /// The bytes of a capture, or `None` after saying that the test is skipped.
 #[allow(dead_code, reason = "each test file uses its part of this")]
 pub(crate) fn capture(path: &str) -> Option<Vec<u8>> {
@@ -61,6 +63,19 @@ pub(crate) fn skipped(why: &str) {
         let file = fs::OpenOptions::new().create(true).append(true).open(path);
         file.and_then(|mut file| file.write_all(line.as_bytes())).expect("the file of what is skipped");
     }
+}
+
+/// A capture with these bytes changed, cut there.
+#[allow(dead_code, reason = "each test file uses its part of this")]
+pub(crate) fn mutated(mut bytes: Vec<u8>, edits: &[(Index, u8)], cut: Option<&Index>) -> Vec<u8> {
+    for (at, byte) in edits {
+        let at = at.index(bytes.len());
+        bytes[at] = *byte;
+    }
+    if let Some(cut) = cut {
+        bytes.truncate(cut.index(bytes.len()));
+    }
+    bytes
 }
 
 /// A file of an archive among the captures, or `None` after saying that the test is skipped.

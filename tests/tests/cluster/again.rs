@@ -13,11 +13,7 @@ fn state(lab: &Lab, job: &str) -> String {
 
 #[test]
 fn a_node_that_was_lost_while_there_was_no_coordinator_is_given_up_by_the_next_one() {
-    let Some(mut lab) = Lab::new(2) else { return };
-    lab.serve();
-    lab.login();
-    lab.join("node1");
-    lab.join("node2");
+    let Some(mut lab) = Lab::joined(2) else { return };
     let script = "echo here; touch began-$RANK; sleep 600";
     let args = ["submit", "--nodes", "2", "--ranks-per-node", "1", "--unreachable", "8", "--grace", "1"];
     lab.run(&[&args[..], &["--", "sh", "-c", script]].concat()).assert_code(0);
@@ -43,10 +39,7 @@ fn a_node_that_was_lost_while_there_was_no_coordinator_is_given_up_by_the_next_o
 
 #[test]
 fn the_last_words_of_a_short_job_outlive_its_node() {
-    let Some(mut lab) = Lab::new(1) else { return };
-    lab.serve();
-    lab.login();
-    lab.join("node1");
+    let Some(mut lab) = Lab::joined(1) else { return };
     lab.run(&["run", "--", "sh", "-c", "echo first; sleep 0.1; echo last"]).assert_code(0);
     let job = lab.only_job();
     lab.wait_for_file(&format!("coordinator/tails/{job}/0.out"), "first\nlast\n");
@@ -66,10 +59,7 @@ fn the_last_words_of_a_short_job_outlive_its_node() {
 
 #[test]
 fn output_that_was_written_while_the_worker_was_away_reaches_whoever_follows() {
-    let Some(mut lab) = Lab::new(1) else { return };
-    lab.serve();
-    lab.login();
-    lab.join("node1");
+    let Some(mut lab) = Lab::joined(1) else { return };
     let script = "if [ -e first ]; then echo second life; exit; fi; echo before; touch first; \
          until [ -e go ]; do sleep 0.1; done; echo alone; touch alone; sleep 600";
     let running = Running::start(lab.phalanx(&["run", "--max-restarts", "1", "--", "sh", "-c", script]));
@@ -84,10 +74,7 @@ fn output_that_was_written_while_the_worker_was_away_reaches_whoever_follows() {
 
 #[test]
 fn logs_have_the_attempts_of_a_workers_earlier_life_while_a_later_one_runs() {
-    let Some(mut lab) = Lab::new(1) else { return };
-    lab.serve();
-    lab.login();
-    lab.join("node1");
+    let Some(mut lab) = Lab::joined(1) else { return };
     let script = "if [ -e first ]; then echo second life; touch second; exec sleep 600; fi; \
          echo before; touch first; exec sleep 600";
     lab.run(&["submit", "--max-restarts", "1", "--grace", "1", "--", "sh", "-c", script]).assert_code(0);

@@ -9,11 +9,7 @@ use crate::lab::{Lab, Plane};
 use crate::strangers::{join_at, token};
 use crate::support::{Finished, Running};
 
-fn lab(nodes: u8) -> Option<Lab> {
-    lab_of(nodes, |_| true)
-}
-
-/// The same with hosts as `prepare` makes them before they join.
+/// A cluster whose hosts are as `prepare` makes them before they join.
 fn lab_of(nodes: u8, prepare: impl FnOnce(&mut Lab) -> bool) -> Option<Lab> {
     let mut lab = Lab::new(nodes)?;
     if !prepare(&mut lab) {
@@ -21,9 +17,7 @@ fn lab_of(nodes: u8, prepare: impl FnOnce(&mut Lab) -> bool) -> Option<Lab> {
     }
     lab.serve();
     lab.login();
-    for node in 1..=nodes {
-        lab.join(&format!("node{node}"));
-    }
+    lab.join_all();
     Some(lab)
 }
 
@@ -42,7 +36,7 @@ fn on_both<'a>(args: &[&'a str]) -> Vec<&'a str> {
 
 #[test]
 fn a_coordinator_that_does_not_answer_is_asked_for_by_its_udp_port() {
-    let Some(lab) = lab(1) else { return };
+    let Some(lab) = Lab::joined(1) else { return };
     lab.link("node1", Plane::Control, false);
     let worker = crate::lab::worker();
     let token = lab.operate(&["token", "create", "--quiet"]);
@@ -55,7 +49,7 @@ fn a_coordinator_that_does_not_answer_is_asked_for_by_its_udp_port() {
 
 #[test]
 fn a_command_that_a_node_lacks_ends_with_127_and_names_the_node() {
-    let Some(lab) = lab(2) else { return };
+    let Some(lab) = Lab::joined(2) else { return };
     let done = lab.run(&["run", "--nodes", "2", "--ranks-per-node", "1", "--", "no-such-program"]);
     done.assert_code(127)
         .assert_says("no-such-program: command not found in PATH")
@@ -64,7 +58,7 @@ fn a_command_that_a_node_lacks_ends_with_127_and_names_the_node() {
 
 #[test]
 fn a_job_that_does_not_fit_waits_and_says_why_or_ends_if_it_must_not_wait() {
-    let Some(lab) = lab(1) else { return };
+    let Some(lab) = Lab::joined(1) else { return };
     let done = lab.run(&["run", "--no-wait", "--nodes", "2", "--", "true"]);
     done.assert_code(125).assert_says(
         "was not started: there is no room for it now, and --no-wait says not to wait: it needs 2 nodes",
@@ -192,7 +186,7 @@ fn a_clock_that_is_off_is_named_with_both_times_and_one_too_far_behind_keeps_its
 
 #[test]
 fn of_a_name_with_several_addresses_the_last_one_does_and_if_none_does_all_are_named() {
-    let Some(mut lab) = lab(1) else { return };
+    let Some(mut lab) = Lab::joined(1) else { return };
     // Addresses near the node's own, 10.77.0.11, come first (RFC 6724, rule 9): the coordinator's is the last.
     let near = [8, 9, 10, 12, 13, 14, 15];
     let silent: Vec<String> = near.iter().map(|number| format!("10.77.0.{number}")).collect();
@@ -219,7 +213,7 @@ fn of_a_name_with_several_addresses_the_last_one_does_and_if_none_does_all_are_n
 
 #[test]
 fn a_client_whose_packets_or_whose_answers_are_dropped_is_asked_for_the_udp_port() {
-    let Some(lab) = lab(2) else { return };
+    let Some(lab) = Lab::joined(2) else { return };
     lab.blackhole("head", 11);
     lab.blackhole("node2", 1);
     for host in ["node1", "node2"] {
@@ -267,7 +261,7 @@ fn a_user_or_a_working_directory_that_one_node_lacks_is_named_with_that_node() {
 
 #[test]
 fn a_second_worker_on_one_state_directory_is_refused_and_the_first_ones_ranks_go_on() {
-    let Some(lab) = lab(1) else { return };
+    let Some(lab) = Lab::joined(1) else { return };
     let job = lab.run(&["submit", "--", "sleep", "600"]).assert_code(0).out().trim().to_owned();
     let running = || lab.run(&["status", &job]).out().contains("running").then_some(());
     crate::support::wait_for("the job to run", running);

@@ -5,20 +5,9 @@ use std::time::{Duration, Instant};
 use crate::lab::Lab;
 use crate::support::{Running, wait_for};
 
-/// A coordinator, a user who is logged in, and nodes that join as `join` says.
-fn cluster(nodes: u8, join: impl Fn(&mut Lab, &str)) -> Option<Lab> {
-    let mut lab = Lab::new(nodes)?;
-    lab.serve();
-    lab.login();
-    for node in 1..=nodes {
-        join(&mut lab, &format!("node{node}"));
-    }
-    Some(lab)
-}
-
 #[test]
 fn a_worker_that_was_told_to_end_is_gone_at_once_and_gets_no_job() {
-    let Some(mut lab) = cluster(2, |lab, host| lab.join(host)) else { return };
+    let Some(mut lab) = Lab::joined(2) else { return };
     lab.terminate("node1");
     assert!(lab.log("node1").contains("told to end"), "{}", lab.log("node1"));
     let ended = Instant::now();
@@ -32,7 +21,9 @@ fn a_worker_that_was_told_to_end_is_gone_at_once_and_gets_no_job() {
 
 #[test]
 fn a_job_goes_to_a_node_that_takes_it_and_names_those_that_do_not() {
-    let Some(mut lab) = cluster(2, |lab, host| lab.join_plain(host)) else { return };
+    let Some(mut lab) = Lab::served(2) else { return };
+    lab.join_plain("node1");
+    lab.join_plain("node2");
     lab.terminate("node2");
     lab.start_worker("node2");
     lab.wait_ready("node2");
@@ -52,7 +43,7 @@ fn a_job_goes_to_a_node_that_takes_it_and_names_those_that_do_not() {
 
 #[test]
 fn a_job_that_only_waits_is_given_up_by_ctrl_c_in_words_that_are_true() {
-    let Some(lab) = cluster(0, |_, _| {}) else { return };
+    let Some(lab) = Lab::served(0) else { return };
     let running = Running::start(lab.phalanx(&["run", "--", "true"]));
     wait_for("the job to wait", || lab.operate(&["ps"]).out().contains("queued").then_some(()));
     crate::support::kill(running.pid(), "INT");
@@ -63,7 +54,7 @@ fn a_job_that_only_waits_is_given_up_by_ctrl_c_in_words_that_are_true() {
 
 #[test]
 fn ctrl_c_while_the_coordinator_is_down_says_so_and_a_second_one_leaves_the_job_alone() {
-    let Some(mut lab) = cluster(1, |lab, host| lab.join(host)) else { return };
+    let Some(mut lab) = Lab::joined(1) else { return };
     let running = Running::start(lab.phalanx(&["run", "--", "sh", "-c", "touch began; sleep 600"]));
     lab.wait_for_file("began", "");
     let job = lab.only_job();
@@ -87,7 +78,7 @@ fn ctrl_c_while_the_coordinator_is_down_says_so_and_a_second_one_leaves_the_job_
 
 #[test]
 fn a_ctrl_c_that_the_coordinator_missed_is_told_to_the_next_one() {
-    let Some(mut lab) = cluster(1, |lab, host| lab.join(host)) else { return };
+    let Some(mut lab) = Lab::joined(1) else { return };
     let running = Running::start(lab.phalanx(&["run", "--", "sh", "-c", "touch began; sleep 600"]));
     lab.wait_for_file("began", "");
     lab.terminate("coordinator");
@@ -98,7 +89,7 @@ fn a_ctrl_c_that_the_coordinator_missed_is_told_to_the_next_one() {
 
 #[test]
 fn a_kept_directory_is_named_with_its_node() {
-    let Some(lab) = cluster(2, |lab, host| lab.join(host)) else { return };
+    let Some(lab) = Lab::joined(2) else { return };
     let each = ["--nodes", "2", "--ranks-per-node", "1", "--", "sh", "-c"];
     let run = |keep: &str, script| lab.run(&[&["run", "--keep", keep][..], &each, &[script]].concat());
     let done = run("always", "echo $TMPDIR");

@@ -5,9 +5,7 @@ use crate::support::{Running, binary};
 
 #[test]
 fn check_shows_what_would_come_with_a_job_and_what_would_stop_it_and_asks_nobody() {
-    let Some(mut lab) = Lab::new(0) else { return };
-    lab.serve();
-    lab.login();
+    let Some(mut lab) = Lab::served(0) else { return };
     lab.kill("coordinator");
     let code = lab.dir.join("code");
     std::fs::create_dir_all(code.join("sub")).unwrap();

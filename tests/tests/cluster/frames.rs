@@ -30,10 +30,7 @@ const REQUEST: [u8; 3] = [5, 1, 0];
 
 /// A cluster with one healthy node, and the identities of a user and of a worker that does not run.
 fn lab() -> Option<(Lab, Identity, Identity)> {
-    let mut lab = Lab::new(1)?;
-    lab.serve();
-    lab.login();
-    lab.join("node1");
+    let lab = Lab::joined(1)?;
     join(&lab, &token(&lab, &[]), "w").assert_code(0);
     let load = |file: &str| Identity::load(&lab.dir.join(file)).expect("an identity");
     let (user, worker) = (load("user.json"), load("w/identity.json"));

@@ -7,8 +7,7 @@ fn cluster() -> Option<Lab> {
     let mut lab = Lab::of(Family::V6, 2)?;
     lab.serve();
     lab.login();
-    lab.join("node1");
-    lab.join("node2");
+    lab.join_all();
     Some(lab)
 }
 

@@ -46,10 +46,7 @@ fn a_coordinator_whose_port_is_taken_leaves_no_directory_and_one_that_ends_no_so
 
 #[test]
 fn the_mark_of_a_pod_goes_with_the_next_start_of_its_worker() {
-    let Some(mut lab) = Lab::new(1) else { return };
-    lab.serve();
-    lab.login();
-    lab.join("node1");
+    let Some(mut lab) = Lab::joined(1) else { return };
     let pods = lab.dir.join("node1/pods");
     lab.run(&["submit", "--", "sh", "-c", "touch began; exec sleep 600"]).assert_code(0);
     lab.wait_for_file("began", "");
@@ -66,9 +63,7 @@ fn the_mark_of_a_pod_goes_with_the_next_start_of_its_worker() {
 
 #[test]
 fn a_job_that_has_no_output_yet_says_why_and_attempts_are_told_apart() {
-    let Some(mut lab) = Lab::new(1) else { return };
-    lab.serve();
-    lab.login();
+    let Some(mut lab) = Lab::served(1) else { return };
     let waits = lab.run(&["submit", "--", "true"]).assert_code(0).out().trim().to_owned();
     lab.run(&["logs", &waits]).assert_code(0).assert_says(&format!("phalanx: {waits} waits: needs"));
     lab.run(&["stop", &waits]).assert_code(0);
@@ -88,10 +83,7 @@ fn a_job_that_has_no_output_yet_says_why_and_attempts_are_told_apart() {
 
 #[test]
 fn what_a_user_of_one_machine_takes_for_granted_is_explained() {
-    let Some(mut lab) = Lab::new(1) else { return };
-    lab.serve();
-    lab.login();
-    lab.join("node1");
+    let Some(lab) = Lab::joined(1) else { return };
     lab.run(&["run", "--", "no-such-program"]).assert_code(127).assert_says("your PATH does not travel");
     let nowhere = lab.run(&["run", "-C", "/no/such/directory", "--", "true"]);
     nowhere.assert_code(125).assert_says("share the path between the nodes, or send the directory along");

@@ -5,17 +5,6 @@ use std::time::{Duration, Instant};
 use crate::lab::{Lab, Plane};
 use crate::support::{Running, kill, python, wait_for};
 
-/// A coordinator, and so many nodes that have joined it.
-fn cluster(nodes: u8) -> Option<Lab> {
-    let mut lab = Lab::new(nodes)?;
-    lab.serve();
-    lab.login();
-    for node in 1..=nodes {
-        lab.join(&format!("node{node}"));
-    }
-    Some(lab)
-}
-
 /// Counts seconds into a file of each rank, until there are so many.
 fn counting(seconds: u32) -> String {
     format!(
@@ -25,7 +14,7 @@ fn counting(seconds: u32) -> String {
 
 #[test]
 fn ranks_over_two_nodes_meet_on_the_data_network_and_show_their_output() {
-    let Some(lab) = cluster(2) else { return };
+    let Some(lab) = Lab::joined(2) else { return };
     let script = "echo $RANK of $WORLD_SIZE on $(hostname) local $LOCAL_RANK at $MASTER_ADDR";
     let done = lab.run(&["run", "--nodes", "2", "--ranks-per-node", "2", "--", "sh", "-c", script]);
     done.assert_code(0);
@@ -52,7 +41,7 @@ fn a_real_training_job_over_two_nodes_survives_the_death_of_a_rank() {
         crate::support::skipped("PHALANX_TEST_PYTHON names no interpreter with PyTorch");
         return;
     };
-    let Some(lab) = cluster(2) else { return };
+    let Some(lab) = Lab::joined(2) else { return };
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/examples/digits/train.py");
     let checkpoints = format!("CHECKPOINTS={}", lab.dir.join("checkpoints").display());
     let python = python.to_string_lossy();
@@ -89,7 +78,7 @@ const SECONDS: u32 = 40;
 
 #[test]
 fn a_control_link_that_is_cut_does_not_disturb_the_ranks() {
-    let Some(lab) = cluster(2) else { return };
+    let Some(lab) = Lab::joined(2) else { return };
     let script = counting(SECONDS);
     let running = Running::start(lab.phalanx(&[
         "run",
@@ -135,7 +124,7 @@ fn a_control_link_that_is_cut_does_not_disturb_the_ranks() {
 
 #[test]
 fn a_coordinator_that_is_killed_and_started_again_knows_its_jobs_and_nothing_is_doubled() {
-    let Some(mut lab) = cluster(2) else { return };
+    let Some(mut lab) = Lab::joined(2) else { return };
     let script = counting(15);
     let running = Running::start(lab.phalanx(&[
         "run",
@@ -183,7 +172,7 @@ fn lives(lab: &Lab, rank: u32) -> Vec<(u64, u64)> {
 
 #[test]
 fn ranks_outlive_a_worker_that_is_killed_until_the_next_one_ends_them_and_the_gang_starts_anew() {
-    let Some(mut lab) = cluster(2) else { return };
+    let Some(mut lab) = Lab::joined(2) else { return };
     let args =
         ["run", "--nodes", "2", "--ranks-per-node", "1", "--max-restarts", "1", "--", "sh", "-c", LIVING];
     let running = Running::start(lab.phalanx(&args));
@@ -208,7 +197,7 @@ fn ranks_outlive_a_worker_that_is_killed_until_the_next_one_ends_them_and_the_ga
 
 #[test]
 fn a_node_that_is_cut_off_from_everybody_is_dead_within_ten_seconds_and_the_job_ends_by_policy() {
-    let Some(lab) = cluster(2) else { return };
+    let Some(lab) = Lab::joined(2) else { return };
     let script = counting(600);
     let running = Running::start(lab.phalanx(&[
         "run",
@@ -254,7 +243,7 @@ fn a_node_that_is_cut_off_from_everybody_is_dead_within_ten_seconds_and_the_job_
 
 #[test]
 fn a_strictly_fenced_rank_lives_again_only_after_it_is_dead_where_nobody_hears_it() {
-    let Some(lab) = cluster(3) else { return };
+    let Some(lab) = Lab::joined(3) else { return };
     let running = Running::start(lab.phalanx(&[
         "run",
         "--nodes",
@@ -289,7 +278,7 @@ fn a_strictly_fenced_rank_lives_again_only_after_it_is_dead_where_nobody_hears_i
 
 #[test]
 fn secrets_and_the_python_environment_reach_the_ranks_and_no_log() {
-    let Some(lab) = cluster(1) else { return };
+    let Some(lab) = Lab::joined(1) else { return };
     let venv = lab.dir.join("venv");
     std::fs::create_dir_all(venv.join("bin")).unwrap();
     std::fs::write(venv.join("bin/python"), "#!/bin/sh\necho the right python\n").unwrap();
@@ -337,7 +326,7 @@ fn secrets_and_the_python_environment_reach_the_ranks_and_no_log() {
 
 #[test]
 fn a_directory_travels_with_its_job_once_and_is_the_users_on_each_node() {
-    let Some(lab) = cluster(2) else { return };
+    let Some(lab) = Lab::joined(2) else { return };
     let code = lab.dir.join("code");
     std::fs::create_dir_all(code.join("pkg")).unwrap();
     std::fs::write(code.join("pkg/data"), "shipped").unwrap();

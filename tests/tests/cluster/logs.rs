@@ -11,20 +11,9 @@ use crate::lab::Lab;
 use crate::peer::{self, hello};
 use crate::support::Running;
 
-/// A coordinator, and so many nodes that have joined it.
-fn cluster(nodes: u8) -> Option<Lab> {
-    let mut lab = Lab::new(nodes)?;
-    lab.serve();
-    lab.login();
-    for node in 1..=nodes {
-        lab.join(&format!("node{node}"));
-    }
-    Some(lab)
-}
-
 #[test]
 fn followers_of_a_silent_job_that_leave_make_room_for_others() {
-    let Some(lab) = cluster(1) else { return };
+    let Some(lab) = Lab::joined(1) else { return };
     lab.run(&["submit", "--grace", "1", "--", "sh", "-c", "echo here; exec sleep 600"]).assert_code(0);
     let job = lab.only_job();
     let user = Identity::load(&lab.dir.join("user.json")).expect("an identity");
@@ -53,7 +42,7 @@ fn followers_of_a_silent_job_that_leave_make_room_for_others() {
 
 #[test]
 fn who_follows_sees_the_end_of_a_job_that_a_worker_does_not_hold_in_its_new_life() {
-    let Some(mut lab) = cluster(2) else { return };
+    let Some(mut lab) = Lab::joined(2) else { return };
     let script = "trap '' TERM; echo $RANK; touch began-$RANK; while :; do sleep 0.2; done";
     let args = ["submit", "--nodes", "2", "--ranks-per-node", "1", "--grace", "4"];
     lab.run(&[&args[..], &["--", "sh", "-c", script]].concat()).assert_code(0);
@@ -70,9 +59,7 @@ fn who_follows_sees_the_end_of_a_job_that_a_worker_does_not_hold_in_its_new_life
 
 #[test]
 fn who_follows_one_rank_of_a_job_that_waits_sees_it_once_it_is_placed() {
-    let Some(mut lab) = Lab::new(1) else { return };
-    lab.serve();
-    lab.login();
+    let Some(mut lab) = Lab::served(1) else { return };
     lab.run(&["submit", "-n", "2", "--", "sh", "-c", "echo $RANK is here"]).assert_code(0);
     let job = lab.only_job();
     let follower = Running::start(lab.phalanx(&["logs", "-f", "--rank", "1", &job]));

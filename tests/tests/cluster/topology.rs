@@ -64,9 +64,7 @@ fn nodes_find_their_switches_by_lldp_and_who_shares_their_layer_2_by_beacons() {
         lab.cable(node, switch);
     }
     lab.serve();
-    for node in ["node1", "node2", "node3"] {
-        lab.join(node);
-    }
+    lab.join_all();
 
     let _shown = Shown(&lab);
     let found = wait_for("three nodes at two switches", || {

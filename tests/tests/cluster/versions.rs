@@ -27,10 +27,7 @@ fn assert_healthy(lab: &Lab) {
 
 #[test]
 fn a_peer_of_an_older_or_newer_version_is_told_which_are_spoken_and_nothing_else_happens() {
-    let Some(mut lab) = Lab::new(1) else { return };
-    lab.serve();
-    lab.login();
-    lab.join("node1");
+    let Some(lab) = Lab::joined(1) else { return };
     join(&lab, &token(&lab, &[]), "w").assert_code(0);
     for file in ["w/identity.json", "user.json"] {
         let identity = Identity::load(&lab.dir.join(file)).expect("an identity");
@@ -69,10 +66,7 @@ fn a_peer_of_an_older_or_newer_version_is_told_which_are_spoken_and_nothing_else
 
 #[test]
 fn a_request_of_an_unknown_version_or_kind_ends_its_stream_and_no_other() {
-    let Some(mut lab) = Lab::new(1) else { return };
-    lab.serve();
-    lab.login();
-    lab.join("node1");
+    let Some(lab) = Lab::joined(1) else { return };
     let identity = Identity::load(&lab.dir.join("user.json")).expect("an identity");
     lab.within("node1", async || {
         let connected = peer::connect(&identity).await;

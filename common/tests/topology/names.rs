@@ -1,0 +1,128 @@
+//! Which node an adapter belongs to.
+
+use phalanx_common::time::Timestamp;
+use phalanx_common::topology::{
+    Claim, End, Evidence, Guid, LinkLayer, NodePorts, Problem, Source, SwitchId, derive, findings,
+};
+
+use crate::{NOW, attached, dumped, say, told};
+
+#[test]
+fn evidence_with_endless_names_is_refused_and_counted() {
+    let long = "x".repeat(300);
+    let network = derive(&[], &[attached(&long, "eth0", "leaf", Source::Lldp)], NOW).unwrap();
+    assert_eq!((network.nodes.len(), network.refused), (0, 1));
+    assert!(matches!(findings(&network)[0].problem, Problem::Refused { pieces: 1 }));
+}
+
+#[test]
+fn two_nodes_that_join_under_one_name_are_an_error_that_names_it() {
+    let twice = [told("n1", &[("eth0", 1_000, None)]), told("n1", &[])];
+    let error = derive(&twice, &[], NOW).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "two nodes told about their ports under the name n1; let one join under another name"
+    );
+}
+
+/// A joined node with InfiniBand ports of these GUIDs.
+fn told_guids(node: &str, guids: &[u64]) -> NodePorts {
+    let names: Vec<String> = (0..guids.len()).map(|at| format!("mlx5_{at}/1")).collect();
+    let ports: Vec<(&str, u32, Option<&str>)> =
+        names.iter().map(|name| (name.as_str(), 400_000, None)).collect();
+    let mut node = told(node, &ports);
+    for (port, guid) in node.ports.iter_mut().zip(guids) {
+        (port.layer, port.guid) = (LinkLayer::InfiniBand, Some(Guid(*guid)));
+    }
+    node
+}
+
+#[test]
+fn a_strangers_adapter_that_bears_a_joined_nodes_name_is_not_that_nodes() {
+    let nodes = [told_guids("n1", &[0x11, 0x12]), told_guids("n2", &[0x21])];
+    let evidence = [
+        dumped(0x11, "n1", "HCA-1", 1),
+        dumped(0x12, "n1", "HCA-2", 1),
+        dumped(0x21, "n2", "mlx5_0", 1),
+        // Another machine that was called n1, of the same and of another port name.
+        dumped(0x99, "n1", "mlx5_0", 2),
+        dumped(0x98, "n1", "HCA-7", 2),
+    ];
+    let network = derive(&nodes, &evidence, NOW).unwrap();
+    let names: Vec<&str> = network.nodes.iter().map(|node| node.name.as_str()).collect();
+    assert_eq!(names, ["n1", "n2"]);
+    let on: Vec<&str> = network.nodes[0]
+        .ports
+        .iter()
+        .map(|port| network.switches[port.at.as_ref().unwrap().switch as usize].name.as_str())
+        .collect();
+    assert_eq!((on, network.conflicts.len()), (vec!["leaf-1", "leaf-1"], 0));
+    let strangers: Vec<(Option<Guid>, Option<&str>)> =
+        network.unjoined.iter().map(|it| (it.guid, it.called.as_deref())).collect();
+    assert_eq!(strangers, [(Some(Guid(0x98)), Some("n1")), (Some(Guid(0x99)), Some("n1"))]);
+}
+
+#[test]
+fn an_adapter_without_a_node_that_two_dumps_show_is_one() {
+    let dump = |origin: &str, at: u64, claims: Vec<(u64, Option<&str>, &str, u64)>| -> Vec<Evidence> {
+        let say = |(guid, node, port, switch): (u64, Option<&str>, &str, u64)| {
+            let claim = Claim::Attached {
+                end: End { guid: Some(Guid(guid)), node: node.map(str::to_string), ..End::default() },
+                switch: SwitchId::with_guid(Guid(switch), None),
+                switch_port: Some(port.to_string()),
+                speed_mbps: None,
+            };
+            Evidence::new(claim, Source::InfiniBand, origin, Timestamp(at))
+        };
+        claims.into_iter().map(say).collect()
+    };
+    let evidence = [
+        // 7 has two ports under one GUID, 8 moves, 9 has a name in one dump.
+        dump("old", 1, vec![(7, None, "1", 1), (7, None, "2", 1), (8, None, "3", 1), (9, Some("x"), "4", 1)]),
+        dump("new", 2, vec![(7, None, "1", 1), (7, None, "2", 1), (8, None, "3", 2), (9, None, "5", 1)]),
+        dump("new", 2, vec![(0x55, Some("x"), "6", 1), (0x56, Some("x"), "7", 1)]),
+    ]
+    .concat();
+    // They are called as a joined node is that has none of these GUIDs.
+    let nodes = [told_guids("x", &[0x1])];
+    let network = derive(&nodes, &evidence, NOW).unwrap();
+    let unjoined: Vec<(u64, u32, &str, Option<&str>)> = network
+        .unjoined
+        .iter()
+        .map(|it| (it.guid.unwrap().0, it.switch, it.switch_port.as_deref().unwrap(), it.called.as_deref()))
+        .collect();
+    assert_eq!(
+        unjoined,
+        [
+            (7, 0, "1", None),
+            (7, 0, "2", None),
+            (9, 0, "5", Some("x")),
+            (0x55, 0, "6", Some("x")),
+            (0x56, 0, "7", Some("x")),
+            (8, 1, "3", None)
+        ]
+    );
+}
+
+#[test]
+fn two_strangers_of_a_joined_nodes_name_do_not_keep_others_from_naming_it() {
+    let nodes = [told_guids("n1", &[0x11]), told("n2", &[("eth0", 100_000, None)])];
+    let mut evidence = vec![
+        dumped(0x98, "n1", "HCA-1", 2),
+        dumped(0x99, "n1", "HCA-1", 2),
+        dumped(0x88, "n2", "HCA-1", 2),
+        dumped(0x89, "n2", "HCA-1", 2),
+    ];
+    for node in ["n1", "n2"] {
+        evidence.push(attached(node, "eth0", "tor", Source::Lldp));
+        let (node, domain) = (node.to_string(), "d.1".to_string());
+        evidence.push(say(Claim::Nvlink { node, domain }, Source::NvlinkFabric));
+    }
+    let network = derive(&nodes, &evidence, NOW).unwrap();
+    assert_eq!((network.duplicates.len(), network.unjoined.len()), (2, 4));
+    for node in &network.nodes {
+        let port = node.ports.iter().find(|port| port.name == "eth0").unwrap();
+        let at = port.at.as_ref().map(|at| network.switches[at.switch as usize].name.as_str());
+        assert_eq!((at, node.nvlink), (Some("tor"), Some(0)), "{}", node.name);
+    }
+}

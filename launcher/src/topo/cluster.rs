@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use phalanx_common::text::natural;
 use phalanx_common::topology::{
     Capacity, Finding, Group, Network, Plane, PlaneKind, Row, Severity, Switch, Tier,
 };
@@ -344,21 +345,6 @@ impl<'a> Drawing<'a> {
         }
         beside
     }
-}
-
-/// Orders names as people do: `s2` before `s10`.
-pub(super) fn natural(name: &str) -> Vec<(String, u64)> {
-    let mut parts: Vec<(String, u64)> = Vec::new();
-    let mut rest = name;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        let (text, after) = rest.split_at(digits);
-        let end = after.find(|c: char| !c.is_ascii_digit()).unwrap_or(after.len());
-        let (number, after) = after.split_at(end);
-        parts.push((text.to_string(), number.parse().unwrap_or_default()));
-        rest = after;
-    }
-    parts
 }
 
 fn kind(plane: &Plane) -> String {

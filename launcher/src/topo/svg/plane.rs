@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use phalanx_common::text::natural;
 use phalanx_common::topology::{Network, Node, Problem, Row, Tier, findings};
 
-use super::super::cluster::{natural, share};
+use super::super::cluster::share;
 use super::super::paint::counted;
 use super::super::view::View;
 use super::canvas::{Canvas, RAILS, fitted, wide};

@@ -1,5 +1,10 @@
 //! Where a gang goes. Reads and changes nothing: same input, same answer.
 
+pub mod across;
+pub mod fabric;
+pub mod free;
+pub mod supply;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

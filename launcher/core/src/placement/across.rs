@@ -1,0 +1,236 @@
+//! Which domains give how many nodes: the lowest tier that holds the gang, the domain of it that is left the fullest, and in
+//! that one the fewest domains below.
+//!
+//! Free domains are protected as by a buddy allocator: a large one is broken up only where no smaller one, and no
+//! part of one that is broken already, holds what is asked for.
+
+use std::cmp::Reverse;
+
+use super::fabric::{DomainRow, Fabric, ROOT};
+use super::supply::Supply;
+
+/// How many nodes, and how close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Need {
+    pub nodes: u32,
+    /// No domain above this level will do.
+    pub within: usize,
+    /// Nodes of a parallel group that has to be in one domain of a level: `nodes` is a multiple.
+    pub unit: Option<Unit>,
+    /// Over as many domains of this level as there are, evenly, instead of over as few.
+    pub spread: Option<usize>,
+}
+
+/// So many nodes are in one domain of a level, or none of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unit {
+    pub nodes: u32,
+    pub level: usize,
+}
+
+/// What a lowest domain gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Share {
+    pub domain: DomainRow,
+    pub nodes: u32,
+}
+
+/// Where a gang goes, as far as domains tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chosen {
+    /// The lowest domain that holds all of it.
+    pub top: DomainRow,
+    /// In the order of the tree.
+    pub shares: Vec<Share>,
+}
+
+/// The counts of a supply, rounded down to whole units.
+struct Counts<'a> {
+    fabric: &'a Fabric,
+    supply: &'a Supply<'a>,
+    unit: Option<Unit>,
+    /// By domain, where there are units.
+    whole: Vec<u32>,
+}
+
+impl<'a> Counts<'a> {
+    fn new(supply: &'a Supply<'a>, unit: Option<Unit>) -> Counts<'a> {
+        let fabric = supply.fabric();
+        let unit = unit.filter(|unit| unit.nodes > 1);
+        let mut counts = Counts { fabric, supply, unit, whole: Vec::new() };
+        if let Some(unit) = counts.unit {
+            let mut whole = vec![0u32; fabric.domains().len()];
+            // Lowest first: a domain above a unit's level has what those below it have.
+            for row in (0..whole.len()).rev() {
+                let domain = &fabric.domains()[row];
+                let level = usize::from(domain.level);
+                whole[row] = match level <= unit.level {
+                    true => supply.nodes_in(super::fabric::row(row)) / unit.nodes * unit.nodes,
+                    false => domain.children.clone().map(|child| whole[child as usize]).sum(),
+                };
+            }
+            counts.whole = whole;
+        }
+        counts
+    }
+
+    /// Nodes that a domain can give to whole units, or below their level, to one.
+    fn of(&self, domain: DomainRow) -> u32 {
+        match self.unit {
+            Some(unit) if usize::from(self.fabric.domain(domain).level) >= unit.level => {
+                self.whole[domain as usize]
+            }
+            _ => self.supply.nodes_in(domain),
+        }
+    }
+
+    /// The most nodes that any way of choosing has.
+    fn all(&self) -> u32 {
+        self.of(ROOT)
+    }
+}
+
+/// The domains that hold `need`; `Err`: so many nodes there are at most in a domain that is close enough.
+///
+/// # Errors
+/// No domain has so many nodes that take a share.
+pub fn choose(supply: &Supply<'_>, need: &Need) -> Result<Chosen, u32> {
+    let counts = Counts::new(supply, need.unit);
+    let fabric = supply.fabric();
+    if need.nodes == 0 || counts.all() < need.nodes {
+        return Err(most(&counts, need));
+    }
+    if let Some(level) = need.spread {
+        let shares = spread(&counts, level, need.nodes).ok_or_else(|| most(&counts, need))?;
+        let tops = shares.iter().map(|share| share.domain);
+        let top = tops.reduce(|a, b| common(fabric, a, b)).unwrap_or(ROOT);
+        return Ok(Chosen { top, shares });
+    }
+    for level in 0..=need.within.min(fabric.depth()) {
+        if let Some(top) = best(&counts, level, need.nodes) {
+            let mut shares = Vec::new();
+            fill(&counts, top, need.nodes, &mut shares);
+            shares.sort_unstable();
+            return Ok(Chosen { top, shares });
+        }
+    }
+    Err(most(&counts, need))
+}
+
+/// How many nodes the largest domain has that is close enough.
+fn most(counts: &Counts<'_>, need: &Need) -> u32 {
+    counts.fabric.level(need.within.min(counts.fabric.depth())).map(|row| counts.of(row)).max().unwrap_or(0)
+}
+
+/// Of the domains of a level that hold so many nodes the one of which the least is left; of equals, the one whose nodes hang
+/// on the fewest domains.
+fn best(counts: &Counts<'_>, level: usize, nodes: u32) -> Option<DomainRow> {
+    let holds = |row: &DomainRow| counts.of(*row) >= nodes;
+    let fit = |row: &DomainRow| (counts.of(*row), *row);
+    if level == 0 {
+        return counts.fabric.level(0).filter(holds).min_by_key(fit);
+    }
+    let tops: Vec<DomainRow> = counts.fabric.level(level).filter(holds).collect();
+    match tops.as_slice() {
+        [] => None,
+        [one] => Some(*one),
+        // Where hundreds hold it, how full they are tells enough.
+        many if many.len() > 64 => many.iter().copied().min_by_key(fit),
+        several => several.iter().copied().min_by_key(|top| {
+            let mut shares = Vec::new();
+            fill(counts, *top, nodes, &mut shares);
+            (shares.len(), fit(top))
+        }),
+    }
+}
+
+/// Takes so many nodes, which it has, from a domain.
+fn fill(counts: &Counts<'_>, top: DomainRow, nodes: u32, shares: &mut Vec<Share>) {
+    let domain = counts.fabric.domain(top);
+    if domain.level == 0 {
+        return shares.push(Share { domain: top, nodes });
+    }
+    let mut children: Vec<(u32, DomainRow)> = domain
+        .children
+        .clone()
+        .map(|child| (counts.of(child), child))
+        .filter(|(count, _)| *count > 0)
+        .collect();
+    children.sort_unstable_by_key(|(count, row)| (Reverse(*count), *row));
+    let mut total = 0u64;
+    let fewest = children.iter().position(|(count, _)| {
+        total += u64::from(*count);
+        total >= u64::from(nodes)
+    });
+    let mut rest = children.split_off(fewest.map_or(children.len(), |last| last + 1));
+    let mut taken = children;
+    // As many, but smaller ones where they do as well, the last first: it is the one that is not needed whole.
+    for at in (0..taken.len()).rev() {
+        let spare = total - u64::from(nodes);
+        let (count, _) = taken[at];
+        // `rest` is in descending order.
+        let enough = rest.partition_point(|(other, _)| u64::from(*other) + spare >= u64::from(count));
+        if enough > 0 && rest[enough - 1].0 < count {
+            let smaller = rest.remove(enough - 1);
+            total -= u64::from(count - smaller.0);
+            let larger = std::mem::replace(&mut taken[at], smaller);
+            let back =
+                rest.partition_point(|(other, row)| (Reverse(*other), *row) < (Reverse(larger.0), larger.1));
+            rest.insert(back, larger);
+        }
+    }
+    let mut left = nodes;
+    for (count, child) in taken {
+        let share = count.min(left);
+        left -= share;
+        if share > 0 {
+            fill(counts, child, share, shares);
+        }
+    }
+}
+
+/// Evenly over as many domains of a level as give any, those with most room first where they differ.
+fn spread(counts: &Counts<'_>, level: usize, nodes: u32) -> Option<Vec<Share>> {
+    let unit = counts.unit.map_or(1, |unit| unit.nodes);
+    let level = level.min(counts.fabric.depth()).max(counts.unit.map_or(0, |unit| unit.level));
+    let mut open: Vec<(u32, DomainRow, u32)> = counts
+        .fabric
+        .level(level)
+        .map(|row| (counts.of(row), row, 0))
+        .filter(|(count, ..)| *count > 0)
+        .collect();
+    open.sort_unstable_by_key(|(count, row, _)| (Reverse(*count), *row));
+    let mut left = nodes;
+    while left > 0 {
+        let before = left;
+        for (count, _, given) in &mut open {
+            let more = unit.min(*count - *given).min(left);
+            *given += more;
+            left -= more;
+        }
+        if left == before {
+            return None;
+        }
+    }
+    let mut shares = Vec::new();
+    for (_, row, given) in open.into_iter().filter(|(.., given)| *given > 0) {
+        fill(counts, row, given, &mut shares);
+    }
+    shares.sort_unstable();
+    Some(shares)
+}
+
+/// The lowest domain that holds both.
+fn common(fabric: &Fabric, mut a: DomainRow, mut b: DomainRow) -> DomainRow {
+    while a != b {
+        // Rows are in the order of levels from the top: the larger is not above the other.
+        match a > b {
+            true => a = fabric.domain(a).parent,
+            false => b = fabric.domain(b).parent,
+        }
+    }
+    a
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,86 @@
+//! A fabric from what was found out about the networks.
+
+use std::collections::BTreeMap;
+
+use phalanx_common::id::NodeId;
+use phalanx_common::topology::{Capacity, Network, Node, Tier};
+
+use super::{Blemish, Fabric, Member, Place};
+
+impl Fabric {
+    /// The fabric of the nodes that `ids` knows by their names, by the plane that jobs' traffic takes, and of `others`, of
+    /// which nothing is known.
+    pub fn of(
+        network: &Network,
+        ids: &BTreeMap<String, NodeId>,
+        others: impl IntoIterator<Item = Member>,
+    ) -> Fabric {
+        let tiers = tiers(network);
+        let usual = Usual::of(network);
+        let named = network.nodes.iter().filter_map(|node| Some((node, ids.get(&node.name)?)));
+        let members = named.map(|(node, id)| Member {
+            id: id.clone(),
+            name: node.name.clone(),
+            places: tiers.iter().map(|tier| place(network, node, *tier)).collect(),
+            blemishes: blemishes(network, node, &tiers, &usual),
+        });
+        Fabric::build(&tiers, members.chain(others)).fabric
+    }
+
+    /// The fabric of every node of a recorded cluster, which has no ids but the names.
+    pub fn recorded(network: &Network) -> Fabric {
+        let ids = network.nodes.iter().map(|node| (node.name.clone(), NodeId::new(&node.name))).collect();
+        Fabric::of(network, &ids, [])
+    }
+}
+
+/// Those of the main plane, with NVLink domains over nodes below where there are any.
+fn tiers(network: &Network) -> Vec<Tier> {
+    let nvlink = network.nodes.iter().any(|node| node.nvlink.is_some()).then_some(Tier::Nvlink);
+    let plane = network.main.and_then(|main| network.planes.get(main as usize));
+    nvlink.into_iter().chain(plane.iter().flat_map(|plane| plane.tiers.iter().copied())).collect()
+}
+
+/// An NVLink cluster whose cliques are unknown unites nobody for sure.
+fn place(network: &Network, node: &Node, tier: Tier) -> Option<Place> {
+    if tier == Tier::Nvlink {
+        let domain = node.nvlink.filter(|domain| !network.is_nvlink_cluster(*domain))?;
+        return Some(Place { name: network.nvlink.get(domain as usize)?.clone(), cables: None });
+    }
+    let groups = &node.places.iter().find(|place| Some(place.plane) == network.main)?.groups;
+    let mut groups = groups.iter().filter_map(|group| network.groups.get(*group as usize));
+    let group = groups.find(|group| group.tier == tier)?;
+    Some(Place { name: group.name.clone(), cables: group.uplinks })
+}
+
+/// On how many nodes a port of this name has a link, and on how many it has none.
+struct Usual<'a>(BTreeMap<&'a str, Capacity>);
+
+impl<'a> Usual<'a> {
+    fn of(network: &'a Network) -> Usual<'a> {
+        let mut ports: BTreeMap<&str, Capacity> = BTreeMap::new();
+        for port in network.nodes.iter().flat_map(|node| &node.ports) {
+            let count = ports.entry(&port.name).or_default();
+            count.live += u32::from(!port.down);
+            count.expected += 1;
+        }
+        Usual(ports)
+    }
+
+    fn is_up(&self, port: &str) -> bool {
+        self.0.get(port).is_some_and(|count| count.live * 2 > count.expected)
+    }
+}
+
+fn blemishes(network: &Network, node: &Node, tiers: &[Tier], usual: &Usual<'_>) -> Vec<Blemish> {
+    let unplaced =
+        tiers.iter().filter(|tier| **tier != Tier::Nvlink && place(network, node, **tier).is_none());
+    let off = node.ports.iter().filter_map(|port| {
+        let switch = port.at.as_ref().and_then(|at| network.switches.get(at.switch as usize))?;
+        let (rail, on) = (port.rail?, switch.rail?);
+        (rail != on).then(|| Blemish::WrongRail { port: port.name.clone(), rail, on })
+    });
+    let down = node.ports.iter().filter(|port| port.down && usual.is_up(&port.name));
+    let down = down.map(|port| Blemish::PortDown { port: port.name.clone() });
+    unplaced.map(|tier| Blemish::Unplaced(*tier)).chain(off).chain(down).collect()
+}

@@ -17,8 +17,8 @@ pub struct Need {
     pub within: usize,
     /// Nodes of a parallel group that has to be in one domain of a level: `nodes` is a multiple.
     pub unit: Option<Unit>,
-    /// Over as many domains of this level as there are, evenly, instead of over as few.
-    pub spread: Option<usize>,
+    /// No two nodes are in one domain of this level. A unit has no place in it.
+    pub apart: Option<usize>,
 }
 
 /// So many nodes are in one domain of a level, or none of them.
@@ -100,8 +100,10 @@ pub fn choose(supply: &Supply<'_>, need: &Need) -> Result<Chosen, u32> {
     if need.nodes == 0 || counts.all() < need.nodes {
         return Err(most(&counts, need));
     }
-    if let Some(level) = need.spread {
-        let shares = spread(&counts, level, need.nodes).ok_or_else(|| most(&counts, need))?;
+    if let Some(level) = need.apart {
+        let give = |level| fabric.level(level).filter(|row| counts.of(*row) > 0).count();
+        let shares = apart(&counts, level, need.nodes)
+            .ok_or_else(|| super::fabric::row(give(level.min(fabric.depth()))))?;
         let tops = shares.iter().map(|share| share.domain);
         let top = tops.reduce(|a, b| common(fabric, a, b)).unwrap_or(ROOT);
         return Ok(Chosen { top, shares });
@@ -189,32 +191,20 @@ fn fill(counts: &Counts<'_>, top: DomainRow, nodes: u32, shares: &mut Vec<Share>
     }
 }
 
-/// Evenly over as many domains of a level as give any, those with most room first where they differ.
-fn spread(counts: &Counts<'_>, level: usize, nodes: u32) -> Option<Vec<Share>> {
-    let unit = counts.unit.map_or(1, |unit| unit.nodes);
-    let level = level.min(counts.fabric.depth()).max(counts.unit.map_or(0, |unit| unit.level));
-    let mut open: Vec<(u32, DomainRow, u32)> = counts
-        .fabric
-        .level(level)
-        .map(|row| (counts.of(row), row, 0))
-        .filter(|(count, ..)| *count > 0)
-        .collect();
-    open.sort_unstable_by_key(|(count, row, _)| (Reverse(*count), *row));
-    let mut left = nodes;
-    while left > 0 {
-        let before = left;
-        for (count, _, given) in &mut open {
-            let more = unit.min(*count - *given).min(left);
-            *given += more;
-            left -= more;
-        }
-        if left == before {
-            return None;
-        }
-    }
+/// One node of each domain of a level, those next to each other: as far apart as is asked for, and no farther.
+fn apart(counts: &Counts<'_>, level: usize, nodes: u32) -> Option<Vec<Share>> {
+    let level = level.min(counts.fabric.depth());
+    let give: Vec<DomainRow> = counts.fabric.level(level).filter(|row| counts.of(*row) > 0).collect();
+    // Of all stretches of so many domains one that fits into the lowest domain, the first of equals.
+    let ends = give.windows(nodes as usize).map(|few| (few[0], few[nodes as usize - 1]));
+    let (first, _) = ends.min_by_key(|(first, last)| {
+        let top = common(counts.fabric, *first, *last);
+        counts.fabric.domain(top).level
+    })?;
+    let from = give.partition_point(|row| *row < first);
     let mut shares = Vec::new();
-    for (_, row, given) in open.into_iter().filter(|(.., given)| *given > 0) {
-        fill(counts, row, given, &mut shares);
+    for row in &give[from..from + nodes as usize] {
+        fill(counts, *row, 1, &mut shares);
     }
     shares.sort_unstable();
     Some(shares)

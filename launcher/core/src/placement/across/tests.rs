@@ -39,7 +39,7 @@ fn cluster(blocks: &[&[(u32, u32)]]) -> (Fabric, Free) {
 }
 
 fn need(nodes: u32) -> Need {
-    Need { nodes, within: 2, unit: None, spread: None }
+    Need { nodes, within: 2, unit: None, apart: None }
 }
 
 /// The nodes that each leaf gives, by `block/leaf`.
@@ -101,11 +101,14 @@ fn units_are_whole_in_their_leaf() {
 }
 
 #[test]
-fn a_gang_that_is_to_be_spread_is_on_every_leaf() {
-    let blocks: &[&[(u32, u32)]] = &[&[(4, 8), (1, 8)], &[(6, 8)]];
-    let wide = |nodes| Need { spread: Some(0), ..need(nodes) };
-    assert_eq!(chosen(blocks, &wide(5)).unwrap(), ["b0/l0:2", "b0/l1:1", "b1/l0:2"]);
-    assert_eq!(chosen(blocks, &wide(12)), Err(11));
+fn nodes_that_are_to_be_apart_are_on_leaves_of_their_own_as_close_as_can_be() {
+    let blocks: &[&[(u32, u32)]] = &[&[(4, 8), (0, 8)], &[(6, 8), (1, 8), (2, 8)]];
+    let apart = |nodes| Need { apart: Some(0), ..need(nodes) };
+    assert_eq!(chosen(blocks, &apart(3)).unwrap(), ["b1/l0:1", "b1/l1:1", "b1/l2:1"]);
+    assert_eq!(chosen(blocks, &apart(4)).unwrap(), ["b0/l0:1", "b1/l0:1", "b1/l1:1", "b1/l2:1"]);
+    assert_eq!(chosen(blocks, &apart(5)), Err(4));
+    let blocks_apart = Need { apart: Some(1), ..need(2) };
+    assert_eq!(chosen(blocks, &blocks_apart).unwrap(), ["b0/l0:1", "b1/l1:1"]);
 }
 
 #[test]

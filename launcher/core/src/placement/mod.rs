@@ -3,6 +3,7 @@
 pub mod across;
 pub mod fabric;
 pub mod free;
+pub mod order;
 pub mod supply;
 
 use std::cmp::Reverse;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::error::{Error, MOST_PROBLEMS, Problem};
+use super::error::{Error, MOST_PROBLEMS, Place, Problem};
 use super::place::{Given, Origin, Source};
 use super::problem::{Expected, ProblemKind};
 use super::read::{Read, Scalar, Style};
@@ -79,6 +79,10 @@ impl Decoder<'_> {
                 None
             }
         }
+    }
+
+    pub(super) fn place(&self, span: Span) -> Place {
+        self.source.place(span)
     }
 
     pub(super) fn expected(&mut self, path: &str, node: &Node, expected: Expected) {

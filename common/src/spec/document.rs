@@ -12,6 +12,7 @@ use super::error::Error;
 use super::file::JobFile;
 use super::job::{Fencing, JobSpec, Keep, OutputMode, Shape, Ship, StopScope, VirtualEnv};
 use super::json;
+use super::needs::NeedsDocument;
 use super::place::Source;
 use super::read;
 use super::resolve::{MAX_TEXT_BYTES, Surroundings};
@@ -29,6 +30,8 @@ pub struct Document<'a> {
     nodes: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ranks_per_node: Option<u32>,
+    #[serde(flatten)]
+    needs: NeedsDocument<'a>,
     command: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     working_dir: Option<&'a str>,
@@ -74,6 +77,7 @@ impl<'a> From<&'a JobSpec> for Document<'a> {
             ranks,
             nodes,
             ranks_per_node,
+            needs: spec.into(),
             command: &spec.command,
             working_dir: spec.working_dir.as_deref(),
             ship: None,
@@ -228,5 +232,12 @@ fn text_bytes(spec: &JobSpec) -> usize {
     let paths = [&spec.working_dir, &spec.output.log_dir].into_iter().flatten().map(String::len);
     let words = spec.command.iter().map(String::len);
     let names = spec.secrets.iter().map(String::len);
-    words.chain(environment).chain(virtual_env).chain(paths).chain(names).chain([spec.name.len()]).sum()
+    words
+        .chain([spec.placement.text_bytes()])
+        .chain(environment)
+        .chain(virtual_env)
+        .chain(paths)
+        .chain(names)
+        .chain([spec.name.len()])
+        .sum()
 }

@@ -31,6 +31,15 @@ impl Error {
         Error { problems: vec![problem], more: 0 }
     }
 
+    /// Of at least one.
+    pub(super) fn of(problems: Vec<Problem>) -> Error {
+        let mut problems = problems;
+        problems.sort_by_key(|problem| problem.place.order());
+        let more = problems.len().saturating_sub(MOST_PROBLEMS);
+        problems.truncate(MOST_PROBLEMS);
+        Error { problems, more }
+    }
+
     /// At least one of these is a problem.
     pub(super) fn all<const N: usize>(problems: [Option<Box<Problem>>; N]) -> Error {
         Error { problems: problems.into_iter().flatten().map(|problem| *problem).collect(), more: 0 }

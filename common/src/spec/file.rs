@@ -8,6 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::error::Error;
 use super::job::{Fencing, Keep, OutputMode, StopScope};
+use super::needs::{ElasticKeys, ParallelismKeys, PlacementKeys, ResourceKeys};
 use super::place::{Given, Source};
 use crate::defaults::{MAX_NODES, MAX_RANKS, MAX_RANKS_PER_NODE};
 
@@ -31,6 +32,18 @@ pub struct JobFile {
     /// Ranks on each node, instead of `ranks`.
     #[schemars(range(min = 1, max = MAX_RANKS_PER_NODE))]
     pub ranks_per_node: Option<Given<u32>>,
+    /// What each rank takes of its node: devices, cores, memory, ports. What is left out is not counted.
+    #[schemars(default)]
+    pub resources: ResourceKeys,
+    /// The groups in which the ranks talk, by size; a rank's number follows from its places in them. They multiply to
+    /// the ranks of the job, and dp may be left out. Default: one ring of all ranks.
+    #[schemars(default)]
+    pub parallelism: ParallelismKeys,
+    /// Where the job may run, and how much of its nodes is its own.
+    #[schemars(default)]
+    pub placement: PlacementKeys,
+    /// The numbers of ranks that the job can train with, `ranks` among them.
+    pub elastic: Option<ElasticKeys>,
     /// Program and arguments. No shell reads them.
     #[schemars(length(min = 1))]
     pub command: Option<Given<Vec<Text>>>,
@@ -66,6 +79,9 @@ pub struct JobFile {
     /// What is shown of the ranks' output, and how its files are kept; a plain mode is short for `{mode: …}`.
     #[schemars(default)]
     pub output: Output,
+    /// Devices of the whole job, which a flag alone can give.
+    #[schemars(skip)]
+    pub devices_in_all: Option<Given<u32>>,
     #[schemars(skip)]
     pub(super) source: Option<Source>,
 }

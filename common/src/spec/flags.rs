@@ -2,6 +2,7 @@
 
 use super::error::{Error, Place, Problem};
 use super::file::{JobFile, Text, Variable};
+use super::needs::NeedsFlags;
 use super::place::{Given, Origin};
 use super::problem::ProblemKind;
 use super::read::{self, Read, Scalar, Style};
@@ -18,6 +19,8 @@ pub struct Flags {
     pub nodes: Option<String>,
     /// `--ranks-per-node NUMBER`
     pub ranks_per_node: Option<String>,
+    /// Devices, groups and placement.
+    pub needs: NeedsFlags,
     /// `-C`, `--working-dir DIR`
     pub working_dir: Option<String>,
     /// `--ship DIR`
@@ -58,13 +61,13 @@ pub struct Flags {
 
 impl JobFile {
     /// Lays `flags` over the file: a flag wins over the same key, `env` is merged name by name, a number of
-    /// ranks by flag replaces both `ranks` and `ranksPerNode` of the file, and a directory both `workingDir`
-    /// and `ship`.
+    /// ranks or devices by flag replaces both `ranks` and `ranksPerNode` of the file, and a directory both
+    /// `workingDir` and `ship`.
     ///
     /// # Errors
     /// Every flag that cannot be read, named with what was typed.
     pub fn overlay(mut self, flags: &Flags, around: &Surroundings<'_>) -> Result<JobFile, Error> {
-        if flags.ranks.is_some() || flags.ranks_per_node.is_some() {
+        if flags.ranks.is_some() || flags.ranks_per_node.is_some() || flags.needs.count_ranks() {
             (self.ranks, self.ranks_per_node) = (None, None);
         }
         if flags.working_dir.is_some() || flags.ship.is_some() {
@@ -80,6 +83,7 @@ impl JobFile {
             &flags.ranks_per_node,
             read::ranks_per_node,
         );
+        self.overlay_needs(&flags.needs, &mut problems);
         problems.set(&mut self.working_dir, "--working-dir", &flags.working_dir, read::path);
         problems.set(&mut self.ship, "--ship", &flags.ship, read::path);
         problems.set(
@@ -160,10 +164,11 @@ fn name_of(typed: &str) -> &str {
     typed.split_once('=').map_or(typed, |(name, _)| name)
 }
 
-struct Problems(Vec<Problem>);
+/// Collects what is wrong with flags.
+pub(super) struct Problems(Vec<Problem>);
 
 impl Problems {
-    fn set<T>(
+    pub(super) fn set<T>(
         &mut self,
         value: &mut Option<Given<T>>,
         flag: &'static str,
@@ -177,12 +182,12 @@ impl Problems {
         }
     }
 
-    fn push(&mut self, flag: &'static str, typed: &str, kind: ProblemKind) {
+    pub(super) fn push(&mut self, flag: &'static str, typed: &str, kind: ProblemKind) {
         self.0.push(Problem::at(Place::Flag { flag, typed: typed.to_string() }, kind));
     }
 }
 
-fn origin(flag: &'static str, typed: &str) -> Origin {
+pub(super) fn origin(flag: &'static str, typed: &str) -> Origin {
     Origin::Flag { flag, typed: typed.to_string() }
 }
 

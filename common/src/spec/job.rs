@@ -6,12 +6,22 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::needs::{Elastic, Parallelism, PlacementSpec, Resources};
+
 /// A job, resolved: no value is missing and each was checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobSpec {
     /// Lower-case letters, digits and `-`, at most 40 characters.
     pub name: String,
     pub shape: Shape,
+    /// What each rank takes of its node.
+    pub resources: Resources,
+    /// In which groups the ranks talk.
+    pub parallelism: Parallelism,
+    /// Where the gang may run.
+    pub placement: PlacementSpec,
+    /// Other numbers of ranks that the job can train with.
+    pub elastic: Option<Elastic>,
     /// Program and arguments; never empty.
     pub command: Vec<String>,
     /// Absolute path the ranks start in; `None` is the directory of the launcher or the worker.

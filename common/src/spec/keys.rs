@@ -1,7 +1,5 @@
 //! The keys of a job file: those that work, and those of later versions.
 
-const PLACED: &str = "this version places a job on as few nodes as take it, in the order of their names";
-const SHARED: &str = "the ranks share what the launcher may use (CUDA_VISIBLE_DEVICES, CPU mask and cgroup)";
 const PROBES: &str = "a rank counts as ready once its program runs";
 const RESTARTS: &str = "this version restarts the whole job, at most maxRestarts times";
 const PROCESSES: &str = "this version runs plain processes";
@@ -14,6 +12,10 @@ pub(super) const SUPPORTED: &[&str] = &[
     "ranks",
     "nodes",
     "ranksPerNode",
+    "resources",
+    "parallelism",
+    "placement",
+    "elastic",
     "command",
     "workingDir",
     "ship",
@@ -32,6 +34,34 @@ pub(super) const SUPPORTED: &[&str] = &[
 /// Keys in `output`.
 pub(super) const OUTPUT: &[&str] = &["mode", "logDir", "maxFileSize", "keepFiles"];
 
+pub(super) const RESOURCES: &[&str] = &["devices", "cpus", "memory", "nics"];
+
+/// Keys in `resources.devices`.
+pub(super) const DEVICES: &[&str] = &["kind", "count", "model", "memory", "mig"];
+
+pub(super) const PARALLELISM: &[&str] = &["tp", "cp", "ep", "dp", "pp", "order", "groups"];
+
+/// Keys of a group in `parallelism.groups`.
+pub(super) const GROUP: &[&str] = &["size", "pattern", "volume"];
+
+pub(super) const PLACEMENT: &[&str] = &[
+    "require",
+    "prefer",
+    "spares",
+    "spread",
+    "nodeSelector",
+    "nodes",
+    "avoid",
+    "exclusive",
+    "uneven",
+    "mixed",
+    "deviceView",
+    "memoryBinding",
+    "cpuBinding",
+];
+
+pub(super) const ELASTIC: &[&str] = &["min", "max", "step"];
+
 /// Keys of a variable in `env` that is no text.
 pub(super) const VARIABLE: &[&str] = &["secret"];
 
@@ -41,19 +71,14 @@ pub(super) const CLIENT: &[&str] = &["coordinator", "identity", "output", "color
 /// Keys of later versions: the key, and what this version does instead.
 pub(super) const NOT_YET: &[(&str, &str)] = &[
     ("activeDeadlineSeconds", QUEUE),
-    ("deviceView", SHARED),
-    ("elastic", RESTARTS),
     ("failureRules", RESTARTS),
     ("image", PROCESSES),
     ("initContainers", PROCESSES),
     ("lifecycle", PROCESSES),
     ("livenessProbe", PROBES),
-    ("parallelism", PLACED),
-    ("placement", PLACED),
     ("priority", QUEUE),
     ("queue", QUEUE),
     ("readinessProbe", PROBES),
-    ("resources", SHARED),
     ("restartBudget", RESTARTS),
     ("restartPolicy", RESTARTS),
     ("restartScope", RESTARTS),
@@ -76,19 +101,30 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("args", "command"),
     ("chdir", "workingDir"),
     ("cmd", "command"),
+    ("cpus", "resources"),
     ("cwd", "workingDir"),
+    ("devices", "resources"),
+    ("deviceview", "placement"),
+    ("dp", "parallelism"),
     ("entrypoint", "command"),
     ("environment", "env"),
+    ("exclusive", "placement"),
+    ("gpus", "resources"),
     ("grace", "terminationGracePeriodSeconds"),
     ("logdir", "output"),
+    ("memory", "resources"),
     ("n", "ranks"),
     ("np", "ranks"),
     ("nnodes", "nodes"),
+    ("nodeselector", "placement"),
     ("nprocpernode", "ranksPerNode"),
     ("nprocs", "ranks"),
     ("numprocesses", "ranks"),
+    ("pp", "parallelism"),
     ("replicas", "ranks"),
     ("restarts", "maxRestarts"),
+    ("spares", "placement"),
+    ("tp", "parallelism"),
     ("workdir", "workingDir"),
     ("worldsize", "ranks"),
 ];

@@ -50,6 +50,7 @@ mod job;
 mod json;
 mod keys;
 mod name;
+mod needs;
 mod place;
 mod problem;
 mod read;
@@ -67,6 +68,12 @@ pub use file::{
 pub use flags::Flags;
 pub use job::{Choice, Fencing, JobSpec, Keep, OutputMode, OutputSpec, Shape, Ship, StopScope, VirtualEnv};
 pub use name::MAX_NAME;
+pub use needs::{
+    Bytes, CpuBinding, DeviceKeys, DeviceKind, DeviceNeeds, DeviceView, Elastic, ElasticKeys, Exclusive,
+    GroupKeys, GroupSpec, Limit, MAX_CPUS_PER_RANK, MAX_DEVICES_PER_RANK, MAX_GROUPS, MAX_KIND, MAX_MODEL,
+    MAX_NICS_PER_RANK, MAX_VOLUME_BYTES, MemoryBinding, NeedsFlags, NeedsProblem, Parallelism,
+    ParallelismKeys, Pattern, PlacementKeys, PlacementSpec, ResourceKeys, Resources, TierKeys, TierLimits,
+};
 pub use place::{Given, Origin};
 pub use problem::{Expected, ProblemKind};
 pub use resolve::{CountError, MAX_TEXT_BYTES, Surroundings};

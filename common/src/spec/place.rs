@@ -74,6 +74,9 @@ impl Source {
     }
 
     pub(super) fn place(&self, span: Span) -> Place {
+        if span == NOWHERE {
+            return Place::WholeFile { file: self.name.to_string() };
+        }
         Place::File { file: self.name.to_string(), line: span.line, column: span.column }
     }
 

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use super::error::{At, Place};
-use super::file::{MAX_SECONDS, MIN_LOG_FILE_BYTES};
+use super::file::MAX_SECONDS;
+use super::needs::{MAX_KIND, MAX_MODEL, NeedsProblem};
 use crate::defaults::{MAX_NODES, MAX_RANKS, MAX_RANKS_PER_NODE, MIN_LEASE};
 use crate::text::shown;
 use crate::yaml::{self, Found};
@@ -15,6 +16,9 @@ pub enum ProblemKind {
     /// It is no YAML, or YAML that none of our files needs.
     #[error(transparent)]
     Yaml(#[from] yaml::Kind),
+    /// Resources, groups or wishes that cannot be.
+    #[error(transparent)]
+    Needs(#[from] NeedsProblem),
     #[error("the file has no content; a job file needs at least `command: [program, argument]`")]
     Empty,
     #[error("{}", UnknownKey { key, within, nearest: *nearest, known })]
@@ -78,7 +82,7 @@ pub enum ProblemKind {
     #[error("{count} ranks on one machine; at most {MAX_RANKS_PER_NODE} can run on a node")]
     TooManyOnNode { count: u32 },
     #[error(
-        "the command and the variables are {bytes} bytes together, at most {cap} travel with a job; put what is long into a file"
+        "the command, the variables and the names of nodes are {bytes} bytes together, at most {cap} travel with a job; put what is long into a file"
     )]
     TooMuchText { bytes: usize, cap: usize },
     #[error("no command: write it after `--`, or as `command: [program, argument]` in a job file")]
@@ -120,7 +124,26 @@ pub enum Expected {
     Seconds,
     PositiveSeconds,
     Lease,
-    Size,
+    /// A number of bytes.
+    Size {
+        min: u64,
+        max: u64,
+    },
+    Boolean,
+    /// A list of what.
+    List(&'static str),
+    /// A size or the keys of a group.
+    Group,
+    /// The name of a kind of groups.
+    Kind,
+    /// A node's id, host name or what one alone begins with.
+    Node,
+    /// The value of a label.
+    Label,
+    /// A device's model.
+    Model,
+    /// A profile of MIG slices.
+    Mig,
     OneOf(Vec<&'static str>),
     /// A mode or the mapping of `output`.
     Output,
@@ -151,9 +174,28 @@ impl fmt::Display for Expected {
             Expected::Lease => {
                 write!(f, "a number of seconds from {} to {MAX_SECONDS}, such as 600", MIN_LEASE.as_secs())
             }
-            Expected::Size => {
-                write!(f, "a size of at least {MIN_LOG_FILE_BYTES} bytes, such as 512Mi or 1Gi")
+            Expected::Size { min: 1, max } if *max < i64::MAX as u64 => {
+                write!(f, "a size of 1 to {max} bytes, such as 512Mi or 1Gi")
             }
+            Expected::Size { min, .. } => {
+                let s = if *min == 1 { "" } else { "s" };
+                write!(f, "a size of at least {min} byte{s}, such as 512Mi or 1Gi")
+            }
+            Expected::Boolean => f.write_str("true or false"),
+            Expected::List(of) => write!(f, "a list of {of}"),
+            Expected::Group => f.write_str("a size or a mapping of size, pattern and volume"),
+            Expected::Kind => write!(
+                f,
+                "a kind of groups: tp, cp, ep, dp, pp or a name of at most {MAX_KIND} lower-case letters, digits and `-` that begins with a letter"
+            ),
+            Expected::Node => {
+                f.write_str("a node's id or the beginning of it: letters, digits, `.`, `_` and `-`")
+            }
+            Expected::Label => {
+                f.write_str("the value of a label: letters, digits, `-`, `_`, `.` and `/`, 63 at most")
+            }
+            Expected::Model => write!(f, "a part of a model's name, such as H100, at most {MAX_MODEL} bytes"),
+            Expected::Mig => f.write_str("a profile of MIG slices, such as 1g.10gb or 3g.40gb"),
             Expected::OneOf(words) => write!(f, "one of {}", words.join(", ")),
             Expected::Output => f.write_str("a mode or a mapping of mode, logDir, maxFileSize and keepFiles"),
         }

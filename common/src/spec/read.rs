@@ -53,7 +53,7 @@ impl<'a> Scalar<'a> {
         self.style == Style::Flag || (self.style == Style::Plain && is_number(self.text))
     }
 
-    fn expected(self, expected: Expected) -> ProblemKind {
+    pub(super) fn expected(self, expected: Expected) -> ProblemKind {
         ProblemKind::Expected { expected, found: self.found(), nearest: None }
     }
 }
@@ -94,7 +94,7 @@ pub(super) fn count(scalar: Scalar<'_>) -> Read<u32> {
     whole(scalar, 0, u32::MAX)
 }
 
-fn whole(scalar: Scalar<'_>, min: u32, max: u32) -> Read<u32> {
+pub(super) fn whole(scalar: Scalar<'_>, min: u32, max: u32) -> Read<u32> {
     let digits = scalar.text.bytes().all(|b| b.is_ascii_digit());
     match scalar.text.parse::<u32>() {
         Ok(n) if scalar.is_number() && digits && (min..=max).contains(&n) => Ok(n),
@@ -127,6 +127,12 @@ fn decimal(scalar: Scalar<'_>) -> Option<Duration> {
 }
 
 pub(super) fn size(scalar: Scalar<'_>) -> Read<Size> {
+    // File offsets are signed in every system call that takes one.
+    bytes(scalar, MIN_LOG_FILE_BYTES, i64::MAX as u64).map(Size)
+}
+
+/// A number of bytes from `min` to `max`, with a unit or without.
+pub(super) fn bytes(scalar: Scalar<'_>, min: u64, max: u64) -> Read<u64> {
     const UNITS: [(&str, u64); 8] = [
         ("Ki", 1 << 10),
         ("Mi", 1 << 20),
@@ -137,7 +143,7 @@ pub(super) fn size(scalar: Scalar<'_>) -> Read<Size> {
         ("G", 1_000_000_000),
         ("T", 1_000_000_000_000),
     ];
-    let wrong = || scalar.expected(Expected::Size);
+    let wrong = || scalar.expected(Expected::Size { min, max });
     let unit = UNITS.iter().find_map(|(unit, bytes)| Some((scalar.text.strip_suffix(unit)?, *bytes)));
     let (digits, unit) = match unit {
         Some(found) => found,
@@ -148,10 +154,15 @@ pub(super) fn size(scalar: Scalar<'_>) -> Read<Size> {
         return Err(wrong());
     }
     let bytes = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(unit));
-    // File offsets are signed in every system call that takes one.
-    match bytes {
-        Some(bytes) if bytes >= MIN_LOG_FILE_BYTES && i64::try_from(bytes).is_ok() => Ok(Size(bytes)),
-        _ => Err(wrong()),
+    bytes.filter(|bytes| (min..=max).contains(bytes)).ok_or_else(wrong)
+}
+
+/// True or false.
+pub(super) fn boolean(scalar: Scalar<'_>) -> Read<bool> {
+    match scalar.text {
+        "true" if scalar.style != Style::Quoted => Ok(true),
+        "false" if scalar.style != Style::Quoted => Ok(false),
+        _ => Err(scalar.expected(Expected::Boolean)),
     }
 }
 

@@ -51,7 +51,8 @@ impl JobFile {
     /// Fills in the defaults and checks what depends on more than one value.
     ///
     /// # Errors
-    /// No command, numbers of ranks that contradict each other, `gpu` without a GPU, more text than travels.
+    /// No command, numbers of ranks that contradict each other, `gpu` without a GPU, groups that do not multiply to
+    /// the ranks, wishes that contradict each other, more text than travels.
     pub fn resolve(&self, around: &Surroundings<'_>) -> Result<JobSpec, Error> {
         let shape = self.resolve_shape(around);
         let command = self.command.as_ref().ok_or_else(|| Box::new(self.missing(ProblemKind::NoCommand)));
@@ -60,13 +61,15 @@ impl JobFile {
             (Ok(shape), Ok(command), Ok(())) => (shape, command),
             (shape, command, start) => return Err(Error::all([shape.err(), start.err(), command.err()])),
         };
+        let needs = self.resolve_needs(shape).map_err(Error::of)?;
         let command: Vec<String> = command.value.iter().map(|word| word.0.clone()).collect();
         let bytes = command.iter().map(String::len).sum::<usize>()
             + self
                 .env
                 .iter()
                 .map(|(name, given)| name.len() + plain(given).map_or(0, str::len))
-                .sum::<usize>();
+                .sum::<usize>()
+            + needs.placement.text_bytes();
         if bytes > MAX_TEXT_BYTES {
             let kind = ProblemKind::TooMuchText { bytes, cap: MAX_TEXT_BYTES };
             return Err(Error::one(self.missing(kind)));
@@ -78,6 +81,10 @@ impl JobFile {
         Ok(JobSpec {
             name: value(&self.name).unwrap_or_else(|| name::from_command(&command)),
             shape,
+            resources: needs.resources,
+            parallelism: needs.parallelism,
+            placement: needs.placement,
+            elastic: needs.elastic,
             command,
             working_dir: match &self.ship {
                 // On one machine the directory is there already.
@@ -126,7 +133,7 @@ impl JobFile {
         }
     }
 
-    /// `ranks` alone, `ranksPerNode` alone, or both if they agree; on as many nodes as were asked for.
+    /// `ranks` alone or the devices of the whole job, `ranksPerNode` alone, or both if they agree; on as many nodes as were asked for.
     fn resolve_shape(&self, around: &Surroundings<'_>) -> Result<Shape, Box<Problem>> {
         let nodes = value(&self.nodes);
         if let Some(given) = &self.nodes
@@ -137,7 +144,7 @@ impl JobFile {
             return Err(Box::new(self.problem("nodes", &given.origin, kind)));
         }
         let per_node = value(&self.ranks_per_node);
-        let Some(asked) = &self.ranks else {
+        let Some(asked) = self.ranks_asked()? else {
             return self.by_node(nodes.unwrap_or(1), per_node.unwrap_or(1));
         };
         let refuse = |kind| Err(Box::new(self.problem("ranks", &asked.origin, kind)));

@@ -10,7 +10,9 @@ use phalanx_common::order::OrderKind;
 use phalanx_common::report::{
     NodeReport, PodEnd, PodPhase, PodStatus, PrepareFailure, PrepareFailureKind, RankExit, Report,
 };
-use phalanx_common::spec::{Fencing, JobSpec, Keep, OutputMode, OutputSpec, Shape, StopScope};
+use phalanx_common::spec::{
+    Fencing, JobSpec, Keep, OutputMode, OutputSpec, Parallelism, PlacementSpec, Resources, Shape, StopScope,
+};
 use phalanx_common::time::Timestamp;
 use phalanx_launcher_core::{Command, Config, Coordinator, Durable, Input, Record};
 use proptest::prelude::*;
@@ -133,6 +135,10 @@ fn spec() -> impl Strategy<Value = Box<JobSpec>> {
             shape: Shape::Nodes { nodes, ranks_per_node },
             command: vec!["true".into()],
             working_dir: None,
+            resources: Resources::default(),
+            parallelism: Parallelism::default(),
+            placement: PlacementSpec::default(),
+            elastic: None,
             env: [].into(),
             ship: None,
             virtual_env: None,

@@ -1,5 +1,7 @@
 //! What can be typed.
 
+mod needs;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,6 +12,7 @@ use clap_complete::Shell;
 use phalanx_common::label;
 use phalanx_common::spec::OutputMode;
 
+use self::needs::NeedsArgs;
 use super::topo::args::TopoArgs;
 use crate::output::ColorChoice;
 
@@ -40,6 +43,7 @@ Examples:
   phalanx login                             on that host: run jobs on the cluster from now on
   phalanx run --nodes 2 --ranks-per-node 4 -- python train.py
   phalanx submit -f job.yaml                the same without waiting; then ps, status, logs, stop
+  phalanx run --gpus 256 --tp 8 --pp 4 --require-tier leaf -- python train.py
 
 What no flag and no variable says of coordinator, identity, output and color may stand in a file:
 PHALANX_CONFIG, else ~/.config/phalanx/config.yaml, else /etc/phalanx/config.yaml.
@@ -463,6 +467,8 @@ pub(crate) struct JobArgs {
     /// Rotated log files to keep beside the current one, for each stream of each rank.
     #[arg(long, value_name = "N")]
     pub(crate) keep_files: Option<String>,
+    #[command(flatten)]
+    pub(crate) needs: NeedsArgs,
     /// The program that every rank runs, with its arguments.
     #[arg(trailing_var_arg = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,

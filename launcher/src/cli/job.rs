@@ -128,6 +128,7 @@ fn flags(args: &JobArgs) -> Flags {
         nodes: nodes.clone(),
         ranks_per_node: ranks_per_node.clone(),
         working_dir: working_dir.clone(),
+        needs: args.needs.flags(),
         ship: args.ship.clone(),
         env: env.clone(),
         env_file: Vec::new(),

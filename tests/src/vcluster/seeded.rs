@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use phalanx_common::id::{JobId, NodeId};
-use phalanx_common::spec::{Fencing, JobSpec, Keep, OutputMode, OutputSpec, Shape, StopScope};
+use phalanx_common::spec::{
+    Fencing, JobSpec, Keep, OutputMode, OutputSpec, Parallelism, PlacementSpec, Resources, Shape, StopScope,
+};
 use phalanx_launcher_core::gang::GangPhase;
 use phalanx_launcher_core::records::OutcomeRecord;
 use phalanx_launcher_core::{Config, Record};
@@ -51,6 +53,10 @@ pub fn job_spec(nodes: u32, ranks: u32) -> JobSpec {
         shape: Shape::Nodes { nodes, ranks_per_node: ranks },
         command: vec!["train".into()],
         working_dir: None,
+        resources: Resources::default(),
+        parallelism: Parallelism::default(),
+        placement: PlacementSpec::default(),
+        elastic: None,
         env: [].into(),
         ship: None,
         virtual_env: None,

@@ -2,9 +2,11 @@
 //!
 //! These are stored, so they are types of their own: a shape never changes, a new one becomes a variant at
 //! the end (golden bytes below guard it). The small enums of `phalanx_common` that appear in them
-//! (`ExitStatus`, `PrepareFailure`, `StopScope`, `Keep`, `OutputMode`, `Shape`, `Ship`, `VirtualEnv`, `Fencing`) are only ever appended to.
+//! (`ExitStatus`, `PrepareFailure`, `StopScope`, `Keep`, `OutputMode`, `Shape`, `Ship`, `VirtualEnv`, `Fencing`, `Tier`, `DeviceKind`,
+//! `Pattern`, `Exclusive`, `DeviceView`, `MemoryBinding`, `CpuBinding`) are only ever appended to.
 
 mod cause;
+mod needs;
 mod spec;
 
 use std::net::IpAddr;
@@ -16,6 +18,7 @@ use phalanx_common::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use cause::{CauseRecord, OutcomeRecord};
+pub use needs::{DevicesRecord, ElasticRecord, GroupRecord, NeedsRecord, WishesRecord};
 pub use spec::SpecRecord;
 
 use crate::restart::Charge;
@@ -167,7 +170,11 @@ pub struct EndedRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use phalanx_common::spec::{Fencing, Shape, Ship, VirtualEnv};
+    use phalanx_common::spec::{
+        CpuBinding, DeviceKind, DeviceView, Exclusive, Fencing, JobSpec, MemoryBinding, Pattern, Shape, Ship,
+        VirtualEnv,
+    };
+    use phalanx_common::topology::Tier;
     use phalanx_common::wire::codec;
 
     fn bytes(record: &Record) -> String {
@@ -180,6 +187,7 @@ mod tests {
         SpecRecord {
             name: "j".into(),
             shape: Shape::Nodes { nodes: 1, ranks_per_node: 4 },
+            needs: needs(),
             command: vec!["true".into()],
             working_dir: Some("/".into()),
             ship: Some(Ship { digest: "ab".into(), bytes: 3 }),
@@ -199,6 +207,51 @@ mod tests {
             max_file_bytes: 1 << 30,
             keep_files: 3,
         }
+    }
+
+    fn needs() -> NeedsRecord {
+        NeedsRecord {
+            devices: Some(DevicesRecord {
+                kind: DeviceKind::Npu,
+                count: 2,
+                model: Some("m".into()),
+                memory_bytes: Some(7),
+                mig: None,
+            }),
+            cpus: Some(8),
+            memory_bytes: Some(9),
+            nics: None,
+            groups: vec![GroupRecord {
+                kind: "tp".into(),
+                size: 4,
+                pattern: Some(Pattern::AllToAll),
+                volume_bytes: Some(10),
+            }],
+            placement: WishesRecord {
+                require_all: Some(Tier::Leaf),
+                prefer: [("tp".to_owned(), Tier::Island)].into(),
+                spares: 1,
+                spread: None,
+                node_selector: [("k".to_owned(), "v".to_owned())].into(),
+                nodes: vec!["a".into(), "b".into()],
+                avoid: vec!["c".into()],
+                exclusive: Exclusive::Numa,
+                uneven: true,
+                mixed: false,
+                device_view: DeviceView::Rank,
+                memory_binding: MemoryBinding::Strict,
+                cpu_binding: CpuBinding::None,
+                ..WishesRecord::default()
+            },
+            elastic: Some(ElasticRecord { min: 4, max: 8, step: 4 }),
+        }
+    }
+
+    #[test]
+    fn a_job_comes_out_of_its_record_as_it_went_in() {
+        let spec = JobSpec::from(&spec());
+        assert_eq!(JobSpec::from(&SpecRecord::from(&spec)), spec);
+        assert_eq!((spec.placement.spares, spec.parallelism.groups.len()), (1, 1));
     }
 
     #[test]

@@ -8,11 +8,14 @@ use phalanx_common::spec::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::needs::NeedsRecord;
+
 /// A job, as stored; see [`JobSpec`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpecRecord {
     pub name: String,
     pub shape: Shape,
+    pub needs: NeedsRecord,
     pub command: Vec<String>,
     pub working_dir: Option<String>,
     pub ship: Option<Ship>,
@@ -38,6 +41,7 @@ impl From<&JobSpec> for SpecRecord {
         SpecRecord {
             name: spec.name.clone(),
             shape: spec.shape,
+            needs: spec.into(),
             command: spec.command.clone(),
             working_dir: spec.working_dir.clone(),
             ship: spec.ship.clone(),
@@ -65,6 +69,10 @@ impl From<&SpecRecord> for JobSpec {
         JobSpec {
             name: record.name.clone(),
             shape: record.shape,
+            resources: record.needs.resources(),
+            parallelism: record.needs.parallelism(),
+            placement: record.needs.placement.clone().into(),
+            elastic: record.needs.elastic(),
             command: record.command.clone(),
             working_dir: record.working_dir.clone(),
             ship: record.ship.clone(),

@@ -9,7 +9,9 @@ use phalanx_common::id::{Epoch, Generation, Incarnation, JobId, NodeId, Rank};
 use phalanx_common::identity::Owner;
 use phalanx_common::order::OrderKind;
 use phalanx_common::report::{NodeReport, PodEnd, PodPhase, PodStatus, RankExit, Report};
-use phalanx_common::spec::{Fencing, JobSpec, Keep, OutputMode, OutputSpec, Shape, StopScope};
+use phalanx_common::spec::{
+    Fencing, JobSpec, Keep, OutputMode, OutputSpec, Parallelism, PlacementSpec, Resources, Shape, StopScope,
+};
 use phalanx_common::time::Timestamp;
 use phalanx_launcher_core::gang::GangPhase;
 use phalanx_launcher_core::{Command, Config, Coordinator, Input, JobState, Record};
@@ -32,6 +34,10 @@ pub(crate) fn spec(nodes: u32, ranks_per_node: u32) -> JobSpec {
         shape: Shape::Nodes { nodes, ranks_per_node },
         command: vec!["true".into()],
         working_dir: None,
+        resources: Resources::default(),
+        parallelism: Parallelism::default(),
+        placement: PlacementSpec::default(),
+        elastic: None,
         env: [].into(),
         ship: None,
         virtual_env: None,

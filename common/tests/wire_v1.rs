@@ -8,13 +8,16 @@ use std::time::Duration;
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::{Epoch, Generation, Incarnation, JobId, NodeId, Rank};
 use phalanx_common::order::{Order, OrderKind};
-use phalanx_common::plan::{PlanBody, PodPlan};
+use phalanx_common::plan::{
+    BoundDevice, DeviceView, MemoryPolicy, PlanBody, PodBinding, PodPlan, RankBinding,
+};
 use phalanx_common::report::{
     Network, NodeReport, Notice, PodEnd, PodPhase, PodStatus, PrepareFailure, PrepareFailureKind, RankExit,
     Report,
 };
 use phalanx_common::spec::{Keep, Ship, StopScope, VirtualEnv};
 use phalanx_common::time::Timestamp;
+use phalanx_common::topology::machine::AcceleratorKind;
 use phalanx_common::wire::bytes::Bytes;
 use phalanx_common::wire::topology_v1::{FromNode, Heard, Neighbour, Policy, ToNode};
 use phalanx_common::wire::v1::{
@@ -32,6 +35,31 @@ fn job() -> JobId {
     JobId::from_existing("digits-0c7f3km")
 }
 
+fn binding() -> PodBinding {
+    let device = |index, uuid: Option<&str>, mig| BoundDevice {
+        kind: AcceleratorKind::Nvidia,
+        index,
+        uuid: uuid.map(str::to_owned),
+        mig,
+    };
+    let rank = |devices, cpus: &str, nodes: &str| RankBinding {
+        devices,
+        cpus: cpus.parse().unwrap(),
+        nodes: nodes.parse().unwrap(),
+    };
+    PodBinding {
+        devices: vec![
+            device(3, Some("GPU-1"), false),
+            device(300, Some("MIG-2"), true),
+            device(4, None, false),
+        ],
+        view: DeviceView::Rank,
+        hca: vec!["mlx5_0:1".to_owned()],
+        memory: MemoryPolicy::Strict,
+        ranks: vec![rank(1, "0-3,96", "0"), rank(2, "", ""), rank(0, "8191", "1"), rank(0, "4", "0-1")],
+    }
+}
+
 fn plan() -> PodPlan {
     PodPlan {
         job: job(),
@@ -40,6 +68,7 @@ fn plan() -> PodPlan {
         first_rank: Rank(4),
         local_ranks: 4,
         probe_port: Some(20_002),
+        binding: binding(),
         body: PlanBody {
             name: "digits".to_owned(),
             user: Some("ann".to_owned()),

@@ -150,6 +150,7 @@ fn prepare(generation: u32, ship: &Ship) -> OrderKind {
         first_rank: Rank(0),
         local_ranks: 1,
         probe_port: None,
+        binding: Default::default(),
     }))
 }
 

@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use super::bytes::Bytes;
+use crate::topology::machine::CpuSet;
 
 /// Coordinator to worker, on the control stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,6 +112,52 @@ pub struct PodPlan {
     pub max_file_bytes: u64,
     pub keep_files: u32,
     pub lease_ms: Option<u64>,
+    pub binding: Binding,
+}
+
+/// Sets of CPUs and of NUMA nodes are the kernel's lists: `0-3,8`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Binding {
+    pub devices: Vec<Device>,
+    pub view: DeviceView,
+    pub hca: Vec<String>,
+    pub memory: MemoryPolicy,
+    pub ranks: Vec<RankBinding>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    pub kind: DeviceKind,
+    pub index: u32,
+    pub uuid: Option<String>,
+    pub mig: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DeviceKind {
+    Nvidia,
+    Amd,
+    Ascend,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DeviceView {
+    Pod,
+    Rank,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MemoryPolicy {
+    None,
+    Preferred,
+    Strict,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RankBinding {
+    pub devices: u32,
+    pub cpus: CpuSet,
+    pub nodes: CpuSet,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

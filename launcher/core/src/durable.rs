@@ -7,6 +7,7 @@ use phalanx_common::event::{Cause, Outcome};
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::{Epoch, Generation, JobId, NodeId, Rank};
 use phalanx_common::identity::Owner;
+use phalanx_common::plan::PodBinding;
 use phalanx_common::spec::JobSpec;
 use phalanx_common::time::Timestamp;
 
@@ -97,6 +98,7 @@ pub struct PodPlace {
     pub ranks: u32,
     pub interface: Option<String>,
     pub probe_port: Option<u16>,
+    pub binding: PodBinding,
 }
 
 impl PodPlace {
@@ -278,6 +280,7 @@ impl Durable {
                 ranks: pod.ranks,
                 interface: pod.interface.clone(),
                 probe_port: pod.probe_port,
+                binding: (&pod.binding).into(),
             })
             .collect();
         for pod in &pods {

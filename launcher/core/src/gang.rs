@@ -220,6 +220,7 @@ mod tests {
             ranks: 1,
             interface: None,
             probe_port: None,
+            binding: Default::default(),
         };
         Gang::new(&GenerationState {
             number: Generation(1),

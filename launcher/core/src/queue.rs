@@ -8,7 +8,7 @@ use phalanx_common::event::EventKind;
 use phalanx_common::id::{Generation, JobId, NodeId, Rank};
 use phalanx_common::identity::Owner;
 use phalanx_common::order::OrderKind;
-use phalanx_common::plan::{PlanBody, PodPlan};
+use phalanx_common::plan::{PlanBody, PodBinding, PodPlan};
 use phalanx_common::spec::JobSpec;
 
 use crate::coordinator::Coordinator;
@@ -140,6 +140,7 @@ impl Coordinator {
                     ranks: pod.ranks,
                     interface,
                     probe_port: pod.probe_port,
+                    binding: (&PodBinding::default()).into(),
                 };
                 first_rank += pod.ranks;
                 record
@@ -206,7 +207,7 @@ fn last_nodes(job: &Job) -> BTreeSet<NodeId> {
 }
 
 /// The plan of this pod of `state`: what was decided, put together the same way every time.
-fn pod_plan(
+pub(crate) fn pod_plan(
     id: &JobId,
     job: &Job,
     state: &GenerationState,
@@ -246,5 +247,6 @@ fn pod_plan(
         first_rank: place.first_rank,
         local_ranks: place.ranks,
         probe_port: place.probe_port,
+        binding: place.binding.clone(),
     })
 }

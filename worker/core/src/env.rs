@@ -10,17 +10,21 @@
 //! | the job (`env` in the job file, `--env`) | all that follows |
 //! | the launcher's environment, for tunables and for the rendezvous of a launch that is not nested | Phalanx |
 //! | Phalanx | the launcher's environment |
+//!
+//! A pod with devices gets one variable that says which; see [`crate::devices`].
 
 use std::collections::BTreeMap;
 
-use phalanx_common::plan::PodPlan;
+use phalanx_common::plan::{DeviceView, PodPlan};
+
+use crate::devices::{self, Mask};
 
 /// What only the node knows.
 #[derive(Clone, Debug)]
 pub struct EnvFacts<'a> {
     /// The environment that the ranks inherit.
     pub inherited: &'a BTreeMap<String, String>,
-    /// Cores of the pod, shared by its ranks.
+    /// Cores that the worker may use. Ranks that are bound to none share them.
     pub cores: u32,
     /// The pod's directory, absolute.
     pub job_dir: &'a str,
@@ -63,8 +67,9 @@ pub enum OverriddenBy {
 pub const MARK: &str = "PHALANX_POD";
 
 /// Settings, not facts: what the launcher's environment says is meant for the ranks.
-const TUNABLES: [&str; 5] = [
+const TUNABLES: [&str; 6] = [
     "GLOO_SOCKET_IFNAME",
+    "NCCL_IB_HCA",
     "NCCL_SOCKET_IFNAME",
     "OMP_NUM_THREADS",
     "PYTHONUNBUFFERED",
@@ -93,6 +98,11 @@ pub fn rank_env(plan: &PodPlan, local_rank: u32, facts: &EnvFacts<'_>) -> RankEn
             });
         }
     };
+    if let Some(Mask { ours, theirs: Some((name, theirs)), .. }) =
+        devices::mask(&plan.binding, local_rank, &plan.body.env)
+    {
+        note(name, &ours, theirs, OverriddenBy::Job);
+    }
     for (name, theirs) in &plan.body.env {
         if name == MARK {
             continue;
@@ -112,12 +122,15 @@ pub fn rank_env(plan: &PodPlan, local_rank: u32, facts: &EnvFacts<'_>) -> RankEn
     RankEnv { set: set.into_iter().collect(), overridden }
 }
 
-/// Names in the environment of the launcher that no rank may inherit, sorted: an outer launcher's facts and
-/// what a service manager meant for the launcher. They are taken away before `RankEnv::set` is laid over.
-pub fn removed(inherited: &BTreeMap<String, String>) -> Vec<String> {
+/// Names in the environment of the launcher that no rank of this pod may inherit, sorted: an outer launcher's
+/// facts, what a service manager meant for the launcher, and the masks of devices where the plan says which a rank
+/// sees. They are taken away before `RankEnv::set` is laid over.
+pub fn removed(plan: &PodPlan, inherited: &BTreeMap<String, String>) -> Vec<String> {
     let outer = |name: &str| name.starts_with("PHALANX_") || name.starts_with("TORCHELASTIC_");
-    let names = inherited.keys().filter(|name| outer(name) || SERVICE.contains(&name.as_str()));
-    names.cloned().collect()
+    let masks = !plan.binding.devices.is_empty();
+    let goes =
+        |name: &str| outer(name) || SERVICE.contains(&name) || (masks && devices::MASKS.contains(&name));
+    inherited.keys().filter(|name| goes(name)).cloned().collect()
 }
 
 /// Whether the launcher itself runs as a rank of Phalanx or torchrun: then the rendezvous it inherited is
@@ -136,7 +149,14 @@ fn inherited_wins(name: &str, value: &str, facts: &EnvFacts<'_>) -> bool {
 fn ours(plan: &PodPlan, local_rank: u32, facts: &EnvFacts<'_>) -> BTreeMap<String, String> {
     let body = &plan.body;
     let rank = plan.first_rank.0 + local_rank;
-    let threads = (facts.cores / plan.local_ranks.max(1)).max(1);
+    let binding = &plan.binding;
+    let bound = binding.ranks.get(local_rank as usize).map_or(0, |rank| rank.cpus.len());
+    let threads = match u32::try_from(bound) {
+        Ok(0) | Err(_) => facts.cores / plan.local_ranks.max(1),
+        // A quota may leave fewer than there are.
+        Ok(own) => own.min(facts.cores),
+    };
+    let sees_all = binding.devices.is_empty() || binding.view == DeviceView::Pod;
     let mut set = BTreeMap::new();
     let mut put = |names: &[&str], value: &dyn std::fmt::Display| {
         let value = value.to_string();
@@ -145,7 +165,8 @@ fn ours(plan: &PodPlan, local_rank: u32, facts: &EnvFacts<'_>) -> BTreeMap<Strin
     // One role, torchrun's default: a rank's place in its role is its place in the job.
     put(&["ROLE_NAME"], &"default");
     put(&["RANK", "ROLE_RANK", "PHALANX_RANK"], &rank);
-    put(&["LOCAL_RANK", "PHALANX_LOCAL_RANK"], &local_rank);
+    put(&["LOCAL_RANK"], if sees_all { &local_rank } else { &0 });
+    put(&["PHALANX_LOCAL_RANK"], &local_rank);
     put(&["WORLD_SIZE", "ROLE_WORLD_SIZE", "PHALANX_WORLD_SIZE"], &body.world_size);
     put(&["LOCAL_WORLD_SIZE", "PHALANX_LOCAL_WORLD_SIZE"], &plan.local_ranks);
     put(&["GROUP_RANK", "PHALANX_NODE_RANK"], &plan.node_rank);
@@ -159,9 +180,19 @@ fn ours(plan: &PodPlan, local_rank: u32, facts: &EnvFacts<'_>) -> BTreeMap<Strin
     put(&["TORCHELASTIC_USE_AGENT_STORE"], &"False");
     // As torchrun: a collective that times out or fails ends its rank instead of hanging it.
     put(&["TORCH_NCCL_ASYNC_ERROR_HANDLING", "PYTHONUNBUFFERED"], &1);
-    put(&["OMP_NUM_THREADS"], &threads);
+    put(&["OMP_NUM_THREADS"], &threads.max(1));
     if let Some(interface) = &body.interface {
-        put(&["GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"], interface);
+        put(&["GLOO_SOCKET_IFNAME"], interface);
+        // Without `=` it is the beginning of names: eth1 takes eth10, too. Gloo knows no such sign.
+        put(&["NCCL_SOCKET_IFNAME"], &format_args!("={interface}"));
+    }
+    if !binding.hca.is_empty() {
+        put(&["NCCL_IB_HCA"], &format_args!("={}", binding.hca.join(",")));
+    }
+    // Two masks of one vendor hide from each other: where the job has one, there is none of ours, whatever its name.
+    if let Some(Mask { name, ours, theirs: None }) = devices::mask(binding, local_rank, &body.env) {
+        put(&[name], &ours);
+        devices::order(binding).into_iter().for_each(|(name, value)| put(&[name], &value));
     }
     put(&["TMPDIR"], &facts.tmp_dir);
     put(&["PHALANX_JOB_NAME"], &body.name);

@@ -19,7 +19,7 @@ LOCAL_RANK=1
 LOCAL_WORLD_SIZE=4
 MASTER_ADDR=127.0.0.1
 MASTER_PORT=29400
-NCCL_SOCKET_IFNAME=lo
+NCCL_SOCKET_IFNAME==lo
 OMP_NUM_THREADS=2
 PHALANX_GENERATION=3
 PHALANX_JOB_DIR=/run/pod
@@ -145,7 +145,7 @@ fn an_outer_launchers_facts_and_the_service_managers_variables_are_removed() {
         ("TORCH_LOGS", "all"),
     ]);
     assert_eq!(
-        removed(&inherited),
+        removed(&plan(), &inherited),
         ["LISTEN_FDS", "NOTIFY_SOCKET", "PHALANX_RANK", "TORCHELASTIC_ERROR_FILE"]
     );
 }
@@ -159,6 +159,7 @@ fn plan() -> PodPlan {
         first_rank: Rank(4),
         local_ranks: 4,
         probe_port: None,
+        binding: Default::default(),
     }
 }
 

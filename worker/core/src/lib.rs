@@ -3,6 +3,7 @@
 //! [`Worker`] takes orders of the coordinator and reports of shims and returns commands. It has no
 //! deadlines of its own: grace periods and leases are the shim's, which may outlive the worker.
 
+mod devices;
 pub mod env;
 mod input;
 mod plan;
@@ -11,5 +12,5 @@ pub mod shim;
 mod worker;
 
 pub use input::{Command, Confidential, Config, Facts, Input, ProbeKey};
-pub use plan::{MissingSecrets, log_root, mark, shim_plan};
+pub use plan::{Unfit, log_root, mark, shim_plan};
 pub use worker::Worker;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use phalanx_common::id::JobId;
-use phalanx_common::plan::PodPlan;
+use phalanx_common::plan::{BindingError, PodPlan};
 use phalanx_common::report::Notice;
 use phalanx_common::spec::Keep;
 
@@ -11,10 +11,18 @@ use crate::env::{EnvFacts, OverriddenBy, rank_env, removed};
 use crate::input::{Confidential, Config, Facts};
 use crate::shim::{ProbePlan, Secrets, ShimPlan, ShimRank};
 
-/// Secrets whose values this worker was not told.
+/// A job that this worker, and any other, cannot prepare.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the values of {} are not known", .0.join(", "))]
-pub struct MissingSecrets(pub Vec<String>);
+pub enum Unfit {
+    /// Secrets whose values this worker was not told.
+    #[error(
+        "the values of {} are not known any more: the coordinator keeps secrets in memory alone; submit the job again with --secret",
+        .0.join(", ")
+    )]
+    MissingSecrets(Vec<String>),
+    #[error("the plan of this pod contradicts itself, a mistake of the coordinator: {0}")]
+    Binding(#[from] BindingError),
+}
 
 /// Value of `PHALANX_POD` in every process of this job's pod on this node.
 pub fn mark(config: &Config, job: &JobId) -> String {
@@ -66,18 +74,19 @@ pub fn log_root(config: &Config, user: Option<&str>, asked: Option<&str>) -> Str
 /// The shim's plan for `plan` on this node.
 ///
 /// # Errors
-/// The values of some secrets are not there.
+/// The values of some secrets are not there, or the plan contradicts itself.
 pub fn shim_plan(
     config: &Config,
     facts: &Facts,
     plan: &PodPlan,
     confidential: Option<&Confidential>,
-) -> Result<ShimPlan, MissingSecrets> {
+) -> Result<ShimPlan, Unfit> {
+    plan.binding.check(plan.local_ranks)?;
     let values = confidential.map_or(&[][..], |confidential| &confidential.secrets.0);
     let known = |wanted: &String| values.iter().any(|(name, _)| name == wanted);
     let missing: Vec<String> = plan.body.secrets.iter().filter(|name| !known(name)).cloned().collect();
     if !missing.is_empty() {
-        return Err(MissingSecrets(missing));
+        return Err(Unfit::MissingSecrets(missing));
     }
     let wanted = values.iter().filter(|(name, _)| plan.body.secrets.contains(name));
     let secrets = Secrets(wanted.cloned().collect());
@@ -105,7 +114,8 @@ pub fn shim_plan(
             };
             let env = rank_env(plan, local_rank, &env_facts).set;
             let log_dir = format!("{logs}/{}/{}/{rank}", plan.job, plan.generation);
-            ShimRank { rank, env, log_dir, error_file }
+            let bound = plan.binding.ranks.get(local_rank as usize).cloned().unwrap_or_default();
+            ShimRank { rank, env, log_dir, error_file, cpus: bound.cpus, nodes: bound.nodes }
         })
         .collect();
     let env = take_common(&mut ranks);
@@ -117,7 +127,7 @@ pub fn shim_plan(
         mark,
         command: plan.body.command.clone(),
         working_dir: plan.body.working_dir.clone(),
-        remove_env: removed(&config.inherited),
+        remove_env: removed(plan, &config.inherited),
         ship: plan.body.ship.as_ref().map(|ship| {
             let user = plan.body.user.as_deref().unwrap_or_default();
             format!("{}/{user}/{}.tar", config.ship_dir, ship.digest)
@@ -126,6 +136,7 @@ pub fn shim_plan(
         secrets,
         env,
         ranks,
+        memory: plan.binding.memory,
         job_dir,
         keep: plan.body.keep,
         ports: master.into_iter().chain(plan.probe_port).collect(),

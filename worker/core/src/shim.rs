@@ -8,8 +8,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use phalanx_common::id::{Generation, JobId, NodeId, Rank};
+use phalanx_common::plan::MemoryPolicy;
 use phalanx_common::report::{Notice, PodEnd, PrepareFailure, RankExit};
 use phalanx_common::spec::{Keep, StopScope};
+use phalanx_common::topology::machine::CpuSet;
 use serde::{Deserialize, Serialize};
 
 /// Version of this protocol; golden bytes in the tests guard it.
@@ -127,6 +129,8 @@ pub struct ShimPlan {
     /// Set for every rank over the shim's own environment.
     pub env: Vec<(String, String)>,
     pub ranks: Vec<ShimRank>,
+    /// What the ranks' NUMA nodes are to them.
+    pub memory: MemoryPolicy,
     /// The pod's directory, made by the shim, mode 0700; removed at Exit unless kept.
     pub job_dir: String,
     pub keep: Keep,
@@ -180,6 +184,10 @@ pub struct ShimRank {
     pub log_dir: String,
     /// Where the rank's TORCHELASTIC_ERROR_FILE points.
     pub error_file: String,
+    /// CPUs that it may run on. Empty: those of the shim.
+    pub cpus: CpuSet,
+    /// NUMA nodes of its memory policy. Empty: it has none.
+    pub nodes: CpuSet,
 }
 
 /// The file that holds byte `offset` of a stream, and where in it. File k of a stream holds the bytes

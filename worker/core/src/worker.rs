@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use phalanx_common::id::{Epoch, Generation, JobId, NodeId};
 use phalanx_common::order::{Order, OrderKind};
-use phalanx_common::plan::PodPlan;
+use phalanx_common::plan::{PodBinding, PodPlan};
 use phalanx_common::report::{
     NodeReport, Notice, PodEnd, PodPhase, PrepareFailure, PrepareFailureKind, Report,
 };
 use phalanx_common::time::Timestamp;
 
 use crate::input::{Command, Confidential, Config, Facts, Input};
-use crate::plan::{MissingSecrets, kept_directory, mark, overridden, shim_plan};
+use crate::plan::{Unfit, kept_directory, mark, overridden, shim_plan};
 use crate::pod::{Next, Pod, ShimState, told};
 use crate::shim::{ShimOrder, ShimReport};
 
@@ -84,6 +84,11 @@ impl Worker {
     /// Whether a pod of this job is here, or is to be.
     pub fn holds(&self, job: &JobId) -> bool {
         self.pods.contains_key(job)
+    }
+
+    /// What the pod of this job gets of the node.
+    pub fn binding(&self, job: &JobId) -> Option<&PodBinding> {
+        self.pods.get(job).map(|pod| &pod.plan.binding)
     }
 
     /// The whole truth of this node, as Hello tells it.
@@ -219,7 +224,7 @@ impl Worker {
                     self.confidential.get(job).filter(|confidential| confidential.generation == generation);
                 let plan = match shim_plan(&self.config, &self.facts, &pod.plan, confidential) {
                     Ok(plan) => plan,
-                    Err(MissingSecrets(names)) => return self.lacks_secrets(job, &names),
+                    Err(unfit) => return self.on_unfit(job, &unfit),
                 };
                 let first = pod.generation() == Generation(1);
                 let told = overridden(&self.config, &self.facts, &pod.plan).filter(|_| first);
@@ -235,12 +240,9 @@ impl Worker {
     }
 
     /// Nothing of the generation is made; a Stop ends it.
-    fn lacks_secrets(&mut self, job: &JobId, names: &[String]) {
+    fn on_unfit(&mut self, job: &JobId, unfit: &Unfit) {
         let Some(pod) = self.pods.get_mut(job) else { return };
-        let message = format!(
-            "the values of {} are not known any more: the coordinator keeps secrets in memory alone; submit the job again with --secret",
-            names.join(", ")
-        );
+        let message = unfit.to_string();
         let reason = PrepareFailure { kind: PrepareFailureKind::Job, message };
         pod.not_prepared = Some(reason.clone());
         let generation = pod.generation();

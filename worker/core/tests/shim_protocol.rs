@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::{Generation, JobId, NodeId, Rank};
+use phalanx_common::plan::MemoryPolicy;
 use phalanx_common::report::{Notice, PodEnd, PrepareFailure, PrepareFailureKind, RankExit};
 use phalanx_common::spec::{Keep, StopScope};
 use phalanx_common::time::Timestamp;
@@ -44,7 +45,10 @@ fn plan() -> ShimPlan {
             env: vec![("A".into(), "1".into()), ("B".into(), String::new())],
             log_dir: "/l".into(),
             error_file: "/e".into(),
+            cpus: "0-3,96".parse().unwrap(),
+            nodes: "1".parse().unwrap(),
         }],
+        memory: MemoryPolicy::Strict,
         job_dir: "/d".into(),
         keep: Keep::OnFailure,
         ports: vec![29500],
@@ -70,7 +74,7 @@ fn the_version_is_one() {
 fn orders_keep_their_bytes() {
     golden(
         ShimOrder::Prepare(Box::new(plan())),
-        "8900000000036a2d3103016d0206707974686f6e04742e707901022f7701015801062f612e74617201022f760101530174010143013201fb2c010201410131014200022f6c022f65022f640101fb3c7301fb2c01000a00000109090909090909090909090909090909090909090909090909090909090909090102fc0065cd1dfc00000040030101fc0065cd1d",
+        "9300000000036a2d3103016d0206707974686f6e04742e707901022f7701015801062f612e74617201022f760101530174010143013201fb2c010201410131014200022f6c022f6506302d332c3936013102022f640101fb3c7301fb2c01000a00000109090909090909090909090909090909090909090909090909090909090909090102fc0065cd1dfc00000040030101fc0065cd1d",
     );
     golden(ShimOrder::Go { generation: GENERATION }, "020000000103");
     golden(

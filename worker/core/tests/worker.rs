@@ -14,9 +14,7 @@ use phalanx_common::time::Timestamp;
 use phalanx_common::wire::codec;
 use phalanx_common::wire::v1::FromWorker;
 use phalanx_worker_core::shim::{Secrets, ShimOrder, ShimPlan, ShimReport};
-use phalanx_worker_core::{
-    Command, Confidential, Config, Facts, Input, MissingSecrets, ProbeKey, Worker, shim_plan,
-};
+use phalanx_worker_core::{Command, Confidential, Config, Facts, Input, ProbeKey, Unfit, Worker, shim_plan};
 
 fn job() -> JobId {
     JobId::from_existing("digits-1")
@@ -79,6 +77,7 @@ fn plan(generation: u32, lease: Option<Duration>) -> PodPlan {
         first_rank: Rank(0),
         local_ranks: 2,
         probe_port: None,
+        binding: Default::default(),
     }
 }
 
@@ -381,8 +380,8 @@ fn secrets_and_the_probe_key_come_apart_from_the_plan_and_are_not_shown() {
     let missing = |confidential: Option<&Confidential>| {
         shim_plan(&config(), &facts(), &plan, confidential).unwrap_err()
     };
-    assert_eq!(missing(None), MissingSecrets(vec!["KEY".into(), "OTHER".into()]));
-    assert_eq!(missing(Some(&confidential(&["OTHER"]))), MissingSecrets(vec!["KEY".into()]));
+    assert_eq!(missing(None), Unfit::MissingSecrets(vec!["KEY".into(), "OTHER".into()]));
+    assert_eq!(missing(Some(&confidential(&["OTHER"]))), Unfit::MissingSecrets(vec!["KEY".into()]));
     let made = shim_plan(&config(), &facts(), &plan, Some(&confidential(&["KEY", "OTHER", "MORE"]))).unwrap();
     assert_eq!(made.secrets.0.len(), 2, "what the job did not ask for is not given");
     assert_eq!(made.probe.as_ref().map(|probe| (probe.port, probe.key)), Some((20_004, [7; 32])));

@@ -3,8 +3,9 @@
 //! These are stored, so they are types of their own: a shape never changes, a new one becomes a variant at
 //! the end (golden bytes below guard it). The small enums of `phalanx_common` that appear in them
 //! (`ExitStatus`, `PrepareFailure`, `StopScope`, `Keep`, `OutputMode`, `Shape`, `Ship`, `VirtualEnv`, `Fencing`, `Tier`, `DeviceKind`,
-//! `Pattern`, `Exclusive`, `DeviceView`, `MemoryBinding`, `CpuBinding`) are only ever appended to.
+//! `Pattern`, `Exclusive`, `DeviceView`, `MemoryBinding`, `CpuBinding`, `MemoryPolicy`, `AcceleratorKind`) are only ever appended to.
 
+mod binding;
 mod cause;
 mod needs;
 mod spec;
@@ -17,6 +18,7 @@ use phalanx_common::id::{Epoch, Generation, JobId, NodeId, Rank};
 use phalanx_common::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use binding::{BindingRecord, DeviceRecord, RankBindingRecord};
 pub use cause::{CauseRecord, OutcomeRecord};
 pub use needs::{DevicesRecord, ElasticRecord, GroupRecord, NeedsRecord, WishesRecord};
 pub use spec::SpecRecord;
@@ -139,6 +141,8 @@ pub struct PodRecord {
     pub interface: Option<String>,
     /// Where the pod answers probes; `None` in local mode.
     pub probe_port: Option<u16>,
+    /// What the pod got of the node.
+    pub binding: BindingRecord,
 }
 
 /// Why a generation stops.
@@ -175,6 +179,8 @@ mod tests {
         VirtualEnv,
     };
     use phalanx_common::topology::Tier;
+    use phalanx_common::plan::{BoundDevice, DeviceView as PlanView, MemoryPolicy, PodBinding, RankBinding};
+    use phalanx_common::topology::machine::AcceleratorKind;
     use phalanx_common::wire::codec;
 
     fn bytes(record: &Record) -> String {
@@ -247,11 +253,64 @@ mod tests {
         }
     }
 
+    fn binding() -> PodBinding {
+        let device =
+            BoundDevice { kind: AcceleratorKind::Ascend, index: 3, uuid: Some("u".into()), mig: true };
+        let rank = RankBinding { devices: 1, cpus: "0-3,96".parse().unwrap(), nodes: "0".parse().unwrap() };
+        PodBinding {
+            devices: vec![device],
+            view: PlanView::Rank,
+            hca: vec!["mlx5_0:1".into()],
+            memory: MemoryPolicy::Strict,
+            ranks: vec![rank],
+        }
+    }
+
     #[test]
     fn a_job_comes_out_of_its_record_as_it_went_in() {
         let spec = JobSpec::from(&spec());
         assert_eq!(JobSpec::from(&SpecRecord::from(&spec)), spec);
         assert_eq!((spec.placement.spares, spec.parallelism.groups.len()), (1, 1));
+    }
+
+    #[test]
+    fn a_stored_binding_comes_back_as_it_was() {
+        for binding in [binding(), PodBinding::default()] {
+            assert_eq!(PodBinding::from(&BindingRecord::from(&binding)), binding);
+        }
+    }
+
+    #[test]
+    fn a_replayed_generation_gives_the_plan_that_was_made() {
+        let (job, at, generation) = (JobId::from_existing("j-1"), Timestamp(1000), Generation(1));
+        let pod = PodRecord {
+            node: NodeId::new("a"),
+            first_rank: Rank(0),
+            ranks: 4,
+            interface: None,
+            probe_port: None,
+            binding: (&binding()).into(),
+        };
+        let mut durable = crate::Durable::default();
+        durable.apply(&Record::JobSubmitted {
+            job: job.clone(),
+            at,
+            spec: Box::new(spec()),
+            owner: "ann".into(),
+            unix_user: None,
+            attached: false,
+        });
+        durable.apply(&Record::GenerationPlanned(Box::new(GenerationRecord {
+            job: job.clone(),
+            generation,
+            at,
+            pods: vec![pod],
+            master_addr: IpAddr::from([127, 0, 0, 1]),
+            master_port: 29500,
+        })));
+        let planned = &durable.jobs[&job];
+        let plan = crate::queue::pod_plan(&job, planned, planned.active().unwrap(), 0, true).unwrap();
+        assert_eq!(plan.binding, binding());
     }
 
     #[test]
@@ -283,11 +342,12 @@ mod tests {
                         ranks: 4,
                         interface: Some("lo".into()),
                         probe_port: Some(10_000),
+                        binding: (&binding()).into(),
                     }],
                     master_addr: IpAddr::from([127, 0, 0, 1]),
                     master_port: 29500,
                 })),
-                "1e00000002036a2d3102fbe803010161000401026c6f01fb1027007f000001fb3c73",
+                "3c00000002036a2d3102fbe803010161000401026c6f01fb1027010203010175010101086d6c78355f303a3102010106302d332c39360130007f000001fb3c73",
             ),
             (Record::Released { job: job(), generation, at }, "0900000003036a2d3102fbe803"),
             (Record::Running { job: job(), generation, at }, "0900000004036a2d3102fbe803"),

@@ -1,7 +1,9 @@
 //! What the coordinator decided for one pod: one body per job and a small difference per rank.
 //!
 //! A plan leaves no choice to whoever executes it, except what only the node can know
-//! (the directory of the pod, the cores it may use).
+//! (the directory of the pod, the cores that unbound ranks share).
+
+mod binding;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -11,6 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{Generation, JobId, Rank};
 use crate::spec::{Keep, Ship, StopScope, VirtualEnv};
+
+pub use binding::{BindingError, BoundDevice, DeviceView, MemoryPolicy, PodBinding, RankBinding};
 
 /// The ranks of one job on one node, ready to be prepared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +30,8 @@ pub struct PodPlan {
     pub local_ranks: u32,
     /// Port on which the pod answers the probes of its peers; `None` in local mode.
     pub probe_port: Option<u16>,
+    /// The part of the node's devices, cores and memory that is the pod's.
+    pub binding: PodBinding,
 }
 
 impl PodPlan {

@@ -1,0 +1,62 @@
+//! What a pod got of its node, as it is stored.
+
+use phalanx_common::plan::{BoundDevice, DeviceView, MemoryPolicy, PodBinding, RankBinding};
+use phalanx_common::topology::machine::{AcceleratorKind, CpuSet};
+use serde::{Deserialize, Serialize};
+
+/// [`PodBinding`], field by field. Sets are the kernel's lists: `0-3,8`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BindingRecord {
+    pub devices: Vec<DeviceRecord>,
+    pub view: DeviceView,
+    pub hca: Vec<String>,
+    pub memory: MemoryPolicy,
+    pub ranks: Vec<RankBindingRecord>,
+}
+
+/// [`BoundDevice`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceRecord {
+    pub kind: AcceleratorKind,
+    pub index: u32,
+    pub uuid: Option<String>,
+    pub mig: bool,
+}
+
+/// [`RankBinding`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RankBindingRecord {
+    pub devices: u32,
+    pub cpus: CpuSet,
+    pub nodes: CpuSet,
+}
+
+impl From<&PodBinding> for BindingRecord {
+    fn from(binding: &PodBinding) -> BindingRecord {
+        let PodBinding { devices, view, hca, memory, ranks } = binding.clone();
+        let device = |BoundDevice { kind, index, uuid, mig }| DeviceRecord { kind, index, uuid, mig };
+        let rank = |RankBinding { devices, cpus, nodes }| RankBindingRecord { devices, cpus, nodes };
+        BindingRecord {
+            devices: devices.into_iter().map(device).collect(),
+            view,
+            hca,
+            memory,
+            ranks: ranks.into_iter().map(rank).collect(),
+        }
+    }
+}
+
+impl From<&BindingRecord> for PodBinding {
+    fn from(record: &BindingRecord) -> PodBinding {
+        let BindingRecord { devices, view, hca, memory, ranks } = record.clone();
+        let device = |DeviceRecord { kind, index, uuid, mig }| BoundDevice { kind, index, uuid, mig };
+        let rank = |RankBindingRecord { devices, cpus, nodes }| RankBinding { devices, cpus, nodes };
+        PodBinding {
+            devices: devices.into_iter().map(device).collect(),
+            view,
+            hca,
+            memory,
+            ranks: ranks.into_iter().map(rank).collect(),
+        }
+    }
+}

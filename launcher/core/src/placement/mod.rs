@@ -1,5 +1,7 @@
 //! Where a gang goes. Reads and changes nothing: same input, same answer.
 
+pub mod inside;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

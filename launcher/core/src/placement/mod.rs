@@ -3,6 +3,7 @@
 pub mod across;
 pub mod fabric;
 pub mod free;
+pub mod inside;
 pub mod order;
 pub mod supply;
 

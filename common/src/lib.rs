@@ -5,6 +5,7 @@
 pub mod defaults;
 pub mod event;
 pub mod exit;
+pub mod explanation;
 pub mod hex;
 pub mod id;
 pub mod identity;

@@ -1,6 +1,7 @@
 //! The coordinator: one state machine, and who does what with an input.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use phalanx_common::event::{Event, EventKind};
 use phalanx_common::id::{Epoch, Generation, JobId, NodeId};
@@ -13,6 +14,7 @@ use crate::input::{Command, Config, Input, Why};
 use crate::nodes::Nodes;
 use crate::probes::Round;
 use crate::records::Record;
+use crate::stock::{Stock, Topology};
 use crate::timers::{Timers, shifted};
 
 /// The deciding half of a coordinator: nodes, ledger, queue and gangs. See the crate's page.
@@ -22,6 +24,8 @@ pub struct Coordinator {
     pub(crate) now: Timestamp,
     pub(crate) durable: Durable,
     pub(crate) nodes: Nodes,
+    /// The nodes as placement sees them.
+    pub(crate) stock: Stock,
     /// Live generations, of jobs that are Active.
     pub(crate) gangs: BTreeMap<JobId, Gang>,
     pub(crate) timers: Timers,
@@ -67,6 +71,7 @@ impl Coordinator {
             now: Timestamp::default(),
             durable,
             nodes: Nodes::new(),
+            stock: Stock::default(),
             gangs,
             timers,
             rounds: BTreeMap::new(),
@@ -97,6 +102,7 @@ impl Coordinator {
             Input::Stop { job, by, status, force } => self.on_stop(&job, by, status, force),
             Input::Suspend { job } => self.on_suspend(&job),
             Input::Resume { job } => self.on_resume(&job),
+            Input::Topology(topology) => self.on_topology(topology),
             Input::ClockJumped { by_micros } => self.on_clock_jumped(by_micros),
         }
         self.run_queue();
@@ -180,8 +186,28 @@ impl Coordinator {
 
     /// Stores a decision and makes it true. The only caller of `Durable::apply` outside of replay.
     pub(crate) fn persist(&mut self, record: Record) {
+        let touches = matches!(
+            record,
+            Record::GenerationPlanned(_) | Record::GenerationEnded(_) | Record::JobEnded { .. }
+        );
+        let job = record.job().filter(|_| touches).cloned();
+        self.touch(job.as_ref());
         self.durable.apply(&record);
+        self.touch(job.as_ref());
         self.commands.push_back(Command::Persist(record));
+    }
+
+    /// What the job's live generation holds of its nodes is about to change, or did.
+    fn touch(&mut self, job: Option<&JobId>) {
+        let active = job.and_then(|job| self.durable.jobs.get(job)?.active());
+        for node in active.iter().flat_map(|active| active.pods.iter().map(|pod| &pod.node).chain(&active.spares)) {
+            self.stock.touch(node);
+        }
+    }
+
+    fn on_topology(&mut self, topology: Arc<Topology>) {
+        self.stock.set_topology(topology);
+        self.queue_moved = true;
     }
 
     /// Sends an order if the node can be reached; if not, its next Hello brings the order again.

@@ -11,7 +11,7 @@ use phalanx_common::plan::PodBinding;
 use phalanx_common::spec::JobSpec;
 use phalanx_common::time::Timestamp;
 
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, PodShare};
 use crate::records::{EndedRecord, GenerationRecord, Record, StoppingRecord};
 use crate::restart::{Accounting, Charge};
 
@@ -81,6 +81,8 @@ pub struct GenerationState {
     pub planned_at: Timestamp,
     /// In NODE_RANK order.
     pub pods: Vec<PodPlace>,
+    /// Nodes that are held back for the job.
+    pub spares: Vec<NodeId>,
     pub master_addr: IpAddr,
     pub master_port: u16,
     /// Go may have been sent.
@@ -145,6 +147,11 @@ impl Job {
 }
 
 impl GenerationState {
+    /// Ranks of the whole gang.
+    pub fn world(&self) -> u32 {
+        self.pods.iter().fold(0, |sum, pod| sum.saturating_add(pod.ranks))
+    }
+
     pub fn place_on(&self, node: &NodeId) -> Option<&PodPlace> {
         self.pods.iter().find(|pod| pod.node == *node)
     }
@@ -284,7 +291,13 @@ impl Durable {
             })
             .collect();
         for pod in &pods {
-            self.ledger.add_ranks(&pod.node, pod.ranks);
+            let share = PodShare {
+                ranks: pod.ranks,
+                binding: pod.binding.clone(),
+                memory: job.spec.resources.memory_bytes.unwrap_or(0),
+                exclusive: job.spec.placement.exclusive,
+            };
+            self.ledger.add_pod(&pod.node, &record.job, share);
             if let Some(port) = pod.probe_port {
                 self.ledger.give_port(&pod.node, port, &record.job, record.generation);
             }
@@ -292,11 +305,15 @@ impl Durable {
         if let Some(first) = pods.first() {
             self.ledger.give_port(&first.node, record.master_port, &record.job, record.generation);
         }
+        for node in &record.spares {
+            self.ledger.add_pod(node, &record.job, PodShare::spare());
+        }
         job.state = JobState::Active;
         job.generation = Some(GenerationState {
             number: record.generation,
             planned_at: record.at,
             pods,
+            spares: record.spares.clone(),
             master_addr: record.master_addr,
             master_port: record.master_port,
             released: false,
@@ -337,10 +354,13 @@ impl Durable {
     fn free_generation(&mut self, job: &JobId) {
         let Some(active) = self.jobs.get(job).and_then(Job::active) else { return };
         for pod in &active.pods {
-            self.ledger.remove_ranks(&pod.node, pod.ranks);
+            self.ledger.remove_pod(&pod.node, job);
             if let Some(port) = pod.probe_port {
                 self.ledger.take_back_port(&pod.node, port);
             }
+        }
+        for node in &active.spares {
+            self.ledger.remove_pod(node, job);
         }
         if let Some(first) = active.pods.first() {
             self.ledger.take_back_port(&first.node, active.master_port);

@@ -226,6 +226,7 @@ mod tests {
             number: Generation(1),
             planned_at: Timestamp(0),
             pods: (0..nodes).map(place).collect(),
+            spares: Vec::new(),
             master_addr: Ipv4Addr::LOCALHOST.into(),
             master_port: 1,
             released: false,

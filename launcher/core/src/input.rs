@@ -1,5 +1,6 @@
 //! What goes into the coordinator and what comes out.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use phalanx_common::defaults;
@@ -11,6 +12,7 @@ use phalanx_common::report::Report;
 use phalanx_common::spec::JobSpec;
 
 use crate::records::Record;
+use crate::stock::Topology;
 
 /// What the shell decided once, at its start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +85,8 @@ pub enum Input {
     Resume {
         job: JobId,
     },
+    /// What was found out about the cluster, in place of what was known before.
+    Topology(Arc<Topology>),
     /// The clock jumped by this many microseconds; the `now` of this input is already the new time.
     ClockJumped {
         by_micros: i64,

@@ -1,10 +1,15 @@
-//! What is given to whom: ports, and how many ranks stand on each node. Changed by records alone.
+//! What is given to whom: ports, and what the pods on each node hold. Changed by records alone.
 
 use std::collections::BTreeMap;
 
 use phalanx_common::id::{Generation, JobId, NodeId};
+use phalanx_common::plan::PodBinding;
+use phalanx_common::spec::Exclusive;
 
-/// Ports and ranks given out, per node.
+use crate::placement::inside::FreeInside;
+use crate::stock::{Interior, Taken};
+
+/// Ports given out and pods, per node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
     nodes: BTreeMap<NodeId, NodeLedger>,
@@ -16,7 +21,24 @@ struct NodeLedger {
     /// does not reach the next.
     last_port: Option<u16>,
     ports: BTreeMap<u16, (JobId, Generation)>,
-    ranks: u32,
+    pods: BTreeMap<JobId, PodShare>,
+}
+
+/// What a pod holds of its node, beside ports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PodShare {
+    pub ranks: u32,
+    pub binding: PodBinding,
+    /// Of each rank, bytes.
+    pub memory: u64,
+    pub exclusive: Exclusive,
+}
+
+impl PodShare {
+    /// A node that is held back for a job.
+    pub(crate) fn spare() -> PodShare {
+        PodShare { ranks: 0, binding: PodBinding::default(), memory: 0, exclusive: Exclusive::Node }
+    }
 }
 
 impl Ledger {
@@ -48,7 +70,32 @@ impl Ledger {
 
     /// Ranks of live generations on `node`.
     pub fn ranks_on(&self, node: &NodeId) -> u32 {
-        self.nodes.get(node).map_or(0, |entry| entry.ranks)
+        self.pods_on(node).map(|pod| pod.ranks).fold(0, u32::saturating_add)
+    }
+
+    fn pods_on(&self, node: &NodeId) -> impl Iterator<Item = &PodShare> {
+        self.nodes.get(node).into_iter().flat_map(|entry| entry.pods.values())
+    }
+
+    /// What the pods on a node leave of it.
+    pub fn left(&self, node: &NodeId, inside: &Interior) -> FreeInside {
+        let mut free = inside.whole.clone();
+        for pod in self.pods_on(node) {
+            free.take_bound(&inside.model, &inside.identity, &pod.binding, pod.memory);
+            if pod.exclusive == Exclusive::Numa {
+                free.close(&inside.model, &inside.whole);
+            }
+        }
+        free
+    }
+
+    pub(crate) fn taken(&self, node: &NodeId) -> Taken {
+        let alone = |pod: &PodShare| pod.exclusive == Exclusive::Node;
+        match self.pods_on(node).next() {
+            None => Taken::No,
+            Some(_) if self.pods_on(node).any(alone) => Taken::Alone,
+            Some(_) => Taken::Shared,
+        }
     }
 
     /// Every port given out, with its holder (invariant I5: each at most once).
@@ -70,13 +117,13 @@ impl Ledger {
         }
     }
 
-    pub(crate) fn add_ranks(&mut self, node: &NodeId, ranks: u32) {
-        self.nodes.entry(node.clone()).or_default().ranks += ranks;
+    pub(crate) fn add_pod(&mut self, node: &NodeId, job: &JobId, pod: PodShare) {
+        self.nodes.entry(node.clone()).or_default().pods.insert(job.clone(), pod);
     }
 
-    pub(crate) fn remove_ranks(&mut self, node: &NodeId, ranks: u32) {
+    pub(crate) fn remove_pod(&mut self, node: &NodeId, job: &JobId) {
         if let Some(entry) = self.nodes.get_mut(node) {
-            entry.ranks = entry.ranks.saturating_sub(ranks);
+            entry.pods.remove(job);
         }
     }
 }

@@ -8,7 +8,7 @@ use phalanx_common::event::EventKind;
 use phalanx_common::id::{Generation, JobId, NodeId, Rank};
 use phalanx_common::identity::Owner;
 use phalanx_common::order::OrderKind;
-use phalanx_common::plan::{PlanBody, PodBinding, PodPlan};
+use phalanx_common::plan::{PlanBody, PodPlan};
 use phalanx_common::spec::JobSpec;
 
 use crate::coordinator::Coordinator;
@@ -18,7 +18,10 @@ use crate::input::Why;
 use crate::ledger::Ledger;
 use crate::meeting::meet;
 use crate::nodes::{LinkState, NodeFacts};
-use crate::placement::{GangRequest, NoFit, PlacedPod, Placement, place};
+use crate::placement::order::Effort;
+use crate::placement::refusal::NoFit;
+use crate::placement::request::GangRequest;
+use crate::placement::{PlacedPod, Placement, place};
 use crate::records::{GenerationRecord, PodRecord, Record};
 
 impl Coordinator {
@@ -91,19 +94,23 @@ impl Coordinator {
         }
     }
 
-    fn try_place(&self, id: &JobId) -> Option<Result<Placement, NoFit>> {
-        let request = self.request(self.durable.jobs.get(id)?);
-        Some(place(&self.nodes, &self.durable.ledger, &request))
+    fn try_place(&mut self, id: &JobId) -> Option<Result<Placement, Box<NoFit>>> {
+        self.stock.refresh(&self.nodes, &self.durable.ledger);
+        let job = self.durable.jobs.get(id)?;
+        let last = last_pods(job);
+        let request = self.request(job, &last);
+        Some(place(&self.nodes, &self.durable.ledger, &self.stock, &request, &Effort::default()))
     }
 
-    fn request(&self, job: &Job) -> GangRequest {
+    fn request<'a>(&self, job: &'a Job, last: &'a [(NodeId, u32)]) -> GangRequest<'a> {
         GangRequest {
-            shape: job.spec.shape,
-            user: job.owner.unix_user.clone(),
+            spec: &job.spec,
+            user: job.owner.unix_user.as_deref(),
             probes: self.config.cluster,
-            prefer: last_nodes(job),
-            shun: job.shun.clone(),
-            refused: job.refused.clone(),
+            last,
+            spares: job.generation.as_ref().map_or(&[], |generation| &generation.spares),
+            shun: job.shun.as_ref(),
+            refused: &job.refused,
             now: self.now,
             port_salt: self.config.port_salt,
         }
@@ -119,7 +126,11 @@ impl Coordinator {
             }
             (id.clone(), node)
         });
-        place(&nodes.collect(), &Ledger::default(), &self.request(job)).is_ok()
+        let nodes = nodes.collect();
+        let stock = self.stock.emptied(&nodes);
+        // Whether it fits is asked, not how well.
+        let effort = Effort { proposals: 0, search_nodes: 0, exact: false, ..Effort::default() };
+        place(&nodes, &Ledger::default(), &stock, &self.request(job, &[]), &effort).is_ok()
     }
 
     fn plan_generation(&mut self, id: &JobId, placement: &Placement) {
@@ -140,7 +151,7 @@ impl Coordinator {
                     ranks: pod.ranks,
                     interface,
                     probe_port: pod.probe_port,
-                    binding: (&PodBinding::default()).into(),
+                    binding: (&pod.binding).into(),
                 };
                 first_rank += pod.ranks;
                 record
@@ -148,14 +159,15 @@ impl Coordinator {
             .collect();
         let nodes: Vec<NodeId> = placement.pods.iter().map(|pod| pod.node.clone()).collect();
         let placed: BTreeSet<&NodeId> = nodes.iter().collect();
-        let mut left = last_nodes(job);
-        left.retain(|node| !placed.contains(node));
+        let left: Vec<NodeId> =
+            last_pods(job).into_iter().map(|(node, _)| node).filter(|node| !placed.contains(node)).collect();
         let (timeout, lease) = (job.spec.start_timeout, job.spec.lease);
         self.persist(Record::GenerationPlanned(Box::new(GenerationRecord {
             job: id.clone(),
             generation,
             at: self.now,
             pods,
+            spares: placement.spares.clone(),
             master_addr: meeting.master_addr,
             master_port: placement.master_port,
         })));
@@ -200,10 +212,10 @@ impl Coordinator {
     }
 }
 
-/// The nodes of the generation planned last.
-fn last_nodes(job: &Job) -> BTreeSet<NodeId> {
+/// The nodes of the generation planned last, with their ranks, in NODE_RANK order.
+fn last_pods(job: &Job) -> Vec<(NodeId, u32)> {
     let pods = job.generation.as_ref().map_or(&[][..], |generation| &generation.pods);
-    pods.iter().map(|place| place.node.clone()).collect()
+    pods.iter().map(|place| (place.node.clone(), place.ranks)).collect()
 }
 
 /// The plan of this pod of `state`: what was decided, put together the same way every time.
@@ -222,7 +234,7 @@ pub(crate) fn pod_plan(
         body: PlanBody {
             name: spec.name.clone(),
             user: job.owner.unix_user.clone(),
-            world_size: spec.world_size(),
+            world_size: state.world(),
             nodes: u32::try_from(state.pods.len()).unwrap_or(u32::MAX),
             command: spec.command.clone(),
             working_dir: spec.working_dir.clone(),

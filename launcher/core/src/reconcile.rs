@@ -95,6 +95,7 @@ impl Coordinator {
 
     fn note_return(&mut self, report: &NodeReport) -> Return {
         let id = &report.node;
+        self.stock.touch(id);
         let node = self.nodes.entry(id.clone()).or_insert_with(|| Node::unheard(self.now));
         let before = node.facts.replace(NodeFacts::of(report));
         let since = match std::mem::replace(&mut node.link, LinkState::Reachable) {
@@ -214,6 +215,7 @@ impl Coordinator {
             return self.ignore(None, format!("node {id} was not connected"));
         };
         node.link = LinkState::Unreachable { since: self.now };
+        self.stock.touch(id);
         self.emit(None, None, EventKind::NodeUnreachable { node: id.clone() });
         let jobs = self.gangs_on(id);
         if jobs.is_empty() {

@@ -188,6 +188,6 @@ impl Fabric {
     }
 }
 
-pub(super) fn row(at: usize) -> u32 {
+pub(crate) fn row(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }

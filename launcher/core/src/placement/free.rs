@@ -22,7 +22,7 @@ pub enum Class {
 pub const MOST: u32 = 64;
 
 /// What is free on every node of a [`Fabric`], and how many nodes of each domain have how much.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Free {
     /// `None`: nothing may be placed there, whatever is free.
     nodes: Vec<Option<Room>>,
@@ -31,7 +31,7 @@ pub struct Free {
 }
 
 /// For each amount from 1 and each domain: how many of its nodes have at least so much.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Counts {
     domains: usize,
     /// Amounts are the outer index: a question looks at many domains and one amount.

@@ -128,6 +128,8 @@ pub struct GenerationRecord {
     pub at: Timestamp,
     /// In NODE_RANK order.
     pub pods: Vec<PodRecord>,
+    /// Nodes that are held back for the job.
+    pub spares: Vec<NodeId>,
     pub master_addr: IpAddr,
     pub master_port: u16,
 }
@@ -174,12 +176,12 @@ pub struct EndedRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use phalanx_common::plan::{BoundDevice, DeviceView as PlanView, MemoryPolicy, PodBinding, RankBinding};
     use phalanx_common::spec::{
         CpuBinding, DeviceKind, DeviceView, Exclusive, Fencing, JobSpec, MemoryBinding, Pattern, Shape, Ship,
         VirtualEnv,
     };
     use phalanx_common::topology::Tier;
-    use phalanx_common::plan::{BoundDevice, DeviceView as PlanView, MemoryPolicy, PodBinding, RankBinding};
     use phalanx_common::topology::machine::AcceleratorKind;
     use phalanx_common::wire::codec;
 
@@ -305,6 +307,7 @@ mod tests {
             generation,
             at,
             pods: vec![pod],
+            spares: vec![NodeId::new("s")],
             master_addr: IpAddr::from([127, 0, 0, 1]),
             master_port: 29500,
         })));
@@ -344,6 +347,7 @@ mod tests {
                         probe_port: Some(10_000),
                         binding: (&binding()).into(),
                     }],
+                    spares: vec![NodeId::new("s")],
                     master_addr: IpAddr::from([127, 0, 0, 1]),
                     master_port: 29500,
                 })),

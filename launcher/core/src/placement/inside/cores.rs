@@ -37,6 +37,13 @@ impl Cores {
         }
     }
 
+    /// Takes a core out.
+    pub fn take_one(&mut self, row: u32) {
+        if let Some(word) = self.words.get_mut((row / 64) as usize) {
+            *word &= !(1 << (row % 64));
+        }
+    }
+
     pub fn len(&self) -> u32 {
         self.words.iter().map(|word| word.count_ones()).sum()
     }
@@ -125,6 +132,13 @@ pub struct Group {
     pub memory_gib: u64,
     /// Rows of all groups, the nearest first, itself at the head.
     pub nearest: Vec<u8>,
+}
+
+impl Group {
+    /// The rows of its cores.
+    pub fn rows(&self) -> std::ops::Range<u32> {
+        self.cores.start..self.cores.end
+    }
 }
 
 /// A range of rows, the end excluded.

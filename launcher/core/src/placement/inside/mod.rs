@@ -16,6 +16,7 @@
 //! Devices, cores, NUMA nodes and ports are rows of the model; only [`NodeIdentity`] says what the world calls them.
 
 mod bandwidth;
+mod bound;
 mod choose;
 mod cores;
 mod free;
@@ -30,6 +31,7 @@ mod share;
 #[cfg(test)]
 mod tests;
 
+pub use bound::{DeviceKind, Force};
 pub use choose::{Inside, Quality, RankInside, capacity, choose};
 pub use cores::{Cores, Group, Rows};
 pub use free::FreeInside;

@@ -45,7 +45,7 @@ pub struct Device {
 
 /// Devices that are the same thing.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Class {
+pub(crate) struct Class {
     pub(super) kind: AcceleratorKind,
     pub(super) model: Option<String>,
     pub(super) memory: Option<u64>,
@@ -196,7 +196,7 @@ impl NodeModel {
         &self.islands
     }
 
-    pub(super) fn classes(&self) -> &[Class] {
+    pub(crate) fn classes(&self) -> &[Class] {
         &self.classes
     }
 

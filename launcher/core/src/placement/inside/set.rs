@@ -96,7 +96,7 @@ impl<'a> Search<'a> {
         };
         let facts =
             (0..model.devices().len()).map(|row| if free >> row & 1 == 1 { fact(row) } else { (0, 0, 0) });
-        Search { model, free, facts: facts.collect(), pool, wanted, best: None, steps: 0, bound: u32::MAX }
+        Search { model, facts: facts.collect(), pool, wanted, best: None, steps: 0, bound: u32::MAX }
     }
 
     fn part(&self) -> Part {

@@ -127,6 +127,17 @@ impl SlotGraph {
         &self.edges[self.starts[at] as usize..self.starts[at + 1] as usize]
     }
 
+    /// The closest level that some slots must share a domain of, and how many these are; `None`: no slots must, or groups of
+    /// unequal size.
+    pub fn unit(&self) -> Option<(Level, u32)> {
+        let (level, classes) = self.together().into_iter().next()?;
+        let count = classes.iter().max()? + 1;
+        let size = self.slots / count;
+        let mut sizes = vec![0; count as usize];
+        classes.iter().for_each(|class| sizes[*class as usize] += 1);
+        sizes.iter().all(|own| *own == size).then_some((level, size))
+    }
+
     pub(super) fn coords_of(&self, slot: u32) -> &[u32] {
         let dims = self.dims.len();
         &self.coords[slot as usize * dims..(slot as usize + 1) * dims]

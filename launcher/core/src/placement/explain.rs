@@ -1,0 +1,251 @@
+//! Why a gang is where it is, or nowhere.
+
+use std::collections::BTreeMap;
+
+use phalanx_common::explanation::{
+    Cost, Domain, Group, Placed, Pod, Rank, Refused, RefusedNode, Traffic,
+};
+use phalanx_common::plan::PodBinding;
+use phalanx_common::spec::{JobSpec, Shape};
+use phalanx_common::text::natural;
+use phalanx_common::topology::Tier;
+
+use super::fabric::{Blemish, NodeRow};
+use super::gang::place_gang;
+use super::mapping::Part;
+use super::order::{Effort, Layout, Problem, SlotGraph, solve};
+use super::refusal::{Change, NoFit};
+use super::report::report;
+use super::request::{GangRequest, Limits};
+use crate::stock::Stock;
+
+/// A pod as it was planned.
+#[derive(Clone, Debug)]
+pub struct PlannedPod<'a> {
+    pub node: NodeRow,
+    pub ranks: u32,
+    pub binding: &'a PodBinding,
+}
+
+/// A bound that somebody proved, and whether the cost is proven to be the least.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Proven {
+    pub bound: u128,
+    pub exact: bool,
+}
+
+/// What these pods cost. `None`: the groups make no such pods.
+pub fn explain(
+    stock: &Stock,
+    request: &GangRequest<'_>,
+    pods: &[PlannedPod<'_>],
+    spares: &[NodeRow],
+    proven: Option<Proven>,
+) -> Option<Placed> {
+    let fabric = stock.fabric();
+    let shares: Vec<u32> = pods.iter().map(|pod| pod.ranks).collect();
+    let rows: Vec<NodeRow> = pods.iter().map(|pod| pod.node).collect();
+    let world = shares.iter().fold(0u32, |sum, share| sum.saturating_add(*share));
+    let layout = request.layout(world, &Limits::default()).ok()?;
+    let own = report(stock, &layout, &rows, &shares).ok()?;
+    let mut named: Vec<(Vec<(String, u64)>, NodeRow, u32)> =
+        pods.iter().map(|pod| (natural(&fabric.node(pod.node).name), pod.node, pod.ranks)).collect();
+    named.sort();
+    let naive_rows: Vec<NodeRow> = named.iter().map(|(_, row, _)| *row).collect();
+    let naive_shares: Vec<u32> = named.iter().map(|(.., ranks)| *ranks).collect();
+    let naive = report(stock, &layout, &naive_rows, &naive_shares).ok()?;
+    let proven = proven.unwrap_or_else(|| prove(stock, &layout, &rows, &shares));
+    let cost = Cost {
+        cost: whole(own.cost),
+        bottleneck: whole(own.bottleneck),
+        bound: whole(proven.bound),
+        gap: gap(own.cost, proven.bound),
+        exact: proven.exact || own.cost <= proven.bound,
+        naive: whole(naive.cost),
+    };
+    let traffic = own.volumes.iter().zip(&naive.volumes).map(|(own, naive)| Traffic {
+        tier: own.tier,
+        volume: whole(own.volume),
+        naive: whole(naive.volume),
+    });
+    let groups = own.groups.iter().map(|group| Group {
+        kind: group.kind.clone(),
+        size: group.size,
+        worst: group.worst,
+    });
+    let mut first_rank = 0;
+    let shown = pods.iter().map(|pod| {
+        let first = first_rank;
+        first_rank += pod.ranks;
+        shown(stock, pod, first)
+    });
+    Some(Placed {
+        ranks: world,
+        tier: own.tier,
+        domains: u32::try_from(own.domains).unwrap_or(u32::MAX),
+        pods: shown.collect(),
+        spares: spares.iter().map(|row| fabric.node(*row).id.to_string()).collect(),
+        groups: groups.collect(),
+        traffic: traffic.collect(),
+        cost,
+        notes: Vec::new(),
+    })
+}
+
+/// A bound of the cost of these nodes in any order.
+fn prove(stock: &Stock, layout: &Layout, rows: &[NodeRow], shares: &[u32]) -> Proven {
+    let fabric = stock.fabric();
+    let even = shares.first().filter(|first| shares.iter().all(|share| share == *first));
+    let bound = even.and_then(|share| {
+        let graph = SlotGraph::even(layout, *share).ok()?;
+        let mut room: Vec<(u32, u32)> = Vec::new();
+        let mut domains: Vec<u32> = rows.iter().map(|row| fabric.domain_of(*row, 0)).collect();
+        domains.sort_unstable();
+        for domain in domains {
+            match room.last_mut() {
+                Some((last, count)) if *last == domain => *count += 1,
+                _ => room.push((domain, 1)),
+            }
+        }
+        let part = Part::new(fabric, room).ok()?;
+        let problem = Problem::new(&graph, &part.tree, None).ok()?;
+        let effort = Effort { proposals: 0, search_nodes: 0, exact: false, ..Effort::default() };
+        solve(&problem, &effort)
+    });
+    Proven { bound: bound.map_or(0, |solution| solution.bound), exact: false }
+}
+
+fn shown(stock: &Stock, pod: &PlannedPod<'_>, first_rank: u32) -> Pod {
+    let fabric = stock.fabric();
+    let node = fabric.node(pod.node);
+    let known = fabric.path(pod.node).iter().map(|row| fabric.domain(*row)).filter(|domain| domain.known);
+    let domains = known.map(|domain| Domain {
+        tier: fabric.tier(usize::from(domain.level)),
+        name: domain.name.clone(),
+    });
+    let rank = |local| {
+        let binding = pod.binding.ranks.get(local as usize);
+        Rank {
+            devices: pod.binding.devices_of(local).iter().map(ToString::to_string).collect(),
+            cpus: binding.map(|rank| rank.cpus.to_string()).unwrap_or_default(),
+            memory: binding.map(|rank| rank.nodes.to_string()).unwrap_or_default(),
+        }
+    };
+    Pod {
+        node: node.id.to_string(),
+        name: node.name.clone(),
+        domains: domains.collect(),
+        first_rank,
+        ranks: (0..pod.ranks).map(rank).collect(),
+        hca: pod.binding.hca.clone(),
+        blemishes: node.blemishes.iter().map(blemish).collect(),
+    }
+}
+
+fn blemish(of: &Blemish) -> String {
+    match of {
+        Blemish::Unplaced(tier) => format!("its {tier} is unknown"),
+        Blemish::WrongRail { port, rail, on } => format!("port {port} of rail {rail} is on the leaf of rail {on}"),
+        Blemish::PortDown { port } => format!("port {port} has no link"),
+    }
+}
+
+/// Why it does not fit, with the smallest changes that would make it fit.
+pub fn explain_refusal(stock: &Stock, request: &GangRequest<'_>, refusal: &NoFit) -> Refused {
+    let node = |(node, why): (&phalanx_common::id::NodeId, &super::refusal::Refusal)| RefusedNode {
+        node: node.to_string(),
+        why: why.to_string(),
+    };
+    Refused {
+        why: refusal.to_string(),
+        nodes: refusal.refused.iter().map(node).collect(),
+        changes: changes(stock, request).iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// Each is tried: what is listed lets the gang in.
+fn changes(stock: &Stock, request: &GangRequest<'_>) -> Vec<Change> {
+    let spec = request.spec;
+    let effort = Effort { proposals: 0, search_nodes: 0, exact: false, ..Effort::default() };
+    let fits = |change: &dyn Fn(&mut JobSpec)| {
+        let mut altered = spec.clone();
+        change(&mut altered);
+        let request = GangRequest { spec: &altered, last: &[], ..request.clone() };
+        place_gang(stock, &request, &BTreeMap::new(), &effort).is_ok()
+    };
+    let mut found = Vec::new();
+    let require = &spec.placement.require;
+    let farther = |tier: Tier| Tier::OF_SWITCHES.into_iter().filter(move |other| *other > tier);
+    if let Some(tier) = require.all
+        && let Some(tier) = farther(tier).find(|tier| fits(&|spec| spec.placement.require.all = Some(*tier)))
+    {
+        found.push(Change::Require { of: "all".to_owned(), tier });
+    }
+    for (kind, tier) in &require.groups {
+        let with = |tier: &Tier| {
+            fits(&|spec| spec.placement.require.groups.extend([(kind.clone(), *tier)]))
+        };
+        if let Some(tier) = farther(*tier).find(with) {
+            found.push(Change::Require { of: kind.clone(), tier });
+        }
+    }
+    if !spec.placement.uneven && matches!(spec.shape, Shape::Ranks(_)) && fits(&|spec| spec.placement.uneven = true) {
+        found.push(Change::Uneven);
+    }
+    if !spec.placement.mixed && fits(&|spec| spec.placement.mixed = true) {
+        found.push(Change::Mixed);
+    }
+    found.extend(fewer(request, &fits));
+    if found.is_empty() {
+        let empty = stock.idle();
+        let request = GangRequest { last: &[], ..request.clone() };
+        if place_gang(&empty, &request, &BTreeMap::new(), &effort).is_ok() {
+            found.push(Change::Wait);
+        }
+    }
+    found
+}
+
+/// The most ranks that fit, whole replicas of the other groups: halving finds it, since fewer always fit where more do.
+fn fewer(request: &GangRequest<'_>, fits: &dyn Fn(&dyn Fn(&mut JobSpec)) -> bool) -> Option<Change> {
+    let spec = request.spec;
+    let step = match spec.shape {
+        Shape::Nodes { ranks_per_node, .. } => ranks_per_node,
+        Shape::Ranks(_) => 1,
+    };
+    let others = spec.parallelism.groups.iter().filter(|group| group.kind != "dp").map(|group| group.size);
+    let unit = others.fold(1u32, u32::saturating_mul);
+    let step = step.max(1) / gcd(step.max(1), unit) * unit;
+    let with = |ranks: u32| {
+        fits(&|spec: &mut JobSpec| {
+            if let Some(dp) = spec.parallelism.groups.iter_mut().find(|group| group.kind == "dp") {
+                dp.size = ranks / unit;
+            }
+            spec.shape = match spec.shape {
+                Shape::Nodes { ranks_per_node, .. } => Shape::Nodes { nodes: ranks / ranks_per_node.max(1), ranks_per_node },
+                Shape::Ranks(_) => Shape::Ranks(ranks),
+            };
+        })
+    };
+    let (mut fit, mut too_many) = (0, spec.world_size() / step);
+    while fit + 1 < too_many {
+        let middle = fit + (too_many - fit) / 2;
+        match with(middle * step) {
+            true => fit = middle,
+            false => too_many = middle,
+        }
+    }
+    (fit > 0).then(|| Change::Ranks(fit * step))
+}
+
+fn gcd(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+fn whole(number: u128) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+fn gap(cost: u128, bound: u128) -> f64 {
+    if cost == 0 { 0.0 } else { cost.saturating_sub(bound) as f64 / cost as f64 }
+}

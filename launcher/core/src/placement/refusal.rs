@@ -1,0 +1,188 @@
+//! Why a gang does not fit: node by node, domain by domain, and the smallest change that would make it fit.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use phalanx_common::id::NodeId;
+use phalanx_common::spec::Shape;
+use phalanx_common::topology::Tier;
+
+use super::inside::Lack;
+use super::order::LayoutError;
+
+/// So many nodes are named in one line for people.
+const NAMED: usize = 8;
+
+/// Why a gang does not fit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoFit {
+    pub needed: Shape,
+    /// Nodes that can take a share of it, or ranks that fit, as `needed` counts.
+    pub fitting: u32,
+    pub refused: BTreeMap<NodeId, Refusal>,
+    /// What is in its way beside single nodes.
+    pub obstacle: Option<Obstacle>,
+    /// What would make it fit, the smallest change first.
+    pub changes: Vec<Change>,
+}
+
+/// What is asked of all nodes together and is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// There are enough nodes, but not within one domain of this tier: the largest has so many.
+    TooFarApart { tier: Tier, domain: String, nodes: u32, needed: u32 },
+    /// No two nodes may share a domain of this tier, and so many domains have a node that can take a share.
+    TooFewDomains { tier: Tier, domains: u32, needed: u32 },
+    /// Groups of this kind have to be within one domain of a tier, and there is no way to do that for all.
+    Groups { kind: String, tier: Tier },
+    /// Equal shares are not possible: the nodes that are there would take these.
+    Uneven { shares: Vec<u32> },
+    /// The nodes have devices of several kinds, and none has enough.
+    Unlike { kinds: Vec<String> },
+    Layout(LayoutError),
+}
+
+/// Something that would let the gang in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It fits with so many ranks now.
+    Ranks(u32),
+    /// It fits if this may be as far apart as the tier.
+    Require { of: String, tier: Tier },
+    /// It fits with unequal shares.
+    Uneven,
+    /// It fits on unlike nodes.
+    Mixed,
+    /// It fits when so many more nodes that can take a share are free.
+    MoreNodes(u32),
+    /// It fits as soon as the other jobs have ended.
+    Wait,
+}
+
+/// Why a node takes no rank, or not as many as it should.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    Unreachable,
+    /// Every port of its range is held or was taken by somebody else.
+    NoPort,
+    /// It could not take a pod of this job before.
+    Cannot {
+        why: String,
+    },
+    /// Its worker is not privileged, and runs jobs of this user only.
+    RunsOnly {
+        user: String,
+    },
+    /// So many of its slots are free.
+    Slots {
+        free: u32,
+        of: u32,
+    },
+    /// What is in it does not do.
+    Lacks(Lack),
+    /// It told nothing of its devices, cores and memory, and the job asks for some.
+    Untold,
+    /// It has not this label.
+    Label {
+        name: String,
+        value: String,
+    },
+    /// The job names others.
+    NotNamed,
+    /// The job avoids it.
+    Avoided,
+    /// The job wants it for itself, and others are there.
+    Shared,
+    /// A job has it for itself.
+    Held,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::Unreachable => f.write_str("is unreachable"),
+            Refusal::NoPort => f.write_str("has no free port"),
+            Refusal::Cannot { why } => write!(f, "cannot take it: {why}"),
+            Refusal::RunsOnly { user } => write!(f, "runs jobs of {user} only"),
+            Refusal::Slots { free, of } => write!(f, "has {free} of {of} slots free"),
+            Refusal::Lacks(lack) => write!(f, "{lack}"),
+            Refusal::Untold => f.write_str("has not told of its devices, cores and memory"),
+            Refusal::Label { name, value } => write!(f, "has not the label {name}={value}"),
+            Refusal::NotNamed => f.write_str("is none of the nodes that the job names"),
+            Refusal::Avoided => f.write_str("is to be avoided"),
+            Refusal::Shared => f.write_str("has other jobs, and this one wants nodes of its own"),
+            Refusal::Held => f.write_str("is all of another job's"),
+        }
+    }
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Obstacle::TooFarApart { tier, domain, nodes, needed } => {
+                let named = if domain.is_empty() { String::new() } else { format!(", {domain},") };
+                write!(f, "the largest {tier}{named} has {nodes} of {needed} nodes that can take it")
+            }
+            Obstacle::TooFewDomains { tier, domains, needed } => write!(
+                f,
+                "its nodes are to be on {needed} different domains of tier {tier}, and {domains} have one that can take it"
+            ),
+            Obstacle::Groups { kind, tier } => {
+                write!(f, "not every group of {kind} can be within one domain of tier {tier}")
+            }
+            Obstacle::Uneven { shares } => {
+                let shares: Vec<String> = shares.iter().take(NAMED).map(u32::to_string).collect();
+                write!(f, "equal shares do not fit, only unequal ones such as {}", shares.join(" + "))
+            }
+            Obstacle::Unlike { kinds } => write!(f, "no one kind of device is enough: {}", kinds.join(", ")),
+            Obstacle::Layout(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Change::Ranks(ranks) => write!(f, "{ranks} rank{} fit now", plural(*ranks)),
+            Change::Require { of, tier } => write!(f, "it fits with `require: {{{of}: {tier}}}`"),
+            Change::Uneven => f.write_str("it fits with `uneven: true`"),
+            Change::Mixed => f.write_str("it fits with `mixed: true`"),
+            Change::MoreNodes(more) => write!(f, "{more} more node{} would do", plural(*more)),
+            Change::Wait => f.write_str("it fits when other jobs have ended"),
+        }
+    }
+}
+
+impl fmt::Display for NoFit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.needed {
+            Shape::Nodes { nodes, ranks_per_node } => write!(
+                f,
+                "needs {nodes} node{} with {ranks_per_node} free slot{} each, {} can take it",
+                plural(nodes),
+                plural(ranks_per_node),
+                self.fitting
+            )?,
+            Shape::Ranks(ranks) => {
+                write!(f, "needs {ranks} free slot{}, there are {}", plural(ranks), self.fitting)?;
+            }
+        }
+        if let Some(obstacle) = &self.obstacle {
+            write!(f, "; {obstacle}")?;
+        }
+        for (node, refusal) in self.refused.iter().take(NAMED) {
+            write!(f, "; node {node} {refusal}")?;
+        }
+        if let Some(more) = self.refused.len().checked_sub(NAMED).filter(|more| *more > 0) {
+            write!(f, "; and {more} more nodes")?;
+        }
+        if let Some(change) = self.changes.first() {
+            write!(f, "; {change}")?;
+        }
+        Ok(())
+    }
+}
+
+fn plural(count: u32) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}

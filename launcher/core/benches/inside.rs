@@ -86,7 +86,8 @@ fn machine(gpus: u8, lanes: u32) -> Machine {
     let list = |text: String| text.parse::<CpuSet>().expect("a list");
     let mut machine = Machine::default();
     machine.cores = (0..96).map(|core| list(format!("{core},{}", core + 96))).collect();
-    machine.l3 = (0..12).map(|n| list(format!("{}-{},{}-{}", n * 8, n * 8 + 7, n * 8 + 96, n * 8 + 103))).collect();
+    machine.l3 =
+        (0..12).map(|n| list(format!("{}-{},{}-{}", n * 8, n * 8 + 7, n * 8 + 96, n * 8 + 103))).collect();
     for (node, cpus) in [(0, "0-47,96-143"), (1, "48-95,144-191")] {
         let distances = [(node, 10), (1 - node, 21)].into();
         let memory_bytes = Some(1 << 40);
@@ -109,7 +110,8 @@ fn machine(gpus: u8, lanes: u32) -> Machine {
             ..Accelerator::new(AcceleratorKind::Nvidia)
         });
         let device = format!("mlx5_{number}");
-        let rdma = Rdma { device, port: 1, guid: None, node_guid: None, subnet: None, lid: None, sm_lid: None };
+        let rdma =
+            Rdma { device, port: 1, guid: None, node_guid: None, subnet: None, lid: None, sm_lid: None };
         let name = format!("ib{number}");
         let nic = Nic { bdf: Some(at(0x40)), rdma: Some(rdma), ..Nic::new(&name, LinkLayer::InfiniBand) };
         machine.nics.push(nic);

@@ -32,9 +32,9 @@ pub struct RankInside {
     /// Rows of its devices, in the order in which it sees them.
     pub devices: Vec<u8>,
     pub cores: Cores,
-    /// The hardware threads of its cores: where it may run. Empty where the node's CPUs are not known.
+    /// The hardware threads of its cores: where it may run. Empty: it has none of its own, and is not bound.
     pub cpus: CpuSet,
-    /// NUMA nodes of its cores and of its memory.
+    /// NUMA nodes of its cores and of its memory; of its devices where it is not bound. Empty: not known.
     pub numa: CpuSet,
     /// Bytes that are accounted to it, by group of cores; nothing where the job does not say how much it needs.
     pub memory: Vec<(u8, u64)>,
@@ -70,8 +70,8 @@ pub fn capacity(model: &NodeModel, free: &FreeInside, needs: &RankNeeds) -> u32 
     if let Some(each) = cores_each(model, needs) {
         ranks = ranks.min(free.cores.len() / each);
     }
-    if needs.memory > 0 {
-        ranks = ranks.min(u32::try_from(free.memory() / needs.memory).unwrap_or(u32::MAX));
+    if let Some(fit) = free.memory().checked_div(needs.memory) {
+        ranks = ranks.min(u32::try_from(fit).unwrap_or(u32::MAX));
     }
     if needs.ports > free.ports.count_ones() { 0 } else { ranks }
 }
@@ -103,8 +103,7 @@ pub fn choose(model: &NodeModel, free: &FreeInside, needs: &RankNeeds) -> Result
     if !missing.is_empty() {
         return Err(Lack { ranks: needs.ranks, fits: capacity(model, free, needs), missing });
     }
-    let ranks = needs.ranks as usize;
-    let each = needs.devices as usize;
+    let (ranks, each) = (needs.ranks as usize, needs.devices as usize);
     let (slowest, devices) = devices(model, free, needs).unwrap_or_default();
     let in_order = order::split(model, devices, each.max(1));
     let of_rank: Vec<&[u8]> = match each {

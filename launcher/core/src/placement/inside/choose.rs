@@ -32,9 +32,9 @@ pub struct RankInside {
     /// Rows of its devices, in the order in which it sees them.
     pub devices: Vec<u8>,
     pub cores: Cores,
-    /// The hardware threads of its cores: where it may run. Empty where the node's CPUs are not known.
+    /// The hardware threads of its cores: where it may run. Empty: it has none of its own, and is not bound.
     pub cpus: CpuSet,
-    /// NUMA nodes of its cores and of its memory.
+    /// NUMA nodes of its cores and of its memory; of its devices where it is not bound. Empty: not known.
     pub numa: CpuSet,
     /// Bytes that are accounted to it, by group of cores; nothing where the job does not say how much it needs.
     pub memory: Vec<(u8, u64)>,
@@ -67,22 +67,31 @@ pub fn capacity(model: &NodeModel, free: &FreeInside, needs: &RankNeeds) -> u32 
         let classes = model.classes().iter().filter(|class| class.serves(&needs.device));
         ranks = ranks.min(classes.map(of).max().unwrap_or(0));
     }
-    match cores_each(model, needs) {
-        Some(each) => ranks = ranks.min(free.cores.len() / each),
-        // Nobody knows the CPUs: a share of them is nothing to count, but a number cannot be promised.
-        None if needs.cpus.is_some() => return 0,
-        None => {}
+    if let Some(each) = cores_each(model, needs) {
+        ranks = ranks.min(free.cores.len() / each);
     }
-    if needs.memory > 0 {
-        ranks = ranks.min(u32::try_from(free.memory() / needs.memory).unwrap_or(u32::MAX));
+    if let Some(fit) = free.memory().checked_div(needs.memory) {
+        ranks = ranks.min(u32::try_from(fit).unwrap_or(u32::MAX));
     }
     if needs.ports > free.ports.count_ones() { 0 } else { ranks }
 }
 
-/// Cores of a rank, the least where it takes a share; `None` where the node's CPUs are not known.
+/// Cores of a rank that asks for CPUs.
 fn cores_each(model: &NodeModel, needs: &RankNeeds) -> Option<u32> {
-    let each = needs.cpus.map_or(1, |cpus| cpus.div_ceil(model.threads_per_core()).max(1));
-    (model.cores() > 0).then_some(each)
+    needs.cpus.map(|cpus| cpus.div_ceil(model.threads_per_core()).max(1))
+}
+
+fn wanted_cores(model: &NodeModel, free: &FreeInside, needs: &RankNeeds, devices: u64) -> Want {
+    if let Some(each) = cores_each(model, needs) {
+        return Want::Cores(each);
+    }
+    let enough = free.cores.len() >= needs.ranks;
+    match (needs.devices, needs.alone) {
+        (1.., true) if enough => Want::ShareAmong(devices),
+        (1.., false) if enough => Want::ShareAmong(free.devices),
+        (0, true) => Want::Cores(free.cores.len() / needs.ranks.max(1)),
+        _ => Want::Cores(0),
+    }
 }
 
 /// The best devices for the ranks, parted among them, with cores, memory and ports for each. Same input, same answer.
@@ -94,21 +103,16 @@ pub fn choose(model: &NodeModel, free: &FreeInside, needs: &RankNeeds) -> Result
     if !missing.is_empty() {
         return Err(Lack { ranks: needs.ranks, fits: capacity(model, free, needs), missing });
     }
-    let ranks = needs.ranks as usize;
-    let each = needs.devices as usize;
+    let (ranks, each) = (needs.ranks as usize, needs.devices as usize);
     let (slowest, devices) = devices(model, free, needs).unwrap_or_default();
     let in_order = order::split(model, devices, each.max(1));
     let of_rank: Vec<&[u8]> = match each {
         0 => vec![&[]; ranks],
         each => in_order.chunks(each).collect(),
     };
-    let want = match (needs.cpus, each, needs.alone) {
-        (None, 1.., false) => Want::ShareAmong(free.devices),
-        (None, 1.., true) => Want::ShareAmong(devices),
-        (None, 0, true) => Want::Cores(free.cores.len() / needs.ranks.max(1)),
-        _ => Want::Cores(cores_each(model, needs).unwrap_or(0)),
-    };
-    let cores = share::cores(model, &free.cores, &of_rank, want);
+    let want = wanted_cores(model, free, needs, devices);
+    let with_ports = if needs.ports > 0 { groups_of_ports(model, free.ports) } else { 0 };
+    let cores = share::cores(model, &free.cores, &of_rank, (want, with_ports));
     // Memory is near to where the devices are, else to where the cores are.
     let at: Vec<(u64, u64)> = of_rank
         .iter()
@@ -156,7 +160,8 @@ fn devices(model: &NodeModel, free: &FreeInside, needs: &RankNeeds) -> Option<(O
     let classes = model.classes().iter().filter(|class| class.serves(&needs.device)).filter(enough);
     let class = classes.min_by_key(|class| class.memory)?;
     let ports = if needs.ports > 0 { free.ports } else { 0 };
-    let wanted = Wanted { count, ports, most_ports: needs.ranks.saturating_mul(needs.ports) };
+    let most_ports = needs.ranks.saturating_mul(needs.ports);
+    let wanted = Wanted { count, ports, most_ports, ports_each: needs.ports.div_ceil(needs.devices) };
     let (score, devices) = set::best(model, free.devices, class.devices, wanted)?;
     Some((Some(score.slowest), devices))
 }
@@ -175,14 +180,12 @@ fn missing(model: &NodeModel, free: &FreeInside, needs: &RankNeeds) -> Vec<Missi
             Some(_) => {}
         }
     }
-    let (each, has) = match cores_each(model, needs) {
-        Some(each) => (u64::from(each), model.cores()),
-        None if needs.cpus.is_some() => (needs.cpus.unwrap_or(0).max(1).into(), 0),
-        None => (1, MAX_RANKS),
-    };
-    let free_cores = if model.cores() > 0 { free.cores.len() } else { has };
-    if ranks * each > u64::from(free_cores) || ranks > u64::from(MAX_RANKS) {
-        missing.push(Missing::Cores { needed: ranks * each, free: free_cores, has });
+    if let Some(needed) = cores_each(model, needs).map(|each| ranks * u64::from(each))
+        && needed > u64::from(free.cores.len())
+    {
+        missing.push(Missing::Cores { needed, free: free.cores.len(), has: model.cores() });
+    } else if needs.ranks > MAX_RANKS {
+        missing.push(Missing::Cores { needed: ranks, free: MAX_RANKS, has: MAX_RANKS });
     }
     let needed = ranks.saturating_mul(needs.memory);
     if needed > free.memory() {
@@ -221,6 +224,12 @@ fn unmatched(model: &NodeModel, need: &DeviceNeed) -> Missing {
         before = left;
     }
     Missing::Match { filter: Filter::Memory, before }
+}
+
+/// Groups of cores at which a port is.
+fn groups_of_ports(model: &NodeModel, ports: u64) -> u64 {
+    let groups = rows_of(ports).filter_map(|port| model.ports().get(port)?.group);
+    groups.fold(0, |mask, group| mask | 1 << group)
 }
 
 fn of_cores(model: &NodeModel, cores: &Cores) -> u64 {

@@ -276,7 +276,7 @@ fn by_place(machine: &Machine, reserved: &CpuSet, numa: &BTreeMap<u32, CpuSet>) 
     let mut placed = Vec::with_capacity(cores.len());
     for core in cores {
         // What is nonsense (a CPU of two cores) must not be given twice.
-        let is_new = core.iter().fold(true, |new, cpu| seen.insert(cpu) && new);
+        let is_new = core.iter().filter(|cpu| seen.insert(*cpu)).count() == core.len();
         let cpus =
             machine.allowed.cpus.as_ref().map_or_else(|| core.clone(), |allowed| core.intersection(allowed));
         let Some(first) = core.iter().next().filter(|_| is_new && !cpus.is_empty()) else { continue };

@@ -13,14 +13,16 @@ pub struct RankNeeds {
     /// Devices of each; 0 for ranks that compute on CPUs alone.
     pub devices: u32,
     pub device: DeviceNeed,
-    /// Hardware threads of each, rounded up to whole cores. `None`: an even share of the free cores near its devices,
-    /// one core at least; one core for a rank without devices.
+    /// Hardware threads of each, rounded up to whole cores. `None`: an even share of the free cores near its devices
+    /// where there is one at least for each rank; else, and for ranks without devices, no core is theirs alone, they
+    /// are not bound, and what counts them is the node's slots.
     pub cpus: Option<u32>,
     /// Memory of each in bytes; 0 where the job does not say, and then none is accounted.
     pub memory: u64,
     /// Network ports of each that traffic between nodes takes; 0 where the job stays on one node.
     pub ports: u32,
-    /// Nothing else runs on the node: shares are of all free cores, not of those that fall to the ranks' devices.
+    /// Nothing else runs on the node: shares are of all free cores, not of those that fall to the ranks' devices, and
+    /// ranks without devices have theirs, too.
     pub alone: bool,
 }
 

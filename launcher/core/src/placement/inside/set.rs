@@ -24,8 +24,9 @@ pub(super) struct Wanted {
     pub(super) count: usize,
     /// Ports that are looked at; 0 where the job needs none.
     pub(super) ports: u64,
-    /// More ports than this are of no use.
+    /// More ports than this are of no use, to all devices and to one.
     pub(super) most_ports: u32,
+    pub(super) ports_each: u32,
 }
 
 /// How good a set is: the greater the better.
@@ -47,7 +48,6 @@ pub(super) struct Score {
 struct Part {
     set: u64,
     count: usize,
-    near: u64,
     score: Score,
 }
 
@@ -101,11 +101,11 @@ impl<'a> Search<'a> {
 
     fn part(&self) -> Part {
         let score = Score { slowest: u32::MAX, nearness: 0, ports: 0, inside: 0, left: 0 };
-        Part { set: 0, count: 0, near: 0, score }
+        Part { set: 0, count: 0, score }
     }
 
     fn with(&self, mut part: Part, row: usize) -> Part {
-        let (level, mask, all) = self.facts[row];
+        let (level, _, all) = self.facts[row];
         for other in rows_of(part.set) {
             let worth = self.model.worth(row, other);
             part.score.slowest = part.score.slowest.min(bandwidth::mb_per_s(worth));
@@ -113,7 +113,6 @@ impl<'a> Search<'a> {
         }
         part.set |= 1 << row;
         part.count += 1;
-        part.near |= mask;
         part.score.nearness -= level;
         part.score.left -= all;
         part
@@ -121,8 +120,24 @@ impl<'a> Search<'a> {
 
     /// Of the pairs that the taken devices have with free ones, those within the set were counted twice.
     fn finished(&self, part: &Part) -> Score {
-        let ports = part.near.count_ones().min(self.wanted.most_ports);
+        let ports =
+            if self.wanted.ports == 0 { 0 } else { self.reached(part.set).min(self.wanted.most_ports) };
         Score { ports, left: part.score.left + part.score.inside, ..part.score }
+    }
+
+    /// Ports that the devices can use at once: three devices that are near to the same two use two.
+    fn reached(&self, set: u64) -> u32 {
+        let (mut left, mut reached, mut all) = (set, 0, 0);
+        while left != 0 {
+            let near = self.facts[left.trailing_zeros() as usize].1;
+            let alike = rows_of(left)
+                .filter(|row| self.facts[*row].1 == near)
+                .fold(0, |mask, row| mask | 1u64 << row);
+            reached += near.count_ones().min(alike.count_ones().saturating_mul(self.wanted.ports_each));
+            all |= near;
+            left &= !alike;
+        }
+        reached.min(all.count_ones())
     }
 
     fn offer(&mut self, part: &Part) {

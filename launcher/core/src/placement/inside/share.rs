@@ -1,5 +1,7 @@
 //! Cores and memory of each rank: disjoint, whole cores, near its devices.
 
+use std::cmp::Reverse;
+
 use super::cores::{Cores, Group};
 use super::model::{NodeModel, rows_of};
 
@@ -19,14 +21,21 @@ pub(super) enum Want {
 ///
 /// First every rank gets what is near to it, and only then those that lack some get what is left elsewhere, so that no
 /// rank takes the near cores of another (the overlap of vllm-ascend #8600 is its opposite fault).
-pub(super) fn cores(model: &NodeModel, free: &Cores, ranks: &[&[u8]], want: Want) -> Vec<Cores> {
+///
+/// `ports` are groups at which ranks without devices are rather than elsewhere.
+pub(super) fn cores(
+    model: &NodeModel,
+    free: &Cores,
+    ranks: &[&[u8]],
+    (want, ports): (Want, u64),
+) -> Vec<Cores> {
     let mut hand = Hand { model, free: free.clone(), given: vec![Cores::none(model.cores()); ranks.len()] };
-    if model.cores() == 0 {
+    if model.cores() == 0 || want == Want::Cores(0) {
         return hand.given;
     }
     let has_devices = ranks.first().is_some_and(|devices| !devices.is_empty());
     match want {
-        Want::Cores(each) if !has_devices => hand.pack(each),
+        Want::Cores(each) if !has_devices => hand.pack(each, ports),
         Want::Cores(each) => hand.near(ranks, each),
         Want::ShareAmong(devices) => hand.share(ranks, devices),
     }
@@ -58,7 +67,7 @@ impl Hand<'_> {
                 .clone()
                 .filter(|(free, _)| *free >= most)
                 .min_by_key(|(free, rows)| (*free, rows.start));
-            let fullest = || caches.max_by_key(|(free, rows)| (*free, std::cmp::Reverse(rows.start)));
+            let fullest = || caches.max_by_key(|(free, rows)| (*free, Reverse(rows.start)));
             let Some((_, rows)) = fits.or_else(fullest) else { break };
             let now = self.free.give(rows, most, &mut self.given[rank]);
             most -= now;
@@ -141,15 +150,17 @@ impl Hand<'_> {
     }
 
     /// Ranks without devices: on as few groups as hold them, neighbours together.
-    fn pack(&mut self, each: u32) {
-        let each = each.max(1);
+    fn pack(&mut self, each: u32, ports: u64) {
         let mut next = 0;
         while next < self.given.len() {
             let left = (self.given.len() - next) as u32;
             let rooms: Vec<(u32, usize)> =
                 (0..self.groups().len()).map(|group| (self.free_in(group) / each, group)).collect();
-            let enough = rooms.iter().filter(|(room, _)| *room >= left).min();
-            let roomiest = || rooms.iter().max_by_key(|(room, group)| (*room, std::cmp::Reverse(*group)));
+            let far = |group: usize| ports >> group & 1 == 0;
+            let enough = rooms.iter().filter(|(room, _)| *room >= left);
+            let enough = enough.min_by_key(|(room, group)| (far(*group), *room, *group));
+            let roomiest =
+                || rooms.iter().max_by_key(|(room, group)| (*room, Reverse((far(*group), *group))));
             let Some((room, group)) = enough.or_else(roomiest).copied().filter(|(room, _)| *room > 0) else {
                 break;
             };
@@ -160,8 +171,8 @@ impl Hand<'_> {
         }
         // The rest fits into no group as a whole.
         for rank in next..self.given.len() {
-            let fullest = (0..self.groups().len())
-                .max_by_key(|group| (self.free_in(*group), std::cmp::Reverse(*group)));
+            let fullest =
+                (0..self.groups().len()).max_by_key(|group| (self.free_in(*group), Reverse(*group)));
             self.take_anywhere(rank, fullest.map_or(0, |group| 1 << group), each);
         }
     }
@@ -169,11 +180,11 @@ impl Hand<'_> {
 
 /// Bytes of each rank by group: near memory for all first, then what is left elsewhere. `free` has enough in sum.
 pub(super) fn memory(model: &NodeModel, free: &[u64], near: &[u64], each: u64) -> Vec<Vec<(u8, u64)>> {
-    let mut free = free.to_vec();
+    let mut rest = free.to_vec();
     let mut given: Vec<Vec<(u8, u64)>> = vec![Vec::new(); near.len()];
     let mut missing = vec![each; near.len()];
     let mut take = |rank: usize, group: u8, missing: &mut u64| {
-        let Some(here) = free.get_mut(usize::from(group)) else { return };
+        let Some(here) = rest.get_mut(usize::from(group)) else { return };
         let bytes = (*missing).min(*here);
         if bytes > 0 {
             *here -= bytes;
@@ -184,8 +195,10 @@ pub(super) fn memory(model: &NodeModel, free: &[u64], near: &[u64], each: u64) -
     for (rank, near) in near.iter().enumerate() {
         rows_of(*near).for_each(|group| take(rank, group as u8, &mut missing[rank]));
     }
+    let fullest = free.iter().enumerate().max_by_key(|(group, bytes)| (**bytes, Reverse(*group)));
+    let fullest = fullest.map_or(0, |(group, _)| group);
     for (rank, near) in near.iter().enumerate() {
-        let Some(home) = model.groups().get(rows_of(*near).next().unwrap_or(0)) else { continue };
+        let Some(home) = model.groups().get(rows_of(*near).next().unwrap_or(fullest)) else { continue };
         let others = home.nearest.iter().filter(|group| *near >> **group & 1 == 0);
         others.for_each(|group| take(rank, *group, &mut missing[rank]));
     }

@@ -20,7 +20,7 @@ fn ports(inside: &Inside) -> Vec<Vec<(u8, bool)>> {
 #[test]
 fn two_jobs_of_two_devices_get_pairs_with_two_links_and_leave_pairs_with_two_links() {
     let (model, mut free) = whole(&dgx1());
-    assert_eq!((model.islands(), model.mb_per_s(0, 3), model.mb_per_s(0, 5)), (&[0xff][..], 40_000, 9_000));
+    assert_eq!((model.islands(), model.mb_per_s(0, 3), model.mb_per_s(0, 5)), (&[0xff][..], 40_000, 6_000));
     let needs = RankNeeds::new(2, 1);
     for _ in 0..4 {
         let inside = choose(&model, &free, &needs).unwrap();
@@ -153,7 +153,36 @@ fn ranks_without_devices_fill_one_node_by_whole_caches() {
     assert_eq!(cpus(&choose(&model, &free, &wide).unwrap()), ["0-11", "12-23"]);
     let share = RankNeeds { alone: true, ..RankNeeds::new(5, 0) };
     assert_eq!(choose(&model, &free, &share).unwrap().ranks[0].cores.len(), 4);
-    assert_eq!(choose(&model, &free, &RankNeeds::new(5, 0)).unwrap().ranks[0].cores.len(), 1);
+    // Ranks that ask for nothing are not bound, nor are those of devices where cores are fewer.
+    assert!(cpus(&choose(&model, &free, &RankNeeds::new(5, 0)).unwrap()).iter().all(String::is_empty));
+    let mut few = hgx();
+    few.allowed.cpus = Some("0-6".parse().unwrap());
+    let (model, free) = whole(&few);
+    let inside = choose(&model, &free, &RankNeeds::new(8, 1)).unwrap();
+    assert!(cpus(&inside).iter().all(String::is_empty));
+    assert_eq!(
+        cpus(&choose(&model, &free, &RankNeeds::new(7, 1)).unwrap()),
+        ["0", "1", "2", "3", "4", "5", "6"]
+    );
+}
+
+#[test]
+fn ranks_on_cpus_are_where_the_port_is_and_three_devices_near_two_ports_use_two() {
+    let mut machine = board(3, 8, 1, 8);
+    nic(&mut machine, 0x40, Some(2), None);
+    let (model, free) = whole(&machine);
+    let needs = RankNeeds { cpus: Some(4), ports: 1, ..RankNeeds::new(2, 0) };
+    assert_eq!(cpus(&choose(&model, &free, &needs).unwrap()), ["16-19", "20-23"]);
+    // Eight devices of which all pairs are linked, two ports for each four.
+    let mut machine = board(2, 8, 1, 8);
+    (0..8u8).for_each(|bus| gpu(&mut machine, 0x10 + bus, Some(u32::from(bus / 4)), None));
+    (0..4u8).for_each(|bus| nic(&mut machine, 0x40 + bus, Some(u32::from(bus / 2)), None));
+    (0..8).for_each(|a| (a + 1..8).for_each(|b| link(&mut machine, a, b, 1)));
+    let (model, free) = whole(&machine);
+    let needs = RankNeeds { ports: 1, ..RankNeeds::new(4, 1) };
+    let inside = choose(&model, &free, &needs).unwrap();
+    assert_eq!((inside.devices, inside.quality.ports), (0b11_0011, 4));
+    assert_eq!(choose(&model, &free, &RankNeeds::new(4, 1)).unwrap().devices, 0b1111);
 }
 
 #[test]

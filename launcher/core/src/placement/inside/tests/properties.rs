@@ -93,7 +93,10 @@ proptest! {
             }
             prop_assert!(rank.cores.is_disjoint(&given) && rank.cores.is_subset(&free.cores));
             given.add(&rank.cores);
-            prop_assert!(!rank.cores.is_empty());
+            // All are bound or none, and none is where there are cores for all, unless nothing is theirs.
+            prop_assert_eq!(rank.cores.is_empty(), inside.ranks[0].cores.is_empty());
+            let has_share = needs.cpus.is_some() || needs.devices > 0 || needs.alone;
+            prop_assert_eq!(!rank.cores.is_empty(), has_share && free.cores.len() >= needs.ranks);
             prop_assert!(needs.cpus.is_none_or(|cpus| rank.cpus.len() >= cpus as usize));
             prop_assert_eq!(rank.memory.iter().map(|(_, bytes)| bytes).sum::<u64>(), needs.memory);
             prop_assert!(rank.ports.iter().all(|port| free.ports >> port.port & 1 == 1));
@@ -135,10 +138,14 @@ proptest! {
                 let levels = model.devices()[row].near.iter().map(|level| level & free.ports);
                 levels.enumerate().find(|(_, ports)| *ports != 0).unwrap_or((6, 0))
             };
-            let all = rows_of(set).fold(0, |mask, row| mask | near(row).1);
+            // As many as can be used at once, where devices are near to the same ports or to none in common.
+            let masks: std::collections::BTreeSet<u64> = rows_of(set).map(|row| near(row).1).collect();
+            let users = |mask: u64| rows_of(set).filter(|row| near(*row).1 == mask).count() as u32 * ports;
+            let used: u32 = masks.iter().map(|mask| mask.count_ones().min(users(*mask))).sum();
+            let all = masks.iter().fold(0, |all, mask| all | mask);
             let (far, reached) = match ports {
                 0 => (0, 0),
-                _ => (rows_of(set).map(|row| near(row).0).sum(), all.count_ones().min(count * ports)),
+                _ => (rows_of(set).map(|row| near(row).0).sum(), used.min(all.count_ones()).min(count * ports)),
             };
             (
                 std::cmp::Reverse(least(set)),
@@ -156,15 +163,17 @@ proptest! {
     }
 
     #[test]
-    fn taking_one_by_one_takes_all(machine in machines(), devices in 0..3u32, cpus in prop::option::of(1..5u32)) {
+    fn taking_one_by_one_takes_all(machine in machines(), devices in 1..3u32, cpus in prop::option::of(1..5u32)) {
         let (model, mut free) = whole(&machine);
         let needs = RankNeeds { cpus, ..RankNeeds::new(1, devices) };
         let mut left = capacity(&model, &free, &needs);
-        // Shares depend on what is free, so there only the end is told.
         while left > 0 {
+            let before = (free.devices, free.cores.len());
             free.take(&choose(&model, &free, &needs).unwrap());
             let now = capacity(&model, &free, &needs);
-            prop_assert!(now < left && (cpus.is_none() || devices > 1 || now == left - 1 || needs.devices > 0));
+            prop_assert!(now <= left && (free.devices, free.cores.len()) < before);
+            // A second class of devices or a share of the cores makes room for others than those that were counted.
+            prop_assert!(now == left - 1 || cpus.is_none() || model.classes().len() > 1);
             left = now;
         }
         prop_assert!(choose(&model, &free, &needs).is_err());

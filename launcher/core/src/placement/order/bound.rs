@@ -3,7 +3,10 @@
 //! A domain that holds `c` of the slots cuts at least `cut(c)`, whichever they are. For a grid that follows from
 //! its lines: `P_i`, the lines of kind `i` that `c` slots touch, multiply to at least `c^(d-1)` (Loomis and
 //! Whitney, 1949), at most `(c - P_i) / (L_i - 1)` of them are full and cut nothing, and every other line cuts
-//! what its pattern cannot avoid. The bound is the least sum of `uplink * cut(c)` over all ways to share the
+//! what its pattern cannot avoid. A chain or tree shared by `k` domains of a depth has at least `k - 1` edges
+//! between them, each cut on both sides: where all leaves are equally deep, its `2 (k - 1)` are two for every
+//! domain that it touches less two for the whole, which is more than the one that each domain alone is sure of. Both
+//! ways are tried. The bound is the least sum of `uplink * cut(c)` over all ways to share the
 //! slots out among domains, found by dynamic programming over the tree; where that would take long, each
 //! function of `c` is replaced by its lower convex hull, and hulls are added in linear time.
 
@@ -28,25 +31,63 @@ pub(super) fn lower_bound(model: &Model<'_>) -> i64 {
             below[parent as usize] += below[at];
         }
     }
+    let depths = depths(model);
+    let even = model.tree.leaves().windows(2).all(|pair| depths[pair[0] as usize] == depths[pair[1] as usize]);
     let most = below.iter().skip(1).max().map_or(0, |most| (*most).min(slots as u64)) as usize;
+    let cuts = Cuts::new(model);
     let mut sharing = Sharing {
         model,
         slots,
         below,
-        cuts: Cuts::new(model).table(most),
+        cuts: cuts.table(most),
+        shared: vec![0; most + 1],
+        least_uplinks: vec![0; model.tree.depth()],
+        depths,
         exact: model.slots() <= EXACT_SLOTS && model.leaves <= EXACT_LEAVES,
         class: classes(model),
         known: BTreeMap::new(),
     };
-    let root = sharing.least(0);
-    root.get(slots).copied().unwrap_or(0)
+    let alone = sharing.least(0).get(slots).copied().unwrap_or(0);
+    let whole = cuts.whole_chains();
+    if !even || whole == 0 {
+        return alone;
+    }
+    sharing.shared = cuts.shared_table(most);
+    sharing.least_uplinks = least_uplinks(&sharing);
+    sharing.known.clear();
+    let levels: i64 = sharing.least_uplinks.iter().sum();
+    let together = sharing.least(0).get(slots).copied().unwrap_or(0);
+    alone.max(together.saturating_sub(levels.saturating_mul(whole)))
+}
+
+fn depths(model: &Model<'_>) -> Vec<usize> {
+    let mut depths = vec![0; model.tree.domains().len()];
+    for (at, domain) in model.tree.domains().iter().enumerate() {
+        depths[at] = domain.parent.map_or(0, |parent| depths[parent as usize] + 1);
+    }
+    depths
+}
+
+/// For each depth the cheapest uplink of a domain that can hold slots.
+fn least_uplinks(sharing: &Sharing<'_>) -> Vec<i64> {
+    let of_depth = |depth: usize| {
+        let domains = (1..sharing.depths.len()).filter(|at| sharing.depths[*at] == depth && sharing.below[*at] > 0);
+        domains.map(|at| sharing.model.uplinks[at]).min().unwrap_or(0)
+    };
+    (0..sharing.model.tree.depth()).map(of_depth).collect()
 }
 
 struct Sharing<'m> {
     model: &'m Model<'m>,
     slots: usize,
     below: Vec<u64>,
+    /// Least cut of each number of slots in one domain.
     cuts: Vec<i64>,
+    /// The same with chains counted twice for every domain they touch.
+    shared: Vec<i64>,
+    /// What of the uplinks of each depth is charged by `shared`.
+    least_uplinks: Vec<i64>,
+    depths: Vec<usize>,
     exact: bool,
     class: Vec<u32>,
     /// Equal domains have equal answers.
@@ -70,8 +111,10 @@ impl Sharing<'_> {
         };
         let uplink = self.model.uplinks[domain as usize];
         if domain != 0 {
-            for (cost, cut) in least.iter_mut().zip(&self.cuts) {
-                *cost = cost.saturating_add(uplink.saturating_mul(*cut));
+            let common = self.least_uplinks[self.depths[domain as usize]].min(uplink);
+            for (cost, (cut, shared)) in least.iter_mut().zip(self.cuts.iter().zip(&self.shared)) {
+                let own = (uplink - common).saturating_mul(*cut);
+                *cost = cost.saturating_add(own).saturating_add(common.saturating_mul(*shared));
             }
         }
         let least = Rc::new(least);
@@ -150,6 +193,8 @@ struct Lines {
     count: u64,
     weight: i64,
     pattern: Pattern,
+    /// Chains are counted twice per line, full or not.
+    shared: bool,
 }
 
 /// Sets up to this size are examined for all numbers of lines, by number of dimensions; beyond, lines are taken
@@ -171,6 +216,7 @@ impl Cuts {
             count: slots / u64::from(dim.size),
             weight: i64::try_from(dim.weight / model.weight_unit).unwrap_or(i64::MAX / 4),
             pattern: dim.pattern,
+            shared: false,
         };
         if graph.whole {
             return Cuts { slots, lines: graph.dims().iter().map(of_dim).collect(), lightest: 0 };
@@ -185,10 +231,25 @@ impl Cuts {
         (0..=most as u64).map(|c| self.least(c).max(self.least(self.slots - c))).collect()
     }
 
+    /// What `shared_table` counts too much for each depth: two per line of a chain.
+    fn whole_chains(&self) -> i64 {
+        let lines = self.lines.iter().filter(|lines| lines.chained());
+        lines.map(|lines| lines.weight.saturating_mul(2 * lines.count as i64)).sum()
+    }
+
+    /// The least of the same sum with chains counted twice for each line touched.
+    fn shared_table(&self, most: usize) -> Vec<i64> {
+        let lines = self.lines.iter().map(|lines| Lines { shared: true, ..*lines }).collect();
+        let cuts = Cuts { lines, ..*self };
+        (0..=most as u64).map(|c| if c == 0 { 0 } else { cuts.touching(c) }).collect()
+    }
+
     fn least(&self, c: u64) -> i64 {
-        if c == 0 || c == self.slots {
-            0
-        } else if self.lines.is_empty() {
+        if c == 0 || c == self.slots { 0 } else { self.touching(c) }
+    }
+
+    fn touching(&self, c: u64) -> i64 {
+        if self.lines.is_empty() {
             self.lightest
         } else if c <= examined(self.lines.len()) {
             let mut best = i64::MAX;
@@ -230,7 +291,9 @@ impl Cuts {
         let mut free: Vec<usize> = (0..rates.len()).filter(|at| rates[*at].0 > 0.0).collect();
         // A dimension that costs nothing is cut to pieces and leaves the whole volume to the others.
         let mut volume = c;
-        let mut cost = 0.0;
+        // Full lines of shared chains are counted too.
+        let chains = self.lines.iter().filter(|lines| lines.shared && lines.chained());
+        let mut cost: f64 = chains.map(|lines| 2.0 * lines.weight as f64 * c / lines.size as f64).sum();
         while !free.is_empty() {
             let product: f64 = free.iter().map(|at| rates[*at].0).product();
             let scale = root(volume / product, free.len());
@@ -270,10 +333,17 @@ fn root(number: f64, degree: usize) -> f64 {
 }
 
 impl Lines {
+    fn chained(&self) -> bool {
+        matches!(self.pattern, Pattern::Chain | Pattern::Tree)
+    }
+
     /// What `touched` lines that hold `c` slots cut at least: as many as can be are full, the rest hold one.
     fn cut(&self, c: u64, touched: u64) -> i64 {
         let full = ((c - touched) / (self.size - 1)).min(touched);
         let partial = (touched - full) as i64;
+        if self.shared && self.chained() {
+            return self.weight.saturating_mul(2 * touched as i64);
+        }
         let per_line = match self.pattern {
             Pattern::Ring => 2,
             Pattern::Chain | Pattern::Tree => 1,
@@ -287,10 +357,11 @@ impl Lines {
         self.weight.saturating_mul(per_line * partial)
     }
 
-    /// `cut` is at least this times `touched - c / size`.
+    /// `cut` is at least this times `touched - c / size`, and for shared chains the volume of full lines on top.
     fn rate(&self) -> f64 {
         let size = self.size as f64;
         let partial = match self.pattern {
+            Pattern::Chain | Pattern::Tree if self.shared => return 2.0 * self.weight as f64,
             Pattern::Ring => 2.0,
             Pattern::Chain | Pattern::Tree => 1.0,
             Pattern::AllToAll => size - 1.0,

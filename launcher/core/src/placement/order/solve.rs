@@ -169,7 +169,7 @@ fn search(model: &Model<'_>, given: Option<&[u32]>, floor: i64, budget: &mut Bud
     let units: &[u32] = if small { &[1, 2, 3, 4, 5, 6, 7, 8] } else { &[1] };
     let shares = match given {
         Some(counts) => vec![counts.to_vec()],
-        None => counts::alternatives(model.tree, slots, units),
+        None => counts::alternatives(model.tree, slots, units, small),
     };
     let mut starts = Vec::new();
     for counts in &shares {

@@ -11,8 +11,8 @@ use super::model::Model;
 fn tried(slots: usize) -> usize {
     match slots {
         0..=64 => 96,
-        65..=1024 => 32,
-        _ => 14,
+        65..=1024 => 24,
+        _ => 12,
     }
 }
 
@@ -58,29 +58,42 @@ impl Walk {
         cost
     }
 
-    /// Where the slot stands in this walk, as a number that only grows along it.
-    fn key(&self, at: &[u32], reach: &Reach) -> u64 {
-        let mut key = 0u64;
-        let mut digit = |value: u32, radix: u32| {
-            let turned = self.snake && key & 1 == 1;
-            key = key * u64::from(radix) + u64::from(if turned { radix - 1 - value } else { value });
+    /// The slots in the order of this walk. A slot's place is a mixed-radix number: its strip in each outer
+    /// dimension, its place along the run, its places within the strips.
+    fn sort(&self, model: &Model<'_>, reach: &Reach, slots: &[u32], sorted: &mut Vec<u32>) {
+        // For each digit: dimension, radix, and the digit for each coordinate.
+        let mut digits: Vec<(usize, u64, Vec<u32>)> = Vec::new();
+        let mut digit = |dim: usize, radix: u32, of: &dyn Fn(u32) -> u32| {
+            digits.push((dim, u64::from(radix), (0..reach.size[dim]).map(of).collect()));
         };
         for (dim, height) in self.dims.iter().zip(&self.heights) {
-            digit((at[*dim] - reach.low[*dim]) / height, reach.size[*dim].div_ceil(*height));
+            digit(*dim, reach.size[*dim].div_ceil(*height), &|at| at / height);
         }
         if let Some(run) = self.dims.last() {
-            digit(at[*run] - reach.low[*run], reach.size[*run]);
+            digit(*run, reach.size[*run], &|at| at);
         }
-        for (dim, height) in self.dims.iter().zip(&self.heights) {
-            digit((at[*dim] - reach.low[*dim]) % height, *height);
+        for (dim, height) in self.dims.iter().zip(&self.heights).filter(|(_, height)| **height > 1) {
+            digit(*dim, *height, &|at| at % height);
         }
-        key
-    }
-
-    fn sort(&self, model: &Model<'_>, reach: &Reach, slots: &[u32], sorted: &mut Vec<(u64, u32)>) {
+        let keys: u64 = digits.iter().map(|(_, radix, _)| *radix).product();
+        let key = |slot: u32| {
+            let at = model.graph.coords_of(slot);
+            digits.iter().fold(0u64, |key, (dim, radix, of)| {
+                let value = u64::from(of[(at[*dim] - reach.low[*dim]) as usize]);
+                let turned = self.snake && key & 1 == 1;
+                key * radix + if turned { radix - 1 - value } else { value }
+            })
+        };
         sorted.clear();
-        sorted.extend(slots.iter().map(|slot| (self.key(model.graph.coords_of(*slot), reach), *slot)));
-        sorted.sort_unstable();
+        if keys <= 8 * slots.len() as u64 {
+            // A share fills much of its box, so that a place for every key is less work than sorting.
+            let mut places = vec![u32::MAX; keys as usize];
+            slots.iter().for_each(|slot| places[key(*slot) as usize] = *slot);
+            sorted.extend(places.into_iter().filter(|slot| *slot != u32::MAX));
+        } else {
+            sorted.extend_from_slice(slots);
+            sorted.sort_by_cached_key(|slot| key(*slot));
+        }
     }
 }
 
@@ -171,7 +184,7 @@ pub(super) fn tilings(model: &Model<'_>, counts: &[u32]) -> Vec<(i64, Vec<u32>)>
         for walk in by_level.walks_for(&all, counts.iter().copied().max().unwrap_or(1)) {
             walk.sort(model, &by_level.reach(&all), &all, &mut by_level.sorted);
             let mut leaf_of = vec![0; all.len()];
-            for ((_, slot), leaf) in by_level.sorted.iter().zip(&found[0].1) {
+            for (slot, leaf) in by_level.sorted.iter().zip(&found[0].1) {
                 leaf_of[*slot as usize] = *leaf;
             }
             found.push((model.cost(&leaf_of), leaf_of));
@@ -188,7 +201,7 @@ struct Levels<'m> {
     leaf_of: Vec<u32>,
     /// The child domain of each slot in the share at hand, by its place among siblings.
     child_of: Vec<u32>,
-    sorted: Vec<(u64, u32)>,
+    sorted: Vec<u32>,
 }
 
 impl<'m> Levels<'m> {
@@ -236,7 +249,7 @@ impl<'m> Levels<'m> {
             walk.sort(self.model, &reach, slots, &mut sorted);
             let cost = self.cut(&children, &sorted);
             if best.as_ref().is_none_or(|best| cost < best.0) {
-                best = Some((cost, sorted.iter().map(|(_, slot)| *slot).collect()));
+                best = Some((cost, sorted.clone()));
             }
             self.sorted = sorted;
         }
@@ -250,15 +263,15 @@ impl<'m> Levels<'m> {
     }
 
     /// Cost of the edges between children that take consecutive shares of `sorted`, as far as their uplinks go.
-    fn cut(&mut self, children: &[(u32, u32)], sorted: &[(u64, u32)]) -> i64 {
+    fn cut(&mut self, children: &[(u32, u32)], sorted: &[u32]) -> i64 {
         let mut rest = sorted;
         for (place, (_, count)) in (0u32..).zip(children) {
             let (own, others) = rest.split_at(*count as usize);
-            own.iter().for_each(|(_, slot)| self.child_of[*slot as usize] = place);
+            own.iter().for_each(|slot| self.child_of[*slot as usize] = place);
             rest = others;
         }
         let mut cost = 0;
-        for (_, slot) in sorted {
+        for slot in sorted {
             let own = self.child_of[*slot as usize];
             let uplink = self.model.uplinks[children[own as usize].0 as usize];
             for link in self.model.links(*slot) {
@@ -268,7 +281,7 @@ impl<'m> Levels<'m> {
                 }
             }
         }
-        sorted.iter().for_each(|(_, slot)| self.child_of[*slot as usize] = u32::MAX);
+        sorted.iter().for_each(|slot| self.child_of[*slot as usize] = u32::MAX);
         cost
     }
 }

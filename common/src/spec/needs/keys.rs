@@ -124,7 +124,7 @@ pub struct PlacementKeys {
     #[schemars(range(max = MAX_NODES))]
     pub spares: Option<Given<u32>>,
     /// No two nodes of the job, spares among them, share a domain of this tier.
-    #[schemars(schema_with = "spread_schema")]
+    #[schemars(default, schema_with = "spread_schema")]
     pub spread: Option<Given<Tier>>,
     /// Labels that a node has to have.
     #[schemars(default)]

@@ -173,7 +173,7 @@ fn a_wrong_flag_is_named_with_what_was_typed() {
         ),
         (
             |f| f.spread = some("node"),
-            "--spread node: nodes share no node anyway; expected one of nvlink, leaf, block, core, site",
+            "--spread node: nodes share no node domain anyway; expected one of nvlink, leaf, block, core, site",
         ),
         (
             |f| f.node_selector = vec!["pool".into()],

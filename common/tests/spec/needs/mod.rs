@@ -5,7 +5,7 @@ mod flags;
 mod meaning;
 mod wrong;
 
-pub(crate) use any::{Seed, needing, seed};
+pub(crate) use any::{needing, seed};
 
 use phalanx_common::spec::{Flags, JobSpec};
 

@@ -43,7 +43,11 @@ fn a_wrong_job_file_is_named_with_line_and_column() {
     for (text, says) in [
         ("comand: [true]\n", "job.yaml:1:1: unknown key \"comand\""),
         ("command: [true]\nranks: zero\n", "job.yaml:2:8:"),
-        ("command: [true]\nplacement: {}\n", "job.yaml:2:1: placement is not supported yet"),
+        ("command: [true]\nimage: x\n", "job.yaml:2:1: image is not supported yet"),
+        (
+            "command: [true]\nranks: 4\nparallelism: {tp: 3}\n",
+            "job.yaml:3:15: parallelism: tp 3 does not divide the 4 ranks of the job; tp 2 or 4, or 3 ranks, or 6 ranks would fit",
+        ),
         ("command: [true\n", "job.yaml:"),
         ("", "command"),
     ] {
@@ -197,7 +201,7 @@ fn the_schema_is_json_and_knows_the_keys() {
     for key in ["name", "ranks", "command", "maxRestarts", "output"] {
         assert!(schema["properties"][key].is_object(), "no {key}");
     }
-    assert!(schema["properties"]["placement"].is_null(), "keys of later versions are not in the schema");
+    assert!(schema["properties"]["roles"].is_null(), "keys of later versions are not in the schema");
 }
 
 #[test]

@@ -65,6 +65,6 @@ fn what_would_not_fit_a_frame_is_refused_before_it_is_sent() {
     assert!(run("name: x", &job(word.clone())).is_ok());
     assert_eq!(
         run("name: x", &job(word + "x")).unwrap_err(),
-        "job.yaml: the command and the variables are 524289 bytes together, at most 524288 travel with a job; put what is long into a file"
+        "job.yaml: the command, the variables and the names of nodes are 524289 bytes together, at most 524288 travel with a job; put what is long into a file"
     );
 }

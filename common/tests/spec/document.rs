@@ -7,6 +7,7 @@ use phalanx_common::spec::{Fencing, JobSpec, Shape, Ship, VirtualEnv};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use crate::needs::{needing, seed};
 use crate::properties;
 
 proptest! {
@@ -47,12 +48,12 @@ fn job() -> impl Strategy<Value = JobSpec> {
     let secrets = prop::collection::btree_set("SECRET_[^\\x00=]{1,10}", 0..3);
     let lease = MIN_LEASE.as_micros() as u64..=1_000_000_000_000_000;
     let times = (1..=1_000_000_000_000_000u64, lease, any::<bool>(), any::<bool>());
-    (properties::job(), shape, ship, virtual_env, secrets, times).prop_map(
-        |(mut job, shape, ship, virtual_env, secrets, times)| {
+    (properties::job(), shape, ship, virtual_env, secrets, times, seed()).prop_map(
+        |(mut job, shape, ship, virtual_env, secrets, times, seed)| {
             if times.3 {
                 job.output.log_dir = None;
             }
-            JobSpec {
+            let job = JobSpec {
                 shape,
                 ship,
                 virtual_env,
@@ -61,7 +62,8 @@ fn job() -> impl Strategy<Value = JobSpec> {
                 lease: Duration::from_micros(times.1),
                 fencing: if times.2 { Fencing::Strict } else { Fencing::Lenient },
                 ..job
-            }
+            };
+            needing(job, seed)
         },
     )
 }

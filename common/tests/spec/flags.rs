@@ -23,6 +23,7 @@ fn each_flag_wins_over_its_key() {
         ranks: some("cpu"),
         nodes: some("1"),
         ranks_per_node: None,
+        needs: Default::default(),
         working_dir: some("./here/"),
         ship: None,
         env: vec!["B=flag".into(), "C=x=y".into(), "TOKEN".into()],

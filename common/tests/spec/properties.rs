@@ -2,11 +2,12 @@ use std::time::Duration;
 
 use phalanx_common::defaults;
 use phalanx_common::spec::{
-    Fencing, Flags, JobFile, JobSpec, Keep, OutputMode, OutputSpec, Shape, StopScope,
+    Document, Fencing, Flags, JobFile, JobSpec, Keep, NeedsFlags, OutputMode, OutputSpec, Shape, StopScope,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use crate::needs::{needing, seed};
 use crate::{around, run};
 
 proptest! {
@@ -29,8 +30,18 @@ proptest! {
     #[test]
     fn no_text_of_a_flag_makes_overlay_panic(text in any::<String>()) {
         let flag = Some(text.clone());
+        let needs = NeedsFlags {
+            gpus: flag.clone(), npus: flag.clone(), gpus_per_rank: flag.clone(), npus_per_rank: flag.clone(),
+            device_model: flag.clone(), device_memory: flag.clone(), mig: flag.clone(),
+            cpus_per_rank: flag.clone(), memory_per_rank: flag.clone(), nics_per_rank: flag.clone(),
+            groups: std::array::from_fn(|_| flag.clone()), require_tier: vec![text.clone()],
+            prefer_tier: vec![text.clone()], spares: flag.clone(), spread: flag.clone(),
+            node_selector: vec![text.clone()], use_nodes: vec![text.clone()], avoid_nodes: vec![text.clone()],
+            exclusive: flag.clone(), uneven: flag.clone(), mixed: flag.clone(), device_view: flag.clone(),
+            memory_binding: flag.clone(), cpu_binding: flag.clone(),
+        };
         let flags = Flags {
-            name: flag.clone(), ranks: flag.clone(), nodes: flag.clone(), ranks_per_node: flag.clone(),
+            name: flag.clone(), ranks: flag.clone(), nodes: flag.clone(), ranks_per_node: flag.clone(), needs,
             working_dir: flag.clone(), ship: flag.clone(), env: vec![text.clone()], env_file: vec![text.clone()], secret: vec![text.clone()], start_timeout: flag.clone(),
             grace: flag.clone(), max_restarts: flag.clone(), fencing: flag.clone(), unreachable: flag.clone(),
             lease: flag.clone(), stop_scope: flag.clone(), keep: flag.clone(),
@@ -87,6 +98,18 @@ fn piece() -> impl Strategy<Value = String> {
         "nodes",
         "ranksPerNode",
         "placement",
+        "require",
+        "all",
+        "leaf",
+        "parallelism",
+        "tp",
+        "dp",
+        "order",
+        "groups",
+        "resources",
+        "devices",
+        "elastic",
+        "min",
         "secret",
         "ship",
         "1",
@@ -118,9 +141,13 @@ pub(crate) fn job() -> impl Strategy<Value = JobSpec> {
         ),
     );
     let sizes = (4096..=i64::MAX as u64, any::<u32>());
-    (head, places, times, words, sizes).prop_map(|(head, places, times, words, sizes)| JobSpec {
+    let job = (head, places, times, words, sizes).prop_map(|(head, places, times, words, sizes)| JobSpec {
         name: head.0,
         shape: Shape::Nodes { nodes: 1, ranks_per_node: head.1 },
+        resources: Default::default(),
+        parallelism: Default::default(),
+        placement: Default::default(),
+        elastic: None,
         command: std::iter::once(head.2).chain(head.3).collect(),
         working_dir: places.0,
         ship: None,
@@ -141,7 +168,8 @@ pub(crate) fn job() -> impl Strategy<Value = JobSpec> {
             max_file_bytes: sizes.0,
             keep_files: sizes.1,
         },
-    })
+    });
+    (job, seed()).prop_map(|(job, seed)| needing(job, seed))
 }
 
 /// A job as a file. Times are written by hand: no float holds their nanoseconds.
@@ -156,6 +184,12 @@ fn print(job: &JobSpec) -> String {
     });
     if let Some(dir) = &job.working_dir {
         document["workingDir"] = Value::String(dir.clone());
+    }
+    let needs = serde_json::to_value(Document::from(job)).unwrap();
+    for key in ["resources", "parallelism", "placement", "elastic"] {
+        if let Some(value) = needs.get(key) {
+            document[key] = value.clone();
+        }
     }
     let mut text = String::new();
     for (key, value) in document.as_object().unwrap() {

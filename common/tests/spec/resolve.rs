@@ -17,6 +17,10 @@ fn a_command_alone_makes_a_job() {
         JobSpec {
             name: "train".into(),
             shape: Shape::Nodes { nodes: 1, ranks_per_node: 1 },
+            resources: Default::default(),
+            parallelism: Default::default(),
+            placement: Default::default(),
+            elastic: None,
             command: vec!["python".into(), "train.py".into()],
             working_dir: None,
             ship: None,

@@ -124,7 +124,7 @@ pub struct PlacementKeys {
     #[schemars(range(max = MAX_NODES))]
     pub spares: Option<Given<u32>>,
     /// No two nodes of the job, spares among them, share a domain of this tier.
-    #[schemars(schema_with = "spread_schema")]
+    #[schemars(default, schema_with = "spread_schema")]
     pub spread: Option<Given<Tier>>,
     /// Labels that a node has to have.
     #[schemars(default)]
@@ -133,7 +133,7 @@ pub struct PlacementKeys {
     #[schemars(length(min = 1, max = MAX_NODES))]
     pub nodes: Option<Given<Vec<Given<String>>>>,
     /// Nodes that get nothing of the job.
-    #[schemars(length(max = MAX_NODES))]
+    #[schemars(length(min = 1, max = MAX_NODES))]
     pub avoid: Option<Given<Vec<Given<String>>>>,
     /// What the job shares with no other: its nodes, its NUMA nodes, nothing. Default: none.
     pub exclusive: Option<Given<Exclusive>>,
@@ -209,7 +209,7 @@ impl JsonSchema for Bytes {
 #[derive(Clone, Debug, PartialEq, JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields, transform = without_null)]
 pub struct ElasticKeys {
-    /// The least; needed.
+    /// The least.
     #[schemars(range(min = 1, max = MAX_RANKS))]
     pub min: Option<Given<u32>>,
     /// The most. Default: the ranks of the job.

@@ -31,7 +31,7 @@ pub enum NeedsProblem {
     TierOfAll { tier: Tier },
     #[error("no group of ranks is within one {tier}; expected one of {}", Tiers(Tier::Island))]
     TierOfGroup { tier: Tier },
-    #[error("nodes share no {tier} anyway; expected one of {}", Tiers(Tier::Nvlink))]
+    #[error("nodes share no {tier} domain anyway; expected one of {}", Tiers(Tier::Nvlink))]
     TierOfSpread { tier: Tier },
 
     #[error("the devices of a rank are all of one kind, and there is {} too", At(other))]
@@ -78,7 +78,10 @@ pub enum NeedsProblem {
         WouldFit { kind, size: *fitting }
     )]
     GroupInNode { kind: String, size: u32, block: u64, ranks_per_node: u32, fitting: Option<u32> },
-    #[error("nodes that share no {spread} cannot be within one {within}, as is required ({})", At(other))]
+    #[error(
+        "nodes that share no {spread} domain cannot be within one {within}, as is required ({})",
+        At(other)
+    )]
     SpreadWithin { spread: Tier, within: Tier, other: Place },
     #[error("the node {} is to be used ({}) and to be avoided", shown(node), At(other))]
     UsedAndAvoided { node: String, other: Place },
@@ -87,7 +90,7 @@ pub enum NeedsProblem {
     #[error("there are {named} nodes to choose from, and the job takes {nodes}{}", Spares(*spares))]
     TooFewNodes { named: usize, nodes: u32, spares: u32 },
 
-    #[error("elastic needs `min`, the least ranks that the job can train with")]
+    #[error("`min` is missing, the least ranks that the job can train with")]
     NoMin,
     #[error("elastic from {min} to {max} ranks, and the job has {ranks}; its number lies between the two")]
     OutOfRange { min: u32, max: u32, ranks: u32 },

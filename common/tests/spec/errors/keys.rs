@@ -38,7 +38,7 @@ job.yaml:1:1: unknown key \"placment\"; did you mean \"placement\"?
     (
         "foo: 1",
         "\
-job.yaml:1:1: unknown key \"foo\"; expected one of name, ranks, nodes, ranksPerNode, command, workingDir, ship, env, startTimeoutSeconds, terminationGracePeriodSeconds, maxRestarts, fencing, unreachableSeconds, leaseSeconds, stopScope, keep, output
+job.yaml:1:1: unknown key \"foo\"; expected one of name, ranks, nodes, ranksPerNode, resources, parallelism, placement, elastic, command, workingDir, ship, env, startTimeoutSeconds, terminationGracePeriodSeconds, maxRestarts, fencing, unreachableSeconds, leaseSeconds, stopScope, keep, output
   1 | foo: 1
     | ^^^",
     ),
@@ -52,7 +52,7 @@ job.yaml:1:1: unknown key \"Name\"; did you mean \"name\"?
     (
         "<<: {}",
         "\
-job.yaml:1:1: unknown key \"<<\"; expected one of name, ranks, nodes, ranksPerNode, command, workingDir, ship, env, startTimeoutSeconds, terminationGracePeriodSeconds, maxRestarts, fencing, unreachableSeconds, leaseSeconds, stopScope, keep, output
+job.yaml:1:1: unknown key \"<<\"; expected one of name, ranks, nodes, ranksPerNode, resources, parallelism, placement, elastic, command, workingDir, ship, env, startTimeoutSeconds, terminationGracePeriodSeconds, maxRestarts, fencing, unreachableSeconds, leaseSeconds, stopScope, keep, output
   1 | <<: {}
     | ^^",
     ),
@@ -100,7 +100,7 @@ job.yaml:1:8: ranks: expected a whole number from 1 to 1048576, `gpu` or `cpu`, 
 job.yaml:2:7: keep: expected one of never, onFailure, always, found the string \"no\"
   2 | keep: no
     |       ^^
-job.yaml:3:1: unknown key \"foo\"; expected one of name, ranks, nodes, ranksPerNode, command, workingDir, ship, env, startTimeoutSeconds, terminationGracePeriodSeconds, maxRestarts, fencing, unreachableSeconds, leaseSeconds, stopScope, keep, output
+job.yaml:3:1: unknown key \"foo\"; expected one of name, ranks, nodes, ranksPerNode, resources, parallelism, placement, elastic, command, workingDir, ship, env, startTimeoutSeconds, terminationGracePeriodSeconds, maxRestarts, fencing, unreachableSeconds, leaseSeconds, stopScope, keep, output
   3 | foo: 1
     | ^^^
 job.yaml:4:1: the key \"ranks\" stands here a second time; the first is in line 1
@@ -122,7 +122,7 @@ job.yaml:7:10: command: the list is empty; expected a program and its arguments
     (
         "\"\": 1",
         "\
-job.yaml:1:1: unknown key \"\"; expected one of name, ranks, nodes, ranksPerNode, command, workingDir, ship, env, startTimeoutSeconds, terminationGracePeriodSeconds, maxRestarts, fencing, unreachableSeconds, leaseSeconds, stopScope, keep, output
+job.yaml:1:1: unknown key \"\"; expected one of name, ranks, nodes, ranksPerNode, resources, parallelism, placement, elastic, command, workingDir, ship, env, startTimeoutSeconds, terminationGracePeriodSeconds, maxRestarts, fencing, unreachableSeconds, leaseSeconds, stopScope, keep, output
   1 | \"\": 1
     | ^^",
     ),
@@ -131,11 +131,25 @@ job.yaml:1:1: unknown key \"\"; expected one of name, ranks, nodes, ranksPerNode
 /// Keys and values of later versions.
 pub(super) const NOT_YET: &[(&str, &str)] = &[
     (
-        "command: [a]\n\n\n\n\n\nplacement: {require: {all: leaf}}",
+        "command: [a]\n\n\n\n\n\nroles: {ps: {ranks: 2}}",
         "\
-job.yaml:7:1: placement is not supported yet: this version places a job on as few nodes as take it, in the order of their names
-  7 | placement: {require: {all: leaf}}
-    | ^^^^^^^^^",
+job.yaml:7:1: roles is not supported yet: this version runs ranks only
+  7 | roles: {ps: {ranks: 2}}
+    | ^^^^^",
+    ),
+    (
+        "deviceView: rank",
+        "\
+job.yaml:1:1: unknown key \"deviceView\"; did you mean \"placement\"?
+  1 | deviceView: rank
+    | ^^^^^^^^^^",
+    ),
+    (
+        "gpus: 8",
+        "\
+job.yaml:1:1: unknown key \"gpus\"; did you mean \"resources\"?
+  1 | gpus: 8
+    | ^^^^",
     ),
     (
         "nodes: 2\ncommand: [a]",
@@ -145,11 +159,11 @@ job.yaml:1:8: nodes: 2 nodes take a cluster, and this is one machine: start one 
     |        ^",
     ),
     (
-        "resources: {cpus: 8}\nreadinessProbe: {notify: {}}\nimage: x\nroles: {}\nelastic: {}\nvolumes: .",
+        "restartPolicy: OnFailure\nreadinessProbe: {notify: {}}\nimage: x\nroles: {}\nvolumes: .",
         "\
-job.yaml:1:1: resources is not supported yet: the ranks share what the launcher may use (CUDA_VISIBLE_DEVICES, CPU mask and cgroup)
-  1 | resources: {cpus: 8}
-    | ^^^^^^^^^
+job.yaml:1:1: restartPolicy is not supported yet: this version restarts the whole job, at most maxRestarts times
+  1 | restartPolicy: OnFailure
+    | ^^^^^^^^^^^^^
 job.yaml:2:1: readinessProbe is not supported yet: a rank counts as ready once its program runs
   2 | readinessProbe: {notify: {}}
     | ^^^^^^^^^^^^^^
@@ -159,11 +173,8 @@ job.yaml:3:1: image is not supported yet: this version runs plain processes
 job.yaml:4:1: roles is not supported yet: this version runs ranks only
   4 | roles: {}
     | ^^^^^
-job.yaml:5:1: elastic is not supported yet: this version restarts the whole job, at most maxRestarts times
-  5 | elastic: {}
-    | ^^^^^^^
-job.yaml:6:1: volumes is not supported yet: this version runs plain processes
-  6 | volumes: .
+job.yaml:5:1: volumes is not supported yet: this version runs plain processes
+  5 | volumes: .
     | ^^^^^^^",
     ),
 ];

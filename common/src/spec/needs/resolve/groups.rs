@@ -1,5 +1,7 @@
 //! The groups of a job, in order, multiplying to its ranks.
 
+use std::collections::BTreeSet;
+
 use super::value;
 use crate::defaults::MAX_RANKS;
 use crate::spec::error::Problem;
@@ -66,9 +68,10 @@ impl JobFile {
             };
         };
         let mut kinds: Vec<String> = Vec::with_capacity(order.value.len());
+        let mut seen = BTreeSet::new();
         for Given { value: kind, origin } in &order.value {
             let known = given.contains_key(kind);
-            if kinds.contains(kind) {
+            if !seen.insert(kind) {
                 return Err(self.of_groups(origin, NeedsProblem::OrderTwice(kind.clone())));
             }
             if !known && !Parallelism::KINDS.contains(&kind.as_str()) {

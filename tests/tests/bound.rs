@@ -72,7 +72,7 @@ impl Node {
     fn new(profile: &str) -> Node {
         let sandbox = Sandbox::new();
         let profile = sandbox.file("board.yaml", profile);
-        let root = sys(&sandbox, "0x10de", "0x030200", &[]);
+        let root = sys(&sandbox, "0x10de", "0x030200", &["0000:00:01.0"]);
         Node { sandbox, profile, root, env: Vec::new(), share: false }
     }
 

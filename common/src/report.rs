@@ -258,4 +258,6 @@ pub enum Notice {
     EnvironmentOverridden { job: Vec<String>, inherited: Vec<String> },
     /// The TMPDIR of the job's ranks on this node, where it may outlive the job.
     Directory { node: NodeId, path: String, keep: Keep },
+    /// Memory of this rank's pod comes from wherever: its preference could not be set.
+    MemoryNotPreferred { rank: Rank, why: String },
 }

@@ -184,6 +184,7 @@ fn reports() -> Vec<Report> {
         failed(PrepareFailureKind::Job),
         Report::Probed { job: job.clone(), generation, target: NodeId::new("n2"), heard: true },
         notice(Notice::Directory { node: NodeId::new("n2"), path: "/t".to_owned(), keep: Keep::OnFailure }),
+        notice(Notice::MemoryNotPreferred { rank: Rank(3), why: "full".to_owned() }),
     ]
 }
 

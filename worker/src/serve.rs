@@ -20,6 +20,7 @@ use phalanx_net::identity_file::{self, Identity};
 use phalanx_net::join;
 use phalanx_net::token::Token;
 use phalanx_worker::agent::{Agent, Config, Shimming};
+use phalanx_worker::check::Checker;
 use phalanx_worker::discovery::nvidia;
 use phalanx_worker::facts::Facts;
 use phalanx_worker::link::QuicTopology;
@@ -129,7 +130,8 @@ async fn work(identity: Identity, args: &NodeArgs, state: &Path) -> anyhow::Resu
         _ = interrupt.recv() => return Ok(()),
     };
     let options = SpawnOptions::new(Orphans::CLUSTER);
-    let shimming = Shimming { options, spare: None, cgroups, allow_root: args.allow_root_jobs };
+    let checker = Checker::live(config.node.clone(), args.share);
+    let shimming = Shimming { options, spare: None, cgroups, allow_root: args.allow_root_jobs, checker };
     let (dialed, links) = mpsc::channel(1);
     let (opened, topologies) = mpsc::channel(1);
     let looker = Looker::new(Dir::live(), std::env::var_os(nvidia::LIBRARY_VARIABLE));

@@ -17,6 +17,7 @@ use phalanx_common::wire::v1::{
     FileFrame, FileRequest, FromWorker, LogCredit, LogFrame, TailFrame, ToWorker,
 };
 use phalanx_worker::agent::{Agent, Config, Dialed, Facts, Shimming};
+use phalanx_worker::check::Checker;
 use phalanx_worker::link::{Error, FileLink, Link, LogLink, TailLink};
 use phalanx_worker::shim::spawn::{Orphans, SpawnOptions};
 use tokio::sync::mpsc;
@@ -168,7 +169,8 @@ fn agent(dir: &Path, links: mpsc::Receiver<Dialed<Wire>>) -> Agent<Wire> {
         inherited: [].into(),
     };
     let options = SpawnOptions { exe: env!("CARGO_BIN_EXE_phalanx-worker").into(), orphans: Orphans::LOCAL };
-    let shimming = Shimming { options, spare: None, cgroups: None, allow_root: true };
+    let checker = Checker::live(config.node.clone(), false);
+    let shimming = Shimming { options, spare: None, cgroups: None, allow_root: true, checker };
     Agent::new(config, facts(), links, shimming)
 }
 

@@ -292,6 +292,7 @@ pub enum Notice {
     Refused { what: String },
     EnvironmentOverridden { job: Vec<String>, inherited: Vec<String> },
     Directory { node: String, path: String, keep: Keep },
+    MemoryNotPreferred { rank: u32, why: String },
 }
 
 /// Worker to coordinator, on a log stream.

@@ -459,6 +459,7 @@ impl From<Notice> for v1::Notice {
             Notice::Directory { node, path, keep } => {
                 v1::Notice::Directory { node: node.to_string(), path, keep: keep.into() }
             }
+            Notice::MemoryNotPreferred { rank, why } => v1::Notice::MemoryNotPreferred { rank: rank.0, why },
         }
     }
 }
@@ -482,6 +483,9 @@ impl From<v1::Notice> for Notice {
                 path: clipped(path, MESSAGE),
                 keep: keep.into(),
             },
+            v1::Notice::MemoryNotPreferred { rank, why } => {
+                Notice::MemoryNotPreferred { rank: Rank(rank), why: clipped(why, MESSAGE) }
+            }
         }
     }
 }

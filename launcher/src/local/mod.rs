@@ -17,6 +17,7 @@ use phalanx_common::time::Timestamp;
 use phalanx_common::wire::SEND_WINDOW;
 use phalanx_launcher_core::{Config, Coordinator};
 use phalanx_worker::agent::{self, Agent, Config as WorkerConfig, Dialed, Facts as WorkerFacts, Shimming};
+use phalanx_worker::check::Checker;
 use phalanx_worker::facts::Facts;
 use phalanx_worker::link::{self, QuicLink};
 use phalanx_worker::shim::spawn::{ShimProcess, SpawnOptions};
@@ -124,9 +125,10 @@ async fn run(launch: Launch) -> Result<Outcome, Error> {
     let link = tokio::time::timeout(CONNECT_WITHIN, connecting).await.map_err(|_| Error::NoLoopback)??;
     // From here on Ctrl-C ends the job; before, it ends this process, and there is no job yet.
     let signals = Signals::new().map_err(Error::Signals)?;
-    let shimming =
-        Shimming { options: launch.shim_options, spare: Some(launch.shim), cgroups: None, allow_root: true };
     let (config, facts) = worker(&launch.facts, &launch.base_dir, launch.view.began);
+    let checker = Checker::live(config.node.clone(), false);
+    let (options, spare) = (launch.shim_options, Some(launch.shim));
+    let shimming = Shimming { options, spare, cgroups: None, allow_root: true, checker };
     let (dialed, links) = mpsc::channel(1);
     // Nobody dials again: the link inside this process lasts as long as the launch.
     let _ = dialed.try_send(Dialed { link, facts: facts.clone() });

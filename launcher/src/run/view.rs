@@ -27,8 +27,19 @@ const EXITS_KEPT: usize = 16;
 const DIRECTORIES_NAMED: usize = 8;
 
 /// Variables whose value decides whether ranks meet at all; other overrides are only in the events.
-const DECISIVE: [&str; 6] =
-    ["LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE"];
+const DECISIVE: [&str; 11] = [
+    "ASCEND_RT_VISIBLE_DEVICES",
+    "CUDA_VISIBLE_DEVICES",
+    "GPU_DEVICE_ORDINAL",
+    "HIP_VISIBLE_DEVICES",
+    "LOCAL_RANK",
+    "LOCAL_WORLD_SIZE",
+    "MASTER_ADDR",
+    "MASTER_PORT",
+    "RANK",
+    "ROCR_VISIBLE_DEVICES",
+    "WORLD_SIZE",
+];
 
 /// What to show.
 #[derive(Clone, Copy, Debug)]
@@ -307,6 +318,10 @@ impl View {
             Notice::Directory { node, path, keep } => {
                 self.directories.insert(node.clone(), (path.clone(), *keep));
             }
+            Notice::MemoryNotPreferred { rank, why } => self.warn(&format!(
+                "memory of ranks{} comes from any NUMA node, not from the nearest: {why}; containers forbid set_mempolicy without CAP_SYS_NICE",
+                self.on_node(*rank)
+            )),
         }
     }
 

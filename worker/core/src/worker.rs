@@ -86,9 +86,10 @@ impl Worker {
         self.pods.contains_key(job)
     }
 
-    /// What the pod of this job gets of the node.
-    pub fn binding(&self, job: &JobId) -> Option<&PodBinding> {
-        self.pods.get(job).map(|pod| &pod.plan.binding)
+    /// What the pod of this job gets of the node in this generation.
+    pub fn binding(&self, job: &JobId, generation: Generation) -> Option<&PodBinding> {
+        let pod = self.pods.get(job).filter(|pod| pod.generation() == generation)?;
+        Some(&pod.plan.binding)
     }
 
     /// The whole truth of this node, as Hello tells it.

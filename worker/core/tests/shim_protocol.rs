@@ -148,6 +148,7 @@ fn reports_keep_their_bytes() {
         (Notice::OutputDropped { rank: Rank(1), bytes: 5, why: "w".into() }, "06000000060001050177"),
         (Notice::OutputRotatedOut { rank: Rank(1), bytes: 5 }, "0400000006010105"),
         (Notice::Refused { what: "w".into() }, "0400000006020177"),
+        (Notice::MemoryNotPreferred { rank: Rank(1), why: "w".into() }, "050000000605010177"),
     ] {
         golden(ShimReport::Notice { notice }, bytes);
     }

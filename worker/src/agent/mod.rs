@@ -2,6 +2,7 @@
 //! What it decides is decided in `phalanx_worker_core::Worker`.
 
 mod archives;
+mod checks;
 mod disk;
 mod logs;
 mod outputs;
@@ -21,6 +22,7 @@ pub use phalanx_worker_core::{Config, Facts};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 
+use crate::check::Checker;
 use crate::link::{self, Link};
 use crate::shim::account::{self, Account};
 use crate::shim::pod_cgroup::PodCgroups;
@@ -28,6 +30,7 @@ use crate::shim::spawn::{self, Own, ShimProcess, SpawnOptions, spawn};
 use crate::shim::wall_clock;
 use crate::sweep;
 use archives::{Archives, Ready};
+use checks::{Checked, Checks, Looked};
 use outputs::Outputs;
 use shims::{FromShim, Shims};
 
@@ -52,6 +55,8 @@ pub struct Shimming {
     pub cgroups: Option<PodCgroups>,
     /// Whether root may run jobs here.
     pub allow_root: bool,
+    /// Looks at what a pod gets of the node before it is prepared.
+    pub checker: Checker,
 }
 
 /// A connection to a coordinator, as it was just made.
@@ -70,7 +75,11 @@ pub struct Agent<L: Link> {
     /// `None` between two connections.
     link: Option<L>,
     links: mpsc::Receiver<Dialed<L>>,
-    shimming: Shimming,
+    options: SpawnOptions,
+    spare: Option<ShimProcess>,
+    cgroups: Option<PodCgroups>,
+    allow_root: bool,
+    checks: Checks,
     shims: Shims,
     said: mpsc::Receiver<(JobId, FromShim)>,
     outputs: Outputs,
@@ -92,12 +101,17 @@ impl<L: Link> Agent<L> {
     ) -> Agent<L> {
         let (say, said) = mpsc::channel(SHIM_REPORTS_QUEUED);
         let archives = Archives::new(PathBuf::from(&config.ship_dir));
+        let Shimming { options, spare, cgroups, allow_root, checker } = shimming;
         Agent {
             worker: Worker::new(config.clone(), facts),
             config,
             link: None,
             links,
-            shimming,
+            options,
+            spare,
+            cgroups,
+            allow_root,
+            checks: Checks::new(checker),
             shims: Shims::new(say),
             said,
             outputs: Outputs::new(),
@@ -143,6 +157,7 @@ impl<L: Link> Agent<L> {
                 job = self.shims.overdue() => self.on_overdue(&job),
                 Some(swept) = self.swept.join_next() => self.on_swept(swept),
                 came = self.archives.next() => self.on_archive(came),
+                looked = self.checks.next() => self.on_looked(looked),
             }
         }
     }
@@ -260,13 +275,13 @@ impl<L: Link> Agent<L> {
     fn spawn_shim(&mut self, job: JobId, user: Option<String>) {
         match user {
             Some(user) => {
-                let allow_root = self.shimming.allow_root;
+                let allow_root = self.allow_root;
                 self.accounts.spawn_blocking(move || (job, Account::of(&user, allow_root)));
             }
             None => {
-                let shim = match self.shimming.spare.take() {
+                let shim = match self.spare.take() {
                     Some(spare) => Ok(spare),
-                    None => spawn(&self.shimming.options, None).map_err(|error| spawn_failed(&error)),
+                    None => spawn(&self.options, None).map_err(|error| spawn_failed(&error)),
                 };
                 self.adopt(job, shim);
             }
@@ -305,29 +320,53 @@ impl<L: Link> Agent<L> {
         // Written here, because what stands in a user's directory is what that user likes.
         let mark = mark(&self.config, job);
         sweep::note_mark(&pod, &mark).map_err(|error| format!("cannot note the pod's mark: {error}"))?;
-        let cgroup = self.shimming.cgroups.as_ref().and_then(|cgroups| match cgroups.make(job, account) {
+        let cgroup = self.cgroups.as_ref().and_then(|cgroups| match cgroups.make(job, account) {
             Ok(cgroup) => Some(cgroup),
             Err(error) => {
                 tracing::warn!(%job, %error, "no cgroup for a pod");
                 None
             }
         });
-        spawn(&self.shimming.options, Some(Own { account, cgroup })).map_err(|error| spawn_failed(&error))
+        spawn(&self.options, Some(Own { account, cgroup })).map_err(|error| spawn_failed(&error))
     }
 
     fn send_to_shim(&mut self, job: &JobId, order: ShimOrder) {
         match order {
-            ShimOrder::Prepare(plan) => match plan.ship.as_ref().map(PathBuf::from) {
-                Some(path) => self.wait_for_archive(job, plan, path),
-                None => self.hand_to_shim(job, ShimOrder::Prepare(plan)),
-            },
+            ShimOrder::Prepare(plan) => {
+                let binding = self.worker.binding(job, plan.generation);
+                match binding.filter(|it| !it.devices.is_empty() || !it.hca.is_empty()).cloned() {
+                    Some(binding) => self.checks.wait_for(plan, binding),
+                    None => self.bring_archive(job, plan),
+                }
+            }
             order => {
                 if matches!(order, ShimOrder::Stop { .. } | ShimOrder::Exit { .. }) {
+                    self.checks.give_up(job);
                     self.archives.give_up(job);
                 }
                 self.hand_to_shim(job, order);
             }
         }
+    }
+
+    fn on_looked(&mut self, looked: Looked) {
+        let Some(Checked { job, generation, plan }) = self.checks.on_looked(looked) else { return };
+        match plan {
+            Ok(plan) => self.bring_archive(&job, plan),
+            Err(reason) => self.not_prepared(job, generation, reason),
+        }
+    }
+
+    fn bring_archive(&mut self, job: &JobId, plan: Box<ShimPlan>) {
+        match plan.ship.as_ref().map(PathBuf::from) {
+            Some(path) => self.wait_for_archive(job, plan, path),
+            None => self.hand_to_shim(job, ShimOrder::Prepare(plan)),
+        }
+    }
+
+    fn not_prepared(&mut self, job: JobId, generation: Generation, reason: PrepareFailure) {
+        let report = ShimReport::NotPrepared { generation, reason };
+        self.worker.handle(wall_clock(), Input::ShimReport { job, report });
     }
 
     fn wait_for_archive(&mut self, job: &JobId, plan: Box<ShimPlan>, path: PathBuf) {
@@ -347,8 +386,7 @@ impl<L: Link> Agent<L> {
             Ok(order) => self.hand_to_shim(&job, order),
             Err((generation, error)) => {
                 let reason = PrepareFailure { kind: PrepareFailureKind::Node, message: error.to_string() };
-                let report = ShimReport::NotPrepared { generation, reason };
-                self.worker.handle(wall_clock(), Input::ShimReport { job, report });
+                self.not_prepared(job, generation, reason);
             }
         }
     }

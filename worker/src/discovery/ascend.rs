@@ -34,17 +34,27 @@ pub struct Found {
 /// Asks the tools that are there about the NPUs of `machine`, the machine as the kernel shows it. Without NPUs
 /// nothing is run, and a tool that is missing is no problem. Blocks.
 pub fn read(machine: &Machine) -> Found {
-    let mut found = Found::default();
+    let deadline = Instant::now() + ALL;
+    let mut found = npus_until(machine, deadline);
     if !has_npus(machine) {
         return found;
-    }
-    let deadline = Instant::now() + ALL;
-    if tool::is_there(NPU_SMI) {
-        found.add_npus(deadline);
     }
     let hccn_tool = if tool::is_there(HCCN_TOOL) { HCCN_TOOL } else { HCCN_TOOL_PLACE };
     let npus = found.machine.clone().merge(machine.clone());
     found.add_ports(hccn_tool, &npus, deadline);
+    found
+}
+
+/// As [`read`] does, without the ports, which take many runs.
+pub fn npus(machine: &Machine) -> Found {
+    npus_until(machine, Instant::now() + ALL)
+}
+
+fn npus_until(machine: &Machine, deadline: Instant) -> Found {
+    let mut found = Found::default();
+    if has_npus(machine) && tool::is_there(NPU_SMI) {
+        found.add_npus(deadline);
+    }
     found
 }
 

@@ -9,34 +9,73 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 /// Does not fit the type the libc crate gives it.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+/// Since Linux 5.15, and not in the libc crate.
+const MPOL_PREFERRED_MANY: i32 = 5;
+/// The most NUMA nodes that a kernel is built for.
+const MOST_NODES: usize = 1024;
 
-/// Which step failed in a rank before its program ran.
+/// How far a rank came before its program ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    Chdir,
+    /// It could not execute its program.
     Exec,
+    Chdir,
+    /// It could not be bound to its CPUs.
+    Cpus,
+    /// It could not be given its memory policy. Without an error number: the kernel took it and keeps another.
+    Memory,
+    /// It is bound and held. With an error number: but for its preference of memory, which this host does not
+    /// let it have.
+    Bound,
 }
 
-/// One record on the error pipe.
+/// One record on the error pipe. All but one of `Step::Bound` is a rank's last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Failure {
+pub(super) struct Word {
     /// Index of the rank in its pod.
     pub(super) index: u32,
     pub(super) step: Step,
     pub(super) errno: i32,
 }
 
-impl Failure {
+impl Word {
     /// Bytes of a record; far below PIPE_BUF, so records never mix.
     pub(super) const LEN: usize = 8;
-    const CHDIR: i32 = 1 << 16;
+    /// An error number is below.
+    const STEP: u32 = 16;
 
-    pub(super) fn from_bytes(bytes: [u8; Failure::LEN]) -> Failure {
+    pub(super) fn from_bytes(bytes: [u8; Word::LEN]) -> Word {
         let [a, b, c, d, e, f, g, h] = bytes;
         let number = i32::from_ne_bytes([e, f, g, h]);
-        let step = if number & Failure::CHDIR == 0 { Step::Exec } else { Step::Chdir };
-        Failure { index: u32::from_ne_bytes([a, b, c, d]), step, errno: number & !Failure::CHDIR }
+        let steps = [Step::Chdir, Step::Cpus, Step::Memory, Step::Bound];
+        let step = steps.into_iter().find(|step| *step as i32 == number >> Word::STEP).unwrap_or(Step::Exec);
+        Word { index: u32::from_ne_bytes([a, b, c, d]), step, errno: number & ((1 << Word::STEP) - 1) }
     }
+
+    fn to_bytes(self) -> [u8; Word::LEN] {
+        let mut bytes = [0; Word::LEN];
+        let number = ((self.step as i32) << Word::STEP) | self.errno;
+        bytes[..4].copy_from_slice(&self.index.to_ne_bytes());
+        bytes[4..].copy_from_slice(&number.to_ne_bytes());
+        bytes
+    }
+}
+
+/// What a rank is bound to. Sets are masks: bit `n % 64` of word `n / 64`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bound<'a> {
+    /// Empty: all CPUs.
+    pub(super) cpus: &'a [u64],
+    pub(super) memory: Option<Memory<'a>>,
+}
+
+/// A memory policy.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Memory<'a> {
+    /// From no other node; otherwise, from these first.
+    pub(super) strict: bool,
+    /// Not empty.
+    pub(super) nodes: &'a [u64],
 }
 
 /// Everything a rank needs, made before the fork.
@@ -54,6 +93,8 @@ pub(super) struct Image<'a> {
     pub(super) errors: RawFd,
     /// Limit of open files to go back to: the shim may have raised its own.
     pub(super) open_files: libc::rlimit,
+    /// `None`: to nothing, and it says nothing of it.
+    pub(super) bound: Option<Bound<'a>>,
 }
 
 /// Forks one held rank, inside `cgroup` if there is one.
@@ -133,7 +174,10 @@ unsafe fn hold_then_exec(image: &Image<'_>, parent: libc::pid_t) -> ! {
         if let Some(dir) = image.working_dir
             && libc::chdir(dir.as_ptr()) != 0
         {
-            fail(image, Failure::CHDIR | *libc::__errno_location());
+            fail(image, Step::Chdir, *libc::__errno_location());
+        }
+        if let Some(bound) = &image.bound {
+            bind(image, bound);
         }
         let mut byte = 0u8;
         let mut got = -1;
@@ -149,19 +193,116 @@ unsafe fn hold_then_exec(image: &Image<'_>, parent: libc::pid_t) -> ! {
             libc::_exit(125);
         }
         libc::execve(image.path.as_ptr(), image.argv.as_ptr(), image.envp.as_ptr());
-        fail(image, *libc::__errno_location())
+        fail(image, Step::Exec, *libc::__errno_location())
     }
+}
+
+/// Binds this process, and says so.
+///
+/// # Safety
+/// As `hold_then_exec`.
+unsafe fn bind(image: &Image<'_>, bound: &Bound<'_>) {
+    // SAFETY: as the caller's; the masks are as long as is said.
+    unsafe {
+        let (cpus, bytes) = (bound.cpus.as_ptr(), size_of_val(bound.cpus));
+        if bytes > 0 && libc::syscall(libc::SYS_sched_setaffinity, 0, bytes, cpus) < 0 {
+            fail(image, Step::Cpus, *libc::__errno_location());
+        }
+        let errno = bound.memory.as_ref().map_or(Ok(()), |memory| bind_memory(memory)).err();
+        match (errno, &bound.memory) {
+            // A filter of system calls, as Docker has it, or a kernel without NUMA.
+            (Some(libc::EPERM | libc::ENOSYS), Some(Memory { strict: false, .. })) | (None, _) => {
+                tell(image, Step::Bound, errno.unwrap_or(0));
+            }
+            (Some(errno), _) => fail(image, Step::Memory, errno),
+        }
+    }
+}
+
+/// Gives this process a memory policy and reads it back; the error's number, which is 0 if it is another.
+///
+/// # Safety
+/// As `hold_then_exec`.
+unsafe fn bind_memory(memory: &Memory<'_>) -> Result<(), i32> {
+    let nodes = memory.nodes;
+    let mut wanted = [0_u64; MOST_NODES / 64];
+    if nodes.len() > wanted.len() {
+        return Err(libc::EINVAL);
+    }
+    wanted.iter_mut().zip(nodes).for_each(|(wanted, node)| *wanted = *node);
+    // SAFETY: as the caller's; the kernel reads one bit less than it is told there are (get_nodes in mm/mempolicy.c).
+    let set = |mode: i32| unsafe {
+        let bits = nodes.len() * 64 + 1;
+        match libc::syscall(libc::SYS_set_mempolicy, mode, nodes.as_ptr(), bits) {
+            0 => Ok(mode),
+            _ => Err(*libc::__errno_location()),
+        }
+    };
+    let set = match memory.strict {
+        true => set(libc::MPOL_BIND),
+        // Before Linux 5.15.
+        false => set(MPOL_PREFERRED_MANY).or_else(|errno| match errno {
+            libc::EINVAL => set(libc::MPOL_PREFERRED),
+            _ => Err(errno),
+        }),
+    };
+    let mode = match set {
+        Ok(mode) => mode,
+        // A kernel without NUMA has all memory in the node 0.
+        Err(libc::ENOSYS) if nodes == [1] => return Ok(()),
+        Err(errno) => return Err(errno),
+    };
+    if mode == libc::MPOL_PREFERRED {
+        // Of several it takes the first.
+        let mut found = false;
+        for word in &mut wanted {
+            *word &= if found { 0 } else { word.wrapping_neg() };
+            found |= *word != 0;
+        }
+    }
+    let (mut got_mode, mut got) = (0, [0_u64; MOST_NODES / 64]);
+    // SAFETY: as the caller's; the kernel writes an int and as many bits as the buffer has.
+    let read = unsafe {
+        let no_address = std::ptr::null::<u8>();
+        let (mode, nodes) = (&raw mut got_mode, got.as_mut_ptr());
+        libc::syscall(libc::SYS_get_mempolicy, mode, nodes, MOST_NODES + 1, no_address, 0)
+    };
+    if read < 0 {
+        // SAFETY: the number is this thread's.
+        return Err(unsafe { *libc::__errno_location() });
+    }
+    if (got_mode, got) == (mode, wanted) { Ok(()) } else { Err(0) }
 }
 
 /// # Safety
 /// As `hold_then_exec`.
-unsafe fn fail(image: &Image<'_>, number: i32) -> ! {
-    let mut record = [0u8; Failure::LEN];
-    record[..4].copy_from_slice(&image.index.to_ne_bytes());
-    record[4..].copy_from_slice(&number.to_ne_bytes());
+unsafe fn tell(image: &Image<'_>, step: Step, errno: i32) {
+    let record = Word { index: image.index, step, errno }.to_bytes();
+    // SAFETY: as the caller's.
+    unsafe { libc::write(image.errors, record.as_ptr().cast(), record.len()) };
+}
+
+/// # Safety
+/// As `hold_then_exec`.
+unsafe fn fail(image: &Image<'_>, step: Step, errno: i32) -> ! {
     // SAFETY: as the caller's.
     unsafe {
-        libc::write(image.errors, record.as_ptr().cast(), record.len());
-        libc::_exit(if number & !Failure::CHDIR == libc::ENOENT { 127 } else { 126 })
+        tell(image, step, errno);
+        libc::_exit(if errno == libc::ENOENT { 127 } else { 126 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_of_a_rank_comes_back_as_it_was() {
+        for step in [Step::Exec, Step::Chdir, Step::Cpus, Step::Memory, Step::Bound] {
+            for errno in [0, 2, 133] {
+                let word = Word { index: 70_000, step, errno };
+                assert_eq!(Word::from_bytes(word.to_bytes()), word);
+            }
+        }
     }
 }

@@ -8,11 +8,13 @@
 //!
 //! Reading down: [`maybe_run`] and [`spawn`] are the two ways in; `run` is the event loop, `pod_events`
 //! what it does about each event, `reports` what it says; `life` decides what a generation does next and
-//! touches nothing, `prepare` checks and holds, `output`
+//! touches nothing, `prepare` checks and holds, `bound` sees that ranks
+//! are bound as they should be, `output`
 //! writes the log files, `tree` and `cgroup` find and end processes, `home` is the pod's directory.
 //! Unsafe code is in `sys` and `fork` alone.
 
 pub mod account;
+mod bound;
 mod cgroup;
 mod command;
 mod environ;

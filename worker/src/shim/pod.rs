@@ -12,13 +12,13 @@ use nix::sys::signal::Signal;
 use phalanx_common::defaults::LOG_TAIL;
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::{Generation, Rank};
-use phalanx_common::report::{PodEnd, RankExit};
+use phalanx_common::report::{Notice, PodEnd, RankExit};
 use phalanx_common::spec::StopScope;
 use phalanx_common::time::Timestamp;
 use phalanx_worker_core::shim::{ShimPlan, ShimRank};
 
 use super::cgroup::Cgroup;
-use super::fork::{Failure, Step};
+use super::fork::{Step, Word};
 use super::life::Life;
 use super::output::OutputStream;
 use super::ports::Reserved;
@@ -69,6 +69,8 @@ pub(super) struct Parts {
     /// A record per rank whose exec failed; end-of-file once none is left before its exec.
     pub(super) errors: Option<File>,
     pub(super) cgroup: Option<Cgroup>,
+    /// What people should know of how the ranks are held.
+    pub(super) told: Vec<Notice>,
 }
 
 impl Drop for Parts {
@@ -143,6 +145,11 @@ impl Pod {
         self.parts.errors.as_ref().map(AsFd::as_fd)
     }
 
+    /// What people should know of how it was prepared, once.
+    pub(super) fn told(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.parts.told)
+    }
+
     pub(super) fn pids(&self) -> Vec<u32> {
         self.parts.ranks.iter().map(|rank| rank.pid as u32).collect()
     }
@@ -167,13 +174,13 @@ impl Pod {
 
     /// Reads the error pipe. Once every rank is past its exec, says whether all made it.
     pub(super) fn read_errors(&mut self, now: Instant, at: Timestamp) -> Option<bool> {
-        let mut bytes = [0; Failure::LEN];
+        let mut bytes = [0; Word::LEN];
         loop {
             // Records are written whole, so they are read whole.
             match self.parts.errors.as_mut()?.read(&mut bytes) {
-                Ok(Failure::LEN) => {
+                Ok(Word::LEN) => {
                     self.exec_failed = true;
-                    self.tell_failure(Failure::from_bytes(bytes), now, at);
+                    self.tell_failure(Word::from_bytes(bytes), now, at);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
@@ -187,11 +194,13 @@ impl Pod {
     }
 
     /// What failed before the program ran stands in the rank's stderr.
-    fn tell_failure(&mut self, failure: Failure, now: Instant, at: Timestamp) {
+    fn tell_failure(&mut self, failure: Word, now: Instant, at: Timestamp) {
         let Some(rank) = self.parts.ranks.get_mut(failure.index as usize) else { return };
         let why = nix::errno::Errno::from_raw(failure.errno).desc();
         let text = match (failure.step, failure.errno) {
             (Step::Chdir, _) => format!("phalanx: cannot enter the working directory: {why}\n"),
+            // Said before the pod is prepared, and read then.
+            (Step::Cpus | Step::Memory | Step::Bound, _) => format!("phalanx: cannot bind the rank: {why}\n"),
             (Step::Exec, libc::ENOENT) if fs::exists(&rank.program).unwrap_or(false) => {
                 format!("phalanx: cannot execute {}: its dynamic loader does not exist\n", rank.program)
             }

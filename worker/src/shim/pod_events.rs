@@ -240,14 +240,16 @@ impl Shim {
             None => prepare(&plan, &mut self.home, &mut self.guardian, &self.files, now),
         };
         let prepared = prepared.and_then(|pod| self.watch(&pod).map(|()| pod));
-        let pod = match prepared {
+        let mut pod = match prepared {
             Ok(pod) => pod,
             Err(refusal) => {
                 return self.report(&ShimReport::NotPrepared { generation, reason: refusal.into() });
             }
         };
         self.children = pod.alive() > 0;
+        let told = pod.told();
         self.pod = Some(pod);
+        told.into_iter().for_each(|notice| self.report(&ShimReport::Notice { notice }));
         self.report(&ShimReport::Prepared { generation, interpreter });
     }
 

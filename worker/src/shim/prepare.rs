@@ -12,6 +12,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::{AccessFlags, access, pipe2};
 use phalanx_worker_core::shim::{ShimPlan, ShimRank, Stream};
 
+use super::bound;
 use super::cgroup::Cgroup;
 use super::command::Lookup;
 use super::environ::{Inherited, Overlay, arguments, c_string, null_terminated};
@@ -58,7 +59,7 @@ pub(super) fn prepare(
         // A copy of this process, so before there are ports and pipes of which it would hold copies.
         *guardian =
             Guardian::renew(guardian.take(), open, &plan.mark, cgroup.as_ref().map(Cgroup::path)).ok();
-        let mut parts = Parts { ranks: Vec::new(), hold: None, errors: None, cgroup };
+        let mut parts = Parts { ranks: Vec::new(), hold: None, errors: None, cgroup, told: Vec::new() };
         let ports = ports::reserve(&plan.ports)?;
         let probes = open_probes(plan)?;
         open.fresh_tmp(plan.generation.0)?;
@@ -259,6 +260,7 @@ fn hold(
             hold_write: parts.hold.as_ref().map_or(-1, AsRawFd::as_raw_fd),
             errors: errors_write.as_raw_fd(),
             open_files: files.of_ranks(),
+            bound: bound::of(rank, plan.memory),
         };
         let pid = start(&image, &mut parts.cgroup).map_err(|error| Refusal::Start {
             rank: number,
@@ -268,7 +270,8 @@ fn hold(
         let program = path.to_string_lossy().into_owned();
         parts.ranks.push(RankProcess::new(rank, pid, streams, program));
     }
-    Ok(())
+    bound::wait(plan, parts)?;
+    bound::verify(plan, parts)
 }
 
 /// Forks into the cgroup, or without one where the host does not let us (no delegation, a seccomp

@@ -2,9 +2,11 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use phalanx_common::report::{PrepareFailure, PrepareFailureKind};
+use phalanx_common::topology::machine::CpuSet;
 
 /// One reason. The message says what failed, why, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +63,30 @@ pub(super) enum Refusal {
     NulByte { what: String },
     #[error("cannot start rank {rank}: {what}: {}{}", why(error), advice(error))]
     Start { rank: u32, what: &'static str, error: io::Error },
+    #[error(
+        "rank {rank} is bound to CPUs {cpus}, and {} here: a CPU went offline, or the cpuset of the worker's control \
+         group shrank, after the job was placed; bring them back, or let the job be placed anew",
+        usable(allowed)
+    )]
+    Cpus { rank: u32, cpus: CpuSet, allowed: CpuSet },
+    #[error("rank {rank} cannot be bound to CPUs {cpus}: {}", why(error))]
+    CpusRefused { rank: u32, cpus: CpuSet, error: io::Error },
+    #[error(
+        "rank {rank} is bound to memory of NUMA nodes {nodes}, and {} here: the worker's control group allows no \
+         other any more; widen it (cpuset.mems), or let the job be placed anew",
+        usable(allowed)
+    )]
+    Nodes { rank: u32, nodes: CpuSet, allowed: CpuSet },
+    #[error(
+        "rank {rank} cannot be bound to memory of NUMA nodes {nodes}: {}{}",
+        why(error),
+        memory_advice(error)
+    )]
+    NodesRefused { rank: u32, nodes: CpuSet, error: io::Error },
+    #[error("the kernel does not keep the memory policy of rank {rank} for NUMA nodes {nodes}")]
+    NodesNotKept { rank: u32, nodes: CpuSet },
+    #[error("rank {rank} was not bound to its CPUs and memory within {} s; the node is overloaded", within.as_secs())]
+    NotBound { rank: u32, within: Duration },
     #[error("generation {alive} is still alive in this pod")]
     Busy { alive: u32 },
 }
@@ -94,6 +120,12 @@ impl Refusal {
             | Refusal::Unpack { .. }
             | Refusal::VirtualEnv { .. }
             | Refusal::Start { .. }
+            | Refusal::Cpus { .. }
+            | Refusal::CpusRefused { .. }
+            | Refusal::Nodes { .. }
+            | Refusal::NodesRefused { .. }
+            | Refusal::NodesNotKept { .. }
+            | Refusal::NotBound { .. }
             | Refusal::Busy { .. } => Node,
         }
     }
@@ -119,6 +151,24 @@ pub(super) fn why(error: &io::Error) -> String {
 
 fn then(hint: &Option<String>) -> String {
     hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default()
+}
+
+/// Which of those that were asked for there are.
+fn usable(allowed: &CpuSet) -> String {
+    if allowed.is_empty() {
+        "none of them can be used".to_owned()
+    } else {
+        format!("only {allowed} can be used")
+    }
+}
+
+fn memory_advice(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::EPERM | libc::ENOSYS) => {
+            "; allow the system call set_mempolicy (containers forbid it without CAP_SYS_NICE), or ask for preferred memory"
+        }
+        _ => "",
+    }
 }
 
 fn advice(error: &io::Error) -> &'static str {

@@ -1,10 +1,12 @@
 //! System calls that no safe wrapper covers, made safe to call.
 
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
 use nix::unistd::{Gid, Uid};
 use phalanx_common::exit::ExitStatus;
+use phalanx_common::topology::machine::CpuSet;
 
 /// What became of the children of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,6 +197,26 @@ pub(super) fn pidfd_kill(pidfd: &OwnedFd, signal: i32) -> io::Result<()> {
         libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, std::ptr::null::<libc::siginfo_t>(), 0)
     };
     if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The CPUs that a process may run on and that are there.
+pub(super) fn cpus_of(pid: i32) -> io::Result<CpuSet> {
+    let mut words = [0_u64; CpuSet::LIMIT as usize / 64];
+    // SAFETY: the kernel writes at most as many bytes as it is told that there are.
+    let written =
+        unsafe { libc::syscall(libc::SYS_sched_getaffinity, pid, size_of_val(&words), words.as_mut_ptr()) };
+    if written < 0 { Err(io::Error::last_os_error()) } else { Ok(CpuSet::from_words(&words)) }
+}
+
+/// Waits until `fd` can be read, or until `within` is over; says which.
+pub(super) fn readable(fd: BorrowedFd<'_>, within: Duration) -> nix::Result<bool> {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    let timeout = PollTimeout::try_from(within).unwrap_or(PollTimeout::MAX);
+    match poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], timeout) {
+        Ok(ready) => Ok(ready > 0),
+        Err(nix::errno::Errno::EINTR) => Ok(true),
+        Err(errno) => Err(errno),
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests, and helpers that run in tests alone")]
 
+mod bound;
 mod cost;
 mod ending;
 mod isolation;

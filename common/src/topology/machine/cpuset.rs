@@ -70,6 +70,16 @@ impl CpuSet {
         })
     }
 
+    /// Bit `n % 64` of word `n / 64`, without words of zeros at the end.
+    pub fn words(&self) -> &[u64] {
+        &self.words
+    }
+
+    /// As `words` gives them; ids beyond the limit are left out.
+    pub fn from_words(words: &[u64]) -> CpuSet {
+        CpuSet::of(words.iter().copied().take(CpuSet::LIMIT as usize / 64).collect())
+    }
+
     pub fn intersection(&self, other: &CpuSet) -> CpuSet {
         CpuSet::of(self.words.iter().zip(&other.words).map(|(a, b)| a & b).collect())
     }
@@ -258,6 +268,15 @@ mod tests {
         }
         let beyond = format!("1{}", ",0".repeat(256));
         assert_eq!(CpuSet::from_mask(&beyond), Err(CpuSetError::Beyond { id: 8192 }));
+    }
+
+    #[test]
+    fn words_come_back_and_what_is_beyond_the_limit_is_left_out() {
+        let set: CpuSet = "0,65,8191".parse().unwrap();
+        assert_eq!((set.words().len(), set.words()[1]), (128, 2));
+        assert_eq!(CpuSet::from_words(set.words()), set);
+        assert_eq!(CpuSet::from_words(&[1, 0, 0]).words(), [1]);
+        assert_eq!(CpuSet::from_words(&[u64::MAX; 200]).len(), 8192);
     }
 
     #[test]

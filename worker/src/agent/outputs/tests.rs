@@ -135,8 +135,16 @@ impl Bench {
 
     fn expect(&mut self, generation: u32) {
         let log_dir = self.path(generation).to_string_lossy().into_owned();
-        let rank = ShimRank { rank: Rank(0), env: Vec::new(), log_dir, error_file: String::new() };
+        let rank = ShimRank {
+            rank: Rank(0),
+            env: Vec::new(),
+            log_dir,
+            error_file: String::new(),
+            cpus: Default::default(),
+            nodes: Default::default(),
+        };
         let plan = ShimPlan {
+            memory: Default::default(),
             job: job(),
             generation: Generation(generation),
             mark: String::new(),

@@ -8,4 +8,4 @@ mod visible;
 
 pub use free::{Free, free_gpus};
 pub use read::{Board, Error as ReadError};
-pub use visible::{Error, LIBRARY_VARIABLE, visible_gpus};
+pub use visible::{Error, LIBRARY_VARIABLE, names, visible_gpus};

@@ -53,21 +53,24 @@ fn uuids(library: Option<OsString>) -> Result<Vec<String>, Error> {
     (0..count).map(|index| nvml.device_by_index(index)?.uuid()).collect::<Result<_, _>>().map_err(failed)
 }
 
-/// How many entries of CUDA_VISIBLE_DEVICES count: CUDA reads up to the first that names no device,
-/// by index or by the unambiguous beginning of a UUID (CUDA C++ Programming Guide, environment
-/// variables). MIG slices are named by UUID and stand for themselves.
+/// How many entries of CUDA_VISIBLE_DEVICES count.
 fn count_visible(visible: &str, uuids: &[String]) -> usize {
-    let names_device = |entry: &str| match entry.parse::<i64>() {
+    names(visible, uuids).count()
+}
+
+/// The entries of CUDA_VISIBLE_DEVICES that count: CUDA reads up to the first that names no device,
+/// by index or by the unambiguous beginning of a UUID (CUDA C++ Programming Guide, environment
+/// variables). MIG slices are named by UUID and stand for themselves. `uuids` are those of all GPUs by their
+/// indices.
+pub fn names<'v>(visible: &'v str, uuids: &[String]) -> impl Iterator<Item = &'v str> {
+    let names_device = |entry: &&str| match entry.parse::<i64>() {
         Ok(index) => usize::try_from(index).is_ok_and(|index| index < uuids.len()),
         Err(_) if entry.starts_with("MIG-") => true,
         Err(_) => {
             entry.starts_with("GPU-") && uuids.iter().filter(|uuid| uuid.starts_with(entry)).count() == 1
         }
     };
-    if visible.trim().is_empty() {
-        return 0;
-    }
-    visible.split(',').map(str::trim).take_while(|entry| names_device(entry)).count()
+    visible.split(',').map(str::trim).take_while(names_device)
 }
 
 #[cfg(test)]

@@ -62,6 +62,8 @@ pub enum Problem {
     Idle { tier: Tier, group: String },
     /// Evidence was too long to be taken.
     Refused { pieces: u32 },
+    /// A file of the operator's is wrong, and counts as it was before it was changed.
+    NotTaken { why: String },
     /// The node's machine is not as it should be, or not like its peers.
     Machine(machine::Problem),
 }
@@ -142,6 +144,9 @@ impl Finding {
                 "state it of a leaf, or of a switch above that makes such a group; look for a misspelt name"
             }
             Problem::Refused { .. } => "look for a source that sends names of more than 256 bytes",
+            Problem::NotTaken { .. } => {
+                "correct it where the coordinator runs, which reads all files of --topology again once one changes"
+            }
             Problem::Machine(problem) => problem.advice(),
         }
     }
@@ -213,6 +218,10 @@ impl fmt::Display for Finding {
                 write!(f, "{subject}: nothing follows from the statement that its {tier} is {group}")
             }
             Problem::Refused { pieces } => write!(f, "{pieces} pieces of evidence were too long to be taken"),
+            Problem::NotTaken { why } => write!(
+                f,
+                "{subject}: it is not in force, and what all files of --topology said before counts: {why}"
+            ),
             Problem::Machine(problem) => write!(f, "{subject}: {problem}"),
         }
     }

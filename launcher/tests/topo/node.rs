@@ -239,11 +239,36 @@ NOTICE   n1: 2 machines have this host name: file5, n1
 ";
     assert_eq!(done.out, expected);
 
-    // A snapshot has no states and no host names, but what machines of one kind should have in common.
     topo(dir.path(), &["export", "json", "--out", "all.snapshot", "--from", "."]);
     let of_snapshot = topo(dir.path(), &["check", "--from", "all.snapshot"]);
+    assert_eq!((of_snapshot.out.as_str(), of_snapshot.err.as_str()), (expected, ""));
+
+    // One that an earlier program wrote has no states and no host names, but what machines of one kind have in common.
+    let text = std::fs::read_to_string(dir.path().join("all.snapshot")).unwrap();
+    let bare = text.split(r#","beside":"#).next().unwrap().to_owned() + "}";
+    std::fs::write(dir.path().join("bare.snapshot"), bare).unwrap();
+    let of_bare = topo(dir.path(), &["check", "--from", "bare.snapshot"]);
     let says = "1 warning in 5 nodes and 0 switches\n\nWARNING  n3: has 3 of Example GPU, where 4 machines";
-    assert!(of_snapshot.out.starts_with(says), "{}{}", of_snapshot.out, of_snapshot.err);
+    assert!(of_bare.out.starts_with(says), "{}{}", of_bare.out, of_bare.err);
+    assert!(
+        of_bare.err.contains("warning: bare.snapshot: it was written without what was found in machines")
+    );
+
+    let both = topo(dir.path(), &["check", "--from", "all.snapshot", "file1.json"]);
+    assert_eq!(both.code, 125);
+    assert!(both.err.contains("all.snapshot: a snapshot has what was derived already"), "{}", both.err);
+}
+
+#[test]
+fn a_snapshot_tells_of_a_gpu_whose_nearest_ports_are_down() {
+    let dir = files(&[("node.json", &written(&machine())), ("fabric.out", DUMP)]);
+    let of_files = topo(dir.path(), &["check", "--from", "node.json", "fabric.out"]);
+    assert!(of_files.out.contains("the port nearest to GPU2 is down: mlx5_1 (ib1)"), "{}", of_files.out);
+    topo(dir.path(), &["export", "json", "--out", "all.snapshot", "--from", "node.json", "fabric.out"])
+        .clean();
+    assert_eq!(topo(dir.path(), &["check", "--from", "all.snapshot"]).out, of_files.out);
+    let tree = topo(dir.path(), &["--from", "all.snapshot"]).clean();
+    assert!(tree.contains("\nfindings    3 warnings\n"), "{tree}");
 }
 
 #[test]

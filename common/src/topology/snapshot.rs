@@ -274,6 +274,7 @@ fn check(network: &Network) -> Result<(), Error> {
         .chain(group_switches)
         .chain(network.unjoined.iter().map(|unjoined| unjoined.switch))
         .chain(network.idle.iter().map(|idle| idle.switch))
+        .chain(network.unseen.iter().flat_map(|unseen| unseen.switches.iter().copied()))
         .chain(said)
         .chain(subjects);
     all("switches", switches.len(), Box::new(rows))?;
@@ -308,6 +309,7 @@ fn check(network: &Network) -> Result<(), Error> {
         Subject::Nvlink { node } | Subject::Leaf { node, .. } => Some(node),
         _ => None,
     });
+    let node_rows = node_rows.chain(network.unseen.iter().flat_map(|unseen| unseen.nodes.iter().copied()));
     all("nodes", nodes.len(), Box::new(node_rows))?;
     let subjects = network.conflicts.iter().filter_map(|conflict| match conflict.subject {
         Subject::Port(at) | Subject::Rail(at) => Some(at),

@@ -194,6 +194,7 @@ fn files_of_one_machine_alone_show_that_machine_and_its_json_is_read_again() {
 fn machines_are_compared_with_their_peers_and_two_of_one_name_are_two() {
     let mut well = machine();
     well.nics[2].up = Some(true);
+    well.nics[0].addresses = vec!["10.0.0.7/24".into()];
     well.accelerators[1].ailments = None;
     well.pci.get_mut(&bdf("13:00.0")).unwrap().link.width = Some(16);
     let named = |name: &str, change: &dyn Fn(&mut Machine)| {
@@ -208,7 +209,7 @@ fn machines_are_compared_with_their_peers_and_two_of_one_name_are_two() {
         named("n2", &|_| {}),
         named("n3", &lost),
         named("n4", &|machine| machine.nics[1].up = Some(false)),
-        named("n1", &|_| {}),
+        named("n1", &|machine| machine.nics[0].addresses = vec!["10.0.0.8/24".into()]),
     ];
     let contents: Vec<(String, &str)> =
         texts.iter().zip(1..).map(|(text, number)| (format!("file{number}.json"), text.as_str())).collect();
@@ -232,7 +233,7 @@ WARNING  n4: port eno1 is down, which is up in 4 machines of its kind
          known by  a machine as Phalanx writes it: ./file4.json, 2024-07-03T09:46:40Z
          to do     look at the cable, the transceiver and the switch's port
 
-NOTICE   n1: 2 machines have this host name: file5, n1
+NOTICE   n1: 2 machines have this host name: file5 (10.0.0.8), n1 (10.0.0.7)
          known by  a machine as Phalanx writes it: ./file1.json, 2024-07-03T09:46:40Z
          known by  a machine as Phalanx writes it: ./file5.json, 2024-07-03T09:46:40Z
          to do     give each machine a host name of its own; Phalanx tells them apart, people and other tools may not

@@ -13,7 +13,7 @@ use super::places::{self, Path, Stated};
 use super::port::Guid;
 use super::switches::Switches;
 use super::tier::Tier;
-use super::{capacity, layer2, nvlink, planes, rails};
+use super::{capacity, layer2, nvlink, planes, rails, unseen};
 use crate::time::Timestamp;
 
 /// What a cluster may have at most. A worker's or a file's evidence beyond that is an error that names it.
@@ -146,6 +146,7 @@ pub fn derive(nodes: &[NodePorts], evidence: &[Evidence], now: Timestamp) -> Res
     let prefixes = layer2::prefixes(&evidence, &nodes);
     let (nvlink, nvlink_clusters) = nvlink::domains(&evidence, &mut nodes, &mut conflicts);
     conflicts.sort();
+    let unseen = unseen::find(&evidence, &nodes, &switches);
     Ok(Network {
         links: links(&cables, &levels),
         switches: switches.rows,
@@ -162,6 +163,7 @@ pub fn derive(nodes: &[NodePorts], evidence: &[Evidence], now: Timestamp) -> Res
         unjoined: cables.unjoined.into_iter().collect(),
         duplicates: nodes.duplicates,
         idle,
+        unseen,
         refused,
     })
 }
@@ -171,7 +173,7 @@ fn within(what: &'static str, found: usize, limit: usize) -> Result<(), Error> {
 }
 
 /// Collects the switches, ends and node names that a claim speaks of.
-fn speaks_of<'a>(
+pub(super) fn speaks_of<'a>(
     claim: &'a Claim,
     ids: &mut BTreeSet<&'a SwitchId>,
     ends: &mut BTreeSet<&'a End>,

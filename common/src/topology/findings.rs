@@ -60,10 +60,31 @@ pub enum Problem {
     SwitchName { switches: usize },
     /// A statement says that a switch belongs to a group, and no group comes from it.
     Idle { tier: Tier, group: String },
+    /// Nodes or switches that a statement names and no other source knows: the first of them.
+    Unseen { of: Named, names: Vec<Lone>, more: usize },
     /// Evidence was too long to be taken.
     Refused { pieces: u32 },
+    /// A file of the operator's is wrong, and counts as it was before it was changed.
+    NotTaken { why: String },
     /// The node's machine is not as it should be, or not like its peers.
     Machine(machine::Problem),
+}
+
+/// What names are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Named {
+    Nodes,
+    Switches,
+}
+
+/// A name that one source alone has.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lone {
+    pub name: String,
+    /// The known name that it is most like, where it is like any.
+    pub nearest: Option<String>,
 }
 
 /// A port on another rail than its own.
@@ -141,7 +162,16 @@ impl Finding {
             Problem::Idle { .. } => {
                 "state it of a leaf, or of a switch above that makes such a group; look for a misspelt name"
             }
+            Problem::Unseen { of: Named::Nodes, .. } => {
+                "correct the names that are misspelt; nodes that have not joined are known once they do"
+            }
+            Problem::Unseen { of: Named::Switches, .. } => {
+                "correct the names that are misspelt; a switch that nothing but the statement can tell of is as it says"
+            }
             Problem::Refused { .. } => "look for a source that sends names of more than 256 bytes",
+            Problem::NotTaken { .. } => {
+                "correct it where the coordinator runs, which reads all files of --topology again once one changes"
+            }
             Problem::Machine(problem) => problem.advice(),
         }
     }
@@ -213,8 +243,29 @@ impl fmt::Display for Finding {
                 write!(f, "{subject}: nothing follows from the statement that its {tier} is {group}")
             }
             Problem::Refused { pieces } => write!(f, "{pieces} pieces of evidence were too long to be taken"),
+            Problem::Unseen { of, names, more } => {
+                let (one, several) = match of {
+                    Named::Nodes => ("node", "nodes"),
+                    Named::Switches => ("switch", "switches"),
+                };
+                let what = if names.len() + more == 1 { one } else { several };
+                let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+                write!(f, "{subject}: no other source knows the {what} {}", names.join(", "))?;
+                if *more > 0 { write!(f, " and {more} more") } else { Ok(()) }
+            }
+            Problem::NotTaken { why } => write!(
+                f,
+                "{subject}: it is not in force, and what all files of --topology said before counts: {why}"
+            ),
             Problem::Machine(problem) => write!(f, "{subject}: {problem}"),
         }
+    }
+}
+
+impl fmt::Display for Lone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        self.nearest.as_ref().map_or(Ok(()), |nearest| write!(f, " (is {nearest} meant?)"))
     }
 }
 

@@ -3,9 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::capacity::MIN_PEERS;
-use super::findings::{Adapter, Finding, OffRail, Ports, Problem, Severity, Stated, Thin};
-use super::network::{Group, Network, Node, NodePort, PortRef, Row, Said, Subject, Value};
+use super::findings::{Adapter, Finding, Lone, Named, OffRail, Ports, Problem, Severity, Stated, Thin};
+use super::network::{Group, Network, Node, NodePort, PortRef, Row, Said, Subject, Unseen, Value};
 use super::tier::Tier;
+use super::unseen::Known;
+
+/// Names of a statement that are told; what was meant is looked for among all that are known.
+const MOST_UNSEEN: usize = 16;
 
 /// Everything that an operator should look at, the most severe first, then by subject.
 pub fn findings(network: &Network) -> Vec<Finding> {
@@ -24,6 +28,7 @@ pub fn findings(network: &Network) -> Vec<Finding> {
     missing_leaves(network, &mut add);
     uplinks(network, &mut add);
     unjoined(network, &mut add);
+    unseen(network, &mut add);
     names(network, &mut add);
     for one in &network.one_way {
         let (listener, speaker) = (port_name(network, one.listener), port_name(network, one.speaker));
@@ -237,6 +242,40 @@ fn unjoined(network: &Network, add: &mut Add<'_>) {
     for (unit, adapters) in by_unit {
         add(Severity::Notice, &unit, Problem::Unjoined { adapters });
     }
+}
+
+/// One finding for the nodes of each statement, and one for its switches.
+fn unseen(network: &Network, add: &mut Add<'_>) {
+    let (nodes, switches) =
+        (name_table(&network.nodes, |it| &it.name), name_table(&network.switches, |it| &it.name));
+    let unseen = |rows: fn(&Unseen) -> &[Row]| -> BTreeSet<Row> {
+        network.unseen.iter().flat_map(|unseen| rows(unseen).iter().copied()).collect()
+    };
+    let of_nodes: fn(&Unseen) -> &[Row] = |unseen| &unseen.nodes;
+    let of_switches: fn(&Unseen) -> &[Row] = |unseen| &unseen.switches;
+    for (of, names, rows) in [(Named::Nodes, nodes, of_nodes), (Named::Switches, switches, of_switches)] {
+        let alone = unseen(rows);
+        if alone.is_empty() {
+            continue;
+        }
+        let known =
+            Known::of((0..).zip(&names).filter(|(row, _)| !alone.contains(row)).map(|(_, name)| *name));
+        for by in network.unseen.iter().filter(|by| !rows(by).is_empty()) {
+            let lone = |row: &Row| {
+                let name = names[*row as usize];
+                Lone { name: name.to_string(), nearest: known.nearest(name).map(str::to_string) }
+            };
+            let names: Vec<Lone> = rows(by).iter().take(MOST_UNSEEN).map(lone).collect();
+            let more = rows(by).len() - names.len();
+            let is_slip = names.iter().any(|lone| lone.nearest.is_some());
+            let severity = if is_slip { Severity::Warning } else { Severity::Notice };
+            add(severity, &by.origin, Problem::Unseen { of, names, more });
+        }
+    }
+}
+
+fn name_table<T>(rows: &[T], name: fn(&T) -> &String) -> Vec<&str> {
+    rows.iter().map(|row| name(row).as_str()).collect()
 }
 
 fn names(network: &Network, add: &mut Add<'_>) {

@@ -33,15 +33,16 @@ mod sets;
 mod snapshot;
 mod switches;
 mod tier;
+mod unseen;
 
 pub use change::Change;
 pub use derive::{Error, LIMITS, Limits, derive};
 pub use evidence::{Claim, End, Evidence, Member, Source, SwitchId};
-pub use findings::{Adapter, Finding, OffRail, Ports, Problem, Severity, Stated, Thin};
+pub use findings::{Adapter, Finding, Lone, Named, OffRail, Ports, Problem, Severity, Stated, Thin};
 pub use look::findings;
 pub use network::{
     At, Capacity, Conflict, Duplicate, Group, Idle, Link, Network, Node, NodePort, OneWay, Place, Plane,
-    PlaneKind, PortRef, Prefix, Reason, Row, Said, Subject, Switch, Unjoined, Value,
+    PlaneKind, PortRef, Prefix, Reason, Row, Said, Subject, Switch, Unjoined, Unseen, Value,
 };
 pub use nodes::NodePorts;
 pub use port::{Bdf, Guid, LinkLayer, Mac, Port, WrittenError};

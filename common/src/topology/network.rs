@@ -52,6 +52,9 @@ pub struct Network {
     /// Statements that nothing follows from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub idle: Vec<Idle>,
+    /// What the operator names and no other source knows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unseen: Vec<Unseen>,
     /// Pieces of evidence with names that are too long, or no plain text.
     pub refused: u32,
 }
@@ -256,6 +259,15 @@ pub struct Idle {
     pub switch: Row,
     pub tier: Tier,
     pub group: String,
+}
+
+/// What a statement names and no other source knows.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unseen {
+    pub origin: String,
+    pub nodes: Vec<Row>,
+    pub switches: Vec<Row>,
 }
 
 /// Sources that disagree, and what was decided.

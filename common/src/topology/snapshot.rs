@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -15,6 +15,9 @@ use crate::hex;
 const VERSION: u32 = 1;
 /// Fifty thousand nodes with ten ports each take some sixty megabytes.
 pub const MAX_BYTES: usize = 256 << 20;
+
+/// Beside the facts.
+const NOTHING: Option<&serde_json::Value> = None;
 
 /// SHA-256 of the content.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,13 +77,15 @@ pub struct Snapshot<B> {
 /// The text form.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Written<N, B, R> {
+struct Written<N, B, R, S> {
     version: u32,
-    /// Of the rest, written with an empty hash.
+    /// Of the rest but what stands beside it, written with an empty hash.
     hash: String,
     network: N,
     boards: B,
     board_of: R,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    beside: Option<S>,
 }
 
 impl<B: Clone + PartialEq + Serialize + DeserializeOwned> Snapshot<B> {
@@ -107,7 +112,7 @@ impl<B: Clone + PartialEq + Serialize + DeserializeOwned> Snapshot<B> {
     }
 
     fn assemble(network: Network, boards: Vec<B>, board_of: Vec<Option<Row>>) -> Result<Snapshot<B>, Error> {
-        let text = written(&network, &boards, &board_of, "").map_err(Error::Board)?;
+        let text = written(&network, &boards, &board_of, "", NOTHING).map_err(Error::Board)?;
         let hash = Hash(Sha256::digest(&text).into());
         let mut members = vec![Vec::new(); network.groups.len()];
         for (node, row) in network.nodes.iter().zip(0..) {
@@ -124,7 +129,17 @@ impl<B: Clone + PartialEq + Serialize + DeserializeOwned> Snapshot<B> {
 
     /// The text that [`Snapshot::from_json`] reads, on one line.
     pub fn to_json(&self) -> Vec<u8> {
-        written(&self.network, &self.boards, &self.board_of, &self.hash.to_string())
+        self.with(NOTHING)
+    }
+
+    /// The same with what was known beside the facts when it was written: JSON without control characters. The hash does
+    /// not cover it: the same facts have the same one.
+    pub fn to_json_with(&self, beside: &serde_json::Value) -> Vec<u8> {
+        self.with(Some(beside))
+    }
+
+    fn with(&self, beside: Option<&serde_json::Value>) -> Vec<u8> {
+        written(&self.network, &self.boards, &self.board_of, &self.hash.to_string(), beside)
             .expect("its hash is that of the same text")
     }
 
@@ -132,6 +147,14 @@ impl<B: Clone + PartialEq + Serialize + DeserializeOwned> Snapshot<B> {
     /// Too large a text, what is no snapshot of this version, rows that are not there, and a hash that is
     /// not that of the content.
     pub fn from_json(text: &[u8]) -> Result<Snapshot<B>, Error> {
+        Ok(Snapshot::from_json_with::<IgnoredAny>(text)?.0)
+    }
+
+    /// With what stands beside the facts, if anything does.
+    ///
+    /// # Errors
+    /// Those of [`Snapshot::from_json`], and what stands there is no `S`.
+    pub fn from_json_with<S: DeserializeOwned>(text: &[u8]) -> Result<(Snapshot<B>, Option<S>), Error> {
         if text.len() > MAX_BYTES {
             return Err(Error::TooLarge { bytes: text.len(), limit: MAX_BYTES });
         }
@@ -146,7 +169,7 @@ impl<B: Clone + PartialEq + Serialize + DeserializeOwned> Snapshot<B> {
         if version != VERSION {
             return Err(Error::Version { found: version });
         }
-        let read: Written<Network, Vec<B>, Vec<Option<Row>>> =
+        let read: Written<Network, Vec<B>, Vec<Option<Row>>, S> =
             serde_json::from_slice(text).map_err(Error::Json)?;
         check(&read.network)?;
         let boards = read.boards.len();
@@ -159,7 +182,7 @@ impl<B: Clone + PartialEq + Serialize + DeserializeOwned> Snapshot<B> {
         if snapshot.hash.to_string() != read.hash {
             return Err(Error::Hash { written: read.hash.chars().take(64).collect(), found: snapshot.hash });
         }
-        Ok(snapshot)
+        Ok((snapshot, read.beside))
     }
 
     pub fn hash(&self) -> Hash {
@@ -191,9 +214,10 @@ fn written<B: Serialize>(
     boards: &[B],
     board_of: &[Option<Row>],
     hash: &str,
+    beside: Option<&serde_json::Value>,
 ) -> serde_json::Result<Vec<u8>> {
     let hash = hash.to_string();
-    let whole = Written { version: VERSION, hash, network, boards, board_of };
+    let whole = Written { version: VERSION, hash, network, boards, board_of, beside };
     serde_json::to_vec(&whole)
 }
 
@@ -250,6 +274,7 @@ fn check(network: &Network) -> Result<(), Error> {
         .chain(group_switches)
         .chain(network.unjoined.iter().map(|unjoined| unjoined.switch))
         .chain(network.idle.iter().map(|idle| idle.switch))
+        .chain(network.unseen.iter().flat_map(|unseen| unseen.switches.iter().copied()))
         .chain(said)
         .chain(subjects);
     all("switches", switches.len(), Box::new(rows))?;
@@ -284,6 +309,7 @@ fn check(network: &Network) -> Result<(), Error> {
         Subject::Nvlink { node } | Subject::Leaf { node, .. } => Some(node),
         _ => None,
     });
+    let node_rows = node_rows.chain(network.unseen.iter().flat_map(|unseen| unseen.nodes.iter().copied()));
     all("nodes", nodes.len(), Box::new(node_rows))?;
     let subjects = network.conflicts.iter().filter_map(|conflict| match conflict.subject {
         Subject::Port(at) | Subject::Rail(at) => Some(at),

@@ -2,7 +2,8 @@
 
 use phalanx_common::time::Timestamp;
 use phalanx_common::topology::{
-    Claim, End, Evidence, Guid, LinkLayer, NodePorts, Problem, Source, SwitchId, derive, findings,
+    Claim, End, Evidence, Guid, LinkLayer, Member, NodePorts, Problem, Severity, Source, SwitchId, Tier,
+    derive, findings,
 };
 
 use crate::{NOW, attached, dumped, say, told};
@@ -125,4 +126,58 @@ fn two_strangers_of_a_joined_nodes_name_do_not_keep_others_from_naming_it() {
         let at = port.at.as_ref().map(|at| network.switches[at.switch as usize].name.as_str());
         assert_eq!((at, node.nvlink), (Some("tor"), Some(0)), "{}", node.name);
     }
+}
+
+#[test]
+fn what_a_statement_alone_names_is_found_with_the_name_that_was_meant() {
+    let nodes = [told("gpu-07", &[("eth0", 100_000, None)]), told("gpu-08.example", &[])];
+    let member = |node: &str| {
+        let (member, group) = (Member::Node(node.to_string()), "b1".to_string());
+        say(Claim::Member { member, tier: Tier::Block, group }, Source::Operator)
+    };
+    let uplinks = |switch: &str| {
+        say(Claim::ExpectedUplinks { switch: SwitchId::named(switch), links: 2 }, Source::Operator)
+    };
+    let under = |lower: &str, upper: &str| {
+        let (lower, upper) = (SwitchId::named(lower), SwitchId::named(upper));
+        say(Claim::Under { lower, upper }, Source::Operator)
+    };
+    let evidence = [
+        attached("gpu-07", "eth0", "leaf-1", Source::Lldp),
+        // `gpu-08` is the one that joined under its whole name.
+        member("gpu-08"),
+        member("gpu-7"),
+        member("rack-9"),
+        uplinks("leaf-1"),
+        uplinks("laef-1"),
+        // Nothing sees what is above leaves, so that nothing is compared with it.
+        under("leaf-1", "spine-1"),
+    ];
+    let network = derive(&nodes, &evidence, NOW).unwrap();
+    let found: Vec<String> = findings(&network)
+        .iter()
+        .filter(|found| matches!(found.problem, Problem::Unseen { .. }))
+        .map(|found| format!("{:?} {found}", found.severity))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            "Warning test: no other source knows the nodes gpu-7 (is gpu-07 meant?), rack-9",
+            "Warning test: no other source knows the switch laef-1 (is leaf-1 meant?)",
+        ]
+    );
+}
+
+#[test]
+fn a_cluster_that_is_stated_as_a_whole_is_no_slip() {
+    let on = |node: &str, leaf: &str| attached(node, "eth0", leaf, Source::Operator);
+    let stated = [on("n1", "leaf-1"), on("n2", "leaf-2")];
+    assert_eq!(derive(&[], &stated, NOW).unwrap().unseen, []);
+    // Nodes that tell of themselves, at switches that do not.
+    let nodes = ["n1", "n2"].map(|node| told(node, &[("eth0", 1_000, None)]));
+    assert_eq!(derive(&nodes, &stated, NOW).unwrap().unseen, []);
+    let network = derive(&nodes[..1], &stated, NOW).unwrap();
+    let [found] = &findings(&network)[..] else { panic!("{:?}", findings(&network)) };
+    assert_eq!(found.severity, Severity::Notice);
+    assert_eq!(found.to_string(), "test: no other source knows the node n2");
 }

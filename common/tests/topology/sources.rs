@@ -194,7 +194,8 @@ fn what_is_stated_of_a_switch_above_the_leaves_names_its_group_and_what_has_no_e
         told,
         [
             "c1: nothing follows from the statement that its block is no block",
-            "s-1: nothing follows from the statement that its block is hall-1"
+            "s-1: nothing follows from the statement that its block is hall-1",
+            "test: no other source knows the switch s-1 (is s1 meant?)"
         ]
     );
 }

@@ -248,7 +248,8 @@ impl Survey {
                 evidence.extend(self.heard_by(id, &known));
             }
         }
-        let network = derive(&ports, &evidence, now)?;
+        let mut network = derive(&ports, &evidence, now)?;
+        self.keep_whole(&mut network, &names);
         let ids = names.into_iter().map(|(id, name)| (name, id.clone())).collect();
         Ok(Surveyed { network, machines, ids, twins: twins.all, unheard, evidence })
     }

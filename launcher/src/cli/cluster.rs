@@ -20,6 +20,7 @@ use super::{Exit, pretty, print};
 use crate::cluster::{default_dir, operator_path};
 use crate::driver::wall;
 use crate::remote::{Client, Places, own_identity};
+use crate::server::client::JobDetails;
 
 /// Signal of `phalanx stop`.
 const SIGTERM: u8 = 15;
@@ -137,10 +138,11 @@ pub(super) fn ps(args: &PsArgs) -> anyhow::Result<Exit> {
 
 /// `phalanx status`.
 pub(super) fn status(args: &JobRefArgs) -> anyhow::Result<Exit> {
-    let job: JobStatus = document(&args.cluster, &Request::Job { job: args.id.clone() })?;
+    let details: JobDetails = document(&args.cluster, &Request::Job { job: args.id.clone() })?;
     if args.json {
-        return print(&pretty(&job));
+        return print(&pretty(&details));
     }
+    let JobDetails { status: job, last_words } = details;
     let ranks = counted(job.ranks, "rank");
     let mut text = format!("{}: {}, {ranks} of {}\n", job.job, phase(&job), job.owner);
     let mut line = |name: &str, value: &str| {
@@ -173,7 +175,8 @@ pub(super) fn status(args: &JobRefArgs) -> anyhow::Result<Exit> {
         };
         line("why", &format!("{why}{code}"));
         if let Cause::RankFailed { rank, .. } = first_cause {
-            line("last words", &format!("phalanx logs {} --rank {rank}", job.job));
+            let words: Vec<String> = last_words.iter().map(|line| format!("\n  {line}")).collect();
+            line("last words", &format!("phalanx logs {} --rank {rank}{}", job.job, words.concat()));
         }
     }
     for pod in &job.pods {

@@ -2,12 +2,14 @@
 
 pub(super) mod args;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use phalanx_common::id::NodeId;
+use phalanx_common::status::NodeStatus;
 use phalanx_common::topology::Snapshot;
 use phalanx_common::wire::client_v1::Request;
 
@@ -90,9 +92,13 @@ fn of_cluster(args: &ClusterArgs, node: Option<&str>) -> anyhow::Result<View> {
     on_event_loop(async {
         let client = Client::connect(&identity).await?;
         let snapshot = Snapshot::from_json(client.text(&Request::Topology).await?.as_bytes())?;
-        let Witnesses { told, of_machines, ids } = client.document(&Request::Witnesses).await?;
-        let mut view =
-            View { snapshot, machines: BTreeMap::new(), ids, told, of_machines: Some(of_machines) };
+        let mut witnesses: Witnesses = client.document(&Request::Witnesses).await?;
+        let nodes: Vec<NodeStatus> = client.document(&Request::Nodes).await?;
+        let lost: BTreeSet<&NodeId> =
+            nodes.iter().filter(|node| !node.reachable).map(|node| &node.node).collect();
+        let unreachable = witnesses.ids.iter().filter(|(_, id)| lost.contains(id));
+        witnesses.unreachable = unreachable.map(|(name, _)| name.clone()).collect();
+        let mut view = View::of_snapshot(snapshot, Some(witnesses));
         if let Some(node) = node {
             let name = named(&view, node)?.to_owned();
             let is_member =

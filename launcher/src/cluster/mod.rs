@@ -80,7 +80,7 @@ pub(crate) async fn serve(options: Options) -> anyhow::Result<()> {
     let authority = state.authority()?;
     let (id, hub) = (authority.cluster(), LogHub::default());
     let (tails, blobs) = (Tails::new(tails), Blobs::new(ships));
-    let files = Files::load(options.topology.clone())?;
+    let files = Files::load(options.topology.clone()).context("--topology")?;
     let (surveys, survey) = Surveys::new(files);
     tokio::spawn(survey.run());
     let cluster = Arc::new(Cluster { id, authority, registry, hub, tails, blobs, surveys, advertise });

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use phalanx_common::defaults::{BEACON_KEY_EVERY, LOOK_EVERY};
 use phalanx_common::id::NodeId;
-use phalanx_common::topology::Evidence;
 use phalanx_common::topology::machine::Machine;
+use phalanx_common::topology::{Evidence, Finding};
 use phalanx_common::wire::topology_v1::{FromNode, Policy, ToNode};
 use phalanx_launcher_core::survey::{News, Survey};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -68,6 +68,7 @@ impl Surveys {
         due.on_news(Instant::now(), News::of(!files.paths.is_empty()));
         let owner = Owner {
             files,
+            not_taken: Vec::new(),
             survey,
             messages,
             publish,
@@ -116,6 +117,8 @@ struct Link {
 #[derive(Debug)]
 pub(crate) struct Owner {
     files: Files,
+    /// Those that were wrong when they were read last.
+    not_taken: Vec<Finding>,
     survey: Survey,
     messages: mpsc::Receiver<Message>,
     publish: watch::Sender<Option<Arc<Current>>>,
@@ -170,13 +173,14 @@ impl Owner {
                 tracing::info!("the files about the topology changed");
                 self.survey.files(files.evidence.clone());
                 self.files = files;
+                self.not_taken.clear();
                 self.due.on_news(Instant::now(), News::Facts);
             }
             Err((stamps, error)) => {
-                tracing::warn!(
-                    "the files about the topology are not taken, those before count on: {error:#}"
-                );
+                tracing::warn!("the files about the topology are not taken, those before count on: {error}");
                 self.files.stamps = stamps;
+                self.not_taken = error.findings();
+                self.due.on_news(Instant::now(), News::Machines);
             }
         }
     }
@@ -303,8 +307,11 @@ impl Owner {
     /// Elsewhere. What comes meanwhile waits for the next time.
     async fn on_due(&mut self) {
         let (news, survey, old) = (self.due.take(), self.survey.clone(), self.publish.borrow().clone());
-        let renewed =
-            tokio::task::spawn_blocking(move || current::renew(&survey, old.as_deref(), news, wall())).await;
+        let not_taken = self.not_taken.clone();
+        let renewed = tokio::task::spawn_blocking(move || {
+            current::renew(&survey, old.as_deref(), news, wall(), &not_taken)
+        })
+        .await;
         self.due.rest(Instant::now());
         match renewed {
             Ok(Ok((current, changes))) => {

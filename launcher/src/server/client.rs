@@ -1,6 +1,7 @@
 //! One client's connection: an operator, submitter or viewer, known by certificate.
 
 mod admin;
+mod details;
 mod jobs;
 mod topology;
 
@@ -19,6 +20,7 @@ use quinn::{Connection, RecvStream, SendStream, VarInt};
 use serde::Serialize;
 use tokio::task::JoinSet;
 
+pub(crate) use self::details::JobDetails;
 use super::connection::{Error, greet_in_time};
 use super::{Service, blobs, relay};
 use crate::cluster::Cluster;
@@ -160,11 +162,7 @@ impl Session {
             }
             Request::Job { job } => {
                 self.may(Action::Look)?;
-                let (job, _) = self.find(&job).await?;
-                let found = look(&self.service.inbox, move |coordinator, _| {
-                    coordinator.job(&job).map(|view| coordinator.job_status(&view))
-                });
-                document(&found.await.ok_or_else(ending)?, send).await
+                document(&self.details(&job).await?, send).await
             }
             Request::Nodes => self.nodes(send).await,
             Request::Topology => self.topology(send).await,

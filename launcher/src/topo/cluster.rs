@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use phalanx_common::text::natural;
 use phalanx_common::topology::{
-    Capacity, Finding, Group, Network, Plane, PlaneKind, Row, Severity, Switch, Tier,
+    Capacity, Finding, Group, Network, Plane, PlaneKind, Problem, Row, Severity, Switch, Tier,
 };
 use phalanx_formats::hostlist::collapse;
 
@@ -72,6 +72,16 @@ fn summary(view: &View, findings: &[Finding], paint: Paint) -> String {
     if !network.conflicts.is_empty() {
         let conflicts = counted(network.conflicts.len(), "conflict");
         fact("conflicts", Line::toned(Tone::Worse, format!("{conflicts} between sources (--conflicts)")));
+    }
+    if !view.unreachable.is_empty() {
+        let line = Line::toned(Tone::Bad, collapse(view.unreachable.iter().map(String::as_str)));
+        fact("unreachable", line.and(", shown as they told last"));
+    }
+    for finding in findings {
+        if let Problem::NotTaken { why } = &finding.problem {
+            let file = Line::toned(Tone::Bad, &finding.subject).and(format!(": {why}"));
+            fact("not taken", file.and("; what all files of --topology said before counts"));
+        }
     }
     let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
     let (warnings, notices) = (count(Severity::Warning), count(Severity::Notice));
@@ -237,8 +247,9 @@ impl<'a> Drawing<'a> {
             .collect();
         if let (Tier::Leaf, [leaf]) = (group.tier, &group.switches[..]) {
             let line = self.leaf(*leaf, plane).and(format!("  {}  ", counted(members.len(), "node")));
+            let lost = self.lost(&here);
             let mut branch = Branch::new(line.with(Tone::Faint, collapse(here)));
-            branch.below.extend(self.notes(&group.switches).map(Branch::new));
+            branch.below.extend(self.notes(&group.switches).chain(lost).map(Branch::new));
             return branch;
         }
         let mut about = vec![counted(members.len(), "node")];
@@ -274,7 +285,9 @@ impl<'a> Drawing<'a> {
         if !here.is_empty() {
             let what = if lowest { "nodes  " } else { "nodes, closer place unknown  " };
             let tone = if lowest { Tone::Faint } else { Tone::Worse };
+            let lost = self.lost(&here).map(Branch::new);
             branch.below.push(Branch::new(Line::of(what).with(tone, collapse(here))));
+            branch.below.extend(lost);
         }
         branch
     }
@@ -305,6 +318,15 @@ impl<'a> Drawing<'a> {
                 .with(Tone::Faint, format!("  {}", ports.join(", ")))
         });
         unjoined.into_iter().chain(down)
+    }
+
+    /// Which of these nodes have no link.
+    fn lost(&self, nodes: &[&str]) -> Option<Line> {
+        let lost: Vec<&str> =
+            nodes.iter().copied().filter(|node| self.view.unreachable.contains(*node)).collect();
+        let count = format!("{} unreachable", counted(lost.len(), "node"));
+        (!lost.is_empty())
+            .then(|| Line::toned(Tone::Bad, count).with(Tone::Faint, format!("  {}", collapse(lost))))
     }
 
     /// NVLink domains, broadcast domains, and nodes that are in no plane.
@@ -341,7 +363,10 @@ impl<'a> Drawing<'a> {
         if !names.is_empty() {
             let line = Line::toned(Tone::Worse, "attachment unknown");
             let line = line.and(format!("  {}  ", counted(names.len(), "node")));
-            beside.push(Branch::new(line.with(Tone::Faint, collapse(names))));
+            let lost = self.lost(&names).map(Branch::new);
+            let mut branch = Branch::new(line.with(Tone::Faint, collapse(names)));
+            branch.below.extend(lost);
+            beside.push(branch);
         }
         beside
     }

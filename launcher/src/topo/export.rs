@@ -8,6 +8,7 @@ use phalanx_common::topology::machine::Machine;
 use phalanx_formats::outline::Outline;
 use phalanx_formats::{nccl_xml, slurm, topograph};
 
+use super::plain;
 use super::view::View;
 
 /// What a topology is written as.
@@ -47,7 +48,10 @@ pub(crate) fn export(view: &View, format: Format, node: Option<&str>) -> anyhow:
         Format::SlurmConf => slurm::write_conf(&outline()),
         Format::SlurmYaml => slurm::write_yaml(&outline()),
         Format::Topograph => topograph::write_json(&outline()),
-        Format::Json => String::from_utf8_lossy(&view.snapshot.to_json()).into_owned() + "\n",
+        Format::Json => {
+            let beside = plain::value(&view.witnesses()).context("it cannot be written as JSON")?;
+            String::from_utf8_lossy(&view.snapshot.to_json_with(&beside)).into_owned() + "\n"
+        }
     })
 }
 

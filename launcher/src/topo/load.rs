@@ -8,7 +8,7 @@ use std::time::UNIX_EPOCH;
 use anyhow::{Context, bail};
 use phalanx_common::time::Timestamp;
 use phalanx_common::topology::machine::Machine;
-use phalanx_common::topology::{Evidence, Snapshot};
+use phalanx_common::topology::{Evidence, Finding, Problem, Severity, Snapshot};
 use phalanx_formats::dir::Dir;
 use phalanx_formats::kind::Kind;
 use phalanx_formats::sysfs;
@@ -17,7 +17,12 @@ use super::files::{self, Below};
 use super::plain;
 use super::read::{self, File, Read};
 use super::told::Told;
-use super::view::View;
+use super::view::{View, Witnesses};
+
+/// Files that are wrong, of which people are told.
+const MOST_NOT_TAKEN: usize = 20;
+/// Characters of a file's name, and of what is wrong with it: an error may have a text of the file in it.
+const LONGEST_WHY: usize = 1_000;
 
 /// A view, and what is to be said about the files.
 #[derive(Debug)]
@@ -36,23 +41,53 @@ pub(crate) fn load(paths: &[PathBuf], now: Timestamp) -> anyhow::Result<Loaded> 
     Pile::of(paths, now)?.finish(paths)
 }
 
+/// Files that are not taken, each with what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.iter().map(|(file, why)| format!("{file}: {why}")).collect::<Vec<_>>().join("; "))]
+pub(crate) struct NotTaken(Vec<(String, String)>);
+
+impl NotTaken {
+    /// For whoever looks at the topology: bounded, without what a terminal would obey.
+    pub(crate) fn findings(&self) -> Vec<Finding> {
+        let bounded = |text: &str| plain::text(text).chars().take(LONGEST_WHY).collect::<String>();
+        let finding = |file: &str, why: &str| Finding {
+            severity: Severity::Warning,
+            subject: bounded(file),
+            problem: Problem::NotTaken { why: bounded(why) },
+        };
+        let mut found: Vec<Finding> =
+            self.0.iter().take(MOST_NOT_TAKEN).map(|(file, why)| finding(file, why)).collect();
+        if let Some(more) = self.0.len().checked_sub(MOST_NOT_TAKEN).filter(|more| *more > 0) {
+            found.push(finding("--topology", &format!("so it is with {more} files more")));
+        }
+        found
+    }
+}
+
 /// What files and folders tell of networks alone, and what is to be said about them. A node tells of its own machine.
-/// One file of a folder that cannot be read is an error here: without it the others would say something else.
-pub(crate) fn evidence(paths: &[PathBuf], now: Timestamp) -> anyhow::Result<(Vec<Evidence>, Vec<String>)> {
-    let pile = Pile::of(paths, now)?;
-    if let Some(left_out) = pile.left_out.first() {
-        bail!("{left_out}");
+///
+/// # Errors
+/// Every file that is wrong. One of a folder is enough: without it the others would say something else.
+pub(crate) fn evidence(paths: &[PathBuf], now: Timestamp) -> Result<(Vec<Evidence>, Vec<String>), NotTaken> {
+    let mut pile = Pile { now, ..Pile::default() };
+    let mut wrong = Vec::new();
+    for path in paths {
+        if let Err(error) = pile.add_path(path) {
+            let (file, why) = (path.display().to_string(), format!("{error:#}"));
+            let why = why.strip_prefix(&format!("{file}: ")).unwrap_or(&why).to_owned();
+            wrong.push((file, why));
+        }
     }
-    if !pile.machines.is_empty() || !pile.snapshots.is_empty() {
-        let kinds: BTreeSet<Kind> = pile.machines.values().flat_map(BTreeMap::keys).copied().collect();
-        let mut what: Vec<String> = kinds.iter().map(ToString::to_string).collect();
-        what.extend((!pile.snapshots.is_empty()).then(|| Kind::Snapshot.to_string()));
-        bail!(
-            "a coordinator takes files about networks, and nodes tell of their machines: leave out {}",
-            what.join(", ")
+    wrong.extend(pile.left_out);
+    let other = |origin: String, kind: &str| {
+        let why = format!(
+            "it is {kind}; a coordinator takes files about networks, and nodes tell of their machines"
         );
-    }
-    Ok((pile.evidence, pile.warnings))
+        (origin, why)
+    };
+    wrong.extend(pile.told.into_iter().map(|told| other(told.origin, &told.source)));
+    wrong.extend(pile.snapshots.into_iter().map(|it| other(it.origin, &Kind::Snapshot.to_string())));
+    if wrong.is_empty() { Ok((pile.evidence, pile.warnings)) } else { Err(NotTaken(wrong)) }
 }
 
 fn missing(path: &Path) -> String {
@@ -64,6 +99,13 @@ fn missing(path: &Path) -> String {
     format!("cannot read {}{hint}", path.display())
 }
 
+/// A whole topology of a file.
+struct Saved {
+    origin: String,
+    snapshot: Snapshot<Machine>,
+    witnesses: Option<Witnesses>,
+}
+
 /// What was read so far.
 #[derive(Default)]
 struct Pile {
@@ -71,12 +113,12 @@ struct Pile {
     evidence: Vec<Evidence>,
     /// By name, then in the order of kinds, in which they are merged whatever the order of files.
     machines: BTreeMap<String, BTreeMap<Kind, Machine>>,
-    snapshots: Vec<Snapshot<Machine>>,
+    snapshots: Vec<Saved>,
     told: Vec<Told>,
     seen: BTreeSet<PathBuf>,
     warnings: Vec<String>,
-    /// Files of folders that are of a known kind, and are wrong.
-    left_out: Vec<String>,
+    /// Files of folders that are of a known kind, and what is wrong with them.
+    left_out: Vec<(String, String)>,
     skipped: Vec<PathBuf>,
     files: usize,
 }
@@ -85,18 +127,22 @@ impl Pile {
     fn of(paths: &[PathBuf], now: Timestamp) -> anyhow::Result<Pile> {
         let mut pile = Pile { now, ..Pile::default() };
         for path in paths {
-            let named = || path.display().to_string();
-            if path == Path::new("-") {
-                let bytes = files::standard_input().context("cannot read standard input")?;
-                let added = pile.add(Path::new("standard-input"), &bytes, now);
-                added.map_err(anyhow::Error::from).context("standard input")?;
-            } else if fs::metadata(path).with_context(|| missing(path))?.is_dir() {
-                pile.add_folder(path)?;
-            } else {
-                pile.add_file(path).map_err(anyhow::Error::from).with_context(named)?;
-            }
+            pile.add_path(path)?;
         }
         Ok(pile)
+    }
+
+    fn add_path(&mut self, path: &Path) -> anyhow::Result<()> {
+        if path == Path::new("-") {
+            let bytes = files::standard_input().context("cannot read standard input")?;
+            let added = self.add(Path::new("standard-input"), &bytes, self.now);
+            added.map_err(anyhow::Error::from).context("standard input")
+        } else if fs::metadata(path).with_context(|| missing(path))?.is_dir() {
+            self.add_folder(path)
+        } else {
+            let added = self.add_file(path).map_err(anyhow::Error::from);
+            added.with_context(|| path.display().to_string())
+        }
     }
 
     fn add_folder(&mut self, folder: &Path) -> anyhow::Result<()> {
@@ -116,7 +162,7 @@ impl Pile {
                     self.skipped.push(path.clone());
                 }
                 Err(wrong) => {
-                    self.left_out.push(format!("{} is left out: {:#}", path.display(), wrong.error));
+                    self.left_out.push((path.display().to_string(), format!("{:#}", wrong.error)));
                 }
             }
         }
@@ -175,7 +221,14 @@ impl Pile {
                 self.evidence.extend(evidence.into_iter().map(|by| Evidence { expires: None, ..by }));
             }
             Read::Machine(machine) => self.add_machine(kind, *machine, &file),
-            Read::Snapshot(snapshot) => self.snapshots.push(*snapshot),
+            Read::Snapshot(snapshot, witnesses) => {
+                if witnesses.is_none() {
+                    self.warnings.push(format!(
+                        "{origin}: it was written without what was found in machines and who told of what: `check` looks at networks and at kinds of machines alone"
+                    ));
+                }
+                self.snapshots.push(Saved { origin, snapshot: *snapshot, witnesses });
+            }
         }
         Ok(())
     }
@@ -210,7 +263,8 @@ impl Pile {
 
     fn finish(mut self, paths: &[PathBuf]) -> anyhow::Result<Loaded> {
         let skipped = self.skipped;
-        let warnings = self.left_out.into_iter().chain(self.warnings).collect();
+        let left_out = self.left_out.into_iter().map(|(file, why)| format!("{file} is left out: {why}"));
+        let warnings = left_out.chain(self.warnings).collect();
         let others = !self.evidence.is_empty() || !self.machines.is_empty();
         let view = match self.snapshots.len() {
             0 => {
@@ -220,17 +274,12 @@ impl Pile {
                 View::derive(&self.evidence, machines, self.told, self.now)?
             }
             1 if !others => {
-                let snapshot = self.snapshots.remove(0);
-                View {
-                    snapshot,
-                    machines: BTreeMap::new(),
-                    ids: BTreeMap::new(),
-                    told: Vec::new(),
-                    of_machines: None,
-                }
+                let Saved { snapshot, witnesses, .. } = self.snapshots.remove(0);
+                View::of_snapshot(snapshot, witnesses)
             }
             _ => bail!(
-                "a snapshot has what was derived already, and cannot be put together with other files: name it alone"
+                "{}: a snapshot has what was derived already, and who said it is gone: it stands alone. Name it alone, or the files that it was made of together with the others",
+                self.snapshots[0].origin
             ),
         };
         if view.network().nodes.is_empty() && view.network().switches.is_empty() {

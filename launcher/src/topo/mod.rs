@@ -27,7 +27,7 @@ mod witness;
 pub(crate) use cluster::cluster;
 pub(crate) use export::{Format, export};
 pub(crate) use files::listed;
-pub(crate) use load::{Loaded, evidence, load};
+pub(crate) use load::{Loaded, NotTaken, evidence, load};
 pub(crate) use node::node;
 pub(crate) use paint::Paint;
 pub(crate) use report::{conflicts, report, report_json};

@@ -1,6 +1,7 @@
 //! Strangers' text goes to terminals: what a terminal would take for an order is taken out.
 
 use phalanx_common::topology::machine::Machine;
+use serde::Serialize;
 use serde_json::Value;
 
 /// A machine from JSON.
@@ -11,6 +12,13 @@ pub(crate) fn machine(json: &[u8]) -> serde_json::Result<Machine> {
 /// The same of one that was read from something else.
 pub(super) fn made_plain(machine: &Machine) -> serde_json::Result<Machine> {
     from_value(serde_json::to_value(machine)?)
+}
+
+/// Anything as JSON.
+pub(super) fn value(of: &impl Serialize) -> serde_json::Result<Value> {
+    let mut value = serde_json::to_value(of)?;
+    make_plain(&mut value);
+    Ok(value)
 }
 
 /// One line.

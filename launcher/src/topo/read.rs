@@ -12,6 +12,7 @@ use phalanx_formats::{
 };
 
 use super::plain;
+use super::view::Witnesses;
 
 /// What a file turned out to be.
 #[derive(Debug)]
@@ -19,7 +20,8 @@ pub(super) enum Read {
     /// With what the reader has to say about the file.
     Evidence(Vec<Evidence>, Option<String>),
     Machine(Box<Machine>),
-    Snapshot(Box<Snapshot<Machine>>),
+    /// With what was told beside it, if it was.
+    Snapshot(Box<Snapshot<Machine>>, Option<Witnesses>),
 }
 
 /// A file and where it came from.
@@ -80,7 +82,10 @@ pub(super) fn read(kind: Kind, file: &File<'_>) -> anyhow::Result<Read> {
         Kind::NetqComputeNodes => evidence(netq::compute_nodes(bytes, origin, at)?),
         Kind::Csv => outline(csv::read(bytes)?, Source::Csv),
         Kind::Statement => evidence(statement::read(bytes, origin, at)?),
-        Kind::Snapshot => Read::Snapshot(Box::new(Snapshot::from_json(bytes)?)),
+        Kind::Snapshot => {
+            let (snapshot, witnesses) = Snapshot::from_json_with(bytes)?;
+            Read::Snapshot(Box::new(snapshot), witnesses)
+        }
         Kind::Machine => machine(plain::machine(bytes).context("this is no machine of this version")?),
         Kind::NcclTopology => machine(nccl_xml::read(bytes)?.machine),
         Kind::NvidiaSmi => machine(nvidia_smi::query(bytes)?),

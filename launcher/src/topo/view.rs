@@ -25,8 +25,11 @@ pub(crate) struct View {
     pub(crate) ids: BTreeMap<String, NodeId>,
     /// Empty where only the snapshot is at hand.
     pub(crate) told: Vec<Told>,
-    /// What is wrong with machines, as a coordinator found it who knows them all; `None`: it is found here.
-    pub(crate) of_machines: Option<Vec<Finding>>,
+    /// What is wrong beside the networks, with machines and files, as it was found by whoever knew them all; `None`: it
+    /// is found here.
+    pub(crate) others: Option<Vec<Finding>>,
+    /// Members of a cluster without a link: what they told last is what is known of them.
+    pub(crate) unreachable: BTreeSet<String>,
 }
 
 impl View {
@@ -53,7 +56,25 @@ impl View {
             machines.iter().map(|(node, machine)| (node.clone(), machine.kind())).collect();
         let snapshot = Snapshot::new(network, &boards)?;
         told.extend(Told::summarise(&evidence));
-        Ok(View { snapshot, machines, ids: BTreeMap::new(), told, of_machines: None })
+        let others = None;
+        Ok(View { snapshot, machines, ids: BTreeMap::new(), told, others, unreachable: BTreeSet::new() })
+    }
+
+    /// What a coordinator tells, or a file has of it. Without witnesses it is the facts alone.
+    pub(crate) fn of_snapshot(snapshot: Snapshot<Machine>, witnesses: Option<Witnesses>) -> View {
+        let others = witnesses.as_ref().map(|it| it.others.clone());
+        let Witnesses { told, ids, unreachable, .. } = witnesses.unwrap_or_default();
+        View { snapshot, machines: BTreeMap::new(), ids, told, others, unreachable }
+    }
+
+    /// What a snapshot does not say.
+    pub(super) fn witnesses(&self) -> Witnesses {
+        Witnesses {
+            told: self.told.clone(),
+            others: self.others(),
+            ids: self.ids.clone(),
+            unreachable: self.unreachable.clone(),
+        }
     }
 
     pub(crate) fn network(&self) -> &Network {
@@ -86,23 +107,31 @@ impl View {
     /// Of the networks and of the machines, the most severe first.
     pub(crate) fn findings(&self) -> Vec<Finding> {
         let mut found = findings(self.network());
-        let nodes = self.network().nodes.iter().map(|node| node.name.as_str());
-        found.extend(match &self.of_machines {
-            Some(of_machines) => of_machines.clone(),
-            None => machine::findings(nodes.filter_map(|node| Some((node, self.machine(node)?)))),
-        });
+        found.extend(self.others());
         found.sort();
         found
     }
+
+    fn others(&self) -> Vec<Finding> {
+        let nodes = self.network().nodes.iter().map(|node| node.name.as_str());
+        match &self.others {
+            Some(others) => others.clone(),
+            None => machine::findings(nodes.filter_map(|node| Some((node, self.machine(node)?)))),
+        }
+    }
 }
 
-/// What a coordinator tells beside its snapshot.
-#[derive(Debug, Serialize, Deserialize)]
+/// What is told beside a snapshot, by a coordinator and in a file.
+#[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct Witnesses {
     pub(crate) told: Vec<Told>,
-    pub(crate) of_machines: Vec<Finding>,
+    /// Findings that are not of the networks.
+    pub(crate) others: Vec<Finding>,
     pub(crate) ids: BTreeMap<String, NodeId>,
+    /// A coordinator's own list of nodes has them; a file has them here.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) unreachable: BTreeSet<String>,
 }
 
 /// The NVLink domains over nodes that a machine's devices say they are in.

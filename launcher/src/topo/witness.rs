@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use phalanx_common::topology::{Finding, Problem, SwitchId, machine};
+use phalanx_common::topology::{Finding, Problem, Source, SwitchId, machine};
 
 use super::told::names_of;
 use super::view::View;
@@ -47,9 +47,13 @@ impl<'a> Witnesses<'a> {
                 claims.iter().filter_map(|claim| row(claim.source.to_string(), &claim.origin)).collect();
             return rows.into_iter().collect();
         }
+        if let Problem::Unseen { .. } = finding.problem {
+            let stated = (Source::Operator.to_string(), finding.subject.as_str());
+            return self.by_origin.get(&(stated.0.as_str(), stated.1)).copied().into_iter().collect();
+        }
         let mut names = self.names(&finding.subject);
         if let Problem::Machine(machine::Problem::SameHost { nodes }) = &finding.problem {
-            names.extend(nodes.iter().cloned());
+            names.extend(nodes.iter().map(|twin| twin.node.clone()));
         }
         let rows: BTreeSet<usize> =
             names.iter().filter_map(|name| self.by_name.get(name.as_str())).flatten().copied().collect();

@@ -79,3 +79,24 @@ declared  written down by somebody, 1 node, 1 switch
     let ascii = topo(dir.path(), &["--color", "always", "--from", "fabric.out"]).clean();
     assert!(ascii.contains("\x1b[1minfiniband\x1b[0m"), "{ascii:?}");
 }
+
+#[test]
+fn a_misspelt_node_of_a_statement_is_named_with_its_file_and_the_name_that_was_meant() {
+    let tree = "node,leaf\ngpu-01,leaf-1\ngpu-02,leaf-1\ngpu-03,leaf-2\n";
+    let site =
+        "nodes:\n  gup-02: {nvlink: rack1}\nswitches:\n  leaf-2: {uplinks: 4}\n  laef-1: {uplinks: 4}\n";
+    let dir = files(&[("tree.csv", tree), ("site.yaml", site)]);
+    let check = topo(dir.path(), &["check", "--from", "."]);
+    let expected = "
+WARNING  ./site.yaml: no other source knows the node gup-02 (is gpu-02 meant?)
+         known by  the operator: ./site.yaml, 2024-07-03T09:46:40Z
+         to do     correct the names that are misspelt; nodes that have not joined are known once they do
+
+WARNING  ./site.yaml: no other source knows the switch laef-1 (is leaf-1 meant?)
+         known by  the operator: ./site.yaml, 2024-07-03T09:46:40Z
+";
+    assert!(check.code == 1 && check.out.contains(expected), "{}", check.out);
+    let json = topo(dir.path(), &["check", "--json", "--from", "."]).json();
+    let of = |found: &&serde_json::Value| found["problem"]["unseen"]["names"][0]["nearest"] == "gpu-02";
+    assert_eq!(json["findings"].as_array().unwrap().iter().filter(of).count(), 1, "{json:#}");
+}

@@ -194,6 +194,7 @@ fn files_of_one_machine_alone_show_that_machine_and_its_json_is_read_again() {
 fn machines_are_compared_with_their_peers_and_two_of_one_name_are_two() {
     let mut well = machine();
     well.nics[2].up = Some(true);
+    well.nics[0].addresses = vec!["10.0.0.7/24".into()];
     well.accelerators[1].ailments = None;
     well.pci.get_mut(&bdf("13:00.0")).unwrap().link.width = Some(16);
     let named = |name: &str, change: &dyn Fn(&mut Machine)| {
@@ -208,7 +209,7 @@ fn machines_are_compared_with_their_peers_and_two_of_one_name_are_two() {
         named("n2", &|_| {}),
         named("n3", &lost),
         named("n4", &|machine| machine.nics[1].up = Some(false)),
-        named("n1", &|_| {}),
+        named("n1", &|machine| machine.nics[0].addresses = vec!["10.0.0.8/24".into()]),
     ];
     let contents: Vec<(String, &str)> =
         texts.iter().zip(1..).map(|(text, number)| (format!("file{number}.json"), text.as_str())).collect();
@@ -232,18 +233,43 @@ WARNING  n4: port eno1 is down, which is up in 4 machines of its kind
          known by  a machine as Phalanx writes it: ./file4.json, 2024-07-03T09:46:40Z
          to do     look at the cable, the transceiver and the switch's port
 
-NOTICE   n1: 2 machines have this host name: file5, n1
+NOTICE   n1: 2 machines have this host name: file5 (10.0.0.8), n1 (10.0.0.7)
          known by  a machine as Phalanx writes it: ./file1.json, 2024-07-03T09:46:40Z
          known by  a machine as Phalanx writes it: ./file5.json, 2024-07-03T09:46:40Z
          to do     give each machine a host name of its own; Phalanx tells them apart, people and other tools may not
 ";
     assert_eq!(done.out, expected);
 
-    // A snapshot has no states and no host names, but what machines of one kind should have in common.
     topo(dir.path(), &["export", "json", "--out", "all.snapshot", "--from", "."]);
     let of_snapshot = topo(dir.path(), &["check", "--from", "all.snapshot"]);
+    assert_eq!((of_snapshot.out.as_str(), of_snapshot.err.as_str()), (expected, ""));
+
+    // One that an earlier program wrote has no states and no host names, but what machines of one kind have in common.
+    let text = std::fs::read_to_string(dir.path().join("all.snapshot")).unwrap();
+    let bare = text.split(r#","beside":"#).next().unwrap().to_owned() + "}";
+    std::fs::write(dir.path().join("bare.snapshot"), bare).unwrap();
+    let of_bare = topo(dir.path(), &["check", "--from", "bare.snapshot"]);
     let says = "1 warning in 5 nodes and 0 switches\n\nWARNING  n3: has 3 of Example GPU, where 4 machines";
-    assert!(of_snapshot.out.starts_with(says), "{}{}", of_snapshot.out, of_snapshot.err);
+    assert!(of_bare.out.starts_with(says), "{}{}", of_bare.out, of_bare.err);
+    assert!(
+        of_bare.err.contains("warning: bare.snapshot: it was written without what was found in machines")
+    );
+
+    let both = topo(dir.path(), &["check", "--from", "all.snapshot", "file1.json"]);
+    assert_eq!(both.code, 125);
+    assert!(both.err.contains("all.snapshot: a snapshot has what was derived already"), "{}", both.err);
+}
+
+#[test]
+fn a_snapshot_tells_of_a_gpu_whose_nearest_ports_are_down() {
+    let dir = files(&[("node.json", &written(&machine())), ("fabric.out", DUMP)]);
+    let of_files = topo(dir.path(), &["check", "--from", "node.json", "fabric.out"]);
+    assert!(of_files.out.contains("the port nearest to GPU2 is down: mlx5_1 (ib1)"), "{}", of_files.out);
+    topo(dir.path(), &["export", "json", "--out", "all.snapshot", "--from", "node.json", "fabric.out"])
+        .clean();
+    assert_eq!(topo(dir.path(), &["check", "--from", "all.snapshot"]).out, of_files.out);
+    let tree = topo(dir.path(), &["--from", "all.snapshot"]).clean();
+    assert!(tree.contains("\nfindings    3 warnings\n"), "{tree}");
 }
 
 #[test]

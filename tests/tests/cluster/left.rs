@@ -79,6 +79,16 @@ fn a_job_that_has_no_output_yet_says_why_and_attempts_are_told_apart() {
         status.contains("last words   phalanx logs twice-") && !status.contains("(exit code"),
         "{status}"
     );
+    let words = "echo begun; printf 'a loss of \\033[2Jnan\\nat step 7\\n' >&2; exit 3";
+    lab.run(&["run", "--name", "words", "--", "sh", "-c", words]).assert_code(3);
+    let status = wait_for("its last words", || {
+        Some(lab.run(&["status", "words"]).assert_code(0).out()).filter(|status| status.contains("at step 7"))
+    });
+    let shown = " --rank 0\n                 a loss of [2Jnan\n                 at step 7\n";
+    assert!(status.contains(shown) && !status.contains("begun"), "{status}");
+    let json = lab.run(&["status", "words", "--json"]).assert_code(0).out();
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!((&json["last_words"][1], &json["phase"]), (&"at step 7".into(), &"ended".into()));
 }
 
 #[test]

@@ -212,3 +212,101 @@ fn the_node_that_is_asked_tells_an_infiniband_fabric_and_ports_are_joined_by_gui
     });
     assert_eq!(network(&lab).expect("the facts").switches.len(), 2);
 }
+
+/// What `phalanx topo` with these arguments prints; `check` ends with 1 where it has findings.
+fn shown(lab: &Lab, args: &[&str]) -> String {
+    let told = lab.operate(&[&["topo"], args].concat());
+    assert!(matches!(told.status.code(), Some(0 | 1)), "{}", told.err());
+    told.out()
+}
+
+fn json(lab: &Lab, args: &[&str]) -> serde_json::Value {
+    serde_json::from_str(&shown(lab, args)).expect("JSON")
+}
+
+#[test]
+fn a_statement_that_is_wrong_is_named_wherever_people_look_until_it_is_right() {
+    let Some(mut lab) = Lab::new(1) else { return };
+    let site = lab.dir.join("site.yaml");
+    let state = |text: &str| std::fs::write(&site, text).expect("a statement");
+    state("nodes:\n  node1: {leaf: leaf-1}\n");
+    lab.serve_with(&["--topology", &site.to_string_lossy()]);
+    lab.join_all();
+    let _shown = Shown(&lab);
+    let leaf = |name: &str| network(&lab).is_some_and(|it| it.switches.iter().any(|it| it.name == name));
+    wait_for("the statement", || leaf("leaf-1").then_some(()));
+    assert!(!shown(&lab, &["check"]).contains("not in force"));
+
+    state("nodes:\n  node1: {laef: leaf-22}\n");
+    let says = format!("{}: it is not in force, and what all files of --topology said", site.display());
+    let found = wait_for("the wrong statement", || {
+        Some(shown(&lab, &["check"])).filter(|found| found.contains(&says))
+    });
+    assert!(
+        found.contains("line 2, column 11: \"laef\" is no key here") && found.contains("to do"),
+        "{found}"
+    );
+    let tree = shown(&lab, &[]);
+    let line =
+        format!("not taken   {}: it looks like an operator's statement: line 2, column 11", site.display());
+    assert!(tree.contains(&line), "{tree}");
+    let of_check = json(&lab, &["check", "--json"]);
+    let file = site.to_string_lossy();
+    let is_it = |found: &&serde_json::Value| {
+        found["subject"] == *file && found["problem"]["not-taken"]["why"].is_string()
+    };
+    assert_eq!(
+        of_check["findings"].as_array().expect("findings").iter().filter(is_it).count(),
+        1,
+        "{of_check:#}"
+    );
+    let of_topo = json(&lab, &["--json"]);
+    assert!(
+        of_topo["beside"]["others"].as_array().expect("findings").iter().any(|found| is_it(&found)),
+        "{of_topo:#}"
+    );
+    assert!(leaf("leaf-1"), "what it said before counts");
+
+    state("nodes:\n  node1: {leaf: leaf-22}\n");
+    wait_for("the statement that is right", || leaf("leaf-22").then_some(()));
+    assert!(!shown(&lab, &["check"]).contains("not in force") && !shown(&lab, &[]).contains("not taken"));
+}
+
+#[test]
+fn a_node_without_a_link_is_shown_as_such_and_a_file_of_it_says_the_same() {
+    let Some(mut lab) = Lab::new(2) else { return };
+    lab.serve();
+    lab.join_all();
+    wait_for("two nodes", || (network(&lab)?.nodes.len() == 2).then_some(()));
+    assert!(!shown(&lab, &[]).contains("unreachable"));
+    lab.kill("node2");
+    let _shown = Shown(&lab);
+    let tree = wait_for("the lost link", || {
+        Some(shown(&lab, &[])).filter(|tree| tree.contains("unreachable node2, shown as they told last\n"))
+    });
+    assert!(tree.contains("1 node unreachable  node2\n"), "{tree}");
+    assert!(shown(&lab, &["node2"]).starts_with("node2\nunreachable, shown as it told last\n"));
+    assert!(!shown(&lab, &["node1"]).contains("unreachable"));
+    let picture = lab.dir.join("picture.svg");
+    shown(&lab, &["--svg", &picture.to_string_lossy()]);
+    let picture = std::fs::read_to_string(picture).expect("a picture");
+    assert!(
+        picture.contains("<title>node2, unreachable</title>") && picture.contains("<title>node1</title>")
+    );
+
+    let saved = lab.dir.join("cluster.json");
+    let text = shown(&lab, &["--json"]);
+    let beside: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(beside["beside"]["unreachable"], serde_json::json!(["node2"]));
+    std::fs::write(&saved, text).expect("a file");
+    let of_file = shown(&lab, &["--from", &saved.to_string_lossy()]);
+    assert!(of_file.contains("1 node unreachable  node2\n"), "{of_file}");
+    let texts = |of: serde_json::Value| -> Vec<String> {
+        let found = of["findings"].as_array().expect("findings").clone();
+        found.iter().map(|found| found["text"].to_string()).collect()
+    };
+    let of_file = texts(json(&lab, &["check", "--json", "--from", &saved.to_string_lossy()]));
+    let of_cluster = texts(json(&lab, &["check", "--json"]));
+    // Two hosts of one name, as the lab has them: what is found in machines.
+    assert_eq!(of_file, of_cluster);
+}

@@ -21,6 +21,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use phalanx_common::defaults::{BEACON_LOST, BEACON_PORT, LOOK_EVERY};
 use phalanx_common::topology::machine::Machine;
 use phalanx_common::wire::topology_v1::{FromNode, Neighbour, Policy, ToNode};
+use rand::Rng;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
@@ -68,6 +69,8 @@ pub struct Surveyor<L> {
     keys: Keys,
     interfaces: Vec<Interface>,
     beat: Beat,
+    /// Of all beacons: whoever starts again may have a clock that was set back.
+    session: u64,
     /// Of the last beacon.
     sequence: u64,
     walking: JoinSet<(u64, Result<Vec<u8>, fabric::Error>)>,
@@ -110,6 +113,7 @@ impl<L: TopologyLink> Surveyor<L> {
             keys: Keys::default(),
             interfaces: Vec::new(),
             beat: Beat::default(),
+            session: rand::rng().random(),
             sequence: 0,
             walking: JoinSet::new(),
             gates: BTreeMap::new(),
@@ -288,7 +292,8 @@ impl<L: TopologyLink> Surveyor<L> {
         self.sequence = sequence;
         let Some(sockets) = &self.sockets else { return };
         for interface in &self.interfaces {
-            let beacon = Beacon { node: self.node.clone(), interface: interface.name.clone(), sequence };
+            let (node, session) = (self.node.clone(), self.session);
+            let beacon = Beacon { node, interface: interface.name.clone(), session, sequence };
             if let Some(bytes) = self.keys.seal(&beacon) {
                 // A full queue, an address that is not ready: the next one comes.
                 sockets.send(interface, &bytes);

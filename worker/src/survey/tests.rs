@@ -122,7 +122,7 @@ async fn a_worker_that_starts_again_says_that_it_hears_nobody_only_after_it_list
     saw(&mut surveyor, look());
     surveyor.tell().await;
     assert!(lists(&mut surveyor).is_empty());
-    let beacon = Beacon { node: "n2".to_owned(), interface: "eth0".to_owned(), sequence: 1 };
+    let beacon = Beacon { node: "n2".to_owned(), interface: "eth0".to_owned(), session: 1, sequence: 1 };
     surveyor.beacons.note(std::time::Instant::now(), "eth0", beacon);
     surveyor.tell().await;
     assert_eq!(lists(&mut surveyor), [1], "what is heard is told");
@@ -138,7 +138,7 @@ async fn a_worker_that_starts_again_says_that_it_hears_nobody_only_after_it_list
 #[tokio::test(start_paused = true)]
 async fn what_is_not_heard_any_more_expires_while_a_look_hangs_which_is_noticed() {
     let (_dialed, mut surveyor) = surveyor();
-    let beacon = Beacon { node: "n2".to_owned(), interface: "eth0".to_owned(), sequence: 1 };
+    let beacon = Beacon { node: "n2".to_owned(), interface: "eth0".to_owned(), session: 1, sequence: 1 };
     let long_ago = std::time::Instant::now().checked_sub(BEACON_LOST).expect("the host is up for longer");
     surveyor.beacons.note(long_ago, "eth0", beacon);
     surveyor.tell_at = None;

@@ -6,7 +6,7 @@ use super::accelerator::{Accelerator, AcceleratorKind, LinkKind};
 use super::nic::Nic;
 use super::parts::Machine;
 use super::pci::{PciDevice, PciKind};
-use super::problem::Problem;
+use super::problem::{Problem, Twin};
 use crate::topology::findings::{Finding, Problem as Found, Severity};
 use crate::topology::port::Bdf;
 
@@ -20,11 +20,11 @@ const MISSING_MEMORY: u64 = 4 << 30;
 pub fn findings<'a>(machines: impl IntoIterator<Item = (&'a str, &'a Machine)>) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut kinds: BTreeMap<Kind<'_>, Vec<(&str, &Machine)>> = BTreeMap::new();
-    let mut hosts: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let mut hosts: BTreeMap<&str, Vec<Twin>> = BTreeMap::new();
     for (node, machine) in machines {
         kinds.entry(kind(machine)).or_default().push((node, machine));
         if let Some(host) = &machine.host {
-            hosts.entry(host).or_default().push(node.to_string());
+            hosts.entry(host).or_default().push(Twin { node: node.to_string(), at: at(machine) });
         }
     }
     found.extend(hosts.into_iter().filter(|(_, nodes)| nodes.len() > 1).map(|(host, nodes)| Finding {
@@ -46,6 +46,15 @@ pub fn findings<'a>(machines: impl IntoIterator<Item = (&'a str, &'a Machine)>) 
     }
     found.sort();
     found
+}
+
+/// By which people find a machine.
+fn at(machine: &Machine) -> Option<String> {
+    let address = |nic: &Nic| Some(nic.addresses.first()?.split('/').next().unwrap_or_default().to_string());
+    let mac = |nic: &Nic| Some(nic.mac.filter(|mac| mac.0 != [0; 6])?.to_string());
+    let guid = |nic: &Nic| Some(nic.rdma.as_ref()?.guid?.to_string());
+    let first = |of: &dyn Fn(&Nic) -> Option<String>| machine.nics.iter().find_map(of);
+    first(&address).or_else(|| first(&mac)).or_else(|| first(&guid))
 }
 
 type Add<'a> = dyn FnMut(&str, Severity, Problem) + 'a;

@@ -28,9 +28,18 @@ pub enum Problem {
     /// A device uses fewer lanes of PCI than its peers.
     NarrowLink { device: String, has: u8, usual: u8, peers: usize },
     /// Several machines, by their nodes' names, have the host name that is the finding's subject.
-    SameHost { nodes: Vec<String> },
+    SameHost { nodes: Vec<Twin> },
     /// An accelerator has fewer NVLinks than its peers.
     LostLinks { device: String, has: u32, usual: u32, peers: usize },
+}
+
+/// One of several machines of one host name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Twin {
+    pub node: String,
+    /// By which people find it: an address, else a MAC or a GUID of its first port that has one.
+    pub at: Option<String>,
 }
 
 impl Problem {
@@ -99,17 +108,20 @@ impl fmt::Display for Problem {
             }
             Problem::SameHost { nodes } => {
                 let more = nodes.len().saturating_sub(NAMED);
-                write!(
-                    f,
-                    "{} machines have this host name: {}",
-                    nodes.len(),
-                    nodes[..nodes.len() - more].join(", ")
-                )?;
+                let named: Vec<String> = nodes.iter().take(NAMED).map(ToString::to_string).collect();
+                write!(f, "{} machines have this host name: {}", nodes.len(), named.join(", "))?;
                 if more > 0 { write!(f, " and {more} more") } else { Ok(()) }
             }
             Problem::LostLinks { device, has, usual, peers } => {
                 write!(f, "{device} has {has} NVLinks, where {peers} like it have {usual}")
             }
         }
+    }
+}
+
+impl fmt::Display for Twin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.node)?;
+        self.at.as_ref().map_or(Ok(()), |at| write!(f, " ({at})"))
     }
 }

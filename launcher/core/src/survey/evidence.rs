@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use phalanx_common::defaults::BEACONS_TOLD;
 use phalanx_common::id::NodeId;
+use phalanx_common::time::Timestamp;
 use phalanx_common::topology::machine::{Machine, Nic};
-use phalanx_common::topology::{Claim, End, Evidence, LinkLayer, Source, SwitchId};
+use phalanx_common::topology::{Claim, End, Evidence, LinkLayer, Network, Source, SwitchId};
 
-use super::Survey;
+use super::{Survey, Told};
 
 impl Survey {
     /// What a node tells of itself and its cables.
@@ -45,6 +47,33 @@ impl Survey {
             }
         }
         evidence
+    }
+
+    /// That a port is not heard by another shows in the list of that other, if there is one and it is whole: of many
+    /// ports a node tells a part.
+    pub(super) fn keep_whole(&self, network: &mut Network, names: &BTreeMap<&NodeId, String>) {
+        let mut part: BTreeSet<(&str, String)> = BTreeSet::new();
+        let mut told: BTreeSet<&str> = BTreeSet::new();
+        for (id, name) in names {
+            let Some(Told { machine: Some(machine), heard: (at, heard), .. }) = self.nodes.get(*id) else {
+                continue;
+            };
+            if *at != Timestamp::default() {
+                told.insert(name);
+            }
+            let own = Known::of(name, machine);
+            for heard in heard.chunk_by(|a, b| a.interface == b.interface) {
+                if let Some(first) = heard.first().filter(|_| heard.len() >= BEACONS_TOLD) {
+                    part.extend(own.end(&first.interface).port.map(|port| (name.as_str(), port)));
+                }
+            }
+        }
+        let nodes = &network.nodes;
+        network.one_way.retain(|one| {
+            let speaker = &nodes[one.speaker.node as usize];
+            let port = speaker.ports[one.speaker.port as usize].name.clone();
+            told.contains(speaker.name.as_str()) && !part.contains(&(speaker.name.as_str(), port))
+        });
     }
 
     /// The beacons that a node hears.

@@ -1,5 +1,6 @@
 use super::evidence::{gateway, network_of};
 use super::*;
+use phalanx_common::defaults::BEACONS_TOLD;
 use phalanx_common::topology::LinkLayer;
 use phalanx_common::topology::machine::{
     Accelerator, AcceleratorKind, Fabric, FabricState, Nic, PciDevice, Rdma,
@@ -54,6 +55,31 @@ fn nodes_are_known_by_their_hosts_names_and_by_their_ids_where_two_share_one() {
     let found = survey.derive(NOW).unwrap();
     assert_eq!(found.ids.keys().collect::<Vec<_>>(), ["a", "x-000001", "x-000002"]);
     assert_eq!(found.network.nodes.len(), 3);
+    // Whoever of them has a link: they stay as they are called.
+    for linked in [[true, true], [true, false], [false, true], [false, false]] {
+        for (node, linked) in [&b, &c].into_iter().zip(linked) {
+            survey.linked(node, linked);
+        }
+        assert_eq!(survey.derive(NOW).unwrap().ids, found.ids);
+    }
+}
+
+#[test]
+fn a_port_that_tells_of_a_part_of_those_it_hears_is_not_said_not_to_hear_another() {
+    let mut survey = Survey::default();
+    let [listener, speaker] = ["a-000001", "s-000001"].map(NodeId::new);
+    survey.machine(NOW, &listener, machine("a", &[("eth0", None)]));
+    survey.machine(NOW, &speaker, machine("s", &[("eth0", Some("bond0")), ("eth1", Some("bond0"))]));
+    survey.heard(NOW, &listener, vec![heard("eth0", &speaker, "bond0")]);
+    // Of nodes that are not known: a list is as long as it was told.
+    let others = |count: usize| -> Vec<Heard> {
+        (0..count).map(|at| heard("bond0", &NodeId::new(format!("o{at}-000001")), "eth0")).collect()
+    };
+    let mut one_way = |told: usize| {
+        survey.heard(NOW, &speaker, others(told));
+        survey.derive(NOW).unwrap().network.one_way.len()
+    };
+    assert_eq!([BEACONS_TOLD - 1, BEACONS_TOLD, 0].map(&mut one_way), [1, 0, 1]);
 }
 
 #[test]
@@ -65,6 +91,8 @@ fn a_node_speaks_of_itself_whatever_it_hears() {
     survey.neighbours(NOW, &a, vec![neighbour("eth0", "leaf1"), neighbour("eth1", "leaf2")]);
     survey.neighbours(NOW, &b, vec![neighbour("eth0", "leaf1")]);
     survey.heard(NOW, &a, vec![heard("bond0", &b, "eth0"), heard("bond0", &NodeId::new("nobody"), "eth0")]);
+    assert_eq!(survey.derive(NOW).unwrap().network.one_way, [], "nobody knows yet what the other hears");
+    survey.heard(NOW, &b, Vec::new());
     let one_way = survey.derive(NOW).unwrap().network;
     assert_eq!((one_way.layer2.len(), one_way.one_way.len()), (0, 1));
     assert_eq!(survey.heard(NOW, &b, vec![heard("eth0", &a, "bond0")]), News::Facts);

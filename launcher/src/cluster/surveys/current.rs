@@ -6,7 +6,7 @@ use std::sync::Arc;
 use phalanx_common::id::NodeId;
 use phalanx_common::time::Timestamp;
 use phalanx_common::topology::machine::{self, Machine};
-use phalanx_common::topology::{Change, Snapshot, SnapshotError};
+use phalanx_common::topology::{Change, Finding, Snapshot, SnapshotError};
 use phalanx_launcher_core::survey::{News, Survey};
 
 use crate::topo::{Told, Witnesses};
@@ -59,19 +59,20 @@ pub(super) enum Changes {
     Since(Vec<Change>),
 }
 
-/// Takes a second for ten thousand nodes: not for an event loop.
+/// `not_taken`: files of the operator's that are wrong. Takes a second for ten thousand nodes: not for an event loop.
 pub(super) fn renew(
     survey: &Survey,
     old: Option<&Current>,
     news: News,
     now: Timestamp,
+    not_taken: &[Finding],
 ) -> Result<(Current, Changes), Error> {
     match old {
         Some(old) if news < News::Facts => {
             let machines = old.facts.ids.iter();
             let machines =
                 machines.filter_map(|(name, id)| Some((name.clone(), Arc::clone(survey.machine_of(id)?))));
-            let current = Current::of(Arc::clone(&old.facts), machines.collect())?;
+            let current = Current::of(Arc::clone(&old.facts), machines.collect(), not_taken)?;
             Ok((current, Changes::Since(Vec::new())))
         }
         _ => {
@@ -98,16 +99,22 @@ pub(super) fn renew(
                 unheard: surveyed.unheard,
                 told,
             };
-            Ok((Current::of(Arc::new(facts), surveyed.machines)?, changes))
+            Ok((Current::of(Arc::new(facts), surveyed.machines, not_taken)?, changes))
         }
     }
 }
 
 impl Current {
-    fn of(facts: Arc<Facts>, machines: BTreeMap<String, Arc<Machine>>) -> Result<Current, Error> {
-        let of_machines =
+    fn of(
+        facts: Arc<Facts>,
+        machines: BTreeMap<String, Arc<Machine>>,
+        not_taken: &[Finding],
+    ) -> Result<Current, Error> {
+        let mut others =
             machine::findings(machines.iter().map(|(name, machine)| (name.as_str(), &**machine)));
-        let witnesses = Witnesses { told: facts.told.clone(), of_machines, ids: facts.ids.clone() };
+        others.extend_from_slice(not_taken);
+        let (told, ids) = (facts.told.clone(), facts.ids.clone());
+        let witnesses = Witnesses { told, others, ids, unreachable: BTreeSet::new() };
         let witnesses = serde_json::to_string(&witnesses).map_err(Error::Witnesses)?;
         Ok(Current { facts, machines, witnesses })
     }
@@ -138,12 +145,12 @@ mod tests {
         let mut machine = Machine { host: Some("a".to_owned()), ..Machine::default() };
         machine.accelerators = vec![Accelerator::new(AcceleratorKind::Nvidia)];
         survey.machine(now, &node, Arc::new(machine.clone()));
-        let (first, changes) = renew(&survey, None, News::Machines, now).unwrap();
+        let (first, changes) = renew(&survey, None, News::Machines, now, &[]).unwrap();
         assert!(matches!(changes, Changes::First));
         machine.accelerators[0].processes = Some(vec![7]);
         machine.accelerators[0].ailments = Some(vec![machine::Ailment::RowRemapFailed]);
         let news = survey.machine(now, &node, Arc::new(machine.clone()));
-        let (second, changes) = renew(&survey, Some(&first), news, now).unwrap();
+        let (second, changes) = renew(&survey, Some(&first), news, now, &[]).unwrap();
         assert!(Arc::ptr_eq(&first.facts, &second.facts));
         assert!(matches!(changes, Changes::Since(changes) if changes.is_empty()));
         assert_eq!(*second.machines["a"], machine);

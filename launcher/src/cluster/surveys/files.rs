@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use anyhow::Context;
 use phalanx_common::topology::Evidence;
 
 use crate::driver::wall;
-use crate::topo;
+use crate::topo::{self, NotTaken};
 
 /// Files and folders of the operator's, as they were when they were read.
 #[derive(Clone, Debug, Default)]
@@ -24,18 +23,18 @@ pub(super) type Stamps = BTreeMap<PathBuf, (u64, Option<SystemTime>)>;
 impl Files {
     /// # Errors
     /// What cannot be read or understood, and what is no file about networks.
-    pub(crate) fn load(paths: Vec<PathBuf>) -> anyhow::Result<Files> {
+    pub(crate) fn load(paths: Vec<PathBuf>) -> Result<Files, NotTaken> {
         if paths.is_empty() {
             return Ok(Files::default());
         }
         let stamps = stamps(&paths);
-        let (evidence, warnings) = topo::evidence(&paths, wall()).context("--topology")?;
+        let (evidence, warnings) = topo::evidence(&paths, wall())?;
         warnings.iter().for_each(|warning| tracing::warn!("{}", topo::plain::text(warning)));
         Ok(Files { paths, evidence, stamps })
     }
 
     /// `None` while they are the same. An error comes with how they are by now.
-    pub(super) fn newer(&self) -> Option<Result<Files, (Stamps, anyhow::Error)>> {
+    pub(super) fn newer(&self) -> Option<Result<Files, (Stamps, NotTaken)>> {
         let stamps = stamps(&self.paths);
         let load = || Files::load(self.paths.clone()).map_err(|error| (stamps.clone(), error));
         (stamps != self.stamps).then(load)
@@ -79,7 +78,9 @@ mod tests {
         assert_eq!(files.evidence.len(), 3);
         std::fs::write(&site, "nodes:\n  n1: {leef: l2}\n").unwrap();
         let (_, error) = files.newer().unwrap().unwrap_err();
-        let said = format!("{error:#}");
-        assert!(said.contains("site.yaml is left out") && said.contains("leef"), "{said}");
+        let said: Vec<String> = error.findings().iter().map(ToString::to_string).collect();
+        let begin = format!("{}: it is not in force", site.display());
+        assert!(said.len() == 1 && said[0].starts_with(&begin), "{said:?}");
+        assert!(said[0].contains("line 2, column 8: \"leef\" is no key here"), "{said:?}");
     }
 }

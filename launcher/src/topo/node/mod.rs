@@ -18,6 +18,10 @@ use super::view::View;
 /// The node, from its packages to the switches that its ports are on.
 pub(crate) fn node(view: &View, name: &str, paint: Paint) -> String {
     let mut text = Line::toned(Tone::Strong, name).paint(paint) + "\n";
+    if view.unreachable.contains(name) {
+        let lost = Line::toned(Tone::Bad, "unreachable").and(", shown as it told last");
+        let _ = writeln!(text, "{}", lost.paint(paint));
+    }
     match view.machine(name) {
         Some(machine) => {
             let alike = !view.machines.contains_key(name);

@@ -70,6 +70,7 @@ fn legend(canvas: &mut Canvas, rails: u16, y: u32) -> u32 {
     entry(canvas, "node", "node");
     entry(canvas, "node short", "port off its rail, or missing");
     entry(canvas, "node bad", "port down");
+    entry(canvas, "node lost", "unreachable");
     for rail in 0..rails.min(canvas::RAILS) {
         entry(canvas, &format!("r{rail}"), &format!("rail {rail}"));
     }

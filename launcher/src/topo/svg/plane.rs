@@ -240,7 +240,8 @@ impl<'a> Drawing<'a> {
                 (at, top) = (x, top + high + 4);
             }
             let node = &self.network.nodes[*row as usize];
-            canvas.rect((at, top, wide, high), self.class(node), Some(&node.name));
+            let class = format!("{}{}", self.class(node), lost(self.view, &node.name));
+            canvas.rect((at, top, wide, high), &class, Some(&title(self.view, &node.name)));
             self.rails(canvas, node, (at, top, wide, high));
             if self.named {
                 canvas.text(at + 6, top + 13, "label", &fitted(&node.name, 12, wide - 10));
@@ -337,6 +338,16 @@ impl<'a> Drawing<'a> {
     }
 }
 
+/// What the class of a node without a link has besides.
+fn lost(view: &View, node: &str) -> &'static str {
+    if view.unreachable.contains(node) { " lost" } else { "" }
+}
+
+fn title(view: &View, node: &str) -> String {
+    let state = if view.unreachable.contains(node) { ", unreachable" } else { "" };
+    format!("{node}{state}")
+}
+
 /// Nodes without a place: those that are in no plane, or in an NVLink domain.
 pub(super) fn cells(view: &View, rows: &[Row], canvas: &mut Canvas, (x, y, width): (u32, u32, u32)) -> u32 {
     let named = view.network().nodes.len() <= NAMED;
@@ -347,7 +358,8 @@ pub(super) fn cells(view: &View, rows: &[Row], canvas: &mut Canvas, (x, y, width
             (at, top) = (x, top + high + 4);
         }
         let name = &view.network().nodes[*row as usize].name;
-        canvas.rect((at, top, wide, high), "node", Some(name));
+        let class = format!("node{}", lost(view, name));
+        canvas.rect((at, top, wide, high), &class, Some(&title(view, name)));
         if named {
             canvas.text(at + 6, top + 13, "label", &fitted(name, 12, wide - 10));
         }

@@ -25,13 +25,17 @@ impl Lab {
 
     /// Starts the coordinator on the head, and waits until it answers.
     pub(crate) fn serve(&mut self) {
+        self.serve_with(&[]);
+    }
+
+    pub(crate) fn serve_with(&mut self, flags: &[&str]) {
         let listen = match self.family {
             Family::V4 => self.coordinator(),
             Family::V6 => format!("[::]:{PORT}"),
         };
         let state = self.dir.join("coordinator").to_string_lossy().into_owned();
         let args = ["serve", "--listen", &listen, "--state-dir", &state, "--log", "info,phalanx=debug"];
-        self.daemon("head", "coordinator", &binary().to_string_lossy(), &args, &[]);
+        self.daemon("head", "coordinator", &binary().to_string_lossy(), &[&args, flags].concat(), &[]);
         wait_for("the coordinator", || {
             let operator = self.dir.join("coordinator/operator.json").exists();
             (operator && self.operate(&["nodes"]).status.success()).then_some(())

@@ -1,4 +1,4 @@
-//! A beacon's bytes: magic, number of the key, sequence number, then the sender's node and interface, each
+//! A beacon's bytes: magic, number of the key, session, sequence number, then the sender's node and interface, each
 //! after its length, then HMAC-SHA256 (RFC 2104) over all of that, cut to its first half (section 5).
 
 use ring::hmac;
@@ -7,15 +7,17 @@ const MAGIC: [u8; 4] = *b"phxb";
 const TAG: usize = 16;
 const LONGEST_NAME: usize = 64;
 /// The longest beacon, bytes.
-pub(super) const LONGEST: usize = MAGIC.len() + 4 + 8 + 2 * (1 + LONGEST_NAME) + TAG;
+pub(super) const LONGEST: usize = MAGIC.len() + 4 + 8 + 8 + 2 * (1 + LONGEST_NAME) + TAG;
 
 /// What a port says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Beacon {
     pub node: String,
     pub interface: String,
-    /// Higher in every beacon of the port: microseconds since the epoch as its sender counts them, and one more than
-    /// the last where its clock went back.
+    /// The life of its sender: another after each start, at random.
+    pub session: u64,
+    /// Higher in every beacon of the port in a session: microseconds since the epoch as its sender counts them, and one
+    /// more than the last where its clock went back.
     pub sequence: u64,
 }
 
@@ -55,6 +57,7 @@ impl Keys {
         let (number, key) = self.newest.as_ref()?;
         let mut bytes = MAGIC.to_vec();
         bytes.extend(number.to_be_bytes());
+        bytes.extend(beacon.session.to_be_bytes());
         bytes.extend(beacon.sequence.to_be_bytes());
         for name in [&beacon.node, &beacon.interface] {
             if name.len() > LONGEST_NAME {
@@ -82,11 +85,12 @@ impl Keys {
         if difference != 0 {
             return None;
         }
+        let (session, rest) = rest.split_first_chunk()?;
         let (sequence, rest) = rest.split_first_chunk()?;
         let (node, rest) = name(rest)?;
         let (interface, rest) = name(rest)?;
-        let sequence = u64::from_be_bytes(*sequence);
-        rest.is_empty().then_some(Beacon { node, interface, sequence })
+        let (session, sequence) = (u64::from_be_bytes(*session), u64::from_be_bytes(*sequence));
+        rest.is_empty().then_some(Beacon { node, interface, session, sequence })
     }
 }
 
@@ -103,7 +107,7 @@ mod tests {
     use super::*;
 
     fn beacon() -> Beacon {
-        Beacon { node: "n1-0a1b2c".to_owned(), interface: "eth0".to_owned(), sequence: 7 }
+        Beacon { node: "n1-0a1b2c".to_owned(), interface: "eth0".to_owned(), session: 1, sequence: 7 }
     }
 
     fn keys(number: u32, byte: u8) -> Keys {

@@ -20,6 +20,9 @@ const BURST: u32 = 2;
 const BESIDE: usize = BEACONS_TOLD / 2;
 /// A beacon counts for as long as its key does, which is the newest or the one before.
 const REPEATED_WITHIN: Duration = BEACON_KEY_EVERY.saturating_mul(2);
+/// Lives of a port's worker that are told apart. One that begins again and again, with a clock that is set back each
+/// time, is heard again once its old beacons count no more.
+const SESSIONS: usize = 8;
 
 /// What this node's ports hear.
 #[derive(Debug)]
@@ -28,14 +31,51 @@ pub struct Table {
     heard: BTreeMap<Heard, Entry>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Entry {
     last: Instant,
-    sequence: u64,
+    sessions: Sessions,
     /// How many in a row came quickly.
     quick: u32,
-    /// Not heard any more; its sequence is kept, so that no stranger's repetition revives it.
+    /// Not heard any more; its sequences are kept, so that no stranger's repetition revives it.
     gone: bool,
+}
+
+/// What a port sent so far, by the lives of its worker: what was heard in none of them is no repetition.
+#[derive(Clone, Debug, Default)]
+struct Sessions {
+    /// Each with the highest sequence that was heard; those heard first are first.
+    known: Vec<(u64, u64)>,
+    /// The highest of those that are not kept.
+    dropped: u64,
+}
+
+/// What a beacon is to its port's sessions.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Repeated,
+    Next,
+    /// The first of a session.
+    Begun,
+}
+
+impl Sessions {
+    fn take(&mut self, session: u64, sequence: u64) -> Turn {
+        if let Some((_, heard)) = self.known.iter_mut().find(|(known, _)| *known == session) {
+            let is_new = sequence > *heard;
+            *heard = sequence.max(*heard);
+            return if is_new { Turn::Next } else { Turn::Repeated };
+        }
+        // It may be of a session that is not kept.
+        if sequence <= self.dropped {
+            return Turn::Repeated;
+        }
+        if self.known.len() >= SESSIONS {
+            self.dropped = self.dropped.max(self.known.remove(0).1);
+        }
+        self.known.push((session, sequence));
+        Turn::Begun
+    }
 }
 
 /// What a beacon says beyond that its sender is still there.
@@ -53,29 +93,37 @@ impl Table {
         Table { lost_after, heard: BTreeMap::new() }
     }
 
-    /// A beacon came to this interface. One that was sent before the last is a stranger's repetition, and says
-    /// nothing.
+    /// A beacon came to this interface. One that was sent before the last of its session is a stranger's repetition, and
+    /// says nothing.
     pub fn note(&mut self, now: Instant, interface: &str, beacon: Beacon) -> News {
-        let Beacon { node, interface: by, sequence } = beacon;
+        let Beacon { node, interface: by, session, sequence } = beacon;
         let heard = Heard { interface: interface.to_owned(), node, by };
         let full = self.heard.len() >= MOST;
         match self.heard.get_mut(&heard) {
-            Some(entry) if sequence > entry.sequence => {
+            Some(entry) => {
+                let turn = entry.sessions.take(session, sequence);
+                if turn == Turn::Repeated {
+                    return News::Nothing;
+                }
                 let is_quick = now.saturating_duration_since(entry.last) < QUICK;
-                let quick = if is_quick { entry.quick.saturating_add(1) } else { 0 };
-                let was_gone = entry.gone;
-                *entry = Entry { last: now, sequence, quick, gone: false };
-                match quick {
-                    _ if was_gone => News::New,
+                (entry.last, entry.quick) = match turn {
+                    // The first of a burst, as it is of one that was not heard before.
+                    Turn::Begun => (now, BURST),
+                    _ if is_quick => (now, entry.quick.saturating_add(1)),
+                    _ => (now, 0),
+                };
+                match entry.quick {
+                    _ if std::mem::take(&mut entry.gone) => News::New,
                     BURST => News::Burst,
                     _ => News::Nothing,
                 }
             }
-            Some(_) => News::Nothing,
             None if full => News::Nothing,
             None => {
+                let mut sessions = Sessions::default();
+                sessions.take(session, sequence);
                 // The first of a burst of its own, which is answered as what is new.
-                self.heard.insert(heard, Entry { last: now, sequence, quick: BURST, gone: false });
+                self.heard.insert(heard, Entry { last: now, sessions, quick: BURST, gone: false });
                 News::New
             }
         }
@@ -134,7 +182,40 @@ mod tests {
     use super::*;
 
     fn beacon(sequence: u64) -> Beacon {
-        Beacon { node: "n1".to_owned(), interface: "eth9".to_owned(), sequence }
+        begun(1, sequence)
+    }
+
+    fn begun(session: u64, sequence: u64) -> Beacon {
+        Beacon { node: "n1".to_owned(), interface: "eth9".to_owned(), session, sequence }
+    }
+
+    #[test]
+    fn a_worker_that_begins_anew_with_its_clock_set_back_is_heard_and_no_old_beacon_revives_it() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut table = Table::new(Duration::from_secs(10));
+        assert_eq!(table.note(start, "eth0", begun(1, 1_000)), News::New);
+        assert_eq!(table.note(after(5), "eth0", begun(2, 10)), News::Burst, "it begins anew");
+        assert_eq!(table.note(after(12), "eth0", begun(2, 11)), News::Nothing);
+        assert!(!table.expire(after(16)), "it was heard at 12");
+        for (session, sequence) in [(1, 1_000), (1, 999), (2, 11)] {
+            assert_eq!(table.note(after(20), "eth0", begun(session, sequence)), News::Nothing);
+        }
+        assert!(table.expire(after(22)), "what was sent before is not hearing");
+        assert_eq!(table.note(after(23), "eth0", begun(1, 1_000)), News::Nothing);
+        assert!(table.heard("n0").is_empty());
+        assert_eq!(table.note(after(24), "eth0", begun(3, 5)), News::New);
+
+        // However often it begins, what is kept of it has a bound, and what is not kept revives nothing.
+        for session in 4..100 {
+            table.note(after(25), "eth0", begun(session, session));
+        }
+        table.expire(after(40));
+        for (session, sequence) in [(1, 1_000), (2, 11), (3, 5), (50, 50), (99, 99)] {
+            assert_eq!(table.note(after(41), "eth0", begun(session, sequence)), News::Nothing, "{session}");
+        }
+        assert!(table.heard.values().all(|entry| entry.sessions.known.len() <= SESSIONS));
+        assert_eq!(table.note(after(42), "eth0", begun(100, 1_001)), News::New);
     }
 
     #[test]
@@ -195,7 +276,11 @@ mod tests {
         let told = |own: usize| {
             let mut table = Table::new(Duration::from_secs(10));
             for node in (0..200).filter(|node| *node != own && hears(own, *node)).map(name) {
-                table.note(now, "eth0", Beacon { node, interface: "eth0".to_owned(), sequence: 1 });
+                table.note(
+                    now,
+                    "eth0",
+                    Beacon { node, interface: "eth0".to_owned(), session: 1, sequence: 1 },
+                );
             }
             table.heard(&name(own)).iter().map(|heard| heard.node[1..].parse().unwrap()).collect()
         };

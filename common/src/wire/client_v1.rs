@@ -93,6 +93,15 @@ pub enum Request {
         node: String,
         changes: Vec<(String, Option<String>)>,
     },
+    /// Where a job would go now, which is as in `Submit`. Answered by a document: an `explanation::Explained`.
+    Plan {
+        document: String,
+        as_user: Option<String>,
+    },
+    /// Answered by a document: an `explanation::Explained`.
+    Explain {
+        job: String,
+    },
 }
 
 /// A job to run.

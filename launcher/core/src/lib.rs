@@ -19,6 +19,7 @@ mod clients;
 mod coordinator;
 mod durable;
 mod ending;
+mod explained;
 mod forgetting;
 pub mod gang;
 mod input;
@@ -38,6 +39,7 @@ mod timers;
 mod views;
 
 pub use coordinator::{Coordinator, JobView};
+pub use explained::plan;
 pub use durable::{Durable, Evidence, GenerationState, Job, JobState, PodPlace, StopRequest};
 pub use input::{Command, Config, Input, Why};
 pub use ledger::Ledger;

@@ -102,7 +102,7 @@ impl Coordinator {
         Some(place(&self.nodes, &self.durable.ledger, &self.stock, &request, &Effort::default()))
     }
 
-    fn request<'a>(&self, job: &'a Job, last: &'a [(NodeId, u32)]) -> GangRequest<'a> {
+    pub(crate) fn request<'a>(&self, job: &'a Job, last: &'a [(NodeId, u32)]) -> GangRequest<'a> {
         GangRequest {
             spec: &job.spec,
             user: job.owner.unix_user.as_deref(),

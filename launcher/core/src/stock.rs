@@ -48,6 +48,8 @@ pub struct Told {
     /// CPUs and bytes of memory that are the system's.
     pub reserved: CpuSet,
     pub reserved_memory: u64,
+    /// Devices that others compute on are handed out all the same.
+    pub share: bool,
 }
 
 /// The nodes of a coordinator, ready to be placed on.
@@ -147,6 +149,7 @@ struct Source {
     machine: Arc<Machine>,
     reserved: CpuSet,
     reserved_memory: u64,
+    share: bool,
     /// Ports of the plane that jobs use.
     ports: Vec<String>,
     address: Option<IpAddr>,
@@ -169,6 +172,9 @@ impl Interior {
         let known = JobPorts { exclude: &[], only, control: of.address };
         let mut whole = FreeInside::whole(&model, &identity, &known);
         whole.reserve(of.reserved_memory);
+        if !of.share {
+            whole.devices &= !identity.in_use();
+        }
         Interior { model, identity: Arc::new(identity), whole, of }
     }
 }
@@ -369,6 +375,7 @@ impl Stock {
                 machine,
                 reserved: told.reserved.clone(),
                 reserved_memory: told.reserved_memory,
+                share: told.share,
                 ports: names.get(&node.id).map(|name| ports(&topology.network, name)).unwrap_or_default(),
                 address: nodes.get(&node.id).and_then(|node| Some(node.facts.as_ref()?.address)),
             });

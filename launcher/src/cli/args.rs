@@ -88,6 +88,11 @@ pub(crate) enum Command {
     /// Read a job file and flags, and print the job they mean and what would come with it; runs nothing and
     /// asks nobody.
     Check(Box<CheckArgs>),
+    /// Say where a job would go, which rank would be where and what that costs; runs nothing. Ends with 1 if it
+    /// does not fit.
+    Plan(Box<PlanArgs>),
+    /// Say why a job of the cluster is where it is, or why it is nowhere.
+    Explain(ExplainArgs),
     /// Print the JSON Schema of the job file, for editors.
     Schema,
     /// Find processes that a killed launcher left behind, and end them.
@@ -131,6 +136,36 @@ pub(crate) struct RunArgs {
     /// tracing-subscriber.
     #[arg(long, env = "PHALANX_LOG", value_name = "FILTER")]
     pub(crate) log: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub(crate) job: JobArgs,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// On the cluster that these files tell of, with nothing on it, instead of asking a coordinator: whatever
+    /// `phalanx topo --from` takes.
+    #[arg(long, value_name = "PATH", num_args = 1.., conflicts_with = "as_user")]
+    pub(crate) topology: Vec<PathBuf>,
+    /// As a job of this user; for operators.
+    #[arg(long = "as", value_name = "USER")]
+    pub(crate) as_user: Option<String>,
+    /// Print JSON: every rank with its node, devices, CPUs and ports.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// The job, or the beginning of its id.
+    #[arg(value_name = "JOB")]
+    pub(crate) id: String,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

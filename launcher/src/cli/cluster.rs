@@ -103,7 +103,16 @@ pub(super) fn on_event_loop<T>(client: impl Future<Output = anyhow::Result<T>>) 
 
 /// One document from the cluster.
 fn document<T: serde::de::DeserializeOwned>(args: &ClusterArgs, request: &Request) -> anyhow::Result<T> {
-    let identity = need_identity(args, Purpose::Work)?;
+    document_as(args, Purpose::Work, request)
+}
+
+/// The same, for whoever may do more than work.
+pub(super) fn document_as<T: serde::de::DeserializeOwned>(
+    args: &ClusterArgs,
+    purpose: Purpose,
+    request: &Request,
+) -> anyhow::Result<T> {
+    let identity = need_identity(args, purpose)?;
     on_event_loop(async {
         let client = Client::connect(&identity).await?;
         let document = client.document(request).await?;

@@ -9,6 +9,7 @@ mod job;
 #[cfg(feature = "local")]
 mod local;
 mod output;
+mod plan;
 mod run;
 mod settings;
 #[cfg(feature = "local")]
@@ -59,6 +60,8 @@ fn carry_out(cli: Cli) -> anyhow::Result<Exit> {
         Command::Login(args) => admin::login(args),
         Command::Serve(args) => admin::serve(args),
         Command::Check(check) => check::check(&check),
+        Command::Plan(args) => plan::plan(&args),
+        Command::Explain(args) => plan::explain(&args),
         Command::Schema => print(&pretty(&phalanx_common::spec::json_schema())),
         #[cfg(feature = "local")]
         Command::Sweep(sweep) => sweep::sweep(&sweep),

@@ -114,13 +114,20 @@ fn of_cluster(args: &ClusterArgs, node: Option<&str>) -> anyhow::Result<View> {
 }
 
 fn of_files(args: &FromArgs) -> anyhow::Result<View> {
-    let Loaded { view, warnings, skipped } = topo::load(&args.from, wall())?;
+    let loaded = topo::load(&args.from, wall())?;
+    warn(&loaded, args.verbose);
+    Ok(loaded.view)
+}
+
+/// What the user should know of files, on standard error.
+pub(super) fn warn(loaded: &Loaded, verbose: bool) {
+    let Loaded { warnings, skipped, .. } = loaded;
     let mut text = String::new();
-    for warning in &warnings {
+    for warning in warnings {
         let _ = writeln!(text, "phalanx: warning: {}", plain::text(warning));
     }
-    if args.verbose {
-        for path in &skipped {
+    if verbose {
+        for path in skipped {
             let path = plain::text(&path.display().to_string());
             let _ = writeln!(text, "phalanx: {path} is of no kind that is read, and skipped");
         }
@@ -132,7 +139,6 @@ fn of_files(args: &FromArgs) -> anyhow::Result<View> {
     }
     // Nobody reads any more: nothing to do about that.
     let _ = std::io::stderr().write_all(text.as_bytes());
-    Ok(view)
 }
 
 /// The node that is meant; a part of its name will do where no other has it.

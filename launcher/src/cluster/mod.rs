@@ -3,6 +3,7 @@
 mod login;
 pub(crate) mod registry;
 mod state;
+mod planning;
 pub(crate) mod surveys;
 
 use std::io::IsTerminal;
@@ -22,7 +23,7 @@ use phalanx_net::transport;
 use quinn::{Endpoint, ServerConfig, TokioRuntime};
 use ring::rand::SystemRandom;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::driver::{Confidence, Driver, INBOX, wall};
 use crate::server::blobs::Blobs;
@@ -48,6 +49,8 @@ pub(crate) struct Cluster {
     pub(crate) tails: Tails,
     pub(crate) blobs: Blobs,
     pub(crate) surveys: Surveys,
+    /// Labels of nodes were changed.
+    pub(crate) relabelled: Notify,
     /// Where nodes and clients find the coordinator.
     pub(crate) advertise: Vec<String>,
 }
@@ -83,7 +86,17 @@ pub(crate) async fn serve(options: Options) -> anyhow::Result<()> {
     let files = Files::load(options.topology.clone()).context("--topology")?;
     let (surveys, survey) = Surveys::new(files);
     tokio::spawn(survey.run());
-    let cluster = Arc::new(Cluster { id, authority, registry, hub, tails, blobs, surveys, advertise });
+    let cluster = Arc::new(Cluster {
+        id,
+        authority,
+        registry,
+        hub,
+        tails,
+        blobs,
+        surveys,
+        relabelled: Notify::new(),
+        advertise,
+    });
     state.write_operator(&cluster, address).await?;
 
     let records = state.store.load()?;
@@ -100,6 +113,7 @@ pub(crate) async fn serve(options: Options) -> anyhow::Result<()> {
     tokio::spawn(cluster.tails.clone().remove(to_remove));
     let driver =
         Driver::new(coordinator, state.store.clone(), messages, None, confidence).with_forgotten(forgotten);
+    tokio::spawn(planning::run(Arc::clone(&cluster), inbox.clone()));
     let logs = Logs::Hub(cluster.hub.clone());
     let service = Service { epoch, inbox, logs, cluster: Some(Arc::clone(&cluster)) };
     let login = login::Login::bind(&login_socket(&options.state_dir), state::local_addresses(address))?;

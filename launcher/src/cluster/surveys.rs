@@ -91,6 +91,16 @@ impl Surveys {
         self.inbox.send(message).await.is_ok()
     }
 
+    /// Tells of every change of what [`Surveys::current`] gives.
+    pub(crate) fn facts(&self) -> watch::Receiver<Option<Arc<Current>>> {
+        self.current.clone()
+    }
+
+    /// What the operators of nodes want of them.
+    pub(crate) fn policies(&self) -> watch::Receiver<BTreeMap<NodeId, Policy>> {
+        self.policies.clone()
+    }
+
     /// `None` before any node told of itself.
     pub(crate) fn current(&self) -> Option<Arc<Current>> {
         self.current.borrow().clone()

@@ -1,6 +1,7 @@
 //! What reaches the driver, and what it answers.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use phalanx_common::event::Event;
 use phalanx_common::exit::ExitStatus;
@@ -11,6 +12,7 @@ use phalanx_common::spec::JobSpec;
 use phalanx_common::time::Timestamp;
 use phalanx_common::wire::v1::ToWorker;
 use phalanx_launcher_core::Coordinator;
+use phalanx_launcher_core::stock::Topology;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
@@ -61,6 +63,8 @@ pub(crate) enum Message {
         relayed: oneshot::Sender<Relayed>,
     },
     View(View),
+    /// What was found out about the cluster, in place of what was known before.
+    Topology(Arc<Topology>),
     Stop {
         job: JobId,
         by: String,

@@ -119,6 +119,17 @@ async fn run(launch: Launch) -> Result<Outcome, Error> {
     let driver =
         tokio::spawn(Driver::new(coordinator, store, messages, Some(events_in), Confidence::default()).run());
 
+    if asks_of_the_machine(&launch.spec) {
+        let machine = tokio::task::spawn_blocking(|| {
+            Looker::new(Dir::live(), std::env::var_os(nvidia::LIBRARY_VARIABLE)).machine()
+        });
+        let machine = machine.await.map_err(|_| Error::AgentGone)?;
+        let told = Told { machine: Some(Arc::new(machine)), ..Told::default() };
+        let nodes = BTreeMap::from([(NodeId::new(&launch.facts.host_name), told)]);
+        let topology = Topology { nodes, ..Topology::default() };
+        // The driver is above.
+        let _ = inbox.send(Message::Topology(Arc::new(topology))).await;
+    }
     let mut client_config = quinn::ClientConfig::new(Arc::new(client_tls));
     client_config.transport_config(transport);
     let connecting = QuicLink::connect(address, identity::SERVER_NAME, client_config);

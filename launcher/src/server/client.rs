@@ -3,6 +3,7 @@
 mod admin;
 mod details;
 mod jobs;
+mod placing;
 mod topology;
 
 use std::sync::Arc;
@@ -165,6 +166,8 @@ impl Session {
                 document(&self.details(&job).await?, send).await
             }
             Request::Nodes => self.nodes(send).await,
+            Request::Plan { document, as_user } => self.plan(&document, as_user, send).await,
+            Request::Explain { job } => self.explain(&job, send).await,
             Request::Topology => self.topology(send).await,
             Request::Witnesses => self.witnesses(send).await,
             Request::Machine { node } => self.machine(&node, send).await,

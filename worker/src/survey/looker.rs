@@ -13,7 +13,7 @@ use phalanx_formats::sysfs;
 use crate::discovery::beacon::{Interface, interfaces};
 use crate::discovery::fabric::{self, Gate};
 use crate::discovery::nvidia::{Board, ReadError};
-use crate::discovery::{addresses, ascend, lldp};
+use crate::discovery::{addresses, ascend, lldp, ours};
 
 /// Sixteen NPUs take some fifty runs of a tool, which cost ranks CPU time.
 const ASK_NPUS_EVERY: Duration = Duration::from_secs(60);
@@ -88,7 +88,9 @@ impl Looker {
     }
 
     /// What drivers say of their devices is believed before what the kernel says.
-    fn machine(&mut self) -> Machine {
+    ///
+    /// Processes on devices are those of others: what this worker's ranks compute on is known from their plans.
+    pub fn machine(&mut self) -> Machine {
         let reading = sysfs::read_all(&self.root);
         let mut machine = self.gpus().unwrap_or_default();
         place_lost(&mut machine, &reading.machine);
@@ -98,6 +100,9 @@ impl Looker {
         }
         if let Err(error) = addresses::add(&mut machine) {
             self.say(format!("the addresses of interfaces are not known: {error}"));
+        }
+        for processes in machine.accelerators.iter_mut().filter_map(|it| it.processes.as_mut()) {
+            processes.retain(|pid| !ours::is_ours(*pid));
         }
         machine
     }

@@ -68,6 +68,7 @@ impl Session {
             })?;
         let id = names.iter().find(|(_, known)| **known == name).map(|(id, _)| *id).ok_or_else(ending)?;
         self.cluster.registry.label(id, changes.into_iter().collect()).await?;
+        self.cluster.relabelled.notify_one();
         document(&self.labels(id).await, send).await
     }
 

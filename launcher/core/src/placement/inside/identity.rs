@@ -35,6 +35,8 @@ pub struct DeviceIdentity {
     pub slice: Option<u32>,
     /// Something is wrong with it that calls for draining the node.
     pub ailing: bool,
+    /// Somebody else computes on it.
+    pub in_use: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +84,7 @@ impl NodeIdentity {
                 uuid: slice.map_or_else(|| it.uuid.clone(), |slice| slice.uuid.clone()),
                 bdf: it.bdf,
                 slice: slice.map(|slice| slice.index),
+                in_use: it.processes.as_ref().is_some_and(|processes| !processes.is_empty()),
                 ailing: it.ailments.iter().flatten().any(calls_for_draining),
             })
         });
@@ -177,6 +180,12 @@ impl NodeIdentity {
                 own.bond.as_ref().and_then(|bond| self.interfaces.iter().find(|other| other.name == *bond));
             manages(own) || bond.is_some_and(manages)
         }
+    }
+
+    /// Devices that somebody else computes on, as a mask.
+    pub fn in_use(&self) -> u64 {
+        let used = self.devices.iter().zip(0u32..64).filter(|(device, _)| device.in_use);
+        used.fold(0, |mask, (_, row)| mask | 1 << row)
     }
 
     /// The interface that has an address: what NCCL_SOCKET_IFNAME names.

@@ -1,0 +1,179 @@
+//! `phalanx plan` and `phalanx explain`: where a job would go, where it is, and why.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use phalanx_common::explanation::{Explained, Placed, Pod, Refused};
+use phalanx_common::id::NodeId;
+use phalanx_common::spec::JobSpec;
+use phalanx_common::time::Timestamp;
+use phalanx_common::topology::Tier;
+use phalanx_common::wire::client_v1::Request;
+use phalanx_launcher_core::placement::request::GangRequest;
+use phalanx_launcher_core::stock::{Stock, Told, Topology};
+
+use super::args::{ExplainArgs, PlanArgs};
+use super::cluster::{Purpose, document_as};
+use super::job::{self, Target};
+use super::topo::warn;
+use super::{Exit, pretty, print};
+use crate::driver::wall;
+use crate::topo::{self, Loaded};
+
+/// Pods in the text; JSON has all.
+const PODS_SHOWN: usize = 32;
+/// Nodes that refuse, in the text.
+const REFUSALS_SHOWN: usize = 16;
+
+pub(super) fn plan(args: &PlanArgs) -> anyhow::Result<Exit> {
+    let spec = job::resolve(&args.job, &Target::Cluster)?.spec;
+    let explained = if args.topology.is_empty() {
+        let purpose = if args.as_user.is_some() { Purpose::Administer } else { Purpose::Work };
+        let request = Request::Plan { document: spec.to_document(), as_user: args.as_user.clone() };
+        document_as(&args.cluster, purpose, &request)?
+    } else {
+        offline(&args.topology, &spec)?
+    };
+    show(&explained, args.json)
+}
+
+pub(super) fn explain(args: &ExplainArgs) -> anyhow::Result<Exit> {
+    let request = Request::Explain { job: args.id.clone() };
+    let explained = document_as(&args.cluster, Purpose::Work, &request)?;
+    show(&explained, args.json)
+}
+
+/// Where a job would go on a recorded cluster with nothing on it.
+fn offline(paths: &[PathBuf], spec: &JobSpec) -> anyhow::Result<Explained> {
+    let loaded = topo::load(paths, wall())?;
+    warn(&loaded, false);
+    let Loaded { view, .. } = loaded;
+    let network = view.network().clone();
+    let mut recorded = Topology::default();
+    for node in &network.nodes {
+        let id = NodeId::new(&node.name);
+        let machine = view.machine(&node.name).cloned().map(Arc::new);
+        recorded.nodes.insert(id.clone(), Told { machine, ..Told::default() });
+        recorded.ids.insert(node.name.clone(), id);
+    }
+    recorded.network = network;
+    let stock = Stock::recorded(Arc::new(recorded));
+    let refused = BTreeMap::new();
+    let request = GangRequest {
+        spec,
+        user: None,
+        probes: true,
+        last: &[],
+        spares: &[],
+        shun: None,
+        refused: &refused,
+        now: Timestamp::default(),
+        port_salt: 0,
+    };
+    Ok(phalanx_launcher_core::plan(&stock, &request))
+}
+
+fn show(explained: &Explained, json: bool) -> anyhow::Result<Exit> {
+    let fits = !matches!(explained, Explained::Refused(_));
+    print(&if json { pretty(explained) } else { text(explained) })?;
+    Ok(if fits { Exit::Success } else { Exit::Findings })
+}
+
+fn text(explained: &Explained) -> String {
+    match explained {
+        Explained::Placed(placed) => placed_text(placed),
+        Explained::Refused(refused) => refused_text(refused),
+        Explained::Ended { why } => format!("{why}\n"),
+    }
+}
+
+fn placed_text(placed: &Placed) -> String {
+    let mut text = String::new();
+    let nodes = placed.pods.len();
+    let _ = write!(text, "{} on {}", counted(placed.ranks as usize, "rank"), counted(nodes, "node"));
+    let _ = match (nodes, placed.domains) {
+        (1, _) => writeln!(text),
+        (_, 1) => writeln!(text, ", all within one {}", placed.tier),
+        (_, domains) => writeln!(text, ", within one {}, on {domains} of the lowest domains", placed.tier),
+    };
+    for pod in placed.pods.iter().take(PODS_SHOWN) {
+        pod_text(&mut text, pod);
+    }
+    if nodes > PODS_SHOWN {
+        let _ = writeln!(text, "  … and {} more; --json has them all", counted(nodes - PODS_SHOWN, "node"));
+    }
+    if !placed.spares.is_empty() {
+        let _ = writeln!(text, "held back: {}", placed.spares.join(", "));
+    }
+    for group in placed.groups.iter().filter(|group| group.size > 1) {
+        let _ = writeln!(text, "{:<4} groups of {}: within one {}", group.kind, group.size, group.worst);
+    }
+    if nodes > 1 {
+        traffic_text(&mut text, placed);
+    }
+    for note in &placed.notes {
+        let _ = writeln!(text, "note: {note}");
+    }
+    text
+}
+
+fn pod_text(text: &mut String, pod: &Pod) {
+    let last = pod.first_rank + u32::try_from(pod.ranks.len()).unwrap_or(0).saturating_sub(1);
+    let ranks = if last > pod.first_rank { format!("{}-{last}", pod.first_rank) } else { pod.first_rank.to_string() };
+    let place: Vec<String> = pod.domains.iter().map(|domain| format!("{} {}", domain.tier, domain.name)).collect();
+    let _ = writeln!(text, "  {:<20} ranks {ranks:<9} {}", pod.name, place.join(", "));
+    for (rank, first) in pod.ranks.iter().zip(pod.first_rank..) {
+        let mut parts = rank.devices.clone();
+        if !rank.cpus.is_empty() {
+            parts.push(format!("CPUs {}", rank.cpus));
+        }
+        if !rank.memory.is_empty() {
+            parts.push(format!("memory of node {}", rank.memory));
+        }
+        if !parts.is_empty() {
+            let _ = writeln!(text, "    rank {first}: {}", parts.join(", "));
+        }
+    }
+    if !pod.hca.is_empty() {
+        let _ = writeln!(text, "    RDMA ports {}", pod.hca.join(", "));
+    }
+    for blemish in &pod.blemishes {
+        let _ = writeln!(text, "    taken last: {blemish}");
+    }
+}
+
+fn traffic_text(text: &mut String, placed: &Placed) {
+    let _ = writeln!(text, "traffic in a step, by the tier that it meets at (by name: nodes in the order of their names)");
+    let _ = writeln!(text, "  {:<8} {:>14} {:>14}", "tier", "this order", "by name");
+    for traffic in placed.traffic.iter().filter(|it| it.volume > 0 || it.naive > 0) {
+        let tier = if traffic.tier == Tier::Node { "in nodes".to_owned() } else { traffic.tier.to_string() };
+        let _ = writeln!(text, "  {tier:<8} {:>14} {:>14}", traffic.volume, traffic.naive);
+    }
+    let cost = &placed.cost;
+    let proof = match (cost.exact, cost.cost) {
+        (_, 0) => "nothing crosses an uplink".to_owned(),
+        (true, _) => "the least possible".to_owned(),
+        (false, _) => format!("at most {:.1} % above the least possible", cost.gap * 100.0),
+    };
+    let _ = writeln!(text, "cost of uplinks {}, by name {}: {proof}", cost.cost, cost.naive);
+}
+
+fn refused_text(refused: &Refused) -> String {
+    let mut text = format!("does not fit: {}\n", refused.why);
+    for node in refused.nodes.iter().take(REFUSALS_SHOWN) {
+        let _ = writeln!(text, "  {:<20} {}", node.node, node.why);
+    }
+    if let Some(more) = refused.nodes.len().checked_sub(REFUSALS_SHOWN).filter(|more| *more > 0) {
+        let _ = writeln!(text, "  … and {}; --json has them all", counted(more, "more node"));
+    }
+    for change in &refused.changes {
+        let _ = writeln!(text, "change: {change}");
+    }
+    text
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}

@@ -1,6 +1,6 @@
 //! Cores in the order in which ranks get them: by NUMA node, then last-level cache, then number.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use phalanx_common::topology::machine::{CpuSet, Machine, NumaNode};
 
@@ -153,8 +153,9 @@ pub struct Rows {
 pub(super) struct Layout {
     /// The nodes with CPUs by their number, at most [`MAX_GROUPS`].
     pub(super) groups: Vec<Group>,
-    /// The hardware threads of each core.
-    pub(super) cpus: Vec<CpuSet>,
+    /// The hardware threads of all cores, core by core, and where those of each core end.
+    cpus: Vec<u32>,
+    ends: Vec<u32>,
     /// Hardware threads that every core has at least. A control group that cuts cores in halves makes it less.
     pub(super) threads: u32,
 }
@@ -172,7 +173,7 @@ impl Layout {
         cores.sort_unstable_by_key(|(place, _)| *place);
         let mut last: Option<Place> = None;
         for (place, cpus) in cores {
-            let row = layout.cpus.len() as u32;
+            let row = layout.ends.len() as u32;
             let (same_node, same_cache) = match last {
                 Some(last) => ((last.0, last.1) == (place.0, place.1), last.2 == place.2),
                 None => (false, false),
@@ -200,14 +201,27 @@ impl Layout {
                 cache.end = row + 1;
             }
             layout.threads = layout.threads.min(cpus.len() as u32);
-            layout.cpus.push(cpus);
+            layout.cpus.extend(cpus);
+            layout.ends.push(layout.cpus.len() as u32);
             last = Some(place);
         }
-        if layout.cpus.is_empty() {
+        if layout.ends.is_empty() {
             layout.threads = 1;
         }
         layout.sort_neighbours(machine);
         layout
+    }
+
+    pub(super) fn cores(&self) -> u32 {
+        self.ends.len() as u32
+    }
+
+    /// The hardware threads of a core; none of one that is not there.
+    pub(super) fn cpus_of(&self, core: u32) -> &[u32] {
+        let Some(end) = self.ends.get(core as usize) else { return &[] };
+        let start =
+            core.checked_sub(1).and_then(|before| self.ends.get(before as usize)).copied().unwrap_or(0);
+        self.cpus.get(start as usize..*end as usize).unwrap_or_default()
     }
 
     fn sort_neighbours(&mut self, machine: &Machine) {
@@ -228,10 +242,8 @@ impl Layout {
     /// The groups that some of these CPUs are in, as a mask.
     pub(super) fn groups_of(&self, cpus: &CpuSet) -> u64 {
         let has = |group: &Group| {
-            let mut rows = group.cores.start as usize..group.cores.end as usize;
-            rows.any(|row| {
-                self.cpus.get(row).and_then(|core| core.iter().next()).is_some_and(|cpu| cpus.contains(cpu))
-            })
+            let mut rows = group.cores.start..group.cores.end;
+            rows.any(|row| self.cpus_of(row).first().is_some_and(|cpu| cpus.contains(*cpu)))
         };
         self.groups
             .iter()
@@ -262,31 +274,32 @@ fn nodes(machine: &Machine) -> BTreeMap<u32, CpuSet> {
     nodes
 }
 
-fn by_place(machine: &Machine, reserved: &CpuSet, numa: &BTreeMap<u32, CpuSet>) -> Vec<(Place, CpuSet)> {
-    let single = |cpu: u32| {
-        let mut one = CpuSet::new();
-        one.insert(cpu).is_ok().then_some(one)
-    };
+/// The hardware threads of each core that ranks may use.
+fn by_place(machine: &Machine, reserved: &CpuSet, numa: &BTreeMap<u32, CpuSet>) -> Vec<(Place, Vec<u32>)> {
     let known = || numa.values().fold(machine.cpus(), |all, cpus| all.union(cpus));
-    let cores: Vec<CpuSet> = match machine.cores.is_empty() {
-        true => known().iter().filter_map(single).collect(),
-        false => machine.cores.clone(),
+    let cores: Vec<Vec<u32>> = match machine.cores.is_empty() {
+        true => known().iter().map(|cpu| vec![cpu]).collect(),
+        false => machine.cores.iter().map(|core| core.iter().collect()).collect(),
     };
-    let mut seen = BTreeSet::new();
+    let mut seen = CpuSet::new();
     let mut placed = Vec::with_capacity(cores.len());
-    for core in cores {
+    for mut core in cores {
+        let Some(first) = core.first().copied() else { continue };
         // What is nonsense (a CPU of two cores) must not be given twice.
-        let is_new = core.iter().filter(|cpu| seen.insert(*cpu)).count() == core.len();
-        let cpus =
-            machine.allowed.cpus.as_ref().map_or_else(|| core.clone(), |allowed| core.intersection(allowed));
-        let Some(first) = core.iter().next().filter(|_| is_new && !cpus.is_empty()) else { continue };
-        if core.iter().any(|cpu| reserved.contains(cpu)) {
+        let is_new = !core.iter().any(|cpu| seen.contains(*cpu));
+        // Below the limit, as it comes out of a set.
+        core.iter().for_each(|cpu| seen.insert(*cpu).unwrap_or_default());
+        let is_reserved = core.iter().any(|cpu| reserved.contains(*cpu));
+        if let Some(allowed) = &machine.allowed.cpus {
+            core.retain(|cpu| allowed.contains(*cpu));
+        }
+        if !is_new || is_reserved || core.is_empty() {
             continue;
         }
         let node = numa.iter().find(|(_, cpus)| cpus.contains(first)).map(|(id, _)| *id);
-        let cache =
-            machine.l3.iter().find(|cache| cache.contains(first)).and_then(|cache| cache.iter().next());
-        placed.push(((node.is_none(), node.unwrap_or(0), cache.unwrap_or(u32::MAX), first), cpus));
+        let cache = machine.l3.iter().position(|cache| cache.contains(first));
+        let cache = cache.map_or(u32::MAX, |row| row as u32);
+        placed.push(((node.is_none(), node.unwrap_or(0), cache, first), core));
     }
     placed
 }

@@ -76,9 +76,9 @@ impl FreeInside {
 
 pub(super) fn cpus(cores: &Cores, model: &NodeModel) -> CpuSet {
     let mut all = CpuSet::new();
-    for cpu in cores.iter().filter_map(|core| model.cpus_of(core)).flat_map(CpuSet::iter) {
+    for cpu in cores.iter().flat_map(|core| model.cpus_of(core)) {
         // Below the limit, as it comes out of a set.
-        let _ = all.insert(cpu);
+        let _ = all.insert(*cpu);
     }
     all
 }

@@ -218,12 +218,12 @@ impl NodeModel {
 
     /// How many cores ranks may use; 0 where CPUs are not known.
     pub fn cores(&self) -> u32 {
-        self.layout.cpus.len() as u32
+        self.layout.cores()
     }
 
-    /// The hardware threads of a core.
-    pub fn cpus_of(&self, core: u32) -> Option<&CpuSet> {
-        self.layout.cpus.get(core as usize)
+    /// The hardware threads of a core; none of one that is not there.
+    pub fn cpus_of(&self, core: u32) -> &[u32] {
+        self.layout.cpus_of(core)
     }
 
     /// Hardware threads that every core has at least.

@@ -58,6 +58,10 @@ struct Search<'a> {
     wanted: Wanted,
     /// By row: level and mask of its nearest ports, and the worth of all its pairs with free devices.
     facts: Vec<(i32, u64, i64)>,
+    /// By row: the devices of the pool with the same nearest ports.
+    alike: Vec<u64>,
+    /// The pool as a mask.
+    all: u64,
     best: Option<(Score, u64)>,
     steps: u32,
     bound: u32,
@@ -96,7 +100,16 @@ impl<'a> Search<'a> {
         };
         let facts =
             (0..model.devices().len()).map(|row| if free >> row & 1 == 1 { fact(row) } else { (0, 0, 0) });
-        Search { model, facts: facts.collect(), pool, wanted, best: None, steps: 0, bound: u32::MAX }
+        let facts: Vec<(i32, u64, i64)> = facts.collect();
+        let mask = |of: &dyn Fn(usize) -> bool| {
+            pool.iter().filter(|row| of(**row)).fold(0, |mask, row| mask | 1u64 << row)
+        };
+        let alike = match wanted.ports {
+            0 => Vec::new(),
+            _ => facts.iter().map(|(_, near, _)| mask(&|row| facts[row].1 == *near)).collect(),
+        };
+        let all = mask(&|_| true);
+        Search { model, facts, alike, all, pool, wanted, best: None, steps: 0, bound: u32::MAX }
     }
 
     fn part(&self) -> Part {
@@ -129,10 +142,8 @@ impl<'a> Search<'a> {
     fn reached(&self, set: u64) -> u32 {
         let (mut left, mut reached, mut all) = (set, 0, 0);
         while left != 0 {
-            let near = self.facts[left.trailing_zeros() as usize].1;
-            let alike = rows_of(left)
-                .filter(|row| self.facts[*row].1 == near)
-                .fold(0, |mask, row| mask | 1u64 << row);
+            let row = left.trailing_zeros() as usize;
+            let (near, alike) = (self.facts[row].1, self.alike[row] & set);
             reached += near.count_ones().min(alike.count_ones().saturating_mul(self.wanted.ports_each));
             all |= near;
             left &= !alike;
@@ -154,11 +165,11 @@ impl<'a> Search<'a> {
             return;
         }
         self.steps += 1;
-        let open = self.pool[at..].iter().filter(|row| passed >> **row & 1 == 0).count();
+        let Some(row) = self.pool.get(at).copied() else { return };
+        let open = (self.all & u64::MAX << row & !passed).count_ones() as usize;
         if part.count + open < self.wanted.count || self.steps > self.bound {
             return;
         }
-        let row = self.pool[at];
         if passed >> row & 1 == 0 {
             let more = self.with(part, row);
             if self.best.is_none_or(|(best, _)| more.score.slowest >= best.slowest) {

@@ -55,6 +55,8 @@ fn cluster(command: &mut Command) -> Option<&mut ClusterArgs> {
         Command::Stop(args) => &mut args.cluster,
         Command::Nodes(args) => &mut args.cluster,
         Command::Check(args) => &mut args.cluster,
+        Command::Plan(args) => &mut args.cluster,
+        Command::Explain(args) => &mut args.cluster,
         Command::Topo(args) => match &mut args.command {
             Some(TopoCommand::Check(args)) => &mut args.from.cluster,
             Some(TopoCommand::Export(args)) => &mut args.from.cluster,

@@ -4,6 +4,7 @@
 pub(crate) mod base_dir;
 mod identity;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,15 +13,19 @@ use std::time::Duration;
 use phalanx_common::event::{EventKind, Outcome};
 use phalanx_common::id::{Epoch, Incarnation, JobId, NodeId};
 use phalanx_common::identity::Owner;
-use phalanx_common::spec::JobSpec;
+use phalanx_common::spec::{Exclusive, JobSpec, Resources};
 use phalanx_common::time::Timestamp;
 use phalanx_common::wire::SEND_WINDOW;
+use phalanx_formats::dir::Dir;
+use phalanx_launcher_core::stock::{Told, Topology};
 use phalanx_launcher_core::{Config, Coordinator};
 use phalanx_worker::agent::{self, Agent, Config as WorkerConfig, Dialed, Facts as WorkerFacts, Shimming};
 use phalanx_worker::check::Checker;
+use phalanx_worker::discovery::nvidia;
 use phalanx_worker::facts::Facts;
 use phalanx_worker::link::{self, QuicLink};
 use phalanx_worker::shim::spawn::{ShimProcess, SpawnOptions};
+use phalanx_worker::survey::Looker;
 use quinn::{TransportConfig, VarInt};
 use tokio::sync::{mpsc, watch};
 
@@ -62,6 +67,22 @@ pub(crate) enum Error {
 
 /// Milliseconds are enough; longer, and packets are being dropped.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+
+/// Whether a job asks for more than a number of ranks: else nobody looks what is in this machine.
+fn asks_of_the_machine(spec: &JobSpec) -> bool {
+    spec.resources != Resources::default() || spec.placement.exclusive == Exclusive::Numa
+}
+
+/// What is in this machine. Asking drivers takes a while, during which nothing else is to be done.
+async fn look_at_machine(facts: &Facts) -> Arc<Topology> {
+    let machine = tokio::task::spawn_blocking(|| {
+        Looker::new(Dir::live(), std::env::var_os(nvidia::LIBRARY_VARIABLE)).machine()
+    });
+    let machine = machine.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+    let told = Told { machine: Some(Arc::new(machine)), ..Told::default() };
+    let nodes = BTreeMap::from([(NodeId::new(&facts.host_name), told)]);
+    Arc::new(Topology { nodes, ..Topology::default() })
+}
 
 /// How long the end of a launch waits for its shim to have tidied up.
 const SHIM_LEAVES_WITHIN: Duration = Duration::from_secs(10);
@@ -120,15 +141,8 @@ async fn run(launch: Launch) -> Result<Outcome, Error> {
         tokio::spawn(Driver::new(coordinator, store, messages, Some(events_in), Confidence::default()).run());
 
     if asks_of_the_machine(&launch.spec) {
-        let machine = tokio::task::spawn_blocking(|| {
-            Looker::new(Dir::live(), std::env::var_os(nvidia::LIBRARY_VARIABLE)).machine()
-        });
-        let machine = machine.await.map_err(|_| Error::AgentGone)?;
-        let told = Told { machine: Some(Arc::new(machine)), ..Told::default() };
-        let nodes = BTreeMap::from([(NodeId::new(&launch.facts.host_name), told)]);
-        let topology = Topology { nodes, ..Topology::default() };
         // The driver is above.
-        let _ = inbox.send(Message::Topology(Arc::new(topology))).await;
+        let _ = inbox.send(Message::Topology(look_at_machine(&launch.facts).await)).await;
     }
     let mut client_config = quinn::ClientConfig::new(Arc::new(client_tls));
     client_config.transport_config(transport);

@@ -81,7 +81,7 @@ impl FreeInside {
         }
         let cpus = binding.ranks.iter().fold(CpuSet::new(), |all, rank| all.union(&rank.cpus));
         if !cpus.is_empty() {
-            let meets = |core: u32| model.cpus_of(core).is_some_and(|own| !own.intersection(&cpus).is_empty());
+            let meets = |core: u32| model.cpus_of(core).iter().any(|cpu| cpus.contains(*cpu));
             (0..model.cores()).filter(|core| meets(*core)).for_each(|core| self.cores.take_one(core));
         }
         for rank in &binding.ranks {

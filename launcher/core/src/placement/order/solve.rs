@@ -9,10 +9,10 @@ use super::{SlotGraph, Tree, bound, counts, exact, refine, tiles, within};
 /// Slots up to which many starts are refined and kicks go on long.
 const SMALL: u32 = 64;
 /// Starts that are refined where there are few slots.
-const STARTS: usize = 6;
+const STARTS: usize = 8;
 
 /// Starts that are tried for every choice of leaves, where none is given.
-const EACH_CHOICE: usize = 2;
+const EACH_CHOICE: usize = 3;
 
 /// What is to be ordered.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +35,11 @@ pub enum ProblemError {
 
 impl<'a> Problem<'a> {
     /// `counts` says how many slots each leaf takes at the start; refinement may still use the room that is left.
-    pub fn new(graph: &'a SlotGraph, tree: &'a Tree, counts: Option<&'a [u32]>) -> Result<Self, ProblemError> {
+    pub fn new(
+        graph: &'a SlotGraph,
+        tree: &'a Tree,
+        counts: Option<&'a [u32]>,
+    ) -> Result<Self, ProblemError> {
         if let Some(counts) = counts {
             if counts.len() != tree.leaf_count() as usize {
                 return Err(ProblemError::Length { counts: counts.len(), leaves: tree.leaf_count() });

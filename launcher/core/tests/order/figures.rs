@@ -4,13 +4,15 @@ use phalanx_launcher_core::placement::order::{
     Cost, Domain, Effort, Group, GroupKind, Layout, Pattern, Problem, SlotGraph, Solution, Tree, solve,
 };
 use proptest::strategy::{Strategy, ValueTree};
-use proptest::test_runner::TestRunner;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::instances::{BLOCK, Instance, LEAF, instance};
 use super::oracle;
 
 fn sample(strategy: &impl Strategy<Value = Instance>, count: usize) -> Vec<Instance> {
-    let mut runner = TestRunner::deterministic();
+    // Most draws have too little room or too many slots.
+    let config = Config { max_local_rejects: 1 << 24, ..Config::default() };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     (0..count).map(|_| strategy.new_tree(&mut runner).expect("an instance").current()).collect()
 }
 
@@ -35,7 +37,8 @@ impl Figures {
         assert!(cost >= optimum, "an order cannot cost {cost}, less than the optimum {optimum}");
         assert!(found.bound <= optimum, "the bound {} is above the optimum {optimum}", found.bound);
         self.count += 1;
-        let above = if optimum == 0 { f64::from(u8::from(cost > 0)) } else { cost as f64 / optimum as f64 - 1.0 };
+        let above =
+            if optimum == 0 { f64::from(u8::from(cost > 0)) } else { cost as f64 / optimum as f64 - 1.0 };
         self.best += usize::from(cost == optimum);
         self.sum += above;
         self.worst = self.worst.max(above);
@@ -76,18 +79,15 @@ fn heuristics_alone_find_the_optimum_of_small_problems_almost_always() {
 fn heuristics_alone_find_what_the_exact_search_finds_up_to_24_slots() {
     let heuristic = Effort { exact: false, ..Effort::default() };
     let exact = Effort { search_nodes: 400_000, ..Effort::default() };
-    let (mut figures, mut open, mut steps) = (Figures::default(), 0, 0);
+    let (mut settled, mut open) = (Figures::default(), Figures::default());
     for instance in sample(&instance(24), 400).iter().filter(|instance| instance.graph().len() > 12) {
         let best = solved(instance, &exact).expect("room for all");
-        steps = steps.max(best.search_nodes);
-        if !best.exact {
-            open += 1;
-            continue;
-        }
+        let figures = if best.exact { &mut settled } else { &mut open };
         figures.add(&solved(instance, &heuristic).expect("room for all"), best.cost.weighted);
     }
-    println!("{open} problems not settled, {steps} steps at most");
-    figures.check("13 to 24 slots, exact step off");
+    settled.check("13 to 24 slots, exact step off, optimum proven");
+    // Here the best is only the best known: the search ran out of steps.
+    open.check("13 to 24 slots, exact step off, optimum not proven");
 }
 
 /// Hosts of a job on a Clos in use, as the sketch has it: 119 leaves in three blocks, 45 % of the hosts free,
@@ -106,7 +106,9 @@ fn clos(seed: u32, hosts: u32) -> Tree {
     let fitting = (0..3).filter(|block| free[*block].iter().sum::<u32>() >= hosts);
     let inside = fitting.min_by_key(|block| free[*block].iter().sum::<u32>());
     let mut fullest: Vec<(u32, usize, usize)> = Vec::new();
-    for (block, leaves) in free.iter().enumerate().filter(|(block, _)| inside.is_none_or(|only| only == *block)) {
+    for (block, leaves) in
+        free.iter().enumerate().filter(|(block, _)| inside.is_none_or(|only| only == *block))
+    {
         fullest.extend(leaves.iter().enumerate().map(|(leaf, count)| (*count, block, leaf)));
     }
     fullest.sort_by_key(|(count, block, leaf)| (std::cmp::Reverse(*count), *block, *leaf));

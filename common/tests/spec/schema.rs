@@ -190,7 +190,10 @@ fn matches_pattern(pattern: &str, text: &str) -> bool {
                 && !text.is_empty()
         }
         "^[^=]+$" => !text.is_empty() && !text.contains('='),
-        "^[0-9]+(Ki|Mi|Gi|Ti|k|M|G|T)$" => text.starts_with(|c: char| c.is_ascii_digit()),
+        "^[0-9]+(Ki|Mi|Gi|Ti|k|M|G|T)$" => {
+            let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+            unit.len() < text.len() && ["Ki", "Mi", "Gi", "Ti", "k", "M", "G", "T"].contains(&unit)
+        }
         other => panic!("the schema uses the pattern {other}"),
     }
 }

@@ -122,6 +122,9 @@ fn each_flag_wins_over_its_key_and_leaves_the_others() {
     );
 }
 
+/// What is typed, and what is said of it.
+type Row = (fn(&mut NeedsFlags), &'static str);
+
 #[test]
 fn a_wrong_flag_is_named_with_what_was_typed() {
     let set = |change: fn(&mut NeedsFlags)| {
@@ -129,7 +132,7 @@ fn a_wrong_flag_is_named_with_what_was_typed() {
         change(&mut flags);
         run_in_cluster(FILE, &Flags { needs: flags, ..Flags::default() }).unwrap_err()
     };
-    let table: &[(fn(&mut NeedsFlags), &str)] = &[
+    let table: &[Row] = &[
         (|f| f.gpus = some("0"), "--gpus 0: expected a whole number from 1 to 268435456"),
         (|f| f.gpus_per_rank = some("x"), "--gpus-per-rank x: expected a whole number from 1 to 256"),
         (

@@ -3,100 +3,102 @@
 use clap::Args;
 use phalanx_common::spec::NeedsFlags;
 
+/// On each flag: a heading of the whole would go on over the flags that follow it.
+const HEADING: &str = "Devices, groups and placement (--help shows all)";
+
 /// What each rank needs, in which groups ranks talk, and where the job may run.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Devices, groups and placement (--help shows all)")]
 pub(crate) struct NeedsArgs {
     /// GPUs of the whole job; without --ranks or `ranks`, as many ranks as have --gpus-per-rank of them each.
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    #[arg(long, help_heading = HEADING, value_name = "N", allow_hyphen_values = true)]
     pub(crate) gpus: Option<String>,
     /// GPUs of each rank; 1 if the job says that it has GPUs, else they are not counted.
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    #[arg(long, help_heading = HEADING, value_name = "N", allow_hyphen_values = true)]
     pub(crate) gpus_per_rank: Option<String>,
     /// Ascend NPUs of the whole job, as --gpus.
-    #[arg(long, value_name = "N", allow_hyphen_values = true, hide_short_help = true)]
+    #[arg(long, help_heading = HEADING, value_name = "N", allow_hyphen_values = true, hide_short_help = true)]
     pub(crate) npus: Option<String>,
     /// Ascend NPUs of each rank, as --gpus-per-rank.
-    #[arg(long, value_name = "N", allow_hyphen_values = true, hide_short_help = true)]
+    #[arg(long, help_heading = HEADING, value_name = "N", allow_hyphen_values = true, hide_short_help = true)]
     pub(crate) npus_per_rank: Option<String>,
     /// Only devices whose model has this in its name, such as H100.
-    #[arg(long, value_name = "NAME", hide_short_help = true)]
+    #[arg(long, help_heading = HEADING, value_name = "NAME", hide_short_help = true)]
     pub(crate) device_model: Option<String>,
     /// Only devices with at least this much memory, such as 80G.
-    #[arg(long, value_name = "SIZE", hide_short_help = true)]
+    #[arg(long, help_heading = HEADING, value_name = "SIZE", hide_short_help = true)]
     pub(crate) device_memory: Option<String>,
     /// MIG slices of this profile, such as 3g.40gb, in place of whole GPUs.
-    #[arg(long, value_name = "PROFILE", hide_short_help = true)]
+    #[arg(long, help_heading = HEADING, value_name = "PROFILE", hide_short_help = true)]
     pub(crate) mig: Option<String>,
     /// Cores of each rank, which no other rank gets.
-    #[arg(long, value_name = "N", allow_hyphen_values = true, hide_short_help = true)]
+    #[arg(long, help_heading = HEADING, value_name = "N", allow_hyphen_values = true, hide_short_help = true)]
     pub(crate) cpus_per_rank: Option<String>,
     /// Main memory of each rank, such as 32Gi.
-    #[arg(long, value_name = "SIZE", hide_short_help = true)]
+    #[arg(long, help_heading = HEADING, value_name = "SIZE", hide_short_help = true)]
     pub(crate) memory_per_rank: Option<String>,
     /// Ports of the data plane near to each rank's devices.
-    #[arg(long, value_name = "N", allow_hyphen_values = true, hide_short_help = true)]
+    #[arg(long, help_heading = HEADING, value_name = "N", allow_hyphen_values = true, hide_short_help = true)]
     pub(crate) nics_per_rank: Option<String>,
     /// Ranks of a tensor-parallel group.
     ///
     /// Sizes of groups multiply to the number of ranks; --dp may be left out. Ranks are numbered so that those of a
     /// tp group come first, then cp, ep, dp and pp, as Megatron numbers them; `parallelism.order` of a job file says
     /// it otherwise. Placement keeps groups together by what they send.
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    #[arg(long, help_heading = HEADING, value_name = "N", allow_hyphen_values = true)]
     pub(crate) tp: Option<String>,
     /// Ranks of a context-parallel group.
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    #[arg(long, help_heading = HEADING, value_name = "N", allow_hyphen_values = true)]
     pub(crate) cp: Option<String>,
     /// Ranks of an expert-parallel group.
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    #[arg(long, help_heading = HEADING, value_name = "N", allow_hyphen_values = true)]
     pub(crate) ep: Option<String>,
     /// Ranks of a data-parallel group; by default what the others leave.
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    #[arg(long, help_heading = HEADING, value_name = "N", allow_hyphen_values = true)]
     pub(crate) dp: Option<String>,
     /// Ranks of a pipeline.
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    #[arg(long, help_heading = HEADING, value_name = "N", allow_hyphen_values = true)]
     pub(crate) pp: Option<String>,
     /// Wait until the job fits into one domain of this tier: node, nvlink, leaf, block, core or site. Or until each
     /// group of a kind does: `tp=node`, also island and numa. Repeatable, or with commas.
-    #[arg(long, value_name = "[KIND=]TIER", value_delimiter = ',')]
+    #[arg(long, help_heading = HEADING, value_name = "[KIND=]TIER", value_delimiter = ',')]
     pub(crate) require_tier: Vec<String>,
     /// The same where there is a choice: the job does not wait for it.
-    #[arg(long, value_name = "[KIND=]TIER", value_delimiter = ',', hide_short_help = true)]
+    #[arg(long, help_heading = HEADING, value_name = "[KIND=]TIER", value_delimiter = ',', hide_short_help = true)]
     pub(crate) prefer_tier: Vec<String>,
     /// Nodes to hold back for the job beside those that it runs on; 0 by default.
-    #[arg(long, value_name = "N", allow_hyphen_values = true, hide_short_help = true)]
+    #[arg(long, help_heading = HEADING, value_name = "N", allow_hyphen_values = true, hide_short_help = true)]
     pub(crate) spares: Option<String>,
     /// No two nodes of the job share a domain of this tier: nvlink, leaf, block, core or site.
-    #[arg(long, value_name = "TIER", hide_short_help = true)]
+    #[arg(long, help_heading = HEADING, value_name = "TIER", hide_short_help = true)]
     pub(crate) spread: Option<String>,
     /// Only nodes with this label, see `phalanx node label`. Repeatable.
-    #[arg(long, value_name = "NAME=VALUE", hide_short_help = true)]
+    #[arg(long, help_heading = HEADING, value_name = "NAME=VALUE", hide_short_help = true)]
     pub(crate) node_selector: Vec<String>,
     /// Only these nodes.
-    #[arg(long, value_name = "NODE,…", value_delimiter = ',', hide_short_help = true)]
+    #[arg(long, help_heading = HEADING, value_name = "NODE,…", value_delimiter = ',', hide_short_help = true)]
     pub(crate) use_nodes: Vec<String>,
     /// None of these nodes.
-    #[arg(long, value_name = "NODE,…", value_delimiter = ',', hide_short_help = true)]
+    #[arg(long, help_heading = HEADING, value_name = "NODE,…", value_delimiter = ',', hide_short_help = true)]
     pub(crate) avoid_nodes: Vec<String>,
     /// What the job shares with no other: its nodes, its NUMA nodes, or nothing (the default).
-    #[arg(long, value_name = "node|numa|none", hide_short_help = true)]
+    #[arg(long, help_heading = HEADING, value_name = "node|numa|none", hide_short_help = true)]
     pub(crate) exclusive: Option<String>,
     /// Nodes may have unequal numbers of ranks.
-    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_short_help = true)]
+    #[arg(long, help_heading = HEADING, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_short_help = true)]
     pub(crate) uneven: Option<String>,
     /// Nodes and devices may be unlike.
-    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_short_help = true)]
+    #[arg(long, help_heading = HEADING, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_short_help = true)]
     pub(crate) mixed: Option<String>,
     /// Which devices a rank sees: those of all ranks of the job on its node, in the order of LOCAL_RANK (`pod`, the
     /// default), or its own alone (`rank`).
-    #[arg(long, value_name = "pod|rank", hide_short_help = true)]
+    #[arg(long, help_heading = HEADING, value_name = "pod|rank", hide_short_help = true)]
     pub(crate) device_view: Option<String>,
     /// Whether a rank's memory comes from its NUMA nodes: while they have some (`preferred`, the default), always
     /// (`strict`), or by chance (`none`).
-    #[arg(long, value_name = "preferred|strict|none", hide_short_help = true)]
+    #[arg(long, help_heading = HEADING, value_name = "preferred|strict|none", hide_short_help = true)]
     pub(crate) memory_binding: Option<String>,
     /// Whether a rank's threads stay on its cores (`cores`, the default) or run anywhere (`none`).
-    #[arg(long, value_name = "cores|none", hide_short_help = true)]
+    #[arg(long, help_heading = HEADING, value_name = "cores|none", hide_short_help = true)]
     pub(crate) cpu_binding: Option<String>,
 }
 

@@ -44,8 +44,8 @@ fn binding() -> PodBinding {
     };
     let rank = |devices, cpus: &str, nodes: &str| RankBinding {
         devices,
-        cpus: cpus.parse().unwrap(),
-        nodes: nodes.parse().unwrap(),
+        cpus: cpus.parse().expect("a list of CPUs"),
+        nodes: nodes.parse().expect("a list of nodes"),
     };
     PodBinding {
         devices: vec![

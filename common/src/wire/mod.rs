@@ -8,6 +8,7 @@ pub mod codec;
 pub mod join_v1;
 pub mod topology_v1;
 pub mod v1;
+mod v1_binding;
 mod v1_convert;
 
 use std::ops::RangeInclusive;

@@ -8,14 +8,13 @@ use crate::defaults::LOG_TAIL;
 use crate::exit::ExitStatus;
 use crate::id::{Epoch, Generation, Incarnation, JobId, NodeId, Rank};
 use crate::order::{Order, OrderKind};
-use crate::plan::{BoundDevice, DeviceView, MemoryPolicy, PlanBody, PodBinding, PodPlan, RankBinding};
+use crate::plan::{PlanBody, PodPlan};
 use crate::report::{
     Network, NodeReport, Notice, PodEnd, PodPhase, PodStatus, PrepareFailure, PrepareFailureKind, RankExit,
     Report,
 };
 use crate::spec::{Keep, Ship, StopScope, VirtualEnv};
 use crate::time::Timestamp;
-use crate::topology::machine::AcceleratorKind;
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
@@ -45,11 +44,10 @@ macro_rules! same_variants {
     };
 }
 
+pub(super) use same_variants;
+
 same_variants!(StopScope, v1::StopScope, Group, Process);
 same_variants!(Keep, v1::Keep, Never, OnFailure, Always);
-same_variants!(AcceleratorKind, v1::DeviceKind, Nvidia, Amd, Ascend);
-same_variants!(DeviceView, v1::DeviceView, Pod, Rank);
-same_variants!(MemoryPolicy, v1::MemoryPolicy, None, Preferred, Strict);
 same_variants!(PodPhase, v1::PodPhase, Preparing, Prepared, Releasing, Started, Stopping, Ended);
 same_variants!(ExitStatus, v1::ExitStatus, Code(code), Signal(number));
 same_variants!(
@@ -184,46 +182,6 @@ impl From<v1::PodPlan> for PodPlan {
                 keep_files: plan.keep_files,
                 lease: plan.lease_ms.map(Duration::from_millis),
             },
-        }
-    }
-}
-
-impl From<PodBinding> for v1::Binding {
-    fn from(binding: PodBinding) -> v1::Binding {
-        let PodBinding { devices, view, hca, memory, ranks } = binding;
-        let device = |it: BoundDevice| v1::Device {
-            kind: it.kind.into(),
-            index: it.index,
-            uuid: it.uuid,
-            mig: it.mig,
-        };
-        let rank = |RankBinding { devices, cpus, nodes }| v1::RankBinding { devices, cpus, nodes };
-        v1::Binding {
-            devices: devices.into_iter().map(device).collect(),
-            view: view.into(),
-            hca,
-            memory: memory.into(),
-            ranks: ranks.into_iter().map(rank).collect(),
-        }
-    }
-}
-
-impl From<v1::Binding> for PodBinding {
-    fn from(binding: v1::Binding) -> PodBinding {
-        let v1::Binding { devices, view, hca, memory, ranks } = binding;
-        let device = |it: v1::Device| BoundDevice {
-            kind: it.kind.into(),
-            index: it.index,
-            uuid: it.uuid,
-            mig: it.mig,
-        };
-        let rank = |v1::RankBinding { devices, cpus, nodes }| RankBinding { devices, cpus, nodes };
-        PodBinding {
-            devices: devices.into_iter().map(device).collect(),
-            view: view.into(),
-            hca,
-            memory: memory.into(),
-            ranks: ranks.into_iter().map(rank).collect(),
         }
     }
 }

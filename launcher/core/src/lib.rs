@@ -32,6 +32,7 @@ mod reconcile;
 pub mod records;
 mod reports;
 pub mod restart;
+pub mod simulate;
 pub mod survey;
 mod timers;
 mod views;

@@ -122,11 +122,11 @@ fn most(counts: &Counts<'_>, need: &Need) -> u32 {
     counts.fabric.level(need.within.min(counts.fabric.depth())).map(|row| counts.of(row)).max().unwrap_or(0)
 }
 
-/// Of the domains of a level that hold so many nodes the one of which the least is left; of equals, the one whose nodes hang
-/// on the fewest domains.
+/// Of the domains of a level that hold so many nodes the one of which the least is left, and of equals one in the fullest domain
+/// above; where nodes hang on several domains, before that the one that takes the fewest.
 fn best(counts: &Counts<'_>, level: usize, nodes: u32) -> Option<DomainRow> {
     let holds = |row: &DomainRow| counts.of(*row) >= nodes;
-    let fit = |row: &DomainRow| (counts.of(*row), *row);
+    let fit = |row: &DomainRow| (counts.of(*row), counts.of(counts.fabric.domain(*row).parent), *row);
     if level == 0 {
         return counts.fabric.level(0).filter(holds).min_by_key(fit);
     }

@@ -3,6 +3,8 @@
 pub mod across;
 pub mod fabric;
 pub mod free;
+pub mod order;
+pub mod partly;
 pub mod supply;
 
 use std::cmp::Reverse;

@@ -1,96 +1,118 @@
 //! The placement of Phalanx.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::super::cost::grid;
 use super::{Ask, Cluster, Pattern, Policy};
 use crate::placement::across::{Need, choose};
-use crate::placement::fabric::{NodeRow, ROOT};
+use crate::placement::fabric::{Fabric, NodeRow, ROOT};
 use crate::placement::free::Class;
+use crate::placement::order::{self, Domain, Effort, Group, GroupKind, Layout, Problem, SlotGraph, Tree, solve};
+use crate::placement::partly::partly_used;
 use crate::placement::supply::Supply;
 
-/// Which domains give how many nodes by [`choose`], in them the nodes with the least left over, and of the pattern the order that
-/// costs least.
+/// Orders that are remembered. Gangs that are spread alike are ordered alike.
+const REMEMBERED: usize = 4_096;
+
+/// Which domains give how many nodes by [`choose`], a share of a node by [`partly_used`], and the order that costs least for the pattern
+/// by [`solve`].
 #[derive(Clone, Debug, Default)]
-pub struct Ours {}
+pub struct Ours {
+    orders: BTreeMap<(Pattern, Vec<Part>), Option<Vec<u32>>>,
+}
+
+/// Nodes of a gang in one lowest domain.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Part {
+    nodes: u32,
+    /// Below the domain that it shares with the part before, what its uplinks cost, the lowest first.
+    uplinks: Vec<u64>,
+    /// How many of them are its own, and not the part's before.
+    own: usize,
+}
 
 impl Policy for Ours {
     fn choose(&mut self, cluster: &Cluster<'_>, ask: &Ask) -> Option<Vec<NodeRow>> {
-        let fabric = cluster.fabric();
-        let mode: u32 = std::env::var("MODE").ok().and_then(|m| m.parse().ok()).unwrap_or(0);
-        let wmode: u32 = std::env::var("WMODE").ok().and_then(|m| m.parse().ok()).unwrap_or(0);
-        let per = cluster.per_node();
-        if mode > 0 && ask.nodes == 1 {
-            let c = |d, k| cluster.with(d, k);
-            let ks: Vec<u32> = if ask.gpus < per { (ask.gpus..per).collect() } else { vec![] };
-            if mode == 1 || mode == 2 || mode == 5 {
-                // tightest
-                for k in ks {
-                    let exact = |d| c(d, k) - c(d, k + 1);
-                    if exact(ROOT) > 0 {
-                        let leaf = fabric.level(0).filter(|d| exact(*d) > 0).min_by_key(|d| match mode { 1 => (0, *d), 2 => (c(*d, per), *d), _ => (c(fabric.domain(*d).parent, per) * 100 + c(*d, per), *d) }).unwrap();
-                        return fabric.domain(leaf).nodes.clone().find(|n| cluster.free_on(*n) == k).map(|n| vec![n]);
-                    }
-                }
-            } else if mode == 3 || mode == 4 {
-                // first partial
-                let leaf = fabric.level(0).filter(|d| c(*d, ask.gpus) > c(*d, per)).min_by_key(|d| if mode == 3 { (0, *d) } else { (c(*d, per), *d) });
-                if let Some(leaf) = leaf.filter(|_| ask.gpus < per) {
-                    return fabric.domain(leaf).nodes.clone().filter(|n| (ask.gpus..per).contains(&cluster.free_on(*n))).min_by_key(|n| if mode == 3 { 0 } else { cluster.free_on(*n) }).map(|n| vec![n]);
-                }
-            } else if mode >= 300 {
-                let mut sum = 0;
-                let leaves = fabric.level(0).filter(|d| c(*d, ask.gpus) > c(*d, per)).take_while(|d| { let go = sum < mode - 300; sum += c(*d, ask.gpus) - c(*d, per); go });
-                let found = leaves.flat_map(|d| fabric.domain(d).nodes.clone()).filter(|n| (ask.gpus..per).contains(&cluster.free_on(*n))).min_by_key(|n| (cluster.free_on(*n), *n));
-                if let Some(n) = found { return Some(vec![n]); }
-            } else if mode >= 200 {
-                let leaves = fabric.level(0).filter(|d| c(*d, ask.gpus) > c(*d, per)).take(mode as usize - 200);
-                let found = leaves.flat_map(|d| fabric.domain(d).nodes.clone()).filter(|n| (ask.gpus..per).contains(&cluster.free_on(*n))).min_by_key(|n| (cluster.free_on(*n), *n));
-                if let Some(n) = found { return Some(vec![n]); }
-            } else if mode >= 100 {
-                let found = (0..fabric.nodes().len() as u32).filter(|n| (ask.gpus..per).contains(&cluster.free_on(*n))).take(mode as usize - 100).min_by_key(|n| (cluster.free_on(*n), *n));
-                if let Some(n) = found { return Some(vec![n]); }
-            } else if mode >= 7 && ask.gpus < per {
-                let partial = |d: u32| c(d, ask.gpus) > c(d, per);
-                let tight = |d: u32| (ask.gpus..per).find(|k| c(d, *k) > c(d, *k + 1)).unwrap_or(99);
-                let leaf = fabric.level(0).filter(|d| partial(*d)).min_by_key(|d| match mode {
-                    7 => (cluster.free_in(*d) as u32, 0, *d),
-                    8 => (0, 0, *d),
-                    9 => (if tight(*d) <= ask.gpus { 0 } else { 1 }, c(*d, per), *d),
-                    10 => (tight(*d), cluster.free_in(*d) as u32, *d),
-                    11 => (c(*d, per), tight(*d), *d),
-                    12 => (c(*d, per), cluster.free_in(*d) as u32, *d),
-                    13 => (c(*d, per), 1000 - (c(*d, 1) - c(*d, per)), *d),
-                    _ => (c(*d, per) + tight(*d), 0, *d),
-                });
-                if let Some(leaf) = leaf {
-                    let k = tight(leaf);
-                    return fabric.domain(leaf).nodes.clone().find(|n| cluster.free_on(*n) == k).map(|n| vec![n]);
-                }
-            } else if mode == 6 {
-                // first fit in tree order
-                let leaf = fabric.level(0).find(|d| c(*d, ask.gpus) > 0)?;
-                return fabric.domain(leaf).nodes.clone().find(|n| cluster.free_on(*n) >= ask.gpus).map(|n| vec![n]);
-            }
+        let (fabric, free, class) = (cluster.fabric(), cluster.free(), Class::Devices);
+        if ask.nodes == 1
+            && let Some(node) = partly_used(fabric, free, class, (ask.gpus, cluster.per_node()), |_| true)
+        {
+            return Some(vec![node]);
         }
-        if wmode > 0 {
-            let c = |d: u32| cluster.with(d, ask.gpus);
-            let holds = |d: &u32| c(*d) >= ask.nodes;
-            let up = |d: u32| fabric.domain(d).parent;
-            let leaf = fabric.level(0).filter(holds).min_by_key(|d| match wmode { 1 => (c(*d) * 1000 + c(up(*d)), *d), 2 => (c(up(*d)) * 100 + c(*d), *d), 3 => (c(*d) * 1000 + up(*d), *d), _ => (0, *d) });
-            if let Some(leaf) = leaf {
-                return Some(fabric.domain(leaf).nodes.clone().filter(|n| cluster.free_on(*n) >= ask.gpus).take(ask.nodes as usize).collect());
-            }
-        }
-        let supply = Supply::indexed(fabric, cluster.free(), Class::Devices, ask.gpus, BTreeSet::new());
+        let supply = Supply::indexed(fabric, free, class, ask.gpus, BTreeSet::new());
         let need = Need { nodes: ask.nodes, within: fabric.depth(), unit: None, spread: None };
         let chosen = choose(&supply, &need).ok()?;
-        let mut nodes = Vec::with_capacity(ask.nodes as usize);
-        for share in chosen.shares {
-            let mut here: Vec<NodeRow> = supply.of(share.domain).collect();
-            here.sort_by_key(|node| cluster.free_on(*node));
-            nodes.extend(here.into_iter().take(share.nodes as usize));
-        }
-        nodes.sort_unstable();
-        Some(nodes)
+        let shares = chosen.shares.iter();
+        Some(shares.flat_map(|share| supply.of(share.domain).take(share.nodes as usize)).collect())
     }
+
+    fn order(&mut self, cluster: &Cluster<'_>, nodes: &[NodeRow], pattern: Pattern) -> Vec<NodeRow> {
+        // For a ring the order of the tree is optimal.
+        if pattern == Pattern::Ring {
+            return nodes.to_vec();
+        }
+        let parts = parts(cluster.fabric(), nodes);
+        if self.orders.len() >= REMEMBERED {
+            self.orders.clear();
+        }
+        let key = (pattern, parts);
+        if !self.orders.contains_key(&key) {
+            let solved = solved(&key.1, cluster.fabric().depth());
+            self.orders.insert(key.clone(), solved);
+        }
+        match self.orders.get(&key) {
+            Some(Some(order)) => order.iter().map(|at| nodes[*at as usize]).collect(),
+            _ => nodes.to_vec(),
+        }
+    }
+}
+
+/// The parts of nodes in the order of the tree.
+fn parts(fabric: &Fabric, nodes: &[NodeRow]) -> Vec<Part> {
+    let mut parts: Vec<Part> = Vec::new();
+    let mut before: Option<NodeRow> = None;
+    for node in nodes {
+        let own = before.map_or(fabric.depth(), |before| fabric.meet(before, *node));
+        match parts.last_mut().filter(|_| own == 0) {
+            Some(part) => part.nodes += 1,
+            None => {
+                let uplinks = fabric.path(*node).iter().map(|domain| fabric.domain(*domain).uplink).collect();
+                parts.push(Part { nodes: 1, uplinks, own });
+            }
+        }
+        before = Some(*node);
+    }
+    parts
+}
+
+/// For each slot which of the nodes in the order of the tree takes it.
+fn solved(parts: &[Part], depth: usize) -> Option<Vec<u32>> {
+    let count: u32 = parts.iter().map(|part| part.nodes).sum();
+    let (members, stages) = grid(count);
+    let group = |kind, size| Group { volume: 1, ..Group::of(kind, size) };
+    let layout = Layout::new(vec![group(GroupKind::Dp, members), group(GroupKind::Pp, stages)], count).ok()?;
+    let graph = SlotGraph::even(&layout, 1).ok()?;
+    let level = |level: usize| order::Level::try_from(level).ok();
+    let mut domains = vec![Domain { parent: None, uplink: 0, level: level(depth)?, capacity: 0 }];
+    // Of each level, the domain that the last part is in.
+    let mut path = vec![ROOT; depth + 1];
+    for part in parts {
+        for at in (0..part.own).rev() {
+            let parent = if at + 1 < depth { path[at + 1] } else { ROOT };
+            path[at] = u32::try_from(domains.len()).ok()?;
+            let capacity = if at == 0 { part.nodes } else { 0 };
+            domains.push(Domain { parent: Some(parent), uplink: part.uplinks[at], level: level(at)?, capacity });
+        }
+    }
+    let tree = Tree::new(domains).ok()?;
+    let counts: Vec<u32> = parts.iter().map(|part| part.nodes).collect();
+    let problem = Problem::new(&graph, &tree, Some(&counts)).ok()?;
+    let solution = solve(&problem, &Effort::default());
+    let mut next: Vec<u32> = counts.iter().scan(0, |sum, nodes| Some(std::mem::replace(sum, *sum + nodes))).collect();
+    let take = |leaf: &u32| {
+        let next = next.get_mut(*leaf as usize)?;
+        *next += 1;
+        Some(*next - 1)
+    };
+    solution.leaves.iter().map(take).collect()
 }

@@ -1,0 +1,111 @@
+//! How long ordering takes, and what it reaches. Run by hand; prints a line per case, best of some runs.
+#![expect(clippy::print_stdout, reason = "a bench prints")]
+#![expect(clippy::disallowed_methods, reason = "a bench reads how much time it had")]
+
+use std::time::Duration;
+
+use phalanx_launcher_core::placement::order::{
+    Domain, Effort, Group, GroupKind, Layout, Problem, SlotGraph, Solution, Tree, solve,
+};
+
+const RUNS: u32 = 5;
+
+fn main() {
+    let layout = layout(8, 720, 16);
+    large("720x16 on full leaves of 8", &layout, &|_| 8);
+    large("720x16 on leaves with 4 to 8 free", &layout, &|leaf| 4 + leaf.wrapping_mul(2_654_435_761) % 5);
+    let ring = Layout::ring(92_160).expect("a ring");
+    large("one ring of 92,160 ranks, full leaves", &ring, &|_| 8);
+    for (dp, pp) in [(2, 1), (4, 4), (8, 8), (16, 8), (32, 8), (64, 16)] {
+        small(&layout_of(dp, pp), dp, pp);
+    }
+}
+
+fn layout_of(dp: u32, pp: u32) -> Layout {
+    layout(8, dp, pp)
+}
+
+fn layout(tp: u32, dp: u32, pp: u32) -> Layout {
+    let groups =
+        vec![Group::of(GroupKind::Tp, tp), Group::of(GroupKind::Dp, dp), Group::of(GroupKind::Pp, pp)];
+    Layout::new(groups, tp * dp * pp).expect("a layout")
+}
+
+/// Leaves of eight slots, 60 to a block, 10 blocks to a core.
+fn tree(leaves: u32, capacity: impl Fn(u32) -> u32) -> Tree {
+    let mut domains = vec![Domain { parent: None, uplink: 0, level: 8, capacity: 0 }];
+    for leaf in 0..leaves {
+        if leaf % 600 == 0 {
+            domains.push(Domain { parent: Some(0), uplink: 256, level: 7, capacity: 0 });
+        }
+        if leaf % 60 == 0 {
+            let core = (0..domains.len()).rev().find(|at| domains[*at].level == 7).unwrap_or(0) as u32;
+            domains.push(Domain { parent: Some(core), uplink: 128, level: 6, capacity: 0 });
+        }
+        let block = (0..domains.len()).rev().find(|at| domains[*at].level == 6).unwrap_or(0) as u32;
+        domains.push(Domain { parent: Some(block), uplink: 64, level: 5, capacity: capacity(leaf) });
+    }
+    Tree::new(domains).expect("a tree")
+}
+
+/// Time that this thread has had on a core: what a shared machine takes away does not count.
+fn on_core() -> Duration {
+    let stated = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let first = stated.split(' ').next().and_then(|field| field.parse().ok());
+    Duration::from_nanos(first.unwrap_or(0))
+}
+
+fn best_of<T>(mut run: impl FnMut() -> T) -> (Duration, T) {
+    let mut best: Option<(Duration, T)> = None;
+    for _ in 0..RUNS {
+        let start = on_core();
+        let value = run();
+        let took = on_core().saturating_sub(start);
+        if best.as_ref().is_none_or(|best| took < best.0) {
+            best = Some((took, value));
+        }
+    }
+    best.expect("at least one run")
+}
+
+fn large(name: &str, layout: &Layout, capacity: &dyn Fn(u32) -> u32) {
+    let tree = tree(2_000, capacity);
+    let (folded, graph) = best_of(|| SlotGraph::even(layout, 8).expect("slots"));
+    // The first leaves that hold the job, as an earlier step gives them.
+    let mut left = graph.len();
+    let counts: Vec<u32> = (0..tree.leaf_count())
+        .map(|leaf| {
+            let count = left.min(tree.capacity(leaf));
+            left -= count;
+            count
+        })
+        .collect();
+    let used = counts.iter().filter(|count| **count > 0).count();
+    println!("{name}: {} slots, {used} of {} leaves; folded in {folded:?}", graph.len(), tree.leaf_count());
+    let problem = Problem::new(&graph, &tree, Some(&counts)).expect("a problem");
+    for proposals in [0, Effort::default().proposals, 1_000_000] {
+        let effort = Effort { proposals, ..Effort::default() };
+        let (took, solution) = best_of(|| solve(&problem, &effort).expect("it fits"));
+        report(&format!("  {proposals} proposals"), took, &solution);
+    }
+}
+
+fn small(layout: &Layout, dp: u32, pp: u32) {
+    let graph = SlotGraph::even(layout, 8).expect("slots");
+    let tree = tree(dp * pp / 4 + 1, |leaf| 2 + leaf.wrapping_mul(2_654_435_761) % 7);
+    let problem = Problem::new(&graph, &tree, None).expect("a problem");
+    let (took, solution) = best_of(|| solve(&problem, &Effort::default()).expect("it fits"));
+    report(&format!("{dp}x{pp}, counts chosen"), took, &solution);
+}
+
+fn report(name: &str, took: Duration, solution: &Solution) {
+    println!(
+        "{name}: {took:?}, cost {}, bound {}, gap {:.1} %, proven {}, {} proposals, {} steps",
+        solution.cost.weighted,
+        solution.bound,
+        solution.gap() * 100.0,
+        solution.exact,
+        solution.proposals,
+        solution.search_nodes
+    );
+}

@@ -1,0 +1,151 @@
+//! How good the order is, as figures over many random problems. They are printed.
+
+use phalanx_launcher_core::placement::order::{
+    Cost, Domain, Effort, Group, GroupKind, Layout, Pattern, Problem, SlotGraph, Solution, Tree, solve,
+};
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::TestRunner;
+
+use super::instances::{BLOCK, Instance, LEAF, instance};
+use super::oracle;
+
+fn sample(strategy: &impl Strategy<Value = Instance>, count: usize) -> Vec<Instance> {
+    let mut runner = TestRunner::deterministic();
+    (0..count).map(|_| strategy.new_tree(&mut runner).expect("an instance").current()).collect()
+}
+
+fn solved(instance: &Instance, effort: &Effort) -> Option<Solution> {
+    let (graph, tree) = (instance.graph(), instance.tree());
+    solve(&Problem::new(&graph, &tree, None).expect("a problem"), effort)
+}
+
+#[derive(Default)]
+struct Figures {
+    count: usize,
+    best: usize,
+    sum: f64,
+    worst: f64,
+    proven: usize,
+    bound: f64,
+}
+
+impl Figures {
+    fn add(&mut self, found: &Solution, optimum: u128) {
+        let cost = found.cost.weighted;
+        assert!(cost >= optimum, "an order cannot cost {cost}, less than the optimum {optimum}");
+        assert!(found.bound <= optimum, "the bound {} is above the optimum {optimum}", found.bound);
+        self.count += 1;
+        let above = if optimum == 0 { f64::from(u8::from(cost > 0)) } else { cost as f64 / optimum as f64 - 1.0 };
+        self.best += usize::from(cost == optimum);
+        self.sum += above;
+        self.worst = self.worst.max(above);
+        self.proven += usize::from(found.bound == optimum);
+        self.bound += if optimum == 0 { 0.0 } else { 1.0 - found.bound as f64 / optimum as f64 };
+    }
+
+    fn check(&self, name: &str) {
+        let count = self.count as f64;
+        println!(
+            "{name}: {} problems, best found {:.2} %, mean {:.3} % above, worst {:.2} %; bound tight in {:.1} %, mean {:.2} % below",
+            self.count,
+            100.0 * self.best as f64 / count,
+            100.0 * self.sum / count,
+            100.0 * self.worst,
+            100.0 * self.proven as f64 / count,
+            100.0 * self.bound / count,
+        );
+        assert!(self.best as f64 >= 0.95 * count, "the optimum is found too seldom");
+        assert!(self.sum < 0.01 * count, "the mean is too far above the optimum");
+        assert!(self.worst < 0.15, "the worst is too far above the optimum");
+    }
+}
+
+#[test]
+fn heuristics_alone_find_the_optimum_of_small_problems_almost_always() {
+    let effort = Effort { exact: false, ..Effort::default() };
+    let mut figures = Figures::default();
+    for instance in sample(&instance(12), 2_000) {
+        let talk = oracle::talk(&instance.groups, instance.share as usize);
+        let optimum = talk.optimum(&instance.domains, &instance.groups).expect("room for all");
+        figures.add(&solved(&instance, &effort).expect("room for all"), u128::from(optimum));
+    }
+    figures.check("up to 12 slots, exact step off");
+}
+
+#[test]
+fn heuristics_alone_find_what_the_exact_search_finds_up_to_24_slots() {
+    let heuristic = Effort { exact: false, ..Effort::default() };
+    let exact = Effort { search_nodes: 400_000, ..Effort::default() };
+    let (mut figures, mut open, mut steps) = (Figures::default(), 0, 0);
+    for instance in sample(&instance(24), 400).iter().filter(|instance| instance.graph().len() > 12) {
+        let best = solved(instance, &exact).expect("room for all");
+        steps = steps.max(best.search_nodes);
+        if !best.exact {
+            open += 1;
+            continue;
+        }
+        figures.add(&solved(instance, &heuristic).expect("room for all"), best.cost.weighted);
+    }
+    println!("{open} problems not settled, {steps} steps at most");
+    figures.check("13 to 24 slots, exact step off");
+}
+
+/// Free room as on a Clos in use: leaves with 2 to 8 free hosts in three blocks.
+fn clos(seed: u32) -> Tree {
+    let mut state = seed.wrapping_mul(2_654_435_761) | 1;
+    let mut domains = vec![Domain { parent: None, uplink: 0, level: BLOCK + 1, capacity: 0 }];
+    for _ in 0..3 {
+        let block = domains.len() as u32;
+        domains.push(Domain { parent: Some(0), uplink: 128, level: BLOCK, capacity: 0 });
+        for _ in 0..20 {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let capacity = 2 + (state >> 16) % 7;
+            domains.push(Domain { parent: Some(block), uplink: 64, level: LEAF, capacity });
+        }
+    }
+    Tree::new(domains).expect("a tree")
+}
+
+/// Jobs of facts/placement.md, 3.5: hosts as data x pipeline parallel, their weights, and what tiles with
+/// refinement cost there as a share of what tree order costs.
+const JOBS: [(u32, u32, u64, u64, f64); 7] = [
+    (8, 8, 1, 1, 67.0 / 80.0),
+    (8, 8, 4, 1, 140.0 / 152.0),
+    (8, 8, 1, 4, 118.0 / 247.0),
+    (16, 4, 1, 1, 58.0 / 68.0),
+    (4, 16, 1, 1, 70.0 / 82.0),
+    (16, 8, 2, 1, 185.0 / 192.0),
+    (32, 8, 1, 1, 302.0 / 423.0),
+];
+
+#[test]
+fn grids_gain_over_tree_order_what_a_published_sketch_gains() {
+    for (dp, pp, dp_volume, pp_volume, sketch) in JOBS {
+        let group = |kind, size, pattern, volume| Group { kind, size, pattern, volume, within: None };
+        let groups = vec![
+            group(GroupKind::Dp, dp, Pattern::Ring, dp_volume),
+            group(GroupKind::Pp, pp, Pattern::Chain, pp_volume),
+        ];
+        let graph = SlotGraph::even(&Layout::new(groups, dp * pp).expect("a layout"), 1).expect("slots");
+        let (mut plain, mut ordered, mut bound) = (0, 0, 0);
+        for seed in 1..=20 {
+            let tree = clos(seed);
+            let problem = Problem::new(&graph, &tree, None).expect("a problem");
+            let solution = solve(&problem, &Effort::default()).expect("room for all");
+            // The same leaves, slots in index order.
+            let mut leaves = solution.leaves.clone();
+            leaves.sort_unstable();
+            plain += Cost::of(&graph, &tree, &leaves).expect("a cost").weighted;
+            ordered += solution.cost.weighted;
+            bound += solution.bound;
+        }
+        let share = ordered as f64 / plain as f64;
+        println!(
+            "{dp}x{pp} {dp_volume}:{pp_volume}: tree order {}, ordered {}, bound {}, share {share:.3}, sketch {sketch:.3}",
+            plain / 20 / 128,
+            ordered / 20 / 128,
+            bound / 20 / 128
+        );
+        assert!(share <= sketch * 1.03, "{dp}x{pp} gains less than the sketch");
+    }
+}

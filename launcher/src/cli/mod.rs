@@ -11,6 +11,7 @@ mod local;
 mod output;
 mod run;
 mod settings;
+mod simulate;
 #[cfg(feature = "local")]
 mod sweep;
 mod topo;
@@ -63,6 +64,7 @@ fn carry_out(cli: Cli) -> anyhow::Result<Exit> {
         #[cfg(feature = "local")]
         Command::Sweep(sweep) => sweep::sweep(&sweep),
         Command::Topo(args) => topo::topo(&args, color),
+        Command::Simulate(args) => simulate::simulate(&args, color),
         Command::Completions { shell } => print(&completions(shell)),
     }
 }

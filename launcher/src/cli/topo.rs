@@ -5,7 +5,7 @@ pub(super) mod args;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use phalanx_common::topology::Snapshot;
@@ -80,7 +80,7 @@ fn export(args: &TopoExportArgs) -> anyhow::Result<Exit> {
 
 /// The topology that was asked for, of a cluster with the inside of this node.
 fn view(args: &FromArgs, node: Option<&str>) -> anyhow::Result<View> {
-    if args.from.is_empty() { of_cluster(&args.cluster, node) } else { of_files(args) }
+    if args.from.is_empty() { of_cluster(&args.cluster, node) } else { of_files(&args.from, args.verbose) }
 }
 
 fn of_cluster(args: &ClusterArgs, node: Option<&str>) -> anyhow::Result<View> {
@@ -107,13 +107,14 @@ fn of_cluster(args: &ClusterArgs, node: Option<&str>) -> anyhow::Result<View> {
     })
 }
 
-fn of_files(args: &FromArgs) -> anyhow::Result<View> {
-    let Loaded { view, warnings, skipped } = topo::load(&args.from, wall())?;
+/// The topology that files tell; what is to be said about them goes to standard error.
+pub(super) fn of_files(from: &[PathBuf], verbose: bool) -> anyhow::Result<View> {
+    let Loaded { view, warnings, skipped } = topo::load(from, wall())?;
     let mut text = String::new();
     for warning in &warnings {
         let _ = writeln!(text, "phalanx: warning: {}", plain::text(warning));
     }
-    if args.verbose {
+    if verbose {
         for path in &skipped {
             let path = plain::text(&path.display().to_string());
             let _ = writeln!(text, "phalanx: {path} is of no kind that is read, and skipped");
@@ -165,12 +166,12 @@ fn again(args: &FromArgs) -> String {
     format!(" --from {}{more}", paths.join(" "))
 }
 
-fn write(path: &Path, text: &str) -> anyhow::Result<Exit> {
+pub(super) fn write(path: &Path, text: &str) -> anyhow::Result<Exit> {
     std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(Exit::Success)
 }
 
-fn paint(color: ColorChoice) -> Paint {
+pub(super) fn paint(color: ColorChoice) -> Paint {
     use std::io::IsTerminal as _;
     let terminal = std::io::stdout().is_terminal();
     let columns = || std::env::var("COLUMNS").ok()?.parse().ok();

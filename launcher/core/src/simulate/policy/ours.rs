@@ -107,7 +107,7 @@ fn solved(parts: &[Part], depth: usize) -> Option<Vec<u32>> {
     let tree = Tree::new(domains).ok()?;
     let counts: Vec<u32> = parts.iter().map(|part| part.nodes).collect();
     let problem = Problem::new(&graph, &tree, Some(&counts)).ok()?;
-    let solution = solve(&problem, &Effort::default());
+    let solution = solve(&problem, &Effort::default())?;
     let mut next: Vec<u32> = counts.iter().scan(0, |sum, nodes| Some(std::mem::replace(sum, *sum + nodes))).collect();
     let take = |leaf: &u32| {
         let next = next.get_mut(*leaf as usize)?;

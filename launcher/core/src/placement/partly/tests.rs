@@ -44,9 +44,10 @@ fn the_tightest_of_a_leaf_is_taken_and_of_equals_the_first() {
 }
 
 #[test]
-fn leaves_at_the_end_run_empty_although_they_would_fit_as_well() {
-    let leaves: &[&[u32]] = &[&[2, 3, 2, 3], &[1, 8, 8, 8]];
-    assert_eq!(chosen(leaves, 1, &[]), Some(0));
+fn leaves_without_untouched_nodes_come_first_and_the_others_run_empty() {
+    let leaves: &[&[u32]] = &[&[1, 8, 8, 8], &[2, 3, 2, 3]];
+    assert_eq!(chosen(leaves, 1, &[]), Some(4));
+    assert_eq!(chosen(&[&[2, 2, 2, 2], &[1, 1, 1, 1]], 1, &[]), Some(0));
 }
 
 #[test]

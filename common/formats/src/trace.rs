@@ -33,7 +33,9 @@ pub enum Error {
     TooLarge(#[from] TooLarge),
     #[error("the trace is empty; its first line should be job,submitted_at,duration,gpus")]
     Empty,
-    #[error("line {line}: no column has {what}; the header should be job,submitted_at,duration,gpus, and is {header}")]
+    #[error(
+        "line {line}: no column has {what}; the header should be job,submitted_at,duration,gpus, and is {header}"
+    )]
     NoColumn { line: usize, what: &'static str, header: String },
     #[error("line {line}: {found} fields, where the header has {expected}")]
     Fields { line: usize, found: usize, expected: usize },

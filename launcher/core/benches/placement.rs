@@ -5,7 +5,11 @@
 //! ```
 //!
 //! Times are medians; the bounds that end it are ten times what one core of 2020 needs.
-#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a bench prints, and ends where something is wrong")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a bench prints, and ends where something is wrong"
+)]
 #![allow(clippy::disallowed_methods, reason = "a bench measures time, and looks up its own memory")]
 
 use std::collections::BTreeSet;
@@ -75,7 +79,10 @@ fn fabric(nodes: u32, sizes: &[u32]) -> Fabric {
     let members = (0..nodes).map(|node| Member {
         id: NodeId::new(&format!("node-{node:05}")),
         name: format!("node-{node:05}"),
-        places: sizes.iter().map(|size| Some(Place { name: format!("s{}", node / size), cables: None })).collect(),
+        places: sizes
+            .iter()
+            .map(|size| Some(Place { name: format!("s{}", node / size), cables: None }))
+            .collect(),
         blemishes: Vec::new(),
     });
     Fabric::build(&tiers, members).fabric

@@ -51,7 +51,8 @@ fn worse_by_noise_at_most(ours: &Summary, other: &Summary, name: &str) {
 
 fn outcomes(fabric: &Fabric, jobs: &[Job], load_percent: u32, days: u64) -> [Summary; 7] {
     let nodes = u32::try_from(fabric.nodes().len()).unwrap();
-    let demand = Demand { load_percent, nodes, gpus_per_node: 8, measured: days * 86_400, most: 500_000, seed: 1 };
+    let demand =
+        Demand { load_percent, nodes, gpus_per_node: 8, measured: days * 86_400, most: 500_000, seed: 1 };
     let workload = Workload::new(jobs, &demand).unwrap();
     POLICIES.map(|name| {
         let mut policy = policy(name, fabric, 1).unwrap();
@@ -62,7 +63,8 @@ fn outcomes(fabric: &Fabric, jobs: &[Job], load_percent: u32, days: u64) -> [Sum
 fn clos() -> Option<Fabric> {
     let bytes = capture("topology/clos-production/alibaba-lingjun-2023-topo.csv")?;
     let outline = csv::read(&bytes).unwrap();
-    let network = derive(&[], &outline.evidence(Source::Csv, "the Clos", Timestamp(1)), Timestamp(2)).unwrap();
+    let network =
+        derive(&[], &outline.evidence(Source::Csv, "the Clos", Timestamp(1)), Timestamp(2)).unwrap();
     let fabric = Fabric::recorded(&network);
     assert_eq!((fabric.nodes().len(), fabric.level(0).len()), (847, 119));
     Some(fabric)
@@ -82,7 +84,8 @@ fn capture(path: &str) -> Option<Vec<u8>> {
         Ok(bytes) => Some(bytes),
         Err(error) => {
             let test = std::thread::current().name().unwrap_or_default().to_string();
-            let line = format!("SKIPPED {test}: {path} is not there ({error}); PHALANX_DATA names the folder\n");
+            let line =
+                format!("SKIPPED {test}: {path} is not there ({error}); PHALANX_DATA names the folder\n");
             std::io::stderr().write_all(line.as_bytes()).unwrap();
             if let Some(skips) = env::var_os("PHALANX_TEST_SKIPS") {
                 let file = fs::OpenOptions::new().create(true).append(true).open(skips);

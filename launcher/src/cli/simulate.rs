@@ -78,7 +78,10 @@ pub(super) fn simulate(args: &SimulateArgs, color: ColorChoice) -> anyhow::Resul
         bail!("{}: it tells of switches, and of no node", named());
     }
     if fabric.tiers().is_empty() {
-        bail!("{}: nothing in it says which node hangs on which switch, so that no placement is better than another", named());
+        bail!(
+            "{}: nothing in it says which node hangs on which switch, so that no placement is better than another",
+            named()
+        );
     }
     let plan = Plan {
         traces: args.trace.clone(),

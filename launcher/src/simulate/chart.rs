@@ -20,7 +20,8 @@ type Series<'a> = (&'a str, Vec<f64>);
 pub(crate) fn svg(cases: &[Case], fabric: &Fabric) -> String {
     let mut canvas = Canvas::default();
     canvas.text(MARGIN, MARGIN + 8, "title", "Traces of jobs under each policy");
-    let names: Vec<&str> = cases.first().map_or(Vec::new(), |case| case.runs.iter().map(|it| it.policy.as_str()).collect());
+    let names: Vec<&str> =
+        cases.first().map_or(Vec::new(), |case| case.runs.iter().map(|it| it.policy.as_str()).collect());
     let mut x = MARGIN;
     for (name, at) in names.iter().zip(0..) {
         canvas.rect((x, MARGIN + 22, 12, 12), &format!("r{}", at % 8), None);
@@ -102,7 +103,7 @@ fn lines(
     let most = series.iter().flat_map(|(_, values)| values.iter().copied()).fold(0.0, f64::max);
     frame(canvas, place, title, &label(most));
     // The first is ours, and lies above the others.
-    for ((_, values), at) in series.iter().zip(0..).rev() {
+    for (at, (_, values)) in series.iter().enumerate().rev() {
         let last = values.len().saturating_sub(1).max(1) as f64;
         let points = values.iter().zip(0u32..).map(|(value, at)| {
             let along = pixels(f64::from(at), last, width);

@@ -26,9 +26,9 @@ fn case(case: &Case) -> Value {
 fn run(run: &Run) -> Value {
     let Summary { delay, levels, tiers, .. } = &run.summary;
     let summary = &run.summary;
-    let tiers = tiers.iter().map(|(tier, gangs, gpu_hours)| {
-        json!({ "tier": tier.to_string(), "gangs": gangs, "gpuHours": gpu_hours })
-    });
+    let tiers = tiers.iter().map(
+        |(tier, gangs, gpu_hours)| json!({ "tier": tier.to_string(), "gangs": gangs, "gpuHours": gpu_hours }),
+    );
     let levels = levels.iter().map(|level| {
         json!({
             "tier": level.tier.to_string(),

@@ -16,7 +16,8 @@ use anyhow::{Context, bail};
 use phalanx_formats::trace;
 use phalanx_launcher_core::placement::fabric::{Fabric, NodeRow};
 use phalanx_launcher_core::simulate::{
-    Ask, Cluster, Demand, Job, Outcome, POLICIES, Pattern, Policy, Sample, Summary, Workload, policy, simulate,
+    Ask, Cluster, Demand, Job, Outcome, POLICIES, Pattern, Policy, Sample, Summary, Workload, policy,
+    simulate,
 };
 
 pub(crate) use chart::svg;
@@ -86,7 +87,12 @@ pub(crate) fn run(plan: &Plan, fabric: &Fabric) -> anyhow::Result<Vec<Case>> {
             };
             let workload = Workload::new(&jobs, &demand)
                 .with_context(|| format!("{} at a load of {load_percent} %", path.display()))?;
-            cases.push(Case { trace: trace.clone(), load_percent: *load_percent, workload, runs: Vec::new() });
+            cases.push(Case {
+                trace: trace.clone(),
+                load_percent: *load_percent,
+                workload,
+                runs: Vec::new(),
+            });
         }
     }
     let tasks = cases.iter().enumerate().flat_map(|(at, _)| policies.iter().map(move |name| (at, *name)));

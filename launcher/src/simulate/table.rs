@@ -56,7 +56,9 @@ fn heading(case: &Case, paint: Paint, text: &mut String) {
 
 fn header(case: &Case) -> Vec<Line> {
     let mut cells: Vec<String> =
-        ["policy", "ring cost", "grid cost", "leaves", "delay", "p99", "in use", "stranded"].map(String::from).into();
+        ["policy", "ring cost", "grid cost", "leaves", "delay", "p99", "in use", "stranded"]
+            .map(String::from)
+            .into();
     let levels = case.runs.first().map(|run| run.summary.levels.as_slice()).unwrap_or_default();
     cells.extend(levels.iter().map(|level| format!("largest {}", level.tier)));
     cells.push("decisions/s".into());
@@ -65,7 +67,8 @@ fn header(case: &Case) -> Vec<Line> {
 
 fn row(run: &Run, case: &Case) -> Vec<Line> {
     let Summary { ring, grid, leaves, delay, utilisation, stranded, levels, .. } = &run.summary;
-    let best = |of: fn(&Summary) -> f64| case.runs.iter().map(|run| of(&run.summary)).fold(f64::INFINITY, f64::min);
+    let best =
+        |of: fn(&Summary) -> f64| case.runs.iter().map(|run| of(&run.summary)).fold(f64::INFINITY, f64::min);
     let lowest = |value: f64, best: f64, text: String| match value <= best {
         true => Line::toned(Tone::Good, text),
         false => Line::of(text),
@@ -80,7 +83,9 @@ fn row(run: &Run, case: &Case) -> Vec<Line> {
         Line::of(format!("{:.1} %", utilisation * 100.0)),
         lowest(*stranded, best(|it| it.stranded), format!("{:.1} %", stranded * 100.0)),
     ];
-    cells.extend(levels.iter().map(|level| Line::of(format!("{:.1} of {:.1}", level.largest, level.possible))));
+    cells.extend(
+        levels.iter().map(|level| Line::of(format!("{:.1} of {:.1}", level.largest, level.possible))),
+    );
     let per_second = run.decisions_per_second();
     cells.push(Line::of(thousands(per_second as usize)));
     cells
@@ -89,7 +94,10 @@ fn row(run: &Run, case: &Case) -> Vec<Line> {
 fn notes(case: &Case, text: &mut String) {
     if case.workload.too_large > 0 {
         let jobs = counted(case.workload.too_large, "job");
-        let _ = writeln!(text, "{jobs} of the trace ask for more than the cluster, or for no GPU, and are left out");
+        let _ = writeln!(
+            text,
+            "{jobs} of the trace ask for more than the cluster, or for no GPU, and are left out"
+        );
     }
     for run in &case.runs {
         let [first, second] = run.summary.delay.halves;

@@ -65,7 +65,9 @@ impl Run<'_> {
                 self.sample(sample);
             }
             self.pass(at);
-            while let Some(Reverse((_, row))) = self.ends.peek().filter(|Reverse((end, _))| *end == at).copied() {
+            while let Some(Reverse((_, row))) =
+                self.ends.peek().filter(|Reverse((end, _))| *end == at).copied()
+            {
                 self.ends.pop();
                 self.end(row);
             }

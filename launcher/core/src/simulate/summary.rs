@@ -81,7 +81,8 @@ impl Summary {
             (fabric.tier(level), here.len(), seconds(&here) / 3600.0)
         });
         let samples = &outcome.samples;
-        let mean = |what: &dyn Fn(&Sample) -> f64| ratio(samples.iter().map(what).sum(), samples.len() as f64);
+        let mean =
+            |what: &dyn Fn(&Sample) -> f64| ratio(samples.iter().map(what).sum(), samples.len() as f64);
         let free_nodes = mean(&|sample| f64::from(sample.free_nodes));
         let free_gpus = mean(&|sample| sample.free_gpus as f64);
         let levels = (0..fabric.depth()).map(|level| {
@@ -116,12 +117,14 @@ impl Summary {
 impl Delay {
     fn of(gangs: &[Gang], wide: &[&Gang]) -> Delay {
         let mean = |gangs: &mut dyn Iterator<Item = &Gang>| {
-            let (sum, count) = gangs.fold((0.0, 0.0), |(sum, count), gang| (sum + gang.delay() as f64, count + 1.0));
+            let (sum, count) =
+                gangs.fold((0.0, 0.0), |(sum, count), gang| (sum + gang.delay() as f64, count + 1.0));
             ratio(sum, count)
         };
         let mut delays: Vec<u64> = gangs.iter().map(Gang::delay).collect();
         delays.sort_unstable();
-        let at = |percent: usize| delays.get((delays.len() * percent / 100).min(delays.len().saturating_sub(1)));
+        let at =
+            |percent: usize| delays.get((delays.len() * percent / 100).min(delays.len().saturating_sub(1)));
         let (first, second) = gangs.split_at(gangs.len() / 2);
         Delay {
             mean: mean(&mut gangs.iter()),

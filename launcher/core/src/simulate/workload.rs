@@ -61,7 +61,9 @@ pub struct Workload {
 pub enum Error {
     #[error("a load is from 1 to 100 percent of the cluster, not {0}")]
     Load(u32),
-    #[error("the trace has no job that the cluster of {nodes} nodes could take and that uses a GPU for some time")]
+    #[error(
+        "the trace has no job that the cluster of {nodes} nodes could take and that uses a GPU for some time"
+    )]
     Nothing { nodes: u32 },
     #[error(
         "the load takes about {jobs} jobs, of which the bound allows {most}: measure fewer days, or raise the bound"
@@ -81,7 +83,8 @@ impl Workload {
         let ask = |job: &Job| Ask::of(job.gpus, demand.gpus_per_node);
         let fits = |job: &&Job| job.gpus > 0 && ask(job).nodes <= demand.nodes;
         let taken: Vec<&Job> = jobs.iter().filter(fits).collect();
-        let work: u128 = taken.iter().map(|job| u128::from(ask(job).all_gpus()) * u128::from(job.duration)).sum();
+        let work: u128 =
+            taken.iter().map(|job| u128::from(ask(job).all_gpus()) * u128::from(job.duration)).sum();
         let nothing = Error::Nothing { nodes: demand.nodes };
         let first = taken.iter().map(|job| job.submitted).min().ok_or(nothing)?;
         let last = taken.iter().map(|job| job.submitted).max().ok_or(nothing)?;

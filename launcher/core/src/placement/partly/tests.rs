@@ -8,9 +8,10 @@ use crate::placement::free::Room;
 /// Leaves of these nodes, by how many of eight GPUs are free.
 fn cluster(leaves: &[&[u32]]) -> (Fabric, Free) {
     let place = |leaf: usize| vec![Some(Place { name: format!("leaf-{leaf}"), cables: None })];
-    let names = leaves.iter().enumerate().flat_map(|(leaf, nodes)| {
-        (0..nodes.len()).map(move |node| (format!("n{leaf}-{node}"), leaf))
-    });
+    let names = leaves
+        .iter()
+        .enumerate()
+        .flat_map(|(leaf, nodes)| (0..nodes.len()).map(move |node| (format!("n{leaf}-{node}"), leaf)));
     let members = names.map(|(name, leaf)| Member {
         id: NodeId::new(&name),
         name,

@@ -22,13 +22,15 @@ impl Policy for Kueue {
         let holds = |domain: &DomainRow| pods(domain) >= ask.nodes;
         let top = levels(fabric).find_map(|rows| rows.filter(holds).min_by_key(pods))?;
         let mut chosen = vec![top];
-        while let Some(lower) = chosen.first().map(|domain| fabric.domain(*domain)).filter(|it| it.level > 0) {
+        while let Some(lower) = chosen.first().map(|domain| fabric.domain(*domain)).filter(|it| it.level > 0)
+        {
             debug_assert!(chosen.iter().all(|domain| fabric.domain(*domain).level == lower.level));
             let below = chosen.iter().flat_map(|domain| fabric.domain(*domain).children.clone());
             chosen = fewest(below.map(|domain| (pods(&domain), domain)).collect(), ask.nodes)?;
         }
         let hosts = chosen.iter().flat_map(|domain| open(cluster, *domain, ask.gpus));
-        let mut nodes = fewest(hosts.map(|node| (cluster.free_on(node) / ask.gpus, node)).collect(), ask.nodes)?;
+        let mut nodes =
+            fewest(hosts.map(|node| (cluster.free_on(node) / ask.gpus, node)).collect(), ask.nodes)?;
         nodes.sort_unstable();
         Some(nodes)
     }

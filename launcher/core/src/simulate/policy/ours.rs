@@ -7,7 +7,9 @@ use super::{Ask, Cluster, Pattern, Policy};
 use crate::placement::across::{Need, choose};
 use crate::placement::fabric::{Fabric, NodeRow, ROOT};
 use crate::placement::free::Class;
-use crate::placement::order::{self, Domain, Effort, Group, GroupKind, Layout, Problem, SlotGraph, Tree, solve};
+use crate::placement::order::{
+    self, Domain, Effort, Group, GroupKind, Layout, Problem, SlotGraph, Tree, solve,
+};
 use crate::placement::partly::partly_used;
 use crate::placement::supply::Supply;
 
@@ -90,7 +92,8 @@ fn solved(parts: &[Part], depth: usize) -> Option<Vec<u32>> {
     let count: u32 = parts.iter().map(|part| part.nodes).sum();
     let (members, stages) = grid(count);
     let group = |kind, size| Group { volume: 1, ..Group::of(kind, size) };
-    let layout = Layout::new(vec![group(GroupKind::Dp, members), group(GroupKind::Pp, stages)], count).ok()?;
+    let layout =
+        Layout::new(vec![group(GroupKind::Dp, members), group(GroupKind::Pp, stages)], count).ok()?;
     let graph = SlotGraph::even(&layout, 1).ok()?;
     let level = |level: usize| order::Level::try_from(level).ok();
     let mut domains = vec![Domain { parent: None, uplink: 0, level: level(depth)?, capacity: 0 }];
@@ -101,14 +104,20 @@ fn solved(parts: &[Part], depth: usize) -> Option<Vec<u32>> {
             let parent = if at + 1 < depth { path[at + 1] } else { ROOT };
             path[at] = u32::try_from(domains.len()).ok()?;
             let capacity = if at == 0 { part.nodes } else { 0 };
-            domains.push(Domain { parent: Some(parent), uplink: part.uplinks[at], level: level(at)?, capacity });
+            domains.push(Domain {
+                parent: Some(parent),
+                uplink: part.uplinks[at],
+                level: level(at)?,
+                capacity,
+            });
         }
     }
     let tree = Tree::new(domains).ok()?;
     let counts: Vec<u32> = parts.iter().map(|part| part.nodes).collect();
     let problem = Problem::new(&graph, &tree, Some(&counts)).ok()?;
     let solution = solve(&problem, &Effort::default())?;
-    let mut next: Vec<u32> = counts.iter().scan(0, |sum, nodes| Some(std::mem::replace(sum, *sum + nodes))).collect();
+    let mut next: Vec<u32> =
+        counts.iter().scan(0, |sum, nodes| Some(std::mem::replace(sum, *sum + nodes))).collect();
     let take = |leaf: &u32| {
         let next = next.get_mut(*leaf as usize)?;
         *next += 1;

@@ -17,7 +17,8 @@ impl Policy for Slurm {
         let count = |domain: &u32| cluster.with(*domain, ask.gpus);
         let holds = |domain: &u32| count(domain) >= ask.nodes;
         let top = levels(fabric).find_map(|rows| rows.filter(holds).min_by_key(count))?;
-        let mut leaves: Vec<(u32, u32)> = lowest(fabric, top).into_iter().map(|leaf| (count(&leaf), leaf)).collect();
+        let mut leaves: Vec<(u32, u32)> =
+            lowest(fabric, top).into_iter().map(|leaf| (count(&leaf), leaf)).collect();
         let mut left = ask.nodes;
         let mut nodes = Vec::new();
         while left > 0 {

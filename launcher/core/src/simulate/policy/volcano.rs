@@ -37,7 +37,8 @@ impl Policy for Volcano {
             let free = cluster.free_in(domain).saturating_sub(given);
             free.saturating_mul(1 << 32).checked_div(all).unwrap_or(0)
         };
-        let top = levels(fabric).find_map(|rows| rows.filter(holds).min_by_key(|row| (free_share(*row, 0), *row)))?;
+        let top = levels(fabric)
+            .find_map(|rows| rows.filter(holds).min_by_key(|row| (free_share(*row, 0), *row)))?;
         let mut tasks: BTreeMap<DomainRow, Vec<NodeRow>> = BTreeMap::new();
         for node in open(cluster, top, ask.gpus) {
             tasks.entry(fabric.domain_of(node, 0)).or_default().push(node);

@@ -25,8 +25,7 @@ pub(super) fn alternatives(tree: &Tree, slots: u32, units: &[u32], vary: bool) -
 }
 
 fn fill(tree: &Tree, slots: u32, unit: u32, without: Option<u32>) -> Option<Vec<u32>> {
-    let mut filling =
-        Filling { tree, without, counts: vec![0; tree.leaf_count() as usize], room: Vec::new() };
+    let mut filling = Filling { tree, without, counts: vec![0; tree.leaf_count() as usize], room: Vec::new() };
     filling.measure(unit);
     let most = slots.min(u32::try_from(filling.room[0]).unwrap_or(u32::MAX)) / unit * unit;
     filling.fill(0, most);
@@ -72,11 +71,7 @@ impl Filling<'_> {
         let mut by_room: Vec<u32> =
             children.iter().copied().filter(|child| self.room[*child as usize] > 0).collect();
         by_room.sort_by_key(|child| {
-            (
-                self.room[*child as usize],
-                std::cmp::Reverse(domains[*child as usize].uplink),
-                std::cmp::Reverse(*child),
-            )
+            (self.room[*child as usize], std::cmp::Reverse(domains[*child as usize].uplink), std::cmp::Reverse(*child))
         });
         let mut left = u64::from(slots);
         while left > 0 {

@@ -227,9 +227,7 @@ fn order(model: &Model<'_>) -> Vec<u32> {
     let mut pull = vec![0i64; slots as usize];
     let mut left: Vec<u32> = (0..slots).collect();
     let mut order = Vec::with_capacity(slots as usize);
-    while let Some(at) =
-        (0..left.len()).max_by_key(|at| (pull[left[*at] as usize], std::cmp::Reverse(left[*at])))
-    {
+    while let Some(at) = (0..left.len()).max_by_key(|at| (pull[left[*at] as usize], std::cmp::Reverse(left[*at]))) {
         let slot = left.remove(at);
         order.push(slot);
         model.links(slot).iter().for_each(|link| pull[link.to as usize] += link.weight);

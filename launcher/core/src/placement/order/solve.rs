@@ -32,11 +32,7 @@ pub enum ProblemError {
 
 impl<'a> Problem<'a> {
     /// `counts` says how many slots each leaf takes at the start; refinement may still use the room that is left.
-    pub fn new(
-        graph: &'a SlotGraph,
-        tree: &'a Tree,
-        counts: Option<&'a [u32]>,
-    ) -> Result<Self, ProblemError> {
+    pub fn new(graph: &'a SlotGraph, tree: &'a Tree, counts: Option<&'a [u32]>) -> Result<Self, ProblemError> {
         if let Some(counts) = counts {
             if counts.len() != tree.leaf_count() as usize {
                 return Err(ProblemError::Length { counts: counts.len(), leaves: tree.leaf_count() });

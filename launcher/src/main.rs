@@ -11,6 +11,7 @@ mod remote;
 mod run;
 mod server;
 mod ship;
+mod simulate;
 mod store;
 mod taken;
 mod topo;

@@ -30,6 +30,7 @@ pub mod statement;
 pub mod sysfs;
 mod text;
 pub mod topograph;
+pub mod trace;
 pub mod tree;
 pub mod xml;
 

@@ -34,6 +34,7 @@ pub mod records;
 mod reports;
 pub mod restart;
 pub mod stock;
+pub mod simulate;
 pub mod survey;
 mod timers;
 mod views;

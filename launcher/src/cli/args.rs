@@ -13,6 +13,7 @@ use phalanx_common::label;
 use phalanx_common::spec::OutputMode;
 
 use self::needs::NeedsArgs;
+use super::simulate::SimulateArgs;
 use super::topo::args::TopoArgs;
 use crate::output::ColorChoice;
 
@@ -75,6 +76,9 @@ pub(crate) enum Command {
     Node(NodeCommand),
     /// Look at a topology: the machines, the networks between them, and what is wrong with them.
     Topo(Box<TopoArgs>),
+    /// Replay a trace of jobs on a topology, under several policies: what their traffic costs, how long they wait,
+    /// what is left in one piece.
+    Simulate(Box<SimulateArgs>),
     /// Join tokens: what lets a node into the cluster.
     #[command(subcommand)]
     Token(TokenCommand),

@@ -12,6 +12,7 @@ mod output;
 mod plan;
 mod run;
 mod settings;
+mod simulate;
 #[cfg(feature = "local")]
 mod sweep;
 mod topo;
@@ -66,6 +67,7 @@ fn carry_out(cli: Cli) -> anyhow::Result<Exit> {
         #[cfg(feature = "local")]
         Command::Sweep(sweep) => sweep::sweep(&sweep),
         Command::Topo(args) => topo::topo(&args, color),
+        Command::Simulate(args) => simulate::simulate(&args, color),
         Command::Completions { shell } => print(&completions(shell)),
     }
 }

@@ -17,10 +17,8 @@ use phalanx_launcher_core::stock::{Stock, Told, Topology};
 use super::args::{ExplainArgs, PlanArgs};
 use super::cluster::{Purpose, document_as};
 use super::job::{self, Target};
-use super::topo::warn;
+use super::topo::of_files;
 use super::{Exit, pretty, print};
-use crate::driver::wall;
-use crate::topo::{self, Loaded};
 
 /// Pods in the text; JSON has all.
 const PODS_SHOWN: usize = 32;
@@ -47,9 +45,7 @@ pub(super) fn explain(args: &ExplainArgs) -> anyhow::Result<Exit> {
 
 /// Where a job would go on a recorded cluster with nothing on it.
 fn offline(paths: &[PathBuf], spec: &JobSpec) -> anyhow::Result<Explained> {
-    let loaded = topo::load(paths, wall())?;
-    warn(&loaded, false);
-    let Loaded { view, .. } = loaded;
+    let view = of_files(paths, false)?;
     let network = view.network().clone();
     let mut recorded = Topology::default();
     for node in &network.nodes {

@@ -69,7 +69,8 @@ fn cluster(command: &mut Command) -> Option<&mut ClusterArgs> {
         Command::User(UserCommand::Add(args)) => &mut args.cluster,
         Command::User(UserCommand::List(args)) => &mut args.cluster,
         Command::User(UserCommand::Remove { cluster, .. }) => cluster,
-        Command::Login(_) | Command::Serve(_) | Command::Schema | Command::Completions { .. } => return None,
+        Command::Login(_) | Command::Serve(_) | Command::Schema => return None,
+        Command::Simulate(_) | Command::Completions { .. } => return None,
         #[cfg(feature = "local")]
         Command::Sweep(_) => return None,
     })

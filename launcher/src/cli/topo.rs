@@ -5,7 +5,7 @@ pub(super) mod args;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use phalanx_common::id::NodeId;
@@ -82,7 +82,7 @@ fn export(args: &TopoExportArgs) -> anyhow::Result<Exit> {
 
 /// The topology that was asked for, of a cluster with the inside of this node.
 fn view(args: &FromArgs, node: Option<&str>) -> anyhow::Result<View> {
-    if args.from.is_empty() { of_cluster(&args.cluster, node) } else { of_files(args) }
+    if args.from.is_empty() { of_cluster(&args.cluster, node) } else { of_files(&args.from, args.verbose) }
 }
 
 fn of_cluster(args: &ClusterArgs, node: Option<&str>) -> anyhow::Result<View> {
@@ -113,21 +113,15 @@ fn of_cluster(args: &ClusterArgs, node: Option<&str>) -> anyhow::Result<View> {
     })
 }
 
-fn of_files(args: &FromArgs) -> anyhow::Result<View> {
-    let loaded = topo::load(&args.from, wall())?;
-    warn(&loaded, args.verbose);
-    Ok(loaded.view)
-}
-
-/// What the user should know of files, on standard error.
-pub(super) fn warn(loaded: &Loaded, verbose: bool) {
-    let Loaded { warnings, skipped, .. } = loaded;
+/// The topology that files tell; what is to be said about them goes to standard error.
+pub(super) fn of_files(from: &[PathBuf], verbose: bool) -> anyhow::Result<View> {
+    let Loaded { view, warnings, skipped } = topo::load(from, wall())?;
     let mut text = String::new();
-    for warning in warnings {
+    for warning in &warnings {
         let _ = writeln!(text, "phalanx: warning: {}", plain::text(warning));
     }
     if verbose {
-        for path in skipped {
+        for path in &skipped {
             let path = plain::text(&path.display().to_string());
             let _ = writeln!(text, "phalanx: {path} is of no kind that is read, and skipped");
         }
@@ -139,6 +133,7 @@ pub(super) fn warn(loaded: &Loaded, verbose: bool) {
     }
     // Nobody reads any more: nothing to do about that.
     let _ = std::io::stderr().write_all(text.as_bytes());
+    Ok(view)
 }
 
 /// The node that is meant; a part of its name will do where no other has it.
@@ -177,12 +172,12 @@ fn again(args: &FromArgs) -> String {
     format!(" --from {}{more}", paths.join(" "))
 }
 
-fn write(path: &Path, text: &str) -> anyhow::Result<Exit> {
+pub(super) fn write(path: &Path, text: &str) -> anyhow::Result<Exit> {
     std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(Exit::Success)
 }
 
-fn paint(color: ColorChoice) -> Paint {
+pub(super) fn paint(color: ColorChoice) -> Paint {
     use std::io::IsTerminal as _;
     let terminal = std::io::stdout().is_terminal();
     let columns = || std::env::var("COLUMNS").ok()?.parse().ok();

@@ -62,7 +62,7 @@ fn entry(line: &Line, first: &str, rest: &str, paint: Paint, text: &mut String) 
 
 /// A table: the first row is its header, and its first column stands to the left again where the columns do
 /// not fit side by side.
-pub(super) fn table(rows: &[Vec<Line>], paint: Paint, text: &mut String) {
+pub(crate) fn table(rows: &[Vec<Line>], paint: Paint, text: &mut String) {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let widths: Vec<usize> = (0..columns)
         .map(|at| rows.iter().filter_map(|row| row.get(at)).map(Line::len).max().unwrap_or_default())

@@ -124,26 +124,34 @@ fn most(counts: &Counts<'_>, need: &Need) -> u32 {
     counts.fabric.level(need.within.min(counts.fabric.depth())).map(|row| counts.of(row)).max().unwrap_or(0)
 }
 
-/// Of the domains of a level that hold so many nodes the one of which the least is left; of equals, the one whose nodes hang
-/// on the fewest domains.
+/// Of the domains of a level that hold so many nodes the one of which the least is left, and of equals one in the fullest domain
+/// above; where nodes hang on several domains, before that the one that takes the fewest.
 fn best(counts: &Counts<'_>, level: usize, nodes: u32) -> Option<DomainRow> {
-    let holds = |row: &DomainRow| counts.of(*row) >= nodes;
-    let fit = |row: &DomainRow| (counts.of(*row), *row);
+    if level >= counts.fabric.depth() {
+        return (counts.all() >= nodes).then_some(ROOT);
+    }
+    // By the domains above: looked up once, and passed over where they hold less.
+    let above = counts.fabric.level(level + 1).map(|row| (counts.of(row), row));
+    let fits = above.filter(|(room, _)| *room >= nodes).flat_map(|(room, parent)| {
+        let children = counts.fabric.domain(parent).children.clone();
+        children.map(move |row| (counts.of(row), room, row)).filter(|(count, ..)| *count >= nodes)
+    });
     if level == 0 {
-        return counts.fabric.level(0).filter(holds).min_by_key(fit);
+        return fits.min().map(|(.., row)| row);
     }
-    let tops: Vec<DomainRow> = counts.fabric.level(level).filter(holds).collect();
-    match tops.as_slice() {
+    let fits: Vec<(u32, u32, DomainRow)> = fits.collect();
+    let least = match fits.as_slice() {
         [] => None,
-        [one] => Some(*one),
+        [one] => Some(one),
         // Where hundreds hold it, how full they are tells enough.
-        many if many.len() > 64 => many.iter().copied().min_by_key(fit),
-        several => several.iter().copied().min_by_key(|top| {
+        many if many.len() > 64 => many.iter().min(),
+        several => several.iter().min_by_key(|fit| {
             let mut shares = Vec::new();
-            fill(counts, *top, nodes, &mut shares);
-            (shares.len(), fit(top))
+            fill(counts, fit.2, nodes, &mut shares);
+            (shares.len(), **fit)
         }),
-    }
+    };
+    least.map(|(.., row)| *row)
 }
 
 /// Takes so many nodes, which it has, from a domain.

@@ -18,6 +18,7 @@ use super::free::{Class, MOST};
 use super::inside::{DeviceKind, Inside};
 use super::mapping::{Mapped, level, map};
 use super::order::{Effort, SlotGraph};
+use super::partly::partly_used;
 use super::refusal::{NoFit, Obstacle, Refusal};
 use super::request::{Cut, GangRequest, Limits};
 use super::supply::Supply;
@@ -277,26 +278,22 @@ impl Placing<'_> {
         all
     }
 
-    /// The node of which the least is left, on the fullest of the lowest domains.
+    /// One that is partly used where that is possible, else an untouched one on the fullest of the lowest domains.
     fn one(&self, supply: &Supply<'_>) -> Result<NodeRow, Miss> {
-        let fabric = self.stock.fabric();
+        let (fabric, free) = (self.stock.fabric(), self.stock.free());
         let class = self.class();
-        let key = |row: NodeRow| (!fabric.node(row).blemishes.is_empty(), self.stock.free().amount(class, row), row);
-        let of_domain = |domain: DomainRow| supply.of(domain).min_by_key(|row| key(*row));
-        let fullest = |exactly: Option<u32>| {
-            let holds = |domain: &DomainRow| match exactly {
-                Some(amount) => supply.have_exactly(*domain, amount),
-                None => supply.nodes_in(*domain) > 0,
-            };
-            fabric.level(0).filter(holds).min_by_key(|domain| (supply.nodes_in(*domain), *domain))
-        };
-        let exact = supply.amounts().find_map(|amount| {
-            let domain = fullest(Some(amount))?;
-            let fits = |row: &NodeRow| self.stock.free().amount(class, *row).min(MOST) == amount;
-            supply.of(domain).filter(fits).min_by_key(|row| key(*row))
-        });
-        let row = exact.or_else(|| of_domain(fullest(None)?));
-        row.ok_or(Miss::Obstacle(None))
+        if let Some(amount) = supply.amount() {
+            let whole = (1..=MOST).rev().find(|amount| free.at_least(class, ROOT, *amount) > 0).unwrap_or(0);
+            let partly = partly_used(fabric, free, class, (amount, whole), |row| supply.takes(row));
+            if let Some(row) = partly {
+                return Ok(row);
+            }
+        }
+        let need = Need { nodes: 1, within: fabric.depth(), unit: None, apart: None };
+        let chosen = choose(supply, &need).map_err(|_| Miss::Obstacle(None))?;
+        let domain = chosen.shares.first().map_or(ROOT, |share| share.domain);
+        let key = |row: &NodeRow| (!fabric.node(*row).blemishes.is_empty(), free.amount(class, *row), *row);
+        supply.of(domain).min_by_key(key).ok_or(Miss::Obstacle(None))
     }
 
     /// Nodes for the slots in the order of the tree, those with a blemish last: they are taken where nothing else is left, and hold

@@ -16,6 +16,7 @@ pub mod gang;
 pub mod inside;
 pub mod mapping;
 pub mod order;
+pub mod partly;
 pub mod refusal;
 pub mod replace;
 pub mod report;

@@ -91,20 +91,11 @@ impl<'a> Supply<'a> {
         self.fabric.domain(domain).nodes.clone().filter(|node| self.takes(*node))
     }
 
-    /// The amounts of its class that nodes of the cluster have exactly, the least first; none where nodes were looked at one by
-    /// one.
-    pub fn amounts(&self) -> impl Iterator<Item = u32> + '_ {
-        let least = match self.by {
-            By::Index { amount, .. } => amount,
-            By::Count { .. } => MOST + 1,
-        };
-        (least..=MOST).filter(|amount| self.have_exactly(ROOT, *amount))
-    }
-
-    /// Whether nodes of a domain have exactly so much of the class; [`MOST`] stands for all above.
-    pub fn have_exactly(&self, domain: DomainRow, amount: u32) -> bool {
-        let By::Index { class, .. } = &self.by else { return false };
-        let more = if amount < MOST { self.free.at_least(*class, domain, amount + 1) } else { 0 };
-        self.free.at_least(*class, domain, amount) > more
+    /// The amount of its class that nodes are counted by; `None` where they were looked at one by one.
+    pub fn amount(&self) -> Option<u32> {
+        match self.by {
+            By::Index { amount, .. } => Some(amount),
+            By::Count { .. } => None,
+        }
     }
 }

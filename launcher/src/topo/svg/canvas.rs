@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 /// Of the picture, in pixels where it is not scaled.
-pub(super) const WIDTH: u32 = 1_400;
+pub(crate) const WIDTH: u32 = 1_400;
 /// Rails with a colour of their own.
-pub(super) const RAILS: u16 = 8;
+pub(crate) const RAILS: u16 = 8;
 
 /// The background is drawn, so that text is read on any page; dark where the reader prefers that.
 const STYLE: &str = "\
@@ -16,6 +16,8 @@ text{font-family:system-ui,sans-serif;fill:#1f2430}
 .link{stroke:#667085;stroke-opacity:.22}.thin{stroke:#f3b13c;stroke-width:2;stroke-opacity:1}
 .lost{stroke:#e0483e;stroke-width:2;stroke-opacity:1;stroke-dasharray:5 4}
 .r0{fill:#2a9d8f}.r1{fill:#7b5cd6}.r2{fill:#3a86d8}.r3{fill:#a0683a}.r4{fill:#b5487f}.r5{fill:#6a9a1f}.r6{fill:#5b6b7f}.r7{fill:#1d6f42}
+.s0{stroke:#2a9d8f}.s1{stroke:#7b5cd6}.s2{stroke:#3a86d8}.s3{stroke:#a0683a}.s4{stroke:#b5487f}.s5{stroke:#6a9a1f}.s6{stroke:#5b6b7f}.s7{stroke:#1d6f42}
+.s0,.s1,.s2,.s3,.s4,.s5,.s6,.s7{fill:none;stroke-width:1.4}
 @media (prefers-color-scheme:dark){
 text{fill:#e6e8ee}.small{fill:#98a1b3}.bg{fill:#16181d}.box{fill:#1e2128;stroke:#414856}.block{stroke:#414856}
 .switch{fill:#2c4a66;stroke:#414856}.node{fill:#3a404c}.short{fill:#b97d12}.bad{fill:#c23a33}.link{stroke:#98a1b3}
@@ -23,7 +25,7 @@ text{fill:#e6e8ee}.small{fill:#98a1b3}.bg{fill:#16181d}.box{fill:#1e2128;stroke:
 ";
 
 #[derive(Debug, Default)]
-pub(super) struct Canvas {
+pub(crate) struct Canvas {
     boxes: String,
     links: String,
     front: String,
@@ -31,7 +33,7 @@ pub(super) struct Canvas {
 
 impl Canvas {
     /// A frame behind the cables.
-    pub(super) fn frame(&mut self, at: (u32, u32, u32, u32), class: &str) {
+    pub(crate) fn frame(&mut self, at: (u32, u32, u32, u32), class: &str) {
         let (x, y, width, height) = at;
         let _ = writeln!(
             self.boxes,
@@ -40,7 +42,7 @@ impl Canvas {
     }
 
     /// A box, with what is shown when the pointer is over it.
-    pub(super) fn rect(&mut self, at: (u32, u32, u32, u32), class: &str, title: Option<&str>) {
+    pub(crate) fn rect(&mut self, at: (u32, u32, u32, u32), class: &str, title: Option<&str>) {
         let (x, y, width, height) = at;
         let _ = write!(
             self.front,
@@ -52,16 +54,25 @@ impl Canvas {
         };
     }
 
-    pub(super) fn text(&mut self, x: u32, y: u32, class: &str, text: &str) {
+    pub(crate) fn text(&mut self, x: u32, y: u32, class: &str, text: &str) {
         let _ = writeln!(self.front, "<text class=\"{class}\" x=\"{x}\" y=\"{y}\">{}</text>", escaped(text));
     }
 
-    pub(super) fn line(&mut self, at: (u32, u32, u32, u32), class: &str) {
+    pub(crate) fn line(&mut self, at: (u32, u32, u32, u32), class: &str) {
         let (x1, y1, x2, y2) = at;
         let _ = writeln!(self.links, "<path class=\"{class}\" d=\"M{x1} {y1}L{x2} {y2}\"/>");
     }
 
-    pub(super) fn finish(self, height: u32) -> String {
+    /// A line through points.
+    pub(crate) fn path(&mut self, points: &[(u32, u32)], class: &str) {
+        let _ = write!(self.links, "<path class=\"{class}\" d=\"");
+        for ((x, y), at) in points.iter().zip(0..) {
+            let _ = write!(self.links, "{}{x} {y}", if at == 0 { 'M' } else { 'L' });
+        }
+        let _ = writeln!(self.links, "\"/>");
+    }
+
+    pub(crate) fn finish(self, height: u32) -> String {
         format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" height=\"{height}\">\n\
              <style>\n{STYLE}</style>\n<rect class=\"bg\" width=\"{WIDTH}\" height=\"{height}\"/>\n{}{}{}</svg>\n",
@@ -71,13 +82,13 @@ impl Canvas {
 }
 
 /// About how wide a text of that size is.
-pub(super) fn wide(text: &str, size: u32) -> u32 {
+pub(crate) fn wide(text: &str, size: u32) -> u32 {
     let long = u32::try_from(text.chars().count()).unwrap_or(u32::MAX).min(10_000);
     long * size * 58 / 100
 }
 
 /// As much of a text as has room: its beginning and its end, which tells most of names that are numbered.
-pub(super) fn fitted(text: &str, size: u32, width: u32) -> String {
+pub(crate) fn fitted(text: &str, size: u32, width: u32) -> String {
     if wide(text, size) <= width {
         return text.to_string();
     }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use phalanx_common::topology::Row;
 
-use self::canvas::{Canvas, WIDTH};
+pub(crate) use self::canvas::{Canvas, WIDTH, wide};
 use self::plane::Drawing;
 use super::paint::counted;
 use super::view::View;

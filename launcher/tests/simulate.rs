@@ -1,0 +1,81 @@
+//! Runs the real `phalanx simulate` on a small cluster.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// Exit code, standard output, standard error.
+fn simulate(dir: &Path, args: &[&str]) -> (i32, String, String) {
+    let done = Command::new(env!("CARGO_BIN_EXE_phalanx"))
+        .arg("simulate")
+        .args(args)
+        .current_dir(dir)
+        .env_clear()
+        .env("LANG", "C.UTF-8")
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (done.status.code().unwrap(), text(done.stdout), text(done.stderr))
+}
+
+/// Eight nodes on four leaves under two spines, and a trace of a hundred jobs.
+fn cluster() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let mut topology = String::from("node,leaf,spine\n");
+    for node in 0..8 {
+        topology += &format!("n{node},leaf-{},spine-{}\n", node / 2, node / 4);
+    }
+    fs::write(dir.path().join("hosts.csv"), topology).unwrap();
+    let mut trace = String::from("job,submitted_at,duration,gpus\n");
+    for job in 0..100 {
+        trace += &format!("j{job},{},{},{}\n", job * 977, 600 + job * 131 % 4_000, [1, 8, 2, 32, 4][job % 5]);
+    }
+    fs::write(dir.path().join("jobs.csv"), trace).unwrap();
+    dir
+}
+
+const BOTH: [&str; 4] = ["--topology", "hosts.csv", "--trace", "jobs.csv"];
+
+#[test]
+fn all_policies_are_compared_in_one_table_json_and_picture() {
+    let dir = cluster();
+    let args = [&BOTH[..], &["--load", "80", "--days", "3", "--svg", "it.svg"]].concat();
+    let (code, out, err) = simulate(dir.path(), &args);
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    for policy in ["phalanx", "random", "first-fit", "slurm", "volcano", "kueue", "asw"] {
+        assert_eq!(out.lines().filter(|line| line.starts_with(policy)).count(), 1, "{policy}: {out}");
+    }
+    let svg = fs::read_to_string(dir.path().join("it.svg")).unwrap();
+    assert!(svg.starts_with("<svg") && svg.contains("jobs at 80 % load"), "{svg}");
+
+    let json =
+        [&BOTH[..], &["--load", "50,80", "--days", "3", "--json", "--policy", "slurm,phalanx"]].concat();
+    let (code, out, _) = simulate(dir.path(), &json);
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, json["cases"].as_array().unwrap().len()), (0, 2));
+    let policies = json["cases"][1]["policies"].as_array().unwrap();
+    assert_eq!(
+        policies.iter().map(|it| it["policy"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["phalanx", "slurm"]
+    );
+    assert_eq!(policies[0]["series"]["atSeconds"].as_array().unwrap().len(), 500);
+}
+
+#[test]
+fn what_cannot_be_simulated_is_said_with_where_and_what_to_do() {
+    let dir = cluster();
+    fs::write(dir.path().join("bad.csv"), "job,submitted_at,duration,gpus\na,1,x,8\n").unwrap();
+    let said = |args: &[&str]| {
+        let (code, out, err) = simulate(dir.path(), args);
+        assert_eq!((code, out.as_str()), (125, ""), "{err}");
+        err
+    };
+    let bad = said(&["--topology", "hosts.csv", "--trace", "bad.csv"]);
+    assert!(bad.contains("bad.csv: line 2: the duration is x"), "{bad}");
+    let unknown = said(&[&BOTH[..], &["--policy", "best"]].concat());
+    assert!(unknown.contains("there is no policy best; there are all, phalanx"), "{unknown}");
+    assert!(said(&[&BOTH[..], &["--load", "120"]].concat()).contains("--load 120: a load is from 1 to 100"));
+    let many = said(&[&BOTH[..], &["--jobs", "10"]].concat());
+    assert!(many.contains("of which the bound allows 10: measure fewer days, or raise the bound"), "{many}");
+    assert!(said(&["--topology", "none.csv", "--trace", "jobs.csv"]).contains("none.csv"));
+}

@@ -154,18 +154,34 @@ fn best(counts: &Counts<'_>, level: usize, nodes: u32) -> Option<DomainRow> {
     least.map(|(.., row)| *row)
 }
 
-/// Takes so many nodes, which it has, from a domain.
+/// Takes so many nodes, which it has, from a domain: level by level down, the fewest of all domains below those that were
+/// taken before, so that a large domain is not emptied to its last corner while the next has a better place.
 fn fill(counts: &Counts<'_>, top: DomainRow, nodes: u32, shares: &mut Vec<Share>) {
-    let domain = counts.fabric.domain(top);
-    if domain.level == 0 {
-        return shares.push(Share { domain: top, nodes });
+    let mut level = usize::from(counts.fabric.domain(top).level);
+    // Units are given out at their level, and each is then looked after by itself.
+    let unit = counts.unit.map_or(0, |unit| unit.level);
+    let lowest = if level > unit { unit } else { 0 };
+    let mut taken = vec![(nodes, top)];
+    while level > lowest {
+        let below = taken.iter().flat_map(|(_, row)| counts.fabric.domain(*row).children.clone());
+        let open = below.map(|child| (counts.of(child), child)).filter(|(count, _)| *count > 0);
+        taken = fewest(open.collect(), nodes);
+        level -= 1;
     }
-    let mut children: Vec<(u32, DomainRow)> = domain
-        .children
-        .clone()
-        .map(|child| (counts.of(child), child))
-        .filter(|(count, _)| *count > 0)
-        .collect();
+    let mut left = nodes;
+    for (count, row) in taken {
+        let share = count.min(left);
+        left -= share;
+        match (share, level) {
+            (0, _) => {}
+            (_, 0) => shares.push(Share { domain: row, nodes: share }),
+            _ => fill(counts, row, share, shares),
+        }
+    }
+}
+
+/// The fewest domains that hold so many nodes, and of these rather small ones; the last is the one that is not needed whole.
+fn fewest(mut children: Vec<(u32, DomainRow)>, nodes: u32) -> Vec<(u32, DomainRow)> {
     children.sort_unstable_by_key(|(count, row)| (Reverse(*count), *row));
     let mut total = 0u64;
     let fewest = children.iter().position(|(count, _)| {
@@ -189,14 +205,7 @@ fn fill(counts: &Counts<'_>, top: DomainRow, nodes: u32, shares: &mut Vec<Share>
             rest.insert(back, larger);
         }
     }
-    let mut left = nodes;
-    for (count, child) in taken {
-        let share = count.min(left);
-        left -= share;
-        if share > 0 {
-            fill(counts, child, share, shares);
-        }
-    }
+    taken
 }
 
 /// One node of each domain of a level, those next to each other: as far apart as is asked for, and no farther.

@@ -351,7 +351,7 @@ mod tests {
                     master_addr: IpAddr::from([127, 0, 0, 1]),
                     master_port: 29500,
                 })),
-                "3c00000002036a2d3102fbe803010161000401026c6f01fb1027010203010175010101086d6c78355f303a3102010106302d332c39360130007f000001fb3c73",
+                "3f00000002036a2d3102fbe803010161000401026c6f01fb1027010203010175010101086d6c78355f303a3102010106302d332c39360130010173007f000001fb3c73",
             ),
             (Record::Released { job: job(), generation, at }, "0900000003036a2d3102fbe803"),
             (Record::Running { job: job(), generation, at }, "0900000004036a2d3102fbe803"),

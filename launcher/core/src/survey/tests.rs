@@ -169,6 +169,7 @@ fn nobody_gives_another_node_a_port() {
     survey.machine(NOW, &a, machine("a", &[("eth0", None)]));
     survey.machine(NOW, &b, machine("b", &[("eth0", None)]));
     survey.heard(NOW, &a, vec![heard("eth0", &b, "eth0"), heard("eth0", &b, "made-up")]);
+    survey.heard(NOW, &b, Vec::new());
     let network = survey.derive(NOW).unwrap().network;
     let ports: Vec<_> = network.nodes.iter().map(|node| node.ports.len()).collect();
     assert_eq!((ports, network.one_way.len()), (vec![1, 1], 1));

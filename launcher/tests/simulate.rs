@@ -1,5 +1,7 @@
 //! Runs the real `phalanx simulate` on a small cluster.
 
+#![allow(clippy::unwrap_used, reason = "in a test that is how it fails")]
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;

@@ -42,9 +42,9 @@ fn main() {
         let left = if node % 10 == 0 { (1 << (node % 7 + 1)) - 1 } else { 0 };
         free.set(&fabric, node, Some(Room { devices: left, slots: 0 }));
     }
-    let whole = median(1_001, || drop(place(&fabric, &free, GPUS).unwrap()));
+    let whole = median(1_001, || place(&fabric, &free, GPUS).unwrap());
     say("the node of an 8-GPU job", whole, Duration::from_micros(500));
-    let part = median(1_001, || drop(place(&fabric, &free, 2).unwrap()));
+    let part = median(1_001, || place(&fabric, &free, 2).unwrap());
     say("the node of a 2-GPU job", part, Duration::from_micros(500));
     let none = median(1_001, || assert!(across(&fabric, &free, 11_520).is_err()));
     say("that 11,520 nodes are not free", none, Duration::from_micros(500));
@@ -77,7 +77,7 @@ fn main() {
 fn fabric(nodes: u32, sizes: &[u32]) -> Fabric {
     let tiers = [Tier::Leaf, Tier::Block, Tier::Core];
     let members = (0..nodes).map(|node| Member {
-        id: NodeId::new(&format!("node-{node:05}")),
+        id: NodeId::new(format!("node-{node:05}")),
         name: format!("node-{node:05}"),
         places: sizes
             .iter()
@@ -117,7 +117,7 @@ fn timed<T>(what: impl FnOnce() -> T) -> (T, Duration) {
     (result, begun.elapsed())
 }
 
-fn median(times: usize, mut what: impl FnMut()) -> Duration {
+fn median<T>(times: usize, mut what: impl FnMut() -> T) -> Duration {
     let mut took: Vec<Duration> = (0..times).map(|_| timed(&mut what).1).collect();
     took.sort_unstable();
     took[times / 2]

@@ -200,7 +200,9 @@ impl Coordinator {
     /// What the job's live generation holds of its nodes is about to change, or did.
     fn touch(&mut self, job: Option<&JobId>) {
         let active = job.and_then(|job| self.durable.jobs.get(job)?.active());
-        for node in active.iter().flat_map(|active| active.pods.iter().map(|pod| &pod.node).chain(&active.spares)) {
+        for node in
+            active.iter().flat_map(|active| active.pods.iter().map(|pod| &pod.node).chain(&active.spares))
+        {
             self.stock.touch(node);
         }
     }

@@ -33,15 +33,15 @@ mod reconcile;
 pub mod records;
 mod reports;
 pub mod restart;
-pub mod stock;
 pub mod simulate;
+pub mod stock;
 pub mod survey;
 mod timers;
 mod views;
 
 pub use coordinator::{Coordinator, JobView};
-pub use explained::plan;
 pub use durable::{Durable, Evidence, GenerationState, Job, JobState, PodPlace, StopRequest};
+pub use explained::plan;
 pub use input::{Command, Config, Input, Why};
 pub use ledger::Ledger;
 pub use records::Record;

@@ -16,18 +16,19 @@ use std::sync::Arc;
 use phalanx_common::id::NodeId;
 use phalanx_common::plan::PodBinding;
 use phalanx_common::spec::Exclusive;
-use phalanx_common::topology::machine::{CpuSet, Machine};
 use phalanx_common::time::Timestamp;
 use phalanx_common::topology::Network;
+use phalanx_common::topology::machine::{CpuSet, Machine};
 
 use crate::ledger::Ledger;
 use crate::nodes::{Node, Nodes};
 use crate::placement::fabric::{Fabric, FabricNode, Member, NodeRow};
 use crate::placement::free::{Free, Room};
-use crate::placement::inside::{
-    DeviceKind, Force, FreeInside, Inside, JobPorts, Lack, NodeIdentity, NodeModel, RankNeeds, capacity, choose,
-};
 use crate::placement::gang::{Gang, GangPod};
+use crate::placement::inside::{
+    DeviceKind, Force, FreeInside, Inside, JobPorts, Lack, NodeIdentity, NodeModel, RankNeeds, capacity,
+    choose,
+};
 use crate::placement::refusal::Refusal;
 use crate::placement::request::{Cut, GangRequest};
 
@@ -213,14 +214,18 @@ impl Stock {
     /// Whether a node has devices of a kind.
     pub fn has(&self, row: NodeRow, request: &GangRequest<'_>, kind: &DeviceKind) -> bool {
         let needs = request.needs(1, 1, false);
-        self.node(row).inside.as_ref().is_some_and(|inside| inside.model.kinds(&needs.device).any(|own| own == *kind))
+        self.node(row)
+            .inside
+            .as_ref()
+            .is_some_and(|inside| inside.model.kinds(&needs.device).any(|own| own == *kind))
     }
 
     /// The nodes of a recorded cluster: all of them are there, and nothing runs on them.
     pub fn recorded(topology: Arc<Topology>) -> Stock {
         let mut stock = Stock::default();
         stock.set_topology(topology);
-        let everybody = stock.topology.ids.values().map(|id| (id.clone(), Node::unheard(Timestamp::default())));
+        let everybody =
+            stock.topology.ids.values().map(|id| (id.clone(), Node::unheard(Timestamp::default())));
         let everybody: Nodes = everybody.collect();
         stock.refresh(&everybody, &Ledger::default());
         for row in 0..crate::placement::fabric::row(stock.nodes.len()) {
@@ -253,14 +258,20 @@ impl Stock {
         {
             return Err(Refusal::RunsOnly { user: only.clone() });
         }
-        let is_named = |names: &[String]| names.iter().any(|name| name == id.as_str() || *name == self.fabric.node(row).name);
+        // By its name, or by its id or the beginning of that.
+        let is_named = |names: &[String]| {
+            names
+                .iter()
+                .any(|name| id.as_str().starts_with(name.as_str()) || *name == self.fabric.node(row).name)
+        };
         if is_named(&placement.avoid) {
             return Err(Refusal::Avoided);
         }
         if !placement.nodes.is_empty() && !is_named(&placement.nodes) {
             return Err(Refusal::NotNamed);
         }
-        if let Some((name, value)) = placement.node_selector.iter().find(|(name, value)| node.labels.get(*name) != Some(value))
+        if let Some((name, value)) =
+            placement.node_selector.iter().find(|(name, value)| node.labels.get(*name) != Some(value))
         {
             return Err(Refusal::Label { name: name.clone(), value: value.clone() });
         }
@@ -354,8 +365,12 @@ impl Stock {
 
     fn rebuild(&mut self, nodes: &Nodes, ledger: &Ledger) {
         let topology = self.topology.clone();
-        let ids: BTreeMap<String, NodeId> =
-            topology.ids.iter().filter(|(_, id)| nodes.contains_key(*id)).map(|(n, id)| (n.clone(), id.clone())).collect();
+        let ids: BTreeMap<String, NodeId> = topology
+            .ids
+            .iter()
+            .filter(|(_, id)| nodes.contains_key(*id))
+            .map(|(n, id)| (n.clone(), id.clone()))
+            .collect();
         let placed: BTreeSet<&NodeId> = ids.values().collect();
         let others = nodes.iter().filter(|(id, _)| !placed.contains(id)).map(|(id, node)| Member {
             id: id.clone(),

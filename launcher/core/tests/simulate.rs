@@ -1,5 +1,7 @@
 //! Phalanx's placement beside others' on a production Clos (847 hosts) with traces of real jobs (ElasticFlow), short cuts of what
 //! `docs/placement.md` shows. Both stay outside of the repository: PHALANX_DATA names their folder.
+
+#![allow(clippy::unwrap_used, reason = "in a test that is how it fails")]
 #![allow(clippy::disallowed_methods, reason = "captures are files")]
 
 use std::io::Write;

@@ -117,8 +117,10 @@ fn placed_text(placed: &Placed) -> String {
 
 fn pod_text(text: &mut String, pod: &Pod) {
     let last = pod.first_rank + u32::try_from(pod.ranks.len()).unwrap_or(0).saturating_sub(1);
-    let ranks = if last > pod.first_rank { format!("{}-{last}", pod.first_rank) } else { pod.first_rank.to_string() };
-    let place: Vec<String> = pod.domains.iter().map(|domain| format!("{} {}", domain.tier, domain.name)).collect();
+    let ranks =
+        if last > pod.first_rank { format!("{}-{last}", pod.first_rank) } else { pod.first_rank.to_string() };
+    let place: Vec<String> =
+        pod.domains.iter().map(|domain| format!("{} {}", domain.tier, domain.name)).collect();
     let _ = writeln!(text, "  {:<20} ranks {ranks:<9} {}", pod.name, place.join(", "));
     for (rank, first) in pod.ranks.iter().zip(pod.first_rank..) {
         let mut parts = rank.devices.clone();
@@ -141,7 +143,10 @@ fn pod_text(text: &mut String, pod: &Pod) {
 }
 
 fn traffic_text(text: &mut String, placed: &Placed) {
-    let _ = writeln!(text, "traffic in a step, by the tier that it meets at (by name: nodes in the order of their names)");
+    let _ = writeln!(
+        text,
+        "traffic in a step, by the tier that it meets at (by name: nodes in the order of their names)"
+    );
     let _ = writeln!(text, "  {:<8} {:>14} {:>14}", "tier", "this order", "by name");
     for traffic in placed.traffic.iter().filter(|it| it.volume > 0 || it.naive > 0) {
         let tier = if traffic.tier == Tier::Node { "in nodes".to_owned() } else { traffic.tier.to_string() };

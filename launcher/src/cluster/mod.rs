@@ -1,9 +1,9 @@
 //! `phalanx serve`: the coordinator of a cluster.
 
 mod login;
+mod planning;
 pub(crate) mod registry;
 mod state;
-mod planning;
 pub(crate) mod surveys;
 
 use std::io::IsTerminal;

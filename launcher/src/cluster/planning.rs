@@ -35,7 +35,11 @@ pub(super) async fn run(cluster: Arc<Cluster>, driver: mpsc::Sender<Message>) {
     }
 }
 
-async fn topology(cluster: &Cluster, current: Option<&Current>, policies: &BTreeMap<NodeId, Policy>) -> Topology {
+async fn topology(
+    cluster: &Cluster,
+    current: Option<&Current>,
+    policies: &BTreeMap<NodeId, Policy>,
+) -> Topology {
     let mut nodes: BTreeMap<NodeId, Told> = BTreeMap::new();
     for (id, policy) in policies {
         let told = nodes.entry(id.clone()).or_default();

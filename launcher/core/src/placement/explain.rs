@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use phalanx_common::explanation::{
-    Cost, Domain, Group, Placed, Pod, Rank, Refused, RefusedNode, Traffic,
-};
+use phalanx_common::explanation::{Cost, Domain, Group, Placed, Pod, Rank, Refused, RefusedNode, Traffic};
 use phalanx_common::plan::PodBinding;
 use phalanx_common::spec::{JobSpec, Shape};
 use phalanx_common::text::natural;
@@ -48,11 +46,10 @@ pub fn explain(
     let world = shares.iter().fold(0u32, |sum, share| sum.saturating_add(*share));
     let layout = request.layout(world, &Limits::default()).ok()?;
     let own = report(stock, &layout, &rows, &shares).ok()?;
-    let mut named: Vec<(Vec<(String, u64)>, NodeRow, u32)> =
-        pods.iter().map(|pod| (natural(&fabric.node(pod.node).name), pod.node, pod.ranks)).collect();
-    named.sort();
-    let naive_rows: Vec<NodeRow> = named.iter().map(|(_, row, _)| *row).collect();
-    let naive_shares: Vec<u32> = named.iter().map(|(.., ranks)| *ranks).collect();
+    let mut named: Vec<&PlannedPod<'_>> = pods.iter().collect();
+    named.sort_by_cached_key(|pod| (natural(&fabric.node(pod.node).name), pod.node));
+    let naive_rows: Vec<NodeRow> = named.iter().map(|pod| pod.node).collect();
+    let naive_shares: Vec<u32> = named.iter().map(|pod| pod.ranks).collect();
     let naive = report(stock, &layout, &naive_rows, &naive_shares).ok()?;
     let proven = proven.unwrap_or_else(|| prove(stock, &layout, &rows, &shares));
     let cost = Cost {
@@ -119,10 +116,8 @@ fn shown(stock: &Stock, pod: &PlannedPod<'_>, first_rank: u32) -> Pod {
     let fabric = stock.fabric();
     let node = fabric.node(pod.node);
     let known = fabric.path(pod.node).iter().map(|row| fabric.domain(*row)).filter(|domain| domain.known);
-    let domains = known.map(|domain| Domain {
-        tier: fabric.tier(usize::from(domain.level)),
-        name: domain.name.clone(),
-    });
+    let domains = known
+        .map(|domain| Domain { tier: fabric.tier(usize::from(domain.level)), name: domain.name.clone() });
     let rank = |local| {
         let binding = pod.binding.ranks.get(local as usize);
         Rank {
@@ -145,7 +140,9 @@ fn shown(stock: &Stock, pod: &PlannedPod<'_>, first_rank: u32) -> Pod {
 fn blemish(of: &Blemish) -> String {
     match of {
         Blemish::Unplaced(tier) => format!("its {tier} is unknown"),
-        Blemish::WrongRail { port, rail, on } => format!("port {port} of rail {rail} is on the leaf of rail {on}"),
+        Blemish::WrongRail { port, rail, on } => {
+            format!("port {port} of rail {rail} is on the leaf of rail {on}")
+        }
         Blemish::PortDown { port } => format!("port {port} has no link"),
     }
 }
@@ -167,7 +164,7 @@ pub fn explain_refusal(stock: &Stock, request: &GangRequest<'_>, refusal: &NoFit
 fn changes(stock: &Stock, request: &GangRequest<'_>) -> Vec<Change> {
     let spec = request.spec;
     let effort = Effort { proposals: 0, search_nodes: 0, exact: false, ..Effort::default() };
-    let fits = |change: &dyn Fn(&mut JobSpec)| {
+    let fits = |change: &Alter<'_>| {
         let mut altered = spec.clone();
         change(&mut altered);
         let request = GangRequest { spec: &altered, last: &[], ..request.clone() };
@@ -182,14 +179,15 @@ fn changes(stock: &Stock, request: &GangRequest<'_>) -> Vec<Change> {
         found.push(Change::Require { of: "all".to_owned(), tier });
     }
     for (kind, tier) in &require.groups {
-        let with = |tier: &Tier| {
-            fits(&|spec| spec.placement.require.groups.extend([(kind.clone(), *tier)]))
-        };
+        let with = |tier: &Tier| fits(&|spec| spec.placement.require.groups.extend([(kind.clone(), *tier)]));
         if let Some(tier) = farther(*tier).find(with) {
             found.push(Change::Require { of: kind.clone(), tier });
         }
     }
-    if !spec.placement.uneven && matches!(spec.shape, Shape::Ranks(_)) && fits(&|spec| spec.placement.uneven = true) {
+    if !spec.placement.uneven
+        && matches!(spec.shape, Shape::Ranks(_))
+        && fits(&|spec| spec.placement.uneven = true)
+    {
         found.push(Change::Uneven);
     }
     if !spec.placement.mixed && fits(&|spec| spec.placement.mixed = true) {
@@ -206,8 +204,12 @@ fn changes(stock: &Stock, request: &GangRequest<'_>) -> Vec<Change> {
     found
 }
 
+/// Whether a job fits once it is altered so.
+type Fits<'a> = dyn Fn(&Alter<'_>) -> bool + 'a;
+type Alter<'a> = dyn Fn(&mut JobSpec) + 'a;
+
 /// The most ranks that fit, whole replicas of the other groups: halving finds it, since fewer always fit where more do.
-fn fewer(request: &GangRequest<'_>, fits: &dyn Fn(&dyn Fn(&mut JobSpec)) -> bool) -> Option<Change> {
+fn fewer(request: &GangRequest<'_>, fits: &Fits<'_>) -> Option<Change> {
     let spec = request.spec;
     let step = match spec.shape {
         Shape::Nodes { ranks_per_node, .. } => ranks_per_node,
@@ -222,7 +224,9 @@ fn fewer(request: &GangRequest<'_>, fits: &dyn Fn(&dyn Fn(&mut JobSpec)) -> bool
                 dp.size = ranks / unit;
             }
             spec.shape = match spec.shape {
-                Shape::Nodes { ranks_per_node, .. } => Shape::Nodes { nodes: ranks / ranks_per_node.max(1), ranks_per_node },
+                Shape::Nodes { ranks_per_node, .. } => {
+                    Shape::Nodes { nodes: ranks / ranks_per_node.max(1), ranks_per_node }
+                }
                 Shape::Ranks(_) => Shape::Ranks(ranks),
             };
         })

@@ -61,7 +61,8 @@ pub fn place_gang(
 ) -> Result<Gang, Box<NoFit>> {
     // Unlike devices wait for each other: a gang has devices of one kind unless its job says otherwise.
     let kinds = if request.spec.placement.mixed { BTreeSet::new() } else { stock.kinds(request) };
-    let kinds: Vec<Option<&DeviceKind>> = if kinds.len() > 1 { kinds.iter().map(Some).collect() } else { vec![None] };
+    let kinds: Vec<Option<&DeviceKind>> =
+        if kinds.len() > 1 { kinds.iter().map(Some).collect() } else { vec![None] };
     let placing = Placing { stock, request, without, effort, kind: None };
     let mut obstacle = None;
     for world in request.worlds() {
@@ -77,7 +78,8 @@ pub fn place_gang(
         }
     }
     if kinds.len() > 1 && obstacle.is_none() {
-        obstacle = Some(Obstacle::Unlike { kinds: kinds.iter().flatten().map(ToString::to_string).collect() });
+        obstacle =
+            Some(Obstacle::Unlike { kinds: kinds.iter().flatten().map(ToString::to_string).collect() });
     }
     Err(Box::new(placing.no_fit(obstacle)))
 }
@@ -124,7 +126,12 @@ impl Placing<'_> {
         let fits = |amount: &u32| self.stock.free().at_least(class, ROOT, *amount) > 0;
         let most = (1..=MOST).rev().find(fits).unwrap_or(0);
         // Beyond what is counted a node has to be asked.
-        let all = || (0..).take(self.stock.fabric().nodes().len()).map(|row| self.stock.free().amount(class, row)).max();
+        let all = || {
+            (0..)
+                .take(self.stock.fabric().nodes().len())
+                .map(|row| self.stock.free().amount(class, row))
+                .max()
+        };
         let most = if most == MOST { all().unwrap_or(most) } else { most };
         most / each
     }
@@ -171,7 +178,8 @@ impl Placing<'_> {
             }
             pods.push(GangPod { node, ranks: cut.ranks, inside });
         }
-        let (bound, exact) = mapped.map_or((0, true), |mapped| (mapped.solution.bound, mapped.solution.exact));
+        let (bound, exact) =
+            mapped.map_or((0, true), |mapped| (mapped.solution.bound, mapped.solution.exact));
         Ok(Gang { pods, spares, bound, exact })
     }
 
@@ -191,7 +199,8 @@ impl Placing<'_> {
                 Some(Tier::Island | Tier::Device) => blocks.into_iter().all(|ranks| {
                     let rows = ranks.iter().flat_map(|rank| &rank.devices);
                     let mask = rows.fold(0u64, |mask, row| mask | 1 << row);
-                    mask.count_ones() <= 1 || interior.model.islands().iter().any(|island| mask & !island == 0)
+                    mask.count_ones() <= 1
+                        || interior.model.islands().iter().any(|island| mask & !island == 0)
                 }),
                 _ => true,
             }
@@ -208,9 +217,15 @@ impl Placing<'_> {
         let each = request.spec.resources.devices.as_ref().map_or(1, |devices| devices.count.max(1));
         let amount = cut.ranks.saturating_mul(each);
         let odd = self.stock.odd();
-        if request.is_particular() || self.kind.is_some() || amount > MOST || amount == 0 || odd.len() > MOST as usize {
+        if request.is_particular()
+            || self.kind.is_some()
+            || amount > MOST
+            || amount == 0
+            || odd.len() > MOST as usize
+        {
             let is_kind = |row| self.kind.is_none_or(|kind| self.stock.has(row, request, kind));
-            let takes = |row| !without.contains(&row) && is_kind(row) && self.stock.ask(row, request, cut).is_ok();
+            let takes =
+                |row| !without.contains(&row) && is_kind(row) && self.stock.ask(row, request, cut).is_ok();
             return Supply::counted(fabric, free, takes);
         }
         without.extend(odd.iter().copied().filter(|row| self.stock.ask(*row, request, cut).is_err()));
@@ -218,7 +233,12 @@ impl Placing<'_> {
     }
 
     /// A node for each pod.
-    fn slots(&self, supply: &Supply<'_>, cut: Cut, limits: &Limits) -> Result<(Option<Mapped>, Vec<NodeRow>), Miss> {
+    fn slots(
+        &self,
+        supply: &Supply<'_>,
+        cut: Cut,
+        limits: &Limits,
+    ) -> Result<(Option<Mapped>, Vec<NodeRow>), Miss> {
         let fabric = self.stock.fabric();
         let spec = self.request.spec;
         let apart = spec.placement.spread.map(|tier| fabric.level_within(tier).unwrap_or(0));
@@ -227,7 +247,10 @@ impl Placing<'_> {
         }
         let mut why = None;
         for limits in self.closest(cut, limits) {
-            let layout = self.request.layout(cut.world(), &limits).map_err(|error| Miss::of(Obstacle::Layout(error)))?;
+            let layout = self
+                .request
+                .layout(cut.world(), &limits)
+                .map_err(|error| Miss::of(Obstacle::Layout(error)))?;
             // What of a layout does not fold into pods was checked when the job was read.
             let graph = SlotGraph::even(&layout, cut.ranks).map_err(|_| Miss::Obstacle(None))?;
             let unit = graph.unit().map(|(at, nodes)| Unit { nodes, level: usize::from(at) });
@@ -240,7 +263,8 @@ impl Placing<'_> {
                     continue;
                 }
             };
-            let mapped = map(supply, &chosen, &graph, apart.is_none(), self.effort).map_err(|_| Miss::Obstacle(None))?;
+            let mapped = map(supply, &chosen, &graph, apart.is_none(), self.effort)
+                .map_err(|_| Miss::Obstacle(None))?;
             if let Some(mapped) = mapped {
                 let rows = self.nodes_of(supply, &mapped.domains);
                 return Ok((Some(mapped), rows));
@@ -328,7 +352,9 @@ impl Placing<'_> {
         let first = *used.first()?;
         let domains: BTreeSet<DomainRow> = used.iter().map(|row| fabric.domain_of(*row, 0)).collect();
         let mut free: Vec<NodeRow> = supply.of(ROOT).filter(|row| !used.contains(row)).collect();
-        let key = |row: &NodeRow| (domains.contains(&fabric.domain_of(*row, 0)), fabric.distance(first, *row), *row);
+        let key = |row: &NodeRow| {
+            (domains.contains(&fabric.domain_of(*row, 0)), fabric.distance(first, *row), *row)
+        };
         free.sort_by_key(key);
         free.truncate(count as usize);
         (free.len() == count as usize).then_some(free)

@@ -70,7 +70,8 @@ pub fn map(
     effort: &Effort,
 ) -> Result<Option<Mapped>, TreeError> {
     let fabric = supply.fabric();
-    let given: Vec<(DomainRow, u32)> = chosen.shares.iter().map(|share| (share.domain, share.nodes)).collect();
+    let given: Vec<(DomainRow, u32)> =
+        chosen.shares.iter().map(|share| (share.domain, share.nodes)).collect();
     let room = if joint && graph.len() <= JOINT { room_below(supply, chosen.top) } else { given.clone() };
     let part = Part::new(fabric, room)?;
     let count = |leaf: &DomainRow| match given.binary_search_by_key(leaf, |(row, _)| *row) {

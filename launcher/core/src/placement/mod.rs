@@ -91,7 +91,8 @@ fn with_ports(
     request: &GangRequest<'_>,
     gang: &Gang,
 ) -> Result<Placement, Vec<NodeRow>> {
-    let mut placement = Placement { pods: Vec::with_capacity(gang.pods.len()), master_port: 0, spares: Vec::new() };
+    let mut placement =
+        Placement { pods: Vec::with_capacity(gang.pods.len()), master_port: 0, spares: Vec::new() };
     let mut portless = Vec::new();
     for (at, pod) in gang.pods.iter().enumerate() {
         let id = &stock.fabric().node(pod.node).id;
@@ -116,7 +117,13 @@ fn with_ports(
 }
 
 /// So many free ports of a node.
-fn ports(nodes: &Nodes, ledger: &Ledger, request: &GangRequest<'_>, id: &NodeId, wanted: usize) -> Option<Vec<u16>> {
+fn ports(
+    nodes: &Nodes,
+    ledger: &Ledger,
+    request: &GangRequest<'_>,
+    id: &NodeId,
+    wanted: usize,
+) -> Option<Vec<u16>> {
     let node = nodes.get(id)?;
     let facts = node.facts.as_ref()?;
     let mut ports: Vec<u16> = Vec::with_capacity(wanted);

@@ -30,15 +30,31 @@ pub struct NoFit {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Obstacle {
     /// There are enough nodes, but not within one domain of this tier: the largest has so many.
-    TooFarApart { tier: Tier, domain: String, nodes: u32, needed: u32 },
+    TooFarApart {
+        tier: Tier,
+        domain: String,
+        nodes: u32,
+        needed: u32,
+    },
     /// No two nodes may share a domain of this tier, and so many domains have a node that can take a share.
-    TooFewDomains { tier: Tier, domains: u32, needed: u32 },
+    TooFewDomains {
+        tier: Tier,
+        domains: u32,
+        needed: u32,
+    },
     /// Groups of this kind have to be within one domain of a tier, and there is no way to do that for all.
-    Groups { kind: String, tier: Tier },
+    Groups {
+        kind: String,
+        tier: Tier,
+    },
     /// Equal shares are not possible: the nodes that are there would take these.
-    Uneven { shares: Vec<u32> },
+    Uneven {
+        shares: Vec<u32>,
+    },
     /// The nodes have devices of several kinds, and none has enough.
-    Unlike { kinds: Vec<String> },
+    Unlike {
+        kinds: Vec<String>,
+    },
     Layout(LayoutError),
 }
 

@@ -44,7 +44,8 @@ pub fn keep(stock: &Stock, request: &GangRequest<'_>, without: &BTreeMap<NodeRow
         let layout = request.layout(world, &limits).ok()?;
         let graph = SlotGraph::even(&layout, cut.ranks).ok()?;
         let used: BTreeSet<NodeRow> = rows.iter().copied().flatten().collect();
-        let free = (0..).take(fabric.nodes().len()).filter(|row| !used.contains(row) && fits(*row, cut.ranks));
+        let free =
+            (0..).take(fabric.nodes().len()).filter(|row| !used.contains(row) && fits(*row, cut.ranks));
         fill(stock, request, &graph, &mut rows, &vacant, free.collect())?;
         if !within(stock, request, &limits, &graph, &rows) {
             return None;

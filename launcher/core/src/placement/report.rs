@@ -45,7 +45,12 @@ pub struct Volume {
 ///
 /// # Errors
 /// A layout that does not fold into the shares.
-pub fn report(stock: &Stock, layout: &Layout, rows: &[NodeRow], shares: &[u32]) -> Result<Report, SlotsError> {
+pub fn report(
+    stock: &Stock,
+    layout: &Layout,
+    rows: &[NodeRow],
+    shares: &[u32],
+) -> Result<Report, SlotsError> {
     let fabric = stock.fabric();
     let even = shares.first().copied().filter(|first| shares.iter().all(|share| share == first));
     let graph = match even {
@@ -62,12 +67,19 @@ pub fn report(stock: &Stock, layout: &Layout, rows: &[NodeRow], shares: &[u32]) 
     let cost = part.ok().and_then(|part| Cost::of(&graph, &part.tree, &leaves)).unwrap_or_default();
     let tier = match rows {
         [] | [_] => Tier::Node,
-        [first, rest @ ..] => fabric.tier(rest.iter().map(|row| fabric.meet(*first, *row)).max().unwrap_or(0)),
+        [first, rest @ ..] => {
+            fabric.tier(rest.iter().map(|row| fabric.meet(*first, *row)).max().unwrap_or(0))
+        }
     };
     let groups = layout.groups().iter().zip(0..).map(|(group, at): (_, usize)| GroupReport {
         kind: group.kind.to_string(),
         size: group.size,
-        worst: cost.worst.get(at).copied().flatten().map_or(Tier::Node, |level| fabric.tier(usize::from(level))),
+        worst: cost
+            .worst
+            .get(at)
+            .copied()
+            .flatten()
+            .map_or(Tier::Node, |level| fabric.tier(usize::from(level))),
     });
     let inside = Volume { tier: Tier::Node, volume: graph.inside().iter().sum() };
     let between = (0..=fabric.depth()).map(|level| Volume {

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use phalanx_common::id::NodeId;
-use phalanx_common::spec::{CpuBinding, DeviceKind, Exclusive, GroupSpec, JobSpec, Pattern as SpecPattern, Shape};
+use phalanx_common::spec::{
+    CpuBinding, DeviceKind, Exclusive, GroupSpec, JobSpec, Pattern as SpecPattern, Shape,
+};
 use phalanx_common::time::Timestamp;
 use phalanx_common::topology::Tier;
 use phalanx_common::topology::machine::AcceleratorKind;
@@ -137,7 +139,8 @@ impl GangRequest<'_> {
         let group = |group: &GroupSpec| {
             let kind = kind_of(&group.kind);
             let scaled = u64::from(group.size) * u64::from(world) / u64::from(asked.max(1));
-            let size = if kind == GroupKind::Dp { u32::try_from(scaled).unwrap_or(u32::MAX) } else { group.size };
+            let size =
+                if kind == GroupKind::Dp { u32::try_from(scaled).unwrap_or(u32::MAX) } else { group.size };
             let usual = Group::of(kind, size);
             Group {
                 pattern: group.pattern.map_or(usual.pattern, pattern_of),
@@ -208,7 +211,9 @@ impl Limits {
         let mut fast = 1u64;
         spec.parallelism.groups.iter().all(|group| {
             fast = fast.saturating_mul(u64::from(group.size));
-            group.size == 1 || !self.inside.contains_key(&group.kind) || u64::from(cut.ranks).is_multiple_of(fast)
+            group.size == 1
+                || !self.inside.contains_key(&group.kind)
+                || u64::from(cut.ranks).is_multiple_of(fast)
         })
     }
 }

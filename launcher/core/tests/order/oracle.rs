@@ -39,7 +39,9 @@ pub(crate) fn talk(groups: &[Group], share: usize) -> Talk {
             }
             if at == 0 {
                 // Sets of slots are for the oracle, which takes few; where there are more only the volumes are asked for.
-                let bit = |member: usize| u32::try_from(other(member) / share).ok().and_then(|at| 1u32.checked_shl(at));
+                let bit = |member: usize| {
+                    u32::try_from(other(member) / share).ok().and_then(|at| 1u32.checked_shl(at))
+                };
                 of_group.push((0..size).fold(0u32, |set, member| set | bit(member).unwrap_or(0)));
             }
         }

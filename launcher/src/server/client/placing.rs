@@ -9,7 +9,12 @@ use crate::driver::look;
 
 impl Session {
     /// Nothing is submitted; whoever may submit the job may ask.
-    pub(super) async fn plan(&self, job: &str, as_user: Option<String>, send: &mut Sending) -> Result<(), Failed> {
+    pub(super) async fn plan(
+        &self,
+        job: &str,
+        as_user: Option<String>,
+        send: &mut Sending,
+    ) -> Result<(), Failed> {
         let owner = self.owner(as_user).await?;
         let spec = JobSpec::from_document(job.as_bytes()).map_err(bad)?;
         let found = look(&self.service.inbox, move |coordinator, _| {

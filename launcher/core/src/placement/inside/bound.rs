@@ -26,9 +26,16 @@ pub struct Force {
 
 impl Inside {
     /// The binding of a pod that gets this.
-    pub fn bind(&self, model: &NodeModel, identity: &NodeIdentity, free: &FreeInside, force: Force) -> PodBinding {
+    pub fn bind(
+        &self,
+        model: &NodeModel,
+        identity: &NodeIdentity,
+        free: &FreeInside,
+        force: Force,
+    ) -> PodBinding {
         let devices = self.ranks.iter().flat_map(|rank| &rank.devices);
-        let devices = devices.filter_map(|row| identity.devices.get(usize::from(*row))).map(BoundDevice::from);
+        let devices =
+            devices.filter_map(|row| identity.devices.get(usize::from(*row))).map(BoundDevice::from);
         let memory = match force.memory {
             MemoryBinding::None => MemoryPolicy::None,
             MemoryBinding::Preferred => MemoryPolicy::Preferred,
@@ -40,11 +47,13 @@ impl Inside {
             nodes: if memory == MemoryPolicy::None { CpuSet::new() } else { rank.numa.clone() },
         });
         PodBinding {
-            devices: devices.collect(),
             view: match force.view {
+                // CUDA shows a process one slice, whatever it is given.
+                spec::DeviceView::Pod if devices.iter().any(|device| device.mig) => DeviceView::Rank,
                 spec::DeviceView::Pod => DeviceView::Pod,
                 spec::DeviceView::Rank => DeviceView::Rank,
             },
+            devices,
             hca: if force.ports && self.devices != 0 { model.hca(free.ports) } else { Vec::new() },
             memory,
             ranks: ranks.collect(),
@@ -65,7 +74,13 @@ impl From<&DeviceIdentity> for BoundDevice {
 
 impl FreeInside {
     /// Takes what a plan gave to a pod, and `memory` bytes for each of its ranks.
-    pub fn take_bound(&mut self, model: &NodeModel, identity: &NodeIdentity, binding: &PodBinding, memory: u64) {
+    pub fn take_bound(
+        &mut self,
+        model: &NodeModel,
+        identity: &NodeIdentity,
+        binding: &PodBinding,
+        memory: u64,
+    ) {
         for (device, row) in identity.devices.iter().zip(0u32..64) {
             let own = BoundDevice::from(device);
             let is_same = |bound: &BoundDevice| {
@@ -101,10 +116,12 @@ impl FreeInside {
     pub fn untouched(&self, model: &NodeModel, whole: &FreeInside) -> FreeInside {
         let mut open = self.clone();
         for (group, at) in model.groups().iter().zip(0u32..64) {
-            let of_group = model.devices().iter().zip(0u32..64).filter(|(device, _)| device.groups >> at & 1 == 1);
+            let of_group =
+                model.devices().iter().zip(0u32..64).filter(|(device, _)| device.groups >> at & 1 == 1);
             let devices = of_group.fold(0u64, |mask, (_, row)| mask | 1 << row);
             let mut cores = group.rows().filter(|core| whole.cores.contains(*core));
-            if (whole.devices & devices) & !self.devices != 0 || cores.any(|core| !self.cores.contains(core)) {
+            if (whole.devices & devices) & !self.devices != 0 || cores.any(|core| !self.cores.contains(core))
+            {
                 open.devices &= !devices;
                 group.rows().for_each(|core| open.cores.take_one(core));
             }
@@ -119,7 +136,8 @@ impl FreeInside {
 
     /// Keeps so many bytes for the system.
     pub fn reserve(&mut self, bytes: u64) {
-        self.memory_left = self.memory_left.min(self.memory.iter().fold(0, |sum: u64, own| sum.saturating_add(*own)));
+        self.memory_left =
+            self.memory_left.min(self.memory.iter().fold(0, |sum: u64, own| sum.saturating_add(*own)));
         self.memory_left = self.memory_left.saturating_sub(bytes);
     }
 }

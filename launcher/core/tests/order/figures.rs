@@ -35,8 +35,7 @@ impl Figures {
         assert!(cost >= optimum, "an order cannot cost {cost}, less than the optimum {optimum}");
         assert!(found.bound <= optimum, "the bound {} is above the optimum {optimum}", found.bound);
         self.count += 1;
-        let above =
-            if optimum == 0 { f64::from(u8::from(cost > 0)) } else { cost as f64 / optimum as f64 - 1.0 };
+        let above = if optimum == 0 { f64::from(u8::from(cost > 0)) } else { cost as f64 / optimum as f64 - 1.0 };
         self.best += usize::from(cost == optimum);
         self.sum += above;
         self.worst = self.worst.max(above);

@@ -145,10 +145,7 @@ impl Talk {
         for a in 0..self.slots {
             for b in a + 1..self.slots {
                 let (one, two) = (way(homes[a]), way(homes[b]));
-                let apart = one
-                    .iter()
-                    .filter(|at| !two.contains(at))
-                    .chain(two.iter().filter(|at| !one.contains(at)));
+                let apart = one.iter().filter(|at| !two.contains(at)).chain(two.iter().filter(|at| !one.contains(at)));
                 cost += self.volume[a][b] * apart.map(|at| domains[*at].uplink).sum::<u64>();
             }
         }

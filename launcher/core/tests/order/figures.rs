@@ -4,13 +4,15 @@ use phalanx_launcher_core::placement::order::{
     Cost, Domain, Effort, Group, GroupKind, Layout, Pattern, Problem, SlotGraph, Solution, Tree, solve,
 };
 use proptest::strategy::{Strategy, ValueTree};
-use proptest::test_runner::TestRunner;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::instances::{BLOCK, Instance, LEAF, instance};
 use super::oracle;
 
 fn sample(strategy: &impl Strategy<Value = Instance>, count: usize) -> Vec<Instance> {
-    let mut runner = TestRunner::deterministic();
+    // Most draws have too little room or too many slots.
+    let config = Config { max_local_rejects: 1 << 24, ..Config::default() };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     (0..count).map(|_| strategy.new_tree(&mut runner).expect("an instance").current()).collect()
 }
 
@@ -35,7 +37,8 @@ impl Figures {
         assert!(cost >= optimum, "an order cannot cost {cost}, less than the optimum {optimum}");
         assert!(found.bound <= optimum, "the bound {} is above the optimum {optimum}", found.bound);
         self.count += 1;
-        let above = if optimum == 0 { f64::from(u8::from(cost > 0)) } else { cost as f64 / optimum as f64 - 1.0 };
+        let above =
+            if optimum == 0 { f64::from(u8::from(cost > 0)) } else { cost as f64 / optimum as f64 - 1.0 };
         self.best += usize::from(cost == optimum);
         self.sum += above;
         self.worst = self.worst.max(above);
@@ -64,7 +67,7 @@ impl Figures {
 fn heuristics_alone_find_the_optimum_of_small_problems_almost_always() {
     let effort = Effort { exact: false, ..Effort::default() };
     let mut figures = Figures::default();
-    for instance in sample(&instance(12), 2_000) {
+    for instance in sample(&instance(12), 3_000) {
         let talk = oracle::talk(&instance.groups, instance.share as usize);
         let optimum = talk.optimum(&instance.domains, &instance.groups).expect("room for all");
         figures.add(&solved(&instance, &effort).expect("room for all"), u128::from(optimum));
@@ -76,30 +79,50 @@ fn heuristics_alone_find_the_optimum_of_small_problems_almost_always() {
 fn heuristics_alone_find_what_the_exact_search_finds_up_to_24_slots() {
     let heuristic = Effort { exact: false, ..Effort::default() };
     let exact = Effort { search_nodes: 400_000, ..Effort::default() };
-    let (mut figures, mut open, mut steps) = (Figures::default(), 0, 0);
+    let (mut settled, mut open) = (Figures::default(), Figures::default());
     for instance in sample(&instance(24), 400).iter().filter(|instance| instance.graph().len() > 12) {
         let best = solved(instance, &exact).expect("room for all");
-        steps = steps.max(best.search_nodes);
-        if !best.exact {
-            open += 1;
-            continue;
-        }
+        let figures = if best.exact { &mut settled } else { &mut open };
         figures.add(&solved(instance, &heuristic).expect("room for all"), best.cost.weighted);
     }
-    println!("{open} problems not settled, {steps} steps at most");
-    figures.check("13 to 24 slots, exact step off");
+    settled.check("13 to 24 slots, exact step off, optimum proven");
+    // Here the best is only the best known: the search ran out of steps.
+    open.check("13 to 24 slots, exact step off, optimum not proven");
 }
 
-/// Free room as on a Clos in use: leaves with 2 to 8 free hosts in three blocks.
-fn clos(seed: u32) -> Tree {
+/// Hosts of a job on a Clos in use, as the sketch has it: 119 leaves in three blocks, 45 % of the hosts free,
+/// the job on the fullest leaves of the lowest domain that holds it. Leaves have room for just what is taken.
+fn clos(seed: u32, hosts: u32) -> Tree {
     let mut state = seed.wrapping_mul(2_654_435_761) | 1;
+    let mut dice = |below: u32| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 16) % below
+    };
+    let mut free: Vec<Vec<u32>> = vec![Vec::new(); 3];
+    for leaf in 0..119 {
+        let size = 4 + dice(5);
+        free[leaf % 3].push((0..size).filter(|_| dice(100) < 45).count() as u32);
+    }
+    let fitting = (0..3).filter(|block| free[*block].iter().sum::<u32>() >= hosts);
+    let inside = fitting.min_by_key(|block| free[*block].iter().sum::<u32>());
+    let mut fullest: Vec<(u32, usize, usize)> = Vec::new();
+    for (block, leaves) in
+        free.iter().enumerate().filter(|(block, _)| inside.is_none_or(|only| only == *block))
+    {
+        fullest.extend(leaves.iter().enumerate().map(|(leaf, count)| (*count, block, leaf)));
+    }
+    fullest.sort_by_key(|(count, block, leaf)| (std::cmp::Reverse(*count), *block, *leaf));
+    let mut taken = vec![vec![0; 40]; 3];
+    let mut left = hosts;
+    for (count, block, leaf) in fullest {
+        taken[block][leaf] = count.min(left);
+        left -= taken[block][leaf];
+    }
     let mut domains = vec![Domain { parent: None, uplink: 0, level: BLOCK + 1, capacity: 0 }];
-    for _ in 0..3 {
+    for leaves in taken {
         let block = domains.len() as u32;
         domains.push(Domain { parent: Some(0), uplink: 128, level: BLOCK, capacity: 0 });
-        for _ in 0..20 {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            let capacity = 2 + (state >> 16) % 7;
+        for capacity in leaves.into_iter().filter(|count| *count > 0) {
             domains.push(Domain { parent: Some(block), uplink: 64, level: LEAF, capacity });
         }
     }
@@ -129,10 +152,10 @@ fn grids_gain_over_tree_order_what_a_published_sketch_gains() {
         let graph = SlotGraph::even(&Layout::new(groups, dp * pp).expect("a layout"), 1).expect("slots");
         let (mut plain, mut ordered, mut bound) = (0, 0, 0);
         for seed in 1..=20 {
-            let tree = clos(seed);
+            let tree = clos(seed, dp * pp);
             let problem = Problem::new(&graph, &tree, None).expect("a problem");
             let solution = solve(&problem, &Effort::default()).expect("room for all");
-            // The same leaves, slots in index order.
+            // The same hosts, slots in index order.
             let mut leaves = solution.leaves.clone();
             leaves.sort_unstable();
             plain += Cost::of(&graph, &tree, &leaves).expect("a cost").weighted;

@@ -3,32 +3,32 @@
 use phalanx_launcher_core::placement::order::{Domain, Group, GroupKind, Layout, Pattern, SlotGraph, Tree};
 use proptest::prelude::*;
 
-pub const LEAF: u8 = 5;
-pub const BLOCK: u8 = 6;
+pub(crate) const LEAF: u8 = 5;
+pub(crate) const BLOCK: u8 = 6;
 const TOP: u8 = 8;
 
 #[derive(Clone, Debug)]
-pub struct Instance {
-    pub groups: Vec<Group>,
-    pub share: u32,
-    pub domains: Vec<Domain>,
+pub(crate) struct Instance {
+    pub(crate) groups: Vec<Group>,
+    pub(crate) share: u32,
+    pub(crate) domains: Vec<Domain>,
 }
 
 impl Instance {
-    pub fn ranks(&self) -> u32 {
+    pub(crate) fn ranks(&self) -> u32 {
         self.groups.iter().map(|group| group.size).product()
     }
 
-    pub fn graph(&self) -> SlotGraph {
+    pub(crate) fn graph(&self) -> SlotGraph {
         let layout = Layout::new(self.groups.clone(), self.ranks()).expect("a layout");
         SlotGraph::even(&layout, self.share).expect("slots")
     }
 
-    pub fn tree(&self) -> Tree {
+    pub(crate) fn tree(&self) -> Tree {
         Tree::new(self.domains.clone()).expect("a tree")
     }
 
-    pub fn room(&self) -> u32 {
+    pub(crate) fn room(&self) -> u32 {
         self.domains.iter().map(|domain| domain.capacity).sum()
     }
 }
@@ -77,7 +77,7 @@ fn domains() -> impl Strategy<Value = Vec<Domain>> {
 }
 
 /// Problems of at most `most` slots that have room for all, but not three times as much.
-pub fn instance(most: u32) -> impl Strategy<Value = Instance> {
+pub(crate) fn instance(most: u32) -> impl Strategy<Value = Instance> {
     (groups(most), domains()).prop_filter_map("room", |((groups, share), domains)| {
         let instance = Instance { groups, share, domains };
         let slots = instance.ranks() / share;
@@ -86,7 +86,7 @@ pub fn instance(most: u32) -> impl Strategy<Value = Instance> {
 }
 
 /// The same with hard limits, feasible or not.
-pub fn limited(most: u32) -> impl Strategy<Value = Instance> {
+pub(crate) fn limited(most: u32) -> impl Strategy<Value = Instance> {
     let level = prop_oneof![3 => Just(None), 2 => Just(Some(LEAF)), 2 => Just(Some(BLOCK))];
     (instance(most), prop::collection::vec(level, 4)).prop_map(|(mut instance, levels)| {
         for (group, level) in instance.groups.iter_mut().zip(levels) {

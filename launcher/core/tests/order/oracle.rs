@@ -5,13 +5,13 @@ use phalanx_launcher_core::placement::order::{Domain, Group, Pattern};
 const NEVER: u64 = u64::MAX / 4;
 
 /// Volume between each pair of slots, `share` ranks to each, and the lines of each group as sets of slots.
-pub struct Talk {
-    pub slots: usize,
-    pub volume: Vec<Vec<u64>>,
-    pub lines: Vec<Vec<u32>>,
+pub(crate) struct Talk {
+    pub(crate) slots: usize,
+    pub(crate) volume: Vec<Vec<u64>>,
+    pub(crate) lines: Vec<Vec<u32>>,
 }
 
-pub fn talk(groups: &[Group], share: usize) -> Talk {
+pub(crate) fn talk(groups: &[Group], share: usize) -> Talk {
     let ranks: usize = groups.iter().map(|group| group.size as usize).product();
     let slots = ranks / share;
     let mut volume = vec![vec![0; slots]; slots];
@@ -66,7 +66,7 @@ impl Talk {
     }
 
     /// The least cost, by dynamic programming over subsets; `None` if nothing is feasible.
-    pub fn optimum(&self, domains: &[Domain], groups: &[Group]) -> Option<u64> {
+    pub(crate) fn optimum(&self, domains: &[Domain], groups: &[Group]) -> Option<u64> {
         let cuts = self.cuts();
         let full = (1usize << self.slots) - 1;
         let mut below: Vec<Option<Vec<u64>>> = vec![None; domains.len()];
@@ -109,7 +109,7 @@ impl Talk {
     }
 
     /// The least cost of all assignments, each counted.
-    pub fn enumerated(&self, domains: &[Domain]) -> Option<u64> {
+    pub(crate) fn enumerated(&self, domains: &[Domain]) -> Option<u64> {
         let lowest: Vec<usize> = (0..domains.len())
             .filter(|at| !domains.iter().any(|other| other.parent == Some(*at as u32)))
             .collect();
@@ -136,7 +136,7 @@ impl Talk {
     }
 
     /// Cost of slots in the domains `homes`, edge by edge.
-    pub fn cost(&self, domains: &[Domain], homes: &[usize]) -> u64 {
+    pub(crate) fn cost(&self, domains: &[Domain], homes: &[usize]) -> u64 {
         let way = |home: usize| {
             let up = |at: &usize| domains[*at].parent.map(|parent| parent as usize);
             std::iter::successors(Some(home), up).collect::<Vec<_>>()
@@ -145,7 +145,10 @@ impl Talk {
         for a in 0..self.slots {
             for b in a + 1..self.slots {
                 let (one, two) = (way(homes[a]), way(homes[b]));
-                let apart = one.iter().filter(|at| !two.contains(at)).chain(two.iter().filter(|at| !one.contains(at)));
+                let apart = one
+                    .iter()
+                    .filter(|at| !two.contains(at))
+                    .chain(two.iter().filter(|at| !one.contains(at)));
                 cost += self.volume[a][b] * apart.map(|at| domains[*at].uplink).sum::<u64>();
             }
         }

@@ -32,7 +32,8 @@ pub(super) fn lower_bound(model: &Model<'_>) -> i64 {
         }
     }
     let depths = depths(model);
-    let even = model.tree.leaves().windows(2).all(|pair| depths[pair[0] as usize] == depths[pair[1] as usize]);
+    let even =
+        model.tree.leaves().windows(2).all(|pair| depths[pair[0] as usize] == depths[pair[1] as usize]);
     let most = below.iter().skip(1).max().map_or(0, |most| (*most).min(slots as u64)) as usize;
     let cuts = Cuts::new(model);
     let mut sharing = Sharing {
@@ -71,7 +72,8 @@ fn depths(model: &Model<'_>) -> Vec<usize> {
 /// For each depth the cheapest uplink of a domain that can hold slots.
 fn least_uplinks(sharing: &Sharing<'_>) -> Vec<i64> {
     let of_depth = |depth: usize| {
-        let domains = (1..sharing.depths.len()).filter(|at| sharing.depths[*at] == depth && sharing.below[*at] > 0);
+        let domains =
+            (1..sharing.depths.len()).filter(|at| sharing.depths[*at] == depth && sharing.below[*at] > 0);
         domains.map(|at| sharing.model.uplinks[at]).min().unwrap_or(0)
     };
     (0..sharing.model.tree.depth()).map(of_depth).collect()
@@ -287,7 +289,8 @@ impl Cuts {
     /// least where `t_i = min(L_i, x a_i)`.
     fn divisible(&self, c: u64) -> i64 {
         let c = c as f64;
-        let rates: Vec<(f64, f64)> = self.lines.iter().map(|lines| (lines.rate(), lines.size as f64)).collect();
+        let rates: Vec<(f64, f64)> =
+            self.lines.iter().map(|lines| (lines.rate(), lines.size as f64)).collect();
         let mut free: Vec<usize> = (0..rates.len()).filter(|at| rates[*at].0 > 0.0).collect();
         // A dimension that costs nothing is cut to pieces and leaves the whole volume to the others.
         let mut volume = c;
@@ -297,7 +300,8 @@ impl Cuts {
         while !free.is_empty() {
             let product: f64 = free.iter().map(|at| rates[*at].0).product();
             let scale = root(volume / product, free.len());
-            let full: Vec<usize> = free.iter().copied().filter(|at| rates[*at].0 * scale >= rates[*at].1).collect();
+            let full: Vec<usize> =
+                free.iter().copied().filter(|at| rates[*at].0 * scale >= rates[*at].1).collect();
             if full.is_empty() {
                 for at in &free {
                     let (rate, size) = rates[*at];

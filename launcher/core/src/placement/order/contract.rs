@@ -1,8 +1,8 @@
 //! From ranks to slots.
 
+use super::Layout;
 use super::layout::{Group, Pattern};
 use super::slots::{Dim, Edge, LONGEST_ALL_TO_ALL, MAX_EDGES, SlotGraph, SlotsError, compress};
-use super::Layout;
 
 pub(super) fn even(layout: &Layout, share: u32) -> Result<SlotGraph, SlotsError> {
     match grid(layout, share)? {
@@ -235,5 +235,10 @@ fn inside(layout: &Layout, graph: &SlotGraph) -> Vec<u128> {
         };
         edges * (u128::from(layout.ranks()) / size) * u128::from(group.volume)
     };
-    layout.groups().iter().zip(between).map(|(group, twice)| of_group(group).saturating_sub(twice / 2)).collect()
+    layout
+        .groups()
+        .iter()
+        .zip(between)
+        .map(|(group, twice)| of_group(group).saturating_sub(twice / 2))
+        .collect()
 }

@@ -222,12 +222,14 @@ impl<'m> Search<'m> {
 }
 
 /// Each next slot is the one with the most weight to those before it, lowest number first.
-fn order(model: &Model<'_>) -> Vec<u32> {
+pub(super) fn order(model: &Model<'_>) -> Vec<u32> {
     let slots = model.slots();
     let mut pull = vec![0i64; slots as usize];
     let mut left: Vec<u32> = (0..slots).collect();
     let mut order = Vec::with_capacity(slots as usize);
-    while let Some(at) = (0..left.len()).max_by_key(|at| (pull[left[*at] as usize], std::cmp::Reverse(left[*at]))) {
+    while let Some(at) =
+        (0..left.len()).max_by_key(|at| (pull[left[*at] as usize], std::cmp::Reverse(left[*at])))
+    {
         let slot = left.remove(at);
         order.push(slot);
         model.links(slot).iter().for_each(|link| pull[link.to as usize] += link.weight);

@@ -89,7 +89,8 @@ fn repartition(state: &State<'_>, dice: &mut Dice, slot: u32) -> Vec<(u32, u32)>
     if a == b {
         return Vec::new();
     }
-    let mut both: Vec<u32> = [a, b].iter().flat_map(|leaf| state.members[*leaf as usize].iter().copied()).collect();
+    let mut both: Vec<u32> =
+        [a, b].iter().flat_map(|leaf| state.members[*leaf as usize].iter().copied()).collect();
     both.sort_unstable();
     let dims = graph.dims().len() as u32;
     if dims > 0 {
@@ -122,12 +123,12 @@ fn rotate_line(state: &State<'_>, dice: &mut Dice, slot: u32) -> Vec<(u32, u32)>
     let length = length.min(size);
     let start = dice.below(size);
     let at = |member: u32| first + ((start + member) % size) * stride;
-    let mut moves: Vec<(u32, u32)> = (0..length)
-        .map(|member| (at(member), state.leaf_of[at((member + 1) % length) as usize]))
-        .collect();
+    let mut moves: Vec<(u32, u32)> =
+        (0..length).map(|member| (at(member), state.leaf_of[at((member + 1) % length) as usize])).collect();
     if dice.below(2) == 0 {
         // Or they are reversed.
-        moves = (0..length).map(|member| (at(member), state.leaf_of[at(length - 1 - member) as usize])).collect();
+        moves =
+            (0..length).map(|member| (at(member), state.leaf_of[at(length - 1 - member) as usize])).collect();
     }
     moves
 }

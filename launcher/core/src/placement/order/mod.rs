@@ -31,7 +31,8 @@ mod within;
 
 pub use cost::{Cost, Volume};
 pub use layout::{
-    CP_VOLUME, DP_VOLUME, EP_VOLUME, Group, GroupKind, Layout, LayoutError, MAX_RANKS, PP_VOLUME, Pattern, TP_VOLUME,
+    CP_VOLUME, DP_VOLUME, EP_VOLUME, Group, GroupKind, Layout, LayoutError, MAX_RANKS, PP_VOLUME, Pattern,
+    TP_VOLUME,
 };
 pub use slots::{Dim, Edge, LONGEST_ALL_TO_ALL, MAX_EDGES, SlotGraph, SlotsError};
 pub use solve::{Effort, Problem, ProblemError, Solution, solve};

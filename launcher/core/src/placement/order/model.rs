@@ -71,7 +71,8 @@ impl<'a> Model<'a> {
                 coarse_uplinks += 1;
             }
         }
-        let small = |number: u64, unit: u64, shift: u32| i64::try_from((number / unit) >> shift).unwrap_or(i64::MAX);
+        let small =
+            |number: u64, unit: u64, shift: u32| i64::try_from((number / unit) >> shift).unwrap_or(i64::MAX);
         let links = graph
             .edges
             .iter()

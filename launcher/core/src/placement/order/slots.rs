@@ -195,7 +195,8 @@ impl SlotGraph {
         }
         let mut coords = Vec::with_capacity(dims.len() * count as usize);
         for first in firsts.iter().flatten() {
-            coords.extend(self.coords_of(*first).iter().zip(&keep).filter(|(_, keep)| **keep).map(|(c, _)| *c));
+            coords
+                .extend(self.coords_of(*first).iter().zip(&keep).filter(|(_, keep)| **keep).map(|(c, _)| *c));
         }
         let points = dims.iter().map(|dim| u128::from(dim.size)).product::<u128>();
         let (starts, edges) = compress(count, pairs);

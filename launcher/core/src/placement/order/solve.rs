@@ -9,7 +9,10 @@ use super::{SlotGraph, Tree, bound, counts, exact, refine, tiles, within};
 /// Slots up to which many starts are refined and kicks go on long.
 const SMALL: u32 = 64;
 /// Starts that are refined where there are few slots.
-const STARTS: usize = 6;
+const STARTS: usize = 8;
+
+/// Starts that are tried for every choice of leaves, where none is given.
+const EACH_CHOICE: usize = 3;
 
 /// What is to be ordered.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +35,11 @@ pub enum ProblemError {
 
 impl<'a> Problem<'a> {
     /// `counts` says how many slots each leaf takes at the start; refinement may still use the room that is left.
-    pub fn new(graph: &'a SlotGraph, tree: &'a Tree, counts: Option<&'a [u32]>) -> Result<Self, ProblemError> {
+    pub fn new(
+        graph: &'a SlotGraph,
+        tree: &'a Tree,
+        counts: Option<&'a [u32]>,
+    ) -> Result<Self, ProblemError> {
         if let Some(counts) = counts {
             if counts.len() != tree.leaf_count() as usize {
                 return Err(ProblemError::Length { counts: counts.len(), leaves: tree.leaf_count() });
@@ -173,7 +180,26 @@ fn search(model: &Model<'_>, given: Option<&[u32]>, floor: i64, budget: &mut Bud
     };
     let mut starts = Vec::new();
     for counts in &shares {
-        starts.extend(tiles::tilings(model, counts));
+        let mut tilings = tiles::tilings(model, counts);
+        if small && given.is_none() {
+            // A choice of leaves is judged by what becomes of it, not by its first cost.
+            tilings.truncate(EACH_CHOICE);
+            let most = budget.proposals / 2 / shares.len() as u64;
+            for tiling in &mut tilings {
+                let mut own = Budget { proposals: most / EACH_CHOICE as u64, dice: budget.dice.clone() };
+                let before = own.proposals;
+                let mut state = State::new(model, std::mem::take(&mut tiling.1));
+                refine::settle(&mut state, &mut own.proposals);
+                refine::escape(&mut state, &mut own.dice, floor, 12, &mut own.proposals);
+                budget.proposals -= before - own.proposals;
+                *tiling = (state.cost, state.leaf_of);
+            }
+        }
+        let done = tilings.iter().any(|tiling| tiling.0 <= floor);
+        starts.extend(tilings);
+        if done {
+            break;
+        }
     }
     starts.sort();
     starts.dedup();

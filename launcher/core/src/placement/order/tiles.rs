@@ -4,8 +4,12 @@
 //! boxes of the strip's height. Domains take their shares in tree order, level by level: each domain orders
 //! its own share anew, since the best strip for a block is not the best for a leaf.
 
+use super::exact;
 use super::layout::Pattern;
 use super::model::Model;
+
+/// Slots up to which an order grown along the strongest edges is tried: finding it takes quadratic time.
+const GROWN: u32 = 64;
 
 /// Orders that are tried for the share of a domain, by number of slots in it.
 fn tried(slots: usize) -> usize {
@@ -173,6 +177,14 @@ pub(super) fn tree_order(counts: &[u32]) -> Vec<u32> {
 pub(super) fn tilings(model: &Model<'_>, counts: &[u32]) -> Vec<(i64, Vec<u32>)> {
     let plain = tree_order(counts);
     let mut found = vec![(model.cost(&plain), plain)];
+    if model.slots() <= GROWN {
+        // Slots that talk most stay together, whatever the grid says: right for trees and for no grid.
+        let mut grown = vec![0; found[0].1.len()];
+        for (slot, leaf) in exact::order(model).into_iter().zip(&found[0].1) {
+            grown[slot as usize] = *leaf;
+        }
+        found.push((model.cost(&grown), grown));
+    }
     if model.graph.dims().len() < 2 || model.graph.coords.is_empty() {
         return found;
     }

@@ -5,13 +5,18 @@
 //! rule for the next closer level. With classes of equal size, which every grid has, that finds a feasible start
 //! whenever there is one.
 
+use super::SlotGraph;
 use super::model::Limit;
 use super::solve::{Budget, best_start};
 use super::tree::{Domain, Tree};
-use super::SlotGraph;
 
 /// An assignment that keeps all limits, or none: classes do not fit whole.
-pub(super) fn start(graph: &SlotGraph, tree: &Tree, limits: &[Limit], budget: &mut Budget) -> Option<Vec<u32>> {
+pub(super) fn start(
+    graph: &SlotGraph,
+    tree: &Tree,
+    limits: &[Limit],
+    budget: &mut Budget,
+) -> Option<Vec<u32>> {
     let sizes: Vec<(u8, u64)> = limits
         .iter()
         .map(|limit| (limit.level, u64::from(limit.sizes.iter().copied().max().unwrap_or(1))))
@@ -30,9 +35,8 @@ pub(super) fn start(graph: &SlotGraph, tree: &Tree, limits: &[Limit], budget: &m
     let home_of = best_start(&whole, &upper, None, budget)?;
     let mut leaf_of = vec![0; graph.len() as usize];
     for (home, domain) in (0u32..).zip(homes) {
-        let slots: Vec<u32> = (0..graph.len())
-            .filter(|slot| home_of[limit.classes[*slot as usize] as usize] == home)
-            .collect();
+        let slots: Vec<u32> =
+            (0..graph.len()).filter(|slot| home_of[limit.classes[*slot as usize] as usize] == home).collect();
         if slots.is_empty() {
             continue;
         }

@@ -65,7 +65,7 @@ known by    InfiniBand: fabric.out (2 claims, newest 2024-07-03T09:46:40Z)
 known by    LLDP: gpu-1.json (1 claim, newest 2024-07-03T09:46:40Z)
 known by    the operator: site.yaml (1 claim, newest 2024-07-03T09:46:40Z)
 conflicts   1 conflict between sources (--conflicts)
-findings    1 warning
+findings    2 warnings
 
 infiniband  InfiniBand, 1 node, 1 switch, jobs' traffic
 └─ leaf-a  1 node  gpu-2
@@ -73,7 +73,7 @@ infiniband  InfiniBand, 1 node, 1 switch, jobs' traffic
 declared  written down by somebody, 1 node, 1 switch
 └─ leaf-c  1 node  gpu-1
 
-`phalanx topo check --from fabric.out gpu-1.json site.yaml` says what is wrong (1 finding); `phalanx topo gpu-1 --from fabric.out gpu-1.json site.yaml` shows a node
+`phalanx topo check --from fabric.out gpu-1.json site.yaml` says what is wrong (2 findings); `phalanx topo gpu-1 --from fabric.out gpu-1.json site.yaml` shows a node
 ";
     assert_eq!(out, expected);
     let ascii = topo(dir.path(), &["--color", "always", "--from", "fabric.out"]).clean();

@@ -85,7 +85,7 @@ fn a_job_that_has_no_output_yet_says_why_and_attempts_are_told_apart() {
         Some(lab.run(&["status", "words"]).assert_code(0).out()).filter(|status| status.contains("at step 7"))
     });
     let shown = " --rank 0\n                 a loss of [2Jnan\n                 at step 7\n";
-    assert!(status.contains(shown) && !status.contains("begun"), "{status}");
+    assert!(status.contains(shown) && !status.contains("  begun\n"), "{status}");
     let json = lab.run(&["status", "words", "--json"]).assert_code(0).out();
     let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
     assert_eq!((&json["last_words"][1], &json["phase"]), (&"at step 7".into(), &"ended".into()));

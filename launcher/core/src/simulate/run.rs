@@ -32,7 +32,7 @@ pub fn simulate(fabric: &Fabric, per_node: u32, workload: &Workload, policy: &mu
             capacity: 0,
         },
     };
-    run.run_to_the_end(policy);
+    run.play(policy);
     run.outcome
 }
 
@@ -52,7 +52,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn run_to_the_end(&mut self, policy: &mut dyn Policy) {
+    fn play(&mut self, policy: &mut dyn Policy) {
         let &Workload { warm_up, end, .. } = self.workload;
         self.outcome.capacity = u128::from(self.cluster.gpus()) * u128::from(end - warm_up);
         let mut next = 0;

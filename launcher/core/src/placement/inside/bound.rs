@@ -33,9 +33,9 @@ impl Inside {
         free: &FreeInside,
         force: Force,
     ) -> PodBinding {
-        let devices = self.ranks.iter().flat_map(|rank| &rank.devices);
-        let devices =
-            devices.filter_map(|row| identity.devices.get(usize::from(*row))).map(BoundDevice::from);
+        let rows = self.ranks.iter().flat_map(|rank| &rank.devices);
+        let devices = rows.filter_map(|row| identity.devices.get(usize::from(*row)));
+        let devices: Vec<BoundDevice> = devices.map(BoundDevice::from).collect();
         let memory = match force.memory {
             MemoryBinding::None => MemoryPolicy::None,
             MemoryBinding::Preferred => MemoryPolicy::Preferred,

@@ -1,6 +1,5 @@
 //! Runs the real `phalanx simulate` on a small cluster.
 #![allow(clippy::unwrap_used, reason = "helpers of tests end where something is wrong")]
-
 #![allow(clippy::unwrap_used, reason = "in a test that is how it fails")]
 
 use std::fs;
@@ -46,7 +45,11 @@ fn all_policies_are_compared_in_one_table_json_and_picture() {
     let (code, out, err) = simulate(dir.path(), &args);
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
     for policy in ["phalanx", "random", "first-fit", "slurm", "volcano", "kueue", "asw"] {
-        assert_eq!(out.lines().filter(|line| line.starts_with(policy)).count(), 1, "{policy}: {out}");
+        assert_eq!(
+            out.lines().filter(|line| line.split(' ').next() == Some(policy)).count(),
+            1,
+            "{policy}: {out}"
+        );
     }
     let svg = fs::read_to_string(dir.path().join("it.svg")).unwrap();
     assert!(svg.starts_with("<svg") && svg.contains("jobs at 80 % load"), "{svg}");

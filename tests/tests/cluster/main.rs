@@ -12,6 +12,7 @@ mod left;
 mod life;
 mod logs;
 mod peer;
+mod placing;
 #[allow(dead_code, clippy::unwrap_used, reason = "as the tests beside it use it")]
 #[path = "../../../common/net/tests/support/mod.rs"]
 mod quic;

@@ -386,9 +386,11 @@ impl Placing<'_> {
             return Obstacle::TooFewDomains { tier: fabric.tier(at), domains: most, needed: need.nodes };
         }
         let at = need.within.min(fabric.depth());
-        let largest = fabric.level(at).max_by_key(|row| (supply.nodes_in(*row), std::cmp::Reverse(*row)));
-        let domain = largest.map_or_else(String::new, |row| fabric.domain(row).name.clone());
-        Obstacle::TooFarApart { tier: fabric.tier(at), domain, nodes: most, needed: need.nodes }
+        let largest = fabric.level(at).map(|row| (supply.nodes_in(row), std::cmp::Reverse(row))).max();
+        let (nodes, domain) = largest.map_or((0, String::new()), |(nodes, std::cmp::Reverse(row))| {
+            (nodes, fabric.domain(row).name.clone())
+        });
+        Obstacle::TooFarApart { tier: fabric.tier(at), domain, nodes, needed: need.nodes }
     }
 
     fn groups_in_the_way(&self, limits: &Limits) -> Option<Obstacle> {

@@ -1,4 +1,4 @@
-//! Labels of nodes: what an operator says of them, for people. Placement does not look at them.
+//! Labels of nodes: what an operator says of them, for people and for jobs that ask for nodes with some.
 
 /// Most labels of a node.
 pub const MOST: usize = 64;

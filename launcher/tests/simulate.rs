@@ -1,6 +1,5 @@
 //! Runs the real `phalanx simulate` on a small cluster.
 #![allow(clippy::unwrap_used, reason = "helpers of tests end where something is wrong")]
-#![allow(clippy::unwrap_used, reason = "in a test that is how it fails")]
 
 use std::fs;
 use std::path::Path;

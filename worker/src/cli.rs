@@ -74,17 +74,17 @@ pub(crate) struct NodeArgs {
     pub(crate) ports: Option<(u16, u16)>,
     /// Ranks this node takes at a time; by default one per GPU, or per core where there is none. GPUs that
     /// processes of others compute on, and those that do not answer, do not count; they are counted whenever
-    /// the worker connects. It is a number alone: which GPU a rank uses is not chosen.
+    /// the worker connects. More slots than GPUs: ranks that ask for no devices are given none, and share them.
     #[arg(long, value_name = "N", env = "PHALANX_SLOTS", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) slots: Option<u32>,
     /// A label of this node, `pool=a`; again for more. `phalanx node label` changes them later.
     #[arg(long = "label", value_name = "NAME=VALUE", env = "PHALANX_LABELS", value_delimiter = ',', value_parser = label::parse)]
     pub(crate) labels: Vec<(String, String)>,
     /// CPUs that are kept for the system, as a list: `0-1,64`. They are no cores of ranks when these are counted
-    /// and share them; which CPUs a rank uses is not chosen.
+    /// and share them, and no rank is bound to them.
     #[arg(long, value_name = "CPUS", env = "PHALANX_RESERVED_CPUS")]
     pub(crate) reserved_cpus: Option<CpuSet>,
-    /// Memory that is kept for the system: `8Gi`. The coordinator is told; nothing is limited by it.
+    /// Memory that is kept for the system: `8Gi`. It is no memory that jobs ask for; nothing is limited by it.
     #[arg(long, value_name = "SIZE", env = "PHALANX_RESERVED_MEMORY", value_parser = size)]
     pub(crate) reserved_memory: Option<u64>,
     /// Count GPUs that processes of others compute on as slots, too. Processes that only draw never matter.

@@ -131,12 +131,7 @@ fn left_out(free: &Free) -> Option<String> {
     let lost = free.lost.iter().map(|gpu| format!("GPU {gpu} does not answer"));
     let all: Vec<String> = taken.chain(lost).collect();
     let why = all.join("; ");
-    (!all.is_empty()).then(|| {
-        format!(
-            "fewer slots than GPUs: {why}. Which GPU a rank uses is not chosen by Phalanx: what runs here has to leave these \
-             alone by itself"
-        )
-    })
+    (!all.is_empty()).then(|| format!("fewer slots than GPUs: {why}. Ranks get the others"))
 }
 
 /// The one user whose jobs this worker runs; `None` as root: everybody's.
@@ -208,14 +203,13 @@ mod tests {
     }
 
     #[test]
-    fn gpus_that_do_not_count_are_told_with_the_reason_and_that_ranks_may_still_use_them() {
+    fn gpus_that_do_not_count_are_told_with_the_reason() {
         assert_eq!(left_out(&Free { gpus: vec![0, 1], ..Free::default() }), None);
         let free = Free { gpus: vec![0], taken: vec![(1, 77)], lost: vec![2] };
         assert_eq!(
             left_out(&free).unwrap(),
             "fewer slots than GPUs: process 77, none of ours, computes on GPU 1 (`--share` counts it all the same); GPU 2 \
-             does not answer. Which GPU a rank uses is not chosen by Phalanx: what runs here has to leave these alone by \
-             itself"
+             does not answer. Ranks get the others"
         );
     }
 

@@ -82,6 +82,10 @@ impl Ledger {
         let mut free = inside.whole.clone();
         for pod in self.pods_on(node) {
             free.take_bound(&inside.model, &inside.identity, &pod.binding, pod.memory);
+            if pod.binding.devices.is_empty() {
+                // Planned before anybody told of the node's devices: by habit its ranks take them by LOCAL_RANK.
+                free.devices &= u64::MAX.checked_shl(pod.ranks).unwrap_or(0);
+            }
             if pod.exclusive == Exclusive::Numa {
                 free.close(&inside.model, &inside.whole);
             }

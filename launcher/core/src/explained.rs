@@ -6,6 +6,7 @@ use phalanx_common::event::Outcome;
 use phalanx_common::explanation::{Explained, Placed, Refused};
 use phalanx_common::id::{JobId, NodeId};
 use phalanx_common::spec::JobSpec;
+use phalanx_common::time::Timestamp;
 
 use crate::coordinator::Coordinator;
 use crate::durable::{Job, JobState};
@@ -40,73 +41,104 @@ fn refused(why: &str) -> Explained {
     Explained::Refused(Refused { why: why.to_owned(), ..Refused::default() })
 }
 
-impl Coordinator {
-    /// Where a job would go if it were submitted now.
-    pub fn plan_job(&self, spec: &JobSpec, user: Option<&str>) -> Explained {
-        let stock = self.current_stock();
+/// What there is to know for a question about placement: a copy, so that nobody waits for the answer.
+#[derive(Clone, Debug)]
+pub struct Planning {
+    stock: Stock,
+    /// Jobs that wait.
+    waiting: usize,
+    probes: bool,
+    now: Timestamp,
+    port_salt: u64,
+}
+
+impl Planning {
+    /// Where a job would go if it were submitted now. Takes as long as placing it does, and for one that does not fit
+    /// as long as placing it in some other ways.
+    pub fn plan(&self, spec: &JobSpec, user: Option<&str>) -> Explained {
         let refused = BTreeMap::new();
-        let request = GangRequest {
-            spec,
-            user,
-            probes: self.config.cluster,
-            last: &[],
-            spares: &[],
-            shun: None,
-            refused: &refused,
-            now: self.now,
-            port_salt: self.config.port_salt,
-        };
-        let mut explained = plan(&stock, &request);
-        let ahead = self.jobs().filter(|view| matches!(view.job.state, JobState::Queued { .. })).count();
-        if let (Explained::Placed(placed), true) = (&mut explained, ahead > 0) {
-            placed.notes.push(format!("{ahead} job{} wait before it", if ahead == 1 { "" } else { "s" }));
+        let request = self.request(spec, user, &refused);
+        let mut explained = plan(&self.stock, &request);
+        if let (Explained::Placed(placed), true) = (&mut explained, self.waiting > 0) {
+            let (s, verb) = if self.waiting == 1 { ("", "waits") } else { ("s", "wait") };
+            placed.notes.push(format!("{} job{s} {verb} before it", self.waiting));
         }
         explained
     }
 
-    /// Why a job is where it is, or nowhere; `None`: there is no such job.
-    pub fn explain_job(&self, id: &JobId) -> Option<Explained> {
-        let job = self.durable.jobs.get(id)?;
+    /// Why a job is where it is, or nowhere. `why`: what the coordinator said of it last.
+    pub fn explain(&self, job: &Job, why: Option<String>) -> Explained {
         if let JobState::Ended(outcome) = &job.state {
             let why = match outcome {
                 Outcome::Succeeded => "it is over: it succeeded".to_owned(),
-                Outcome::Failed { first_cause, .. } => format!("it is over: {}", first_cause.with_node()),
-                Outcome::Stopped { first_cause, .. } => format!("it is over: {}", first_cause.with_node()),
-            };
-            return Some(Explained::Ended { why });
-        }
-        let stock = self.current_stock();
-        let last: Vec<(NodeId, u32)> = Vec::new();
-        let request = self.request(job, &last);
-        Some(match self.placed(&stock, &request, job) {
-            Some(placed) => Explained::Placed(Box::new(placed)),
-            None => match plan(&stock, &request) {
-                // It fits, and something else is in its way.
-                Explained::Placed(_) => {
-                    let why = self.queued_why.get(id).cloned();
-                    refused(&why.unwrap_or_else(|| "it is about to be placed".to_owned()))
+                Outcome::Failed { first_cause, .. } | Outcome::Stopped { first_cause, .. } => {
+                    format!("it is over: {}", first_cause.with_node())
                 }
-                other => other,
-            },
-        })
+            };
+            return Explained::Ended { why };
+        }
+        let request = self.request(&job.spec, job.owner.unix_user.as_deref(), &job.refused);
+        if let Some(placed) = self.placed(&request, job) {
+            return Explained::Placed(Box::new(placed));
+        }
+        match plan(&self.stock, &request) {
+            // It fits, and something else is in its way.
+            Explained::Placed(_) => refused(why.as_deref().unwrap_or("it is about to be placed")),
+            other => other,
+        }
     }
 
     /// What the pods of a live generation cost by what is known now; `None`: it has none, or a node is unknown.
-    fn placed(&self, stock: &Stock, request: &GangRequest<'_>, job: &Job) -> Option<Placed> {
+    fn placed(&self, request: &GangRequest<'_>, job: &Job) -> Option<Placed> {
         let active = job.active()?;
-        let row = |node: &NodeId| stock.fabric().row(node);
+        let row = |node: &NodeId| self.stock.fabric().row(node);
         let pods: Vec<PlannedPod<'_>> = active
             .pods
             .iter()
             .map(|pod| Some(PlannedPod { node: row(&pod.node)?, ranks: pod.ranks, binding: &pod.binding }))
             .collect::<Option<_>>()?;
         let spares: Vec<u32> = active.spares.iter().filter_map(row).collect();
-        explain(stock, request, &pods, &spares, None)
+        explain(&self.stock, request, &pods, &spares, None)
     }
 
-    fn current_stock(&self) -> Stock {
+    fn request<'a>(
+        &self,
+        spec: &'a JobSpec,
+        user: Option<&'a str>,
+        refused: &'a BTreeMap<NodeId, String>,
+    ) -> GangRequest<'a> {
+        GangRequest {
+            spec,
+            user,
+            probes: self.probes,
+            last: &[],
+            spares: &[],
+            shun: None,
+            refused,
+            now: self.now,
+            port_salt: self.port_salt,
+        }
+    }
+}
+
+impl Coordinator {
+    /// What is known for questions about placement.
+    pub fn planning(&self) -> Planning {
         let mut stock = self.stock.clone();
         stock.refresh(&self.nodes, &self.durable.ledger);
-        stock
+        let waiting = self.jobs().filter(|view| matches!(view.job.state, JobState::Queued { .. })).count();
+        Planning {
+            stock,
+            waiting,
+            probes: self.config.cluster,
+            now: self.now,
+            port_salt: self.config.port_salt,
+        }
+    }
+
+    /// The same, with a job and why it waits; `None`: there is no such job.
+    pub fn planning_of(&self, id: &JobId) -> Option<(Planning, Job, Option<String>)> {
+        let job = self.durable.jobs.get(id)?;
+        Some((self.planning(), job.clone(), self.queued_why.get(id).cloned()))
     }
 }

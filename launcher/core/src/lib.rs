@@ -41,7 +41,7 @@ mod views;
 
 pub use coordinator::{Coordinator, JobView};
 pub use durable::{Durable, Evidence, GenerationState, Job, JobState, PodPlace, StopRequest};
-pub use explained::plan;
+pub use explained::{Planning, plan};
 pub use input::{Command, Config, Input, Why};
 pub use ledger::Ledger;
 pub use records::Record;

@@ -65,7 +65,8 @@ pub fn place_gang(
         if kinds.len() > 1 { kinds.iter().map(Some).collect() } else { vec![None] };
     let placing = Placing { stock, request, without, effort, kind: None };
     let mut obstacle = None;
-    for world in request.worlds() {
+    let room = placing.room();
+    for world in request.worlds().into_iter().filter(|world| u64::from(*world) <= room) {
         for prefer in wishes(request) {
             for shunning in if request.shun.is_some() { &[true, false][..] } else { &[true] } {
                 for kind in &kinds {
@@ -134,6 +135,20 @@ impl Placing<'_> {
         };
         let most = if most == MOST { all().unwrap_or(most) } else { most };
         most / each
+    }
+
+    /// More ranks than this have no place by the devices or slots of all nodes.
+    fn room(&self) -> u64 {
+        let free = self.stock.free();
+        let class = self.class();
+        if free.at_least(class, ROOT, MOST) > 0 {
+            // Some have more than is counted.
+            return u64::MAX;
+        }
+        let all: u64 = (1..MOST).map(|amount| u64::from(free.at_least(class, ROOT, amount))).sum();
+        all / u64::from(
+            self.request.spec.resources.devices.as_ref().map_or(1, |devices| devices.count.max(1)),
+        )
     }
 
     fn class(&self) -> Class {

@@ -133,7 +133,7 @@ impl GangRequest<'_> {
     pub fn layout(&self, world: u32, limits: &Limits) -> Result<Layout, LayoutError> {
         let groups = &self.spec.parallelism.groups;
         if groups.is_empty() {
-            return Layout::new(vec![Group { within: limits.all, ..Group::of(GroupKind::Dp, world) }], world);
+            return Layout::ring(world);
         }
         let asked = self.spec.world_size();
         let group = |group: &GroupSpec| {
@@ -145,7 +145,7 @@ impl GangRequest<'_> {
             Group {
                 pattern: group.pattern.map_or(usual.pattern, pattern_of),
                 volume: group.volume_bytes.unwrap_or(usual.volume),
-                within: limits.groups.get(&group.kind).copied().or(limits.all),
+                within: limits.groups.get(&group.kind).copied(),
                 ..usual
             }
         };

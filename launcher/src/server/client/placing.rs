@@ -1,5 +1,6 @@
 //! Where jobs go and would go, and why.
 
+use phalanx_common::explanation::Explained;
 use phalanx_common::spec::JobSpec;
 use phalanx_launcher_core::access::Action;
 use phalanx_net::frames::Sending;
@@ -17,16 +18,25 @@ impl Session {
     ) -> Result<(), Failed> {
         let owner = self.owner(as_user).await?;
         let spec = JobSpec::from_document(job.as_bytes()).map_err(bad)?;
-        let found = look(&self.service.inbox, move |coordinator, _| {
-            coordinator.plan_job(&spec, owner.unix_user.as_deref())
-        });
-        document(&found.await.ok_or_else(ending)?, send).await
+        let planning = look(&self.service.inbox, |coordinator, _| coordinator.planning());
+        let planning = planning.await.ok_or_else(ending)?;
+        let planned = elsewhere(move || planning.plan(&spec, owner.unix_user.as_deref())).await;
+        document(&planned, send).await
     }
 
     pub(super) async fn explain(&self, job: &str, send: &mut Sending) -> Result<(), Failed> {
         self.may(Action::Look)?;
         let (job, _) = self.find(job).await?;
-        let found = look(&self.service.inbox, move |coordinator, _| coordinator.explain_job(&job));
-        document(&found.await.ok_or_else(ending)?, send).await
+        let found = look(&self.service.inbox, move |coordinator, _| coordinator.planning_of(&job));
+        // It was there a moment ago.
+        let (planning, job, why) = found.await.flatten().ok_or_else(ending)?;
+        let explained = elsewhere(move || planning.explain(&job, why)).await;
+        document(&explained, send).await
     }
+}
+
+/// Off the event loops: large gangs take a while, and those that do not fit are tried in several ways.
+async fn elsewhere(what: impl FnOnce() -> Explained + Send + 'static) -> Explained {
+    let done = tokio::task::spawn_blocking(what).await;
+    done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }

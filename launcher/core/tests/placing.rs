@@ -133,7 +133,10 @@ fn what_does_not_fit_is_refused_with_what_would() {
     let many = refused(&stock, "nodes: 19, ranksPerNode: 8");
     assert_eq!(many.changes, ["144 ranks fit now"]);
     let odd = refused(&stock, "ranks: 143, placement: {nodes: [b1-1-1, b1-1-2], avoid: [b2-1-1]}");
-    assert_eq!(odd.nodes.iter().filter(|node| node.why == "is none of the nodes that the job names").count(), 15);
+    assert_eq!(
+        odd.nodes.iter().filter(|node| node.why == "is none of the nodes that the job names").count(),
+        15
+    );
     let uneven = refused(&stock, "ranks: 11, placement: {nodes: [b1-1-1, b1-1-2]}");
     assert_eq!(uneven.changes[0], "it fits with `uneven: true`");
     let shares = placed(&stock, "ranks: 11, placement: {nodes: [b1-1-1, b1-1-2], uneven: true}");
@@ -174,15 +177,20 @@ fn a_gang_that_lost_a_node_takes_the_nearest_in_and_moves_no_other_rank() {
     let kept = keep(&stock, &with_spare, &BTreeMap::new()).unwrap();
     assert_eq!(name(kept.pods[3].node), "b2-1-1", "what was held back comes first");
     let elsewhere = job("nodes: 4, ranksPerNode: 8, placement: {avoid: [b1-1-1, b1-1-2, b1-2-2]}");
-    assert!(keep(&stock, &request(&elsewhere, &none, &last), &BTreeMap::new()).is_none(), "most of it is lost");
-    let fresh = place_gang(&stock, &request(&elsewhere, &none, &[]), &BTreeMap::new(), &Effort::default()).unwrap();
+    assert!(
+        keep(&stock, &request(&elsewhere, &none, &last), &BTreeMap::new()).is_none(),
+        "most of it is lost"
+    );
+    let fresh =
+        place_gang(&stock, &request(&elsewhere, &none, &[]), &BTreeMap::new(), &Effort::default()).unwrap();
     assert_eq!(fresh.pods.len(), 4);
 }
 
 #[test]
 fn an_elastic_job_gets_as_many_replicas_as_fit() {
     let stock = stock(&cluster());
-    let keys = "nodes: 20, ranksPerNode: 8, parallelism: {tp: 8, dp: 20}, elastic: {min: 8, max: 160, step: 8}";
+    let keys =
+        "nodes: 20, ranksPerNode: 8, parallelism: {tp: 8, dp: 20}, elastic: {min: 8, max: 160, step: 8}";
     let fits = placed(&stock, keys);
     assert_eq!((fits.ranks, fits.pods.len()), (144, 18));
 }

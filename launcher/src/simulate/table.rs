@@ -13,17 +13,19 @@ const GROWS: (f64, f64) = (2.0, 600.0);
 
 pub(crate) fn table(cases: &[Case], fabric: &Fabric, paint: Paint) -> String {
     let mut text = String::new();
+    // A level of one domain holds whatever is free.
+    let told: Vec<usize> = (0..fabric.depth()).filter(|level| fabric.level(*level).len() > 1).collect();
     for case in cases {
         if !text.is_empty() {
             text.push('\n');
         }
         heading(case, paint, &mut text);
-        let mut rows = vec![header(case)];
-        rows.extend(case.runs.iter().map(|run| row(run, case)));
+        let mut rows = vec![header(case, &told)];
+        rows.extend(case.runs.iter().map(|run| row(run, case, &told)));
         grid(&rows, paint, &mut text);
         notes(case, &mut text);
     }
-    let tiers: Vec<String> = fabric.tiers().iter().map(ToString::to_string).collect();
+    let tiers: Vec<String> = told.iter().map(|level| fabric.tier(*level).to_string()).collect();
     let _ = write!(
         text,
         "\ncost, leaves: of gangs of more than one node, weighted by GPU-hours; a ring over the nodes, a grid of data by pipeline parallel.\n\
@@ -40,7 +42,7 @@ fn heading(case: &Case, paint: Paint, text: &mut String) {
     let gangs = case.runs.first().map_or(0, |run| run.summary.gangs);
     let wide = case.runs.first().map_or(0, |run| run.summary.wide);
     let line = Line::toned(Tone::Strong, format!("{} at {} %", case.trace, case.load_percent)).and(format!(
-        ": {} in {:.0} days, {} of more than one node; the trace {} over itself, after {:.1} days of warm-up",
+        ": {} in {:.0} days, {} of more than one node; the trace laid {} over itself, after {:.1} days of warm-up",
         counted(gangs, "gang"),
         days(workload.end - workload.warm_up),
         thousands(wide),
@@ -54,18 +56,19 @@ fn heading(case: &Case, paint: Paint, text: &mut String) {
     text.push('\n');
 }
 
-fn header(case: &Case) -> Vec<Line> {
+fn header(case: &Case, told: &[usize]) -> Vec<Line> {
     let mut cells: Vec<String> =
         ["policy", "ring cost", "grid cost", "leaves", "delay", "p99", "in use", "stranded"]
             .map(String::from)
             .into();
     let levels = case.runs.first().map(|run| run.summary.levels.as_slice()).unwrap_or_default();
-    cells.extend(levels.iter().map(|level| format!("largest {}", level.tier)));
+    let levels = told.iter().filter_map(|level| levels.get(*level));
+    cells.extend(levels.map(|level| format!("largest {}", level.tier)));
     cells.push("decisions/s".into());
     cells.into_iter().map(Line::of).collect()
 }
 
-fn row(run: &Run, case: &Case) -> Vec<Line> {
+fn row(run: &Run, case: &Case, told: &[usize]) -> Vec<Line> {
     let Summary { ring, grid, leaves, delay, utilisation, stranded, levels, .. } = &run.summary;
     let best =
         |of: fn(&Summary) -> f64| case.runs.iter().map(|run| of(&run.summary)).fold(f64::INFINITY, f64::min);
@@ -83,9 +86,8 @@ fn row(run: &Run, case: &Case) -> Vec<Line> {
         Line::of(format!("{:.1} %", utilisation * 100.0)),
         lowest(*stranded, best(|it| it.stranded), format!("{:.1} %", stranded * 100.0)),
     ];
-    cells.extend(
-        levels.iter().map(|level| Line::of(format!("{:.1} of {:.1}", level.largest, level.possible))),
-    );
+    let levels = told.iter().filter_map(|level| levels.get(*level));
+    cells.extend(levels.map(|level| Line::of(format!("{:.1} of {:.1}", level.largest, level.possible))));
     let per_second = run.decisions_per_second();
     cells.push(Line::of(thousands(per_second as usize)));
     cells
@@ -105,7 +107,7 @@ fn notes(case: &Case, text: &mut String) {
             let (first, second) = (time(first), time(second));
             let _ = writeln!(
                 text,
-                "{}: the queue grows (mean delay {first}, in the second half {second}): it cannot serve this load",
+                "{}: mean delay rises from {first} in the first half to {second} in the second; the load may be more than it serves",
                 run.policy
             );
         }

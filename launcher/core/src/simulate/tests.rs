@@ -193,6 +193,13 @@ fn phalanx_keeps_whole_nodes_leaves_and_blocks_in_one_piece() {
 }
 
 #[test]
+fn phalanx_does_not_empty_a_block_to_its_last_leaf_while_the_next_has_a_larger_one() {
+    let mut leaves = placed("phalanx", &[&[5, 1, 1], &[4]], &[], 72);
+    leaves.dedup();
+    assert_eq!(leaves, ["leaf-0-0", "leaf-1-0"]);
+}
+
+#[test]
 fn a_ring_in_tree_order_crosses_each_used_uplink_twice_and_a_grid_is_ordered_better() {
     let fabric = fabric(&[&[4, 4], &[8]]);
     let nodes: Vec<NodeRow> = (0..8).collect();

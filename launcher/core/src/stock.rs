@@ -202,6 +202,17 @@ impl Stock {
         &self.odd
     }
 
+    /// Whether whatever is chosen in one node is what is chosen in the other.
+    pub fn alike(&self, a: NodeRow, b: NodeRow) -> bool {
+        let (a, b) = (self.node(a), self.node(b));
+        let model = match (&a.inside, &b.inside) {
+            (Some(a), Some(b)) => Arc::ptr_eq(&a.model, &b.model) && a.whole == b.whole,
+            (None, None) => true,
+            _ => false,
+        };
+        model && a.slots.1 == b.slots.1 && a.free == b.free
+    }
+
     /// The kinds of devices in the cluster that will do for a job that asks for some.
     pub fn kinds(&self, request: &GangRequest<'_>) -> BTreeSet<DeviceKind> {
         if request.spec.resources.devices.is_none() {

@@ -185,17 +185,28 @@ impl Placing<'_> {
         let (mapped, rows) = self.slots(&supply, cut, limits)?;
         let used: BTreeSet<NodeRow> = rows.iter().copied().collect();
         let spares = self.spares(&supply, &used, spares).ok_or(Miss::Obstacle(None))?;
-        let mut pods = Vec::with_capacity(rows.len());
+        let mut pods: Vec<GangPod> = Vec::with_capacity(rows.len());
         for node in rows {
-            let inside = self.stock.node(node).choose(self.request, cut).map_err(|_| Miss::Node(node))?;
-            if inside.as_ref().is_some_and(|inside| !self.is_close(node, inside, limits)) {
-                return Err(Miss::Node(node));
-            }
+            // Nodes of a kind with as much free get the same; most of a large gang's are.
+            let like = pods.last().filter(|pod| self.stock.alike(pod.node, node));
+            let inside = match like {
+                Some(pod) => pod.inside.clone(),
+                None => self.inside(node, cut, limits)?,
+            };
             pods.push(GangPod { node, ranks: cut.ranks, inside });
         }
         let (bound, exact) =
             mapped.map_or((0, true), |mapped| (mapped.solution.bound, mapped.solution.exact));
         Ok(Gang { pods, spares, bound, exact })
+    }
+
+    /// What the ranks of a pod get of a node.
+    fn inside(&self, node: NodeRow, cut: Cut, limits: &Limits) -> Result<Option<Inside>, Miss> {
+        let chosen = self.stock.node(node).choose(self.request, cut).map_err(|_| Miss::Node(node))?;
+        match chosen {
+            Some(inside) if !self.is_close(node, &inside, limits) => Err(Miss::Node(node)),
+            chosen => Ok(chosen),
+        }
     }
 
     /// Whether the groups that have to be closer than a node are: ranks of a group have consecutive numbers among those of

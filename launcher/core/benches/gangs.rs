@@ -1,0 +1,124 @@
+//! How fast whole gangs are placed and ordered on a large cluster, from the request to the devices of each rank.
+//!
+//! ```text
+//! cargo bench -p phalanx-launcher-core --bench gangs
+//! ```
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a bench prints, and ends where something is wrong"
+)]
+#![allow(clippy::disallowed_methods, reason = "a bench measures time")]
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use phalanx_common::id::NodeId;
+use phalanx_common::spec::{Flags, JobFile, JobSpec, Shape, Surroundings};
+use phalanx_common::time::Timestamp;
+use phalanx_common::topology::machine::{Accelerator, AcceleratorKind, Machine};
+use phalanx_common::topology::{Bdf, Source, derive};
+use phalanx_formats::csv;
+use phalanx_launcher_core::placement::gang::{Gang, place_gang};
+use phalanx_launcher_core::placement::order::Effort;
+use phalanx_launcher_core::placement::request::GangRequest;
+use phalanx_launcher_core::stock::{Stock, Told, Topology};
+
+const NODES: usize = 12_500;
+
+fn main() {
+    let (stock, took) = timed(stock);
+    println!("{NODES} nodes with 8 GPUs, built in {took:.1?}");
+    let one = job("nodes: 1, ranksPerNode: 8, resources: {devices: {count: 1}}");
+    say("an 8-GPU job, with its devices, cores and ports", median(1_001, || place(&stock, &one)), 5);
+    let bound = grid(", resources: {devices: {count: 1}}");
+    assert_eq!(place(&stock, &bound).pods.len(), 11_520);
+    say("720 x 16 nodes in order, with 92,160 devices", median(5, || place(&stock, &bound)), 2_000);
+    let plain = grid("");
+    say("the same without devices", median(5, || place(&stock, &plain)), 2_000);
+}
+
+fn place(stock: &Stock, spec: &JobSpec) -> Gang {
+    let refused = BTreeMap::new();
+    let request = GangRequest {
+        spec,
+        user: None,
+        probes: true,
+        last: &[],
+        spares: &[],
+        shun: None,
+        refused: &refused,
+        now: Timestamp(0),
+        port_salt: 0,
+    };
+    place_gang(stock, &request, &BTreeMap::new(), &Effort::default()).unwrap()
+}
+
+/// Sixteen nodes on a leaf, thirty-two leaves in a block.
+fn stock() -> Stock {
+    let mut table = "node,leaf,spine\n".to_owned();
+    for node in 0..NODES {
+        let _ = writeln!(table, "n{node:05},l{:04},b{:02}", node / 16, node / 512);
+    }
+    let outline = csv::read(table.as_bytes()).unwrap();
+    let network =
+        derive(&[], &outline.evidence(Source::Csv, "the table", Timestamp(1)), Timestamp(2)).unwrap();
+    let mut machine = Machine::default();
+    machine.numa.entry(0).or_default().cpus = "0-63".parse().unwrap();
+    machine.cores = (0..64).map(|cpu| cpu.to_string().parse().unwrap()).collect();
+    for bus in 1..=8 {
+        let bdf: Bdf = format!("{bus:02x}:00.0").parse().unwrap();
+        machine
+            .accelerators
+            .push(Accelerator { bdf: Some(bdf), ..Accelerator::new(AcceleratorKind::Nvidia) });
+    }
+    let machine = Arc::new(machine);
+    let ids: BTreeMap<String, NodeId> =
+        network.nodes.iter().map(|node| (node.name.clone(), NodeId::new(&node.name))).collect();
+    let told = || Told { machine: Some(machine.clone()), ..Told::default() };
+    let nodes = ids.values().map(|id| (id.clone(), told())).collect();
+    Stock::recorded(Arc::new(Topology { network, ids, nodes }))
+}
+
+fn job(keys: &str) -> JobSpec {
+    let around = Surroundings {
+        cwd: "/",
+        file_dir: None,
+        log_dir: None,
+        cluster: true,
+        cpus: 1,
+        gpus: &|| Ok(1),
+        env: &|_| None,
+    };
+    let text = format!("{{name: j, command: [train], {keys}}}");
+    let file = JobFile::parse("job.yaml", text.as_bytes()).unwrap();
+    file.overlay(&Flags::default(), &around).unwrap().resolve(&around).unwrap()
+}
+
+/// 720 x 16 nodes, more than a job may have so far: placement takes them all the same.
+fn grid(keys: &str) -> JobSpec {
+    let mut spec = job(&format!("nodes: 16, ranksPerNode: 8, parallelism: {{tp: 8, dp: 1, pp: 16}}{keys}"));
+    spec.shape = Shape::Nodes { nodes: 720 * 16, ranks_per_node: 8 };
+    let dp = spec.parallelism.groups.iter_mut().find(|group| group.kind == "dp");
+    dp.unwrap().size = 720;
+    spec
+}
+
+fn timed<T>(what: impl FnOnce() -> T) -> (T, Duration) {
+    let begun = Instant::now();
+    let result = what();
+    (result, begun.elapsed())
+}
+
+fn median<T>(times: usize, mut what: impl FnMut() -> T) -> Duration {
+    let mut took: Vec<Duration> = (0..times).map(|_| timed(&mut what).1).collect();
+    took.sort_unstable();
+    took[times / 2]
+}
+
+fn say(what: &str, took: Duration, bound_ms: u64) {
+    println!("{took:>10.1?}  {what}");
+    assert!(took < Duration::from_millis(bound_ms), "{what} took {took:?}, more than {bound_ms} ms");
+}

@@ -192,7 +192,8 @@ async fn run(launch: Launch) -> Result<Outcome, Error> {
         heard: watch::channel(true).1,
         suspends: true,
         output: true,
-        no_wait: false,
+        // One job on one machine: what it does not hold now it never will.
+        no_wait: true,
         progress: Progress::default(),
     };
     tokio::select! {

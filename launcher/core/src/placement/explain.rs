@@ -9,7 +9,7 @@ use phalanx_common::text::natural;
 use phalanx_common::topology::Tier;
 
 use super::fabric::{Blemish, NodeRow};
-use super::gang::place_gang;
+use super::gang::{place_gang, room};
 use super::mapping::Part;
 use super::order::{Effort, Layout, Problem, SlotGraph, solve};
 use super::refusal::{Change, NoFit};
@@ -193,7 +193,7 @@ fn changes(stock: &Stock, request: &GangRequest<'_>) -> Vec<Change> {
     if !spec.placement.mixed && fits(&|spec| spec.placement.mixed = true) {
         found.push(Change::Mixed);
     }
-    found.extend(fewer(request, &fits));
+    found.extend(fewer(request, room(stock, request), &fits));
     if found.is_empty() {
         let empty = stock.idle();
         let request = GangRequest { last: &[], ..request.clone() };
@@ -208,8 +208,11 @@ fn changes(stock: &Stock, request: &GangRequest<'_>) -> Vec<Change> {
 type Fits<'a> = dyn Fn(&Alter<'_>) -> bool + 'a;
 type Alter<'a> = dyn Fn(&mut JobSpec) + 'a;
 
+/// So many numbers below the most are tried one by one.
+const TRIED: u32 = 128;
+
 /// The most ranks that fit, whole replicas of the other groups: halving finds it, since fewer always fit where more do.
-fn fewer(request: &GangRequest<'_>, fits: &Fits<'_>) -> Option<Change> {
+fn fewer(request: &GangRequest<'_>, room: u64, fits: &Fits<'_>) -> Option<Change> {
     let spec = request.spec;
     let step = match spec.shape {
         Shape::Nodes { ranks_per_node, .. } => ranks_per_node,
@@ -231,8 +234,13 @@ fn fewer(request: &GangRequest<'_>, fits: &Fits<'_>) -> Option<Change> {
             };
         })
     };
-    let (mut fit, mut too_many) = (0, spec.world_size() / step);
-    while fit + 1 < too_many {
+    // Not every smaller number fits where a larger one does: equal pods need divisors. From the top down, as far as that is no
+    // work, then by halves.
+    let most = u64::from((spec.world_size() - 1) / step).min(room / u64::from(step));
+    let most = u32::try_from(most).unwrap_or(u32::MAX);
+    let near = (most.saturating_sub(TRIED)..=most).rev().find(|at| *at > 0 && with(at * step));
+    let (mut fit, mut too_many) = (near.unwrap_or(0), most.saturating_sub(TRIED));
+    while near.is_none() && fit + 1 < too_many {
         let middle = fit + (too_many - fit) / 2;
         match with(middle * step) {
             true => fit = middle,

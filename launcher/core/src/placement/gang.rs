@@ -85,6 +85,12 @@ pub fn place_gang(
     Err(Box::new(placing.no_fit(obstacle)))
 }
 
+/// More ranks than this have no place by the devices or slots of all nodes.
+pub fn room(stock: &Stock, request: &GangRequest<'_>) -> u64 {
+    let effort = Effort::default();
+    Placing { stock, request, without: &BTreeMap::new(), effort: &effort, kind: None }.room()
+}
+
 /// With what is preferred, and without.
 fn wishes(request: &GangRequest<'_>) -> &'static [bool] {
     if request.spec.placement.prefer.is_empty() { &[false] } else { &[true, false] }
@@ -105,7 +111,14 @@ impl Placing<'_> {
         let fabric = self.stock.fabric();
         let limits = Limits::of(self.request.spec, fabric, prefer);
         let mut obstacle = None;
+        let may_be_uneven =
+            self.request.spec.placement.uneven && matches!(self.request.spec.shape, Shape::Ranks(_));
+        let mut uneven = if may_be_uneven { self.uneven(world, &limits, shunning) } else { None };
+        let fewest = uneven.as_ref().map_or(usize::MAX, |gang| gang.pods.len());
         for cut in self.request.cuts(world, self.most_ranks()) {
+            if cut.nodes as usize > fewest {
+                continue;
+            }
             if !limits.allow(self.request.spec, cut) {
                 continue;
             }
@@ -114,8 +127,8 @@ impl Placing<'_> {
                 Err(found) => obstacle = obstacle.or(found),
             }
         }
-        if self.request.spec.placement.uneven && matches!(self.request.spec.shape, Shape::Ranks(_)) {
-            return self.uneven(world, &limits, shunning).ok_or(obstacle);
+        if let Some(gang) = uneven.take() {
+            return Ok(gang);
         }
         Err(obstacle)
     }
@@ -394,7 +407,14 @@ impl Placing<'_> {
         let mut rooms: Vec<(NodeRow, u32)> = supply.of(ROOT).filter_map(room).collect();
         rooms.sort_by_key(|(row, room)| (std::cmp::Reverse(*room), *row));
         let shares = fewest(rooms, world)?;
-        if limits.one_node && shares.len() > 1 {
+        // Groups, distances and spares are of equal pods: nothing that was required is dropped for unequal ones.
+        let placement = &self.request.spec.placement;
+        let several = shares.len() > 1;
+        let bound = limits.one_node
+            || !limits.groups.is_empty()
+            || !limits.inside.is_empty()
+            || placement.spread.is_some();
+        if placement.spares > 0 || several && (bound || self.too_far(&shares, limits)) {
             return None;
         }
         let mut pods = Vec::with_capacity(shares.len());
@@ -404,6 +424,14 @@ impl Placing<'_> {
             pods.push(GangPod { node, ranks, inside });
         }
         Some(Gang { pods, spares: Vec::new(), bound: 0, exact: false })
+    }
+
+    /// Whether the nodes are farther apart than the job as a whole may be.
+    fn too_far(&self, shares: &[(NodeRow, u32)], limits: &Limits) -> bool {
+        let fabric = self.stock.fabric();
+        let Some(((first, _), rest)) = shares.split_first() else { return false };
+        let meets = |limit: usize| rest.iter().all(|(row, _)| fabric.meet(*first, *row) <= limit);
+        limits.all.is_some_and(|limit| !meets(usize::from(limit)))
     }
 
     fn obstacle(&self, supply: &Supply<'_>, need: &Need, most: u32) -> Obstacle {

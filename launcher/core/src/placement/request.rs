@@ -49,15 +49,15 @@ impl Cut {
 }
 
 impl GangRequest<'_> {
-    /// Numbers of ranks that the job can run with, the one to be preferred first.
+    /// Numbers of ranks that the job can run with: those that were asked for, else as many fewer as it can do without.
     pub(super) fn worlds(&self) -> Vec<u32> {
         let asked = self.spec.world_size();
         match self.spec.elastic {
             None => vec![asked],
             Some(elastic) => {
                 let step = elastic.step.max(1);
-                let steps = elastic.max.saturating_sub(elastic.min) / step;
-                (0..=steps).rev().map(|at| elastic.min + at * step).collect()
+                let steps = asked.saturating_sub(elastic.min) / step;
+                (0..=steps).map(|at| asked - at * step).collect()
             }
         }
     }
@@ -72,9 +72,13 @@ impl GangRequest<'_> {
         }
         let mut cuts: Vec<Cut> = divisors(world).filter(|ranks| *ranks <= most).map(cut).collect();
         let mut fast: Vec<u64> = Vec::new();
+        let mut block = 1u64;
         for group in &self.spec.parallelism.groups {
-            let before = fast.last().copied().unwrap_or(1);
-            fast.push(before.saturating_mul(u64::from(group.size)));
+            block = block.saturating_mul(u64::from(group.size));
+            // Those of whom the others wait within a step; replicas and stages may be cut anywhere.
+            if ["tp", "cp", "ep"].contains(&group.kind.as_str()) {
+                fast.push(block);
+            }
         }
         // A pod is whole groups of a kind, or groups of that kind are whole pods.
         let is_aligned = |cut: &Cut| {

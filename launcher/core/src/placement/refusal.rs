@@ -122,7 +122,7 @@ impl fmt::Display for Refusal {
             Refusal::RunsOnly { user } => write!(f, "runs jobs of {user} only"),
             Refusal::Slots { free, of } => write!(f, "has {free} of {of} slots free"),
             Refusal::Lacks(lack) => write!(f, "{lack}"),
-            Refusal::Untold => f.write_str("has not told of its devices, cores and memory"),
+            Refusal::Untold => f.write_str("has not told of its devices, cores and memory (a file of its machine beside the network says it)"),
             Refusal::Label { name, value } => write!(f, "has not the label {name}={value}"),
             Refusal::NotNamed => f.write_str("is none of the nodes that the job names"),
             Refusal::Avoided => f.write_str("is to be avoided"),

@@ -194,3 +194,32 @@ fn an_elastic_job_gets_as_many_replicas_as_fit() {
     let fits = placed(&stock, keys);
     assert_eq!((fits.ranks, fits.pods.len()), (144, 18));
 }
+
+#[test]
+fn replicas_and_stages_do_not_make_pods_small() {
+    let stock = stock(&cluster());
+    let pairs = placed(&stock, "ranks: 112, parallelism: {tp: 2, pp: 8, dp: 7}");
+    assert_eq!((pairs.pods.len(), pairs.pods[0].ranks.len()), (14, 8));
+}
+
+#[test]
+fn unequal_pods_are_as_few_as_hold_the_ranks_and_drop_nothing_that_is_required() {
+    let stock = stock(&cluster());
+    let few = placed(&stock, "ranks: 17, placement: {uneven: true}");
+    assert_eq!(few.pods.len(), 3);
+    for wish in ["require: {all: leaf}", "spares: 16"] {
+        let keys = format!("ranks: 33, placement: {{uneven: true, {wish}}}");
+        assert!(
+            !refused(&stock, &keys).changes.contains(&"it fits with `uneven: true`".to_owned()),
+            "{keys}"
+        );
+    }
+}
+
+#[test]
+fn the_most_ranks_that_fit_are_found_though_not_all_fewer_do() {
+    let stock = stock(&cluster());
+    assert_eq!(refused(&stock, "ranks: 145").changes, ["144 ranks fit now"]);
+    let leaf = refused(&stock, "ranks: 33, placement: {require: {all: leaf}}");
+    assert_eq!(leaf.changes.last().map(String::as_str), Some("32 ranks fit now"));
+}

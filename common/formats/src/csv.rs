@@ -50,7 +50,8 @@ pub enum Error {
 
 /// Reads a table with a header. A name that stands under different switches is the name of different
 /// switches, which then come with the switch above, `P10/S14`; one that stands in two columns comes with the
-/// closer column's, `leaf/1`. Empty fields are unknown: such a node is within what is known farther away.
+/// closer column's, `leaf/1`. Empty fields are unknown: such a node is within what is known farther away, and
+/// somewhere in the cluster where nothing is.
 ///
 /// # Errors
 /// More than [`MAX_BYTES`], a header without a node or a switch, and rows that do not fit the header.
@@ -188,6 +189,9 @@ fn outline(rows: &[Vec<String>], node: usize, domain: Option<usize>, names: &[Ve
     for (row, at) in rows.iter().zip(0..) {
         let node = &row[node];
         outline.nodes.extend(known(0, at).map(|on| (node.clone(), on.clone())));
+        if (0..names.len()).all(|level| known(level, at).is_none()) {
+            outline.unplaced.insert(node.clone());
+        }
         let gap = (0..names.len()).find(|level| known(*level, at).is_none()).unwrap_or(names.len());
         outline.switches.extend((0..names.len()).filter_map(|level| known(level, at).cloned()));
         let tiers = (0..names.len()).zip(Tier::OF_SWITCHES).filter(|(level, _)| *level > gap);
@@ -280,6 +284,7 @@ mod tests {
         let read_ok = read(b"node,leaf,nvlink\n\"n,1\",\"l\"\"1\",d1\nn2,,\n").unwrap();
         assert!(read_ok.nodes.contains(&("n,1".to_string(), "l\"1".to_string())));
         assert_eq!((read_ok.nodes.len(), read_ok.domains.len()), (1, 1));
+        assert_eq!(read_ok.unplaced, BTreeSet::from(["n2".to_string()]));
         assert!(read(b"node,leaf\nn1\n").unwrap_err().to_string().contains("line 2: 1 fields"));
         assert!(read(b"node,leaf\n\"n1,l1\n").is_err());
         assert_eq!(read(b"a,b\n1,2\n"), Err(Error::NoNode));

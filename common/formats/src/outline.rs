@@ -25,6 +25,8 @@ pub struct Outline {
     /// Nodes below a switch that do not hang on it, where what is between is not known: node, the switch's tier,
     /// switch.
     pub within: BTreeSet<(String, Tier, String)>,
+    /// Nodes of which nothing else is said.
+    pub unplaced: BTreeSet<String>,
     /// Members that are named by something else than a name (a pattern, a label), so that nobody knows here
     /// who they are.
     pub unknown: usize,
@@ -55,7 +57,8 @@ impl Outline {
             tier: *tier,
             group: group.clone(),
         });
-        let claims = under.chain(nodes).chain(domains).chain(blocks).chain(within);
+        let unplaced = self.unplaced.iter().map(|node| Claim::Node { node: node.clone() });
+        let claims = under.chain(nodes).chain(domains).chain(blocks).chain(within).chain(unplaced);
         claims.map(|claim| Evidence::new(claim, source, origin, at)).collect()
     }
 

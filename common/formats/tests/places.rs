@@ -122,6 +122,16 @@ fn what_a_switch_is_called_does_not_depend_on_rows_about_others() {
 }
 
 #[test]
+fn a_row_without_a_switch_is_a_node_of_unknown_place() {
+    let network = facts(&[table("node,leaf,spine\nn1,leaf-1,spine-1\nn2,,\n", "racks.csv")]);
+    let names: Vec<&str> = network.nodes.iter().map(|node| node.name.as_str()).collect();
+    assert_eq!(names, ["n1", "n2"]);
+    assert!(place(&network, "n2").is_empty());
+    assert_eq!(between(&network, "n1", "n2").best, Tier::Leaf);
+    assert!(between(&network, "n1", "n2").worst > Tier::Leaf);
+}
+
+#[test]
 fn a_name_that_several_switches_have_is_none_of_them_where_the_one_above_is_not_said() {
     let outline = csv::read(b"node,leaf,spine,core\nn1,x,a,c\nn2,x,b,c\nn3,x,,c\n").unwrap();
     assert!(!outline.nodes.iter().any(|(node, _)| node == "n3"), "{outline:?}");

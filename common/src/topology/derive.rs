@@ -188,10 +188,11 @@ pub(super) fn speaks_of<'a>(
         Claim::ExpectedUplinks { switch, .. } | Claim::Plane { switch, .. } => {
             ids.insert(switch);
         }
-        Claim::Nvlink { node, .. } | Claim::NvlinkCluster { node, .. } | Claim::Owner { node, .. } => {
-            names.insert(node);
-        }
-        Claim::Member { member: Member::Node(node), .. } => {
+        Claim::Nvlink { node, .. }
+        | Claim::NvlinkCluster { node, .. }
+        | Claim::Owner { node, .. }
+        | Claim::Node { node }
+        | Claim::Member { member: Member::Node(node), .. } => {
             names.insert(node);
         }
         Claim::Member { member: Member::Switch(switch), .. } => {

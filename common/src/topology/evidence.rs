@@ -148,6 +148,8 @@ pub enum Claim {
     Owner { guid: Guid, node: String, port: String },
     /// An adapter serves the switch it is on (SHARP aggregation) and belongs to no node.
     NoNode { guid: Guid },
+    /// There is a node of that name; where it is, the source does not know.
+    Node { node: String },
 }
 
 /// Who is a member of a group.

@@ -49,6 +49,7 @@ fn any_evidence() -> impl Strategy<Value = Evidence> {
         1 => (switch(), 0..3u32).prop_map(|(switch, links)| Claim::ExpectedUplinks { switch, links }),
         2 => (end(), end()).prop_map(|(listener, speaker)| Claim::Heard { listener, speaker }),
         1 => (end(), 0..3u16).prop_map(|(end, rail)| Claim::Rail { end, rail }),
+        1 => node().prop_map(|node| Claim::Node { node }),
         1 => (0..8u64, node(), 0..3u8).prop_map(|(guid, node, port)| Claim::Owner { guid: Guid(guid), node, port: format!("p{port}") }),
     ];
     (claim, source, 0..3u64).prop_map(|(claim, source, at)| Evidence::new(claim, source, "x", Timestamp(at)))

@@ -61,6 +61,7 @@ fn about(claim: &Claim, names: &mut BTreeSet<String>) {
         | Claim::Member { member: Member::Switch(of), .. } => switch(of, names),
         Claim::Nvlink { node, .. }
         | Claim::NvlinkCluster { node, .. }
+        | Claim::Node { node }
         | Claim::Member { member: Member::Node(node), .. } => {
             names.insert(node.clone());
         }

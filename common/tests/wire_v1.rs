@@ -57,6 +57,7 @@ fn binding() -> PodBinding {
         hca: vec!["mlx5_0:1".to_owned()],
         memory: MemoryPolicy::Strict,
         ranks: vec![rank(1, "0-3,96", "0"), rank(2, "", ""), rank(0, "8191", "1"), rank(0, "4", "0-1")],
+        nccl_topology: Some([("ib3".to_owned(), 3)].into()),
     }
 }
 

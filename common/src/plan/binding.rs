@@ -1,6 +1,6 @@
 //! Which devices, cores and memory of its node a pod gets, and which of them each rank.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,9 @@ pub struct PodBinding {
     pub memory: MemoryPolicy,
     /// In LOCAL_RANK order. Empty: no rank is bound to anything.
     pub ranks: Vec<RankBinding>,
+    /// The rails that ports of the node are on, by the port's name, for a topology file of NCCL that the worker writes.
+    /// `None`: NCCL looks by itself.
+    pub nccl_topology: Option<BTreeMap<String, u16>>,
 }
 
 /// A device, or a slice of one.
@@ -116,7 +119,9 @@ impl PodBinding {
                 return Err(BindingError::Twice(device.clone()));
             }
         }
-        let names = self.devices.iter().filter_map(|device| device.uuid.as_ref()).chain(&self.hca);
+        let railed = self.nccl_topology.iter().flat_map(BTreeMap::keys);
+        let names = self.devices.iter().filter_map(|device| device.uuid.as_ref());
+        let names = names.chain(&self.hca).chain(railed);
         if let Some(odd) = names.clone().find(|name| !is_name(name)) {
             return Err(BindingError::Name(odd.clone()));
         }

@@ -11,7 +11,7 @@ same_variants!(MemoryPolicy, v1::MemoryPolicy, None, Preferred, Strict);
 
 impl From<PodBinding> for v1::Binding {
     fn from(binding: PodBinding) -> v1::Binding {
-        let PodBinding { devices, view, hca, memory, ranks } = binding;
+        let PodBinding { devices, view, hca, memory, ranks, nccl_topology } = binding;
         let device = |it: BoundDevice| v1::Device {
             kind: it.kind.into(),
             index: it.index,
@@ -25,13 +25,14 @@ impl From<PodBinding> for v1::Binding {
             hca,
             memory: memory.into(),
             ranks: ranks.into_iter().map(rank).collect(),
+            nccl_topology,
         }
     }
 }
 
 impl From<v1::Binding> for PodBinding {
     fn from(binding: v1::Binding) -> PodBinding {
-        let v1::Binding { devices, view, hca, memory, ranks } = binding;
+        let v1::Binding { devices, view, hca, memory, ranks, nccl_topology } = binding;
         let device = |it: v1::Device| BoundDevice {
             kind: it.kind.into(),
             index: it.index,
@@ -45,6 +46,7 @@ impl From<v1::Binding> for PodBinding {
             hca,
             memory: memory.into(),
             ranks: ranks.into_iter().map(rank).collect(),
+            nccl_topology,
         }
     }
 }

@@ -314,10 +314,12 @@ impl Stock {
     /// What a plan says of a pod's share of its node.
     pub fn bind(&self, request: &GangRequest<'_>, gang: &Gang, pod: &GangPod) -> PodBinding {
         let node = self.node(pod.node);
-        let (Some(chosen), Some(inside), Some(free)) = (&pod.inside, &node.inside, &node.free) else {
-            return PodBinding::default();
-        };
         let placement = &request.spec.placement;
+        let nccl_topology =
+            placement.nccl_topology.then(|| self.topology.network.rails_of(&self.fabric.node(pod.node).name));
+        let (Some(chosen), Some(inside), Some(free)) = (&pod.inside, &node.inside, &node.free) else {
+            return PodBinding { nccl_topology, ..PodBinding::default() };
+        };
         let cut = Cut { nodes: u32::try_from(gang.pods.len()).unwrap_or(u32::MAX), ranks: pod.ranks };
         let force = Force {
             view: placement.device_view,
@@ -325,7 +327,7 @@ impl Stock {
             cores: request.binds_cores(&node.needs(request, cut)),
             ports: gang.pods.len() > 1,
         };
-        chosen.bind(&inside.model, &inside.identity, free, force)
+        PodBinding { nccl_topology, ..chosen.bind(&inside.model, &inside.identity, free, force) }
     }
 
     /// The same with these nodes and nothing on them.

@@ -145,7 +145,12 @@ pub struct ShimPlan {
     pub keep_files: u32,
     /// `None`: no lease, the pod lives as long as its worker.
     pub lease: Option<Duration>,
+    /// What [`NCCL_TOPOLOGY`] holds.
+    pub nccl_topology: Option<String>,
 }
+
+/// The topology file for NCCL, in the pod's directory.
+pub const NCCL_TOPOLOGY: &str = "nccl-topology.xml";
 
 /// Names and values that are shown nowhere.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -284,6 +284,20 @@ fn names_of_interfaces_and_of_rdma_ports_are_exact() {
 }
 
 #[test]
+fn a_topology_file_for_nccl_is_in_the_pods_directory_unless_the_user_names_another() {
+    let bound = PodBinding { nccl_topology: Some(BTreeMap::new()), ..PodBinding::default() };
+    let named = |bound: &PodBinding, job: &[(&str, &str)], inherited: &[(&str, &str)]| {
+        let made = made(&plan(bound.clone(), job), inherited);
+        (value(&made, 0, inherited, "NCCL_TOPO_FILE"), made.job_dir)
+    };
+    let (own, job_dir) = named(&bound, &[], &[]);
+    assert_eq!(own, Some(format!("{job_dir}/nccl-topology.xml")));
+    assert_eq!(named(&bound, &[("NCCL_TOPO_FILE", "/job.xml")], &[]).0.as_deref(), Some("/job.xml"));
+    assert_eq!(named(&bound, &[], &[("NCCL_TOPO_FILE", "/site.xml")]).0.as_deref(), Some("/site.xml"));
+    assert_eq!(named(&PodBinding::default(), &[], &[]).0, None);
+}
+
+#[test]
 fn the_shim_gets_the_cores_and_the_memory_of_each_rank() {
     let binding = PodBinding { memory: MemoryPolicy::Strict, ..bound(Nvidia, DeviceView::Pod) };
     let made_bound = made(&plan(binding, &[]), &[]);

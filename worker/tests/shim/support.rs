@@ -109,6 +109,7 @@ pub(crate) fn command(scratch: &Scratch, ranks: u32, command: &[&str]) -> ShimPl
         max_file_bytes: defaults::LOG_FILE_CAP,
         keep_files: defaults::LOG_FILES_KEPT,
         lease: None,
+        nccl_topology: None,
     }
 }
 

@@ -176,6 +176,8 @@ pub struct PlacementSpec {
     pub device_view: DeviceView,
     pub memory_binding: MemoryBinding,
     pub cpu_binding: CpuBinding,
+    /// Ranks get a topology file for NCCL of their node, with the rails of its ports.
+    pub nccl_topology: bool,
 }
 
 impl PlacementSpec {

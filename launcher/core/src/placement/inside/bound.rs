@@ -57,6 +57,7 @@ impl Inside {
             hca: if force.ports && self.devices != 0 { model.hca(free.ports) } else { Vec::new() },
             memory,
             ranks: ranks.collect(),
+            nccl_topology: None,
         }
     }
 }

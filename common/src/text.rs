@@ -1,4 +1,4 @@
-//! Strangers' text: in messages, and in order.
+//! Text for people: strangers', in messages and in order, and errors with their causes.
 
 /// Text in quotes, escaped, and cut after 60 characters: fit for a message and a terminal, whoever wrote it.
 pub fn shown(text: &str) -> String {
@@ -27,4 +27,40 @@ pub fn natural(name: &str) -> Vec<(String, u64)> {
         rest = after;
     }
     parts
+}
+
+/// An error with its causes, each once: many say their cause themselves.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut last = text.clone();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let own = error.to_string();
+        if !last.ends_with(&own) {
+            text = format!("{text}: {own}");
+        }
+        last = own;
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    enum Error {
+        #[error("line 3: {0}")]
+        Says(#[source] std::num::ParseIntError),
+        #[error("the file is wrong")]
+        Above(#[source] Box<Error>),
+    }
+
+    #[test]
+    fn a_cause_that_an_error_says_itself_is_not_said_again() {
+        let number = "x".parse::<u8>().unwrap_err();
+        let whole = chain(&Error::Above(Box::new(Error::Says(number))));
+        assert_eq!(whole, "the file is wrong: line 3: invalid digit found in string");
+    }
 }

@@ -9,6 +9,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
+use phalanx_common::text::chain;
 
 /// Exit code of everything that is not a rank's.
 const FAILED: u8 = 125;
@@ -26,7 +27,7 @@ fn main() -> ExitCode {
     match serve::main(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "phalanx-worker: {error:#}");
+            let _ = writeln!(std::io::stderr(), "phalanx-worker: {}", chain(error.as_ref()));
             ExitCode::from(FAILED)
         }
     }

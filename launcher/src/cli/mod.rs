@@ -24,6 +24,7 @@ use anyhow::Context;
 
 use clap::{CommandFactory, Parser};
 use clap_complete::Shell;
+use phalanx_common::text::chain;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -91,7 +92,7 @@ fn print(text: &str) -> anyhow::Result<Exit> {
 fn complain(error: &anyhow::Error) {
     let mut stderr = std::io::stderr();
     let Some(wrong) = error.downcast_ref::<phalanx_common::spec::Error>() else {
-        let _ = writeln!(stderr, "phalanx: {error:#}");
+        let _ = writeln!(stderr, "phalanx: {}", chain(error.as_ref()));
         return;
     };
     // Each mistake of a job file is a message of its own.

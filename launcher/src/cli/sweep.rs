@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use phalanx_common::text::chain;
 use phalanx_worker::sweep::{Stale, end, find_stale};
 
 use super::args::SweepArgs;
@@ -19,7 +20,7 @@ pub(super) fn sweep(args: &SweepArgs) -> anyhow::Result<Exit> {
             && let Err(error) = end(&stale)
         {
             left = true;
-            text += &format!("  not ended: {:#}\n", anyhow::Error::from(error));
+            text += &format!("  not ended: {}\n", chain(&error));
         }
     }
     if text.is_empty() {
@@ -35,10 +36,8 @@ pub(super) fn sweep_before_run(base: &Path, printer: &Printer) {
     let found = match find_stale(base) {
         Ok(found) => found,
         Err(error) => {
-            return printer.line(format!(
-                "phalanx: warning: leftovers were not looked for: {:#}",
-                anyhow::Error::from(error)
-            ));
+            return printer
+                .line(format!("phalanx: warning: leftovers were not looked for: {}", chain(&error)));
         }
     };
     for stale in found {
@@ -50,7 +49,7 @@ pub(super) fn sweep_before_run(base: &Path, printer: &Printer) {
             ));
         }
         if let Err(error) = ended {
-            printer.line(format!("phalanx: warning: not ended: {:#}", anyhow::Error::from(error)));
+            printer.line(format!("phalanx: warning: not ended: {}", chain(&error)));
         }
     }
 }

@@ -12,6 +12,7 @@ use anyhow::{Context, bail};
 use nix::unistd::{Uid, User as UnixUser};
 use phalanx_common::defaults::CERTIFICATE_LIFETIME;
 use phalanx_common::identity::{Role, valid_name};
+use phalanx_common::text::chain;
 use phalanx_common::wire::client_v1::{LoginReply, LoginRequest};
 use phalanx_common::wire::codec;
 use phalanx_net::authority::Keys;
@@ -90,7 +91,7 @@ impl Login {
                 let uid = Uid::from_raw(uid);
                 let answered = tokio::time::timeout(WITHIN, answer(stream, uid, &cluster, coordinators));
                 if let Ok(Err(error)) = answered.await {
-                    tracing::warn!("a login broke off: {error:#}");
+                    tracing::warn!("a login broke off: {}", chain(error.as_ref()));
                 }
                 drop((permit, users_permit));
             });
@@ -127,8 +128,9 @@ async fn answer(
             LoginReply::Accepted { certificate, ca, coordinators }
         }
         Err(error) => {
-            tracing::warn!(%uid, "a login was refused: {error:#}");
-            LoginReply::Refused { why: format!("{error:#}") }
+            let why = chain(error.as_ref());
+            tracing::warn!(%uid, "a login was refused: {why}");
+            LoginReply::Refused { why }
         }
     };
     let mut bytes = Vec::new();

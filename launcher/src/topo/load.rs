@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use anyhow::{Context, bail};
+use phalanx_common::text::chain;
 use phalanx_common::time::Timestamp;
 use phalanx_common::topology::machine::Machine;
 use phalanx_common::topology::{Evidence, Finding, Problem, Severity, Snapshot};
@@ -73,7 +74,7 @@ pub(crate) fn evidence(paths: &[PathBuf], now: Timestamp) -> Result<(Vec<Evidenc
     let mut wrong = Vec::new();
     for path in paths {
         if let Err(error) = pile.add_path(path) {
-            let (file, why) = (path.display().to_string(), format!("{error:#}"));
+            let (file, why) = (path.display().to_string(), chain(error.as_ref()));
             let why = why.strip_prefix(&format!("{file}: ")).unwrap_or(&why).to_owned();
             wrong.push((file, why));
         }
@@ -162,7 +163,7 @@ impl Pile {
                     self.skipped.push(path.clone());
                 }
                 Err(wrong) => {
-                    self.left_out.push((path.display().to_string(), format!("{:#}", wrong.error)));
+                    self.left_out.push((path.display().to_string(), chain(wrong.error.as_ref())));
                 }
             }
         }

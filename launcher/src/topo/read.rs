@@ -36,12 +36,30 @@ pub(super) struct File<'a> {
 
 /// The kind of a file; an error that lists the kinds if it is of none.
 pub(super) fn kind(bytes: &[u8]) -> anyhow::Result<Kind> {
+    if let Some((_, packer)) = PACKED.iter().find(|(magic, _)| bytes.starts_with(magic)) {
+        anyhow::bail!("it is packed ({packer}): unpack it, and name the file or the folder that comes out");
+    }
     recognise(bytes).with_context(|| {
-        let what =
-            if bytes.is_empty() { "the file is empty" } else { "its content is of no kind that is read" };
+        let first = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let what = match () {
+            () if bytes.is_empty() => "the file is empty",
+            () if first.contains(&b';') || first.contains(&b'\t') => {
+                "its content is of no kind that is read (the fields of a table have commas between them)"
+            }
+            () => "its content is of no kind that is read",
+        };
         format!("{what}; known are {}", known())
     })
 }
+
+/// How packed files begin, and what packs them.
+const PACKED: [(&[u8], &str); 5] = [
+    (b"\x1f\x8b", "gzip"),
+    (b"BZh", "bzip2"),
+    (b"\xfd7zXZ\0", "xz"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    (b"PK\x03\x04", "zip"),
+];
 
 pub(super) fn known() -> String {
     let kinds: Vec<String> = Kind::ALL.iter().map(ToString::to_string).collect();

@@ -14,6 +14,10 @@ fn a_file_that_cannot_be_read_is_named_with_what_is_wrong() {
         ("site.yaml", "nodes:\n  n1: {laef: l1}\n"),
         ("snapshot.json", "{\"version\": 1, \"network\": {}}"),
         ("cut.out", "switchguid=0xb001(b001)\n"),
+        ("hosts.csv", "node;leaf\nn1;l1\n"),
+        ("capture.tar.bz2", "BZh91AY&SY,,\n"),
+        ("open.conf", "SwitchName=s1 Nodes=n[1-4\n"),
+        ("cut.xml", "<topology version=\"2.0\">\n<object type=\"Machine\">\n"),
     ]);
     for (name, says) in [
         ("no-such.out", "cannot read no-such.out: No such file"),
@@ -28,6 +32,13 @@ fn a_file_that_cannot_be_read_is_named_with_what_is_wrong() {
         ),
         ("snapshot.json", "snapshot.json: it looks like a snapshot of a topology: "),
         ("cut.out", "cut.out: it looks like a dump of ibnetdiscover: none of the 2 lines is a record"),
+        ("hosts.csv", "of no kind that is read (the fields of a table have commas between them); known are"),
+        ("capture.tar.bz2", "capture.tar.bz2: it is packed (bzip2): unpack it, and name"),
+        ("open.conf", "line 1: n[1-4: a bracket is not closed, or is inside of another\n"),
+        (
+            "cut.xml",
+            "cut.xml: it looks like XML of hwloc: the XML cannot be read: the root node was opened but never closed\n",
+        ),
         ("/dev/null", "/dev/null: it is neither a file nor a folder"),
     ] {
         for command in [&["--from", name][..], &["check", "--from", name]] {

@@ -3,6 +3,7 @@
 //! The JSON form is public: names of events and fields are stable, fields are only added.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use std::fmt;
 
@@ -108,6 +109,10 @@ pub enum EventKind {
     PodDead {
         node: NodeId,
         peers: Vec<NodeId>,
+        /// Its ranks are waited for so long under strict fencing: by then their lease has lapsed.
+        waits: Option<Duration>,
+        /// A peer heard it before, and its lease may have lapsed since: it may well be its ranks alone that are gone.
+        lapsed: bool,
     },
     /// The job's Python is not the same on all nodes, or not that of where it was submitted: versions, and
     /// who has them.

@@ -41,6 +41,8 @@ pub struct PodStatus {
     pub first_rank: u32,
     pub ranks: u32,
     pub reachable: bool,
+    /// When the job goes on without it if nobody hears of it before.
+    pub given_up_at: Option<Timestamp>,
 }
 
 /// A node.
@@ -48,6 +50,8 @@ pub struct PodStatus {
 pub struct NodeStatus {
     pub node: NodeId,
     pub reachable: bool,
+    /// Since when it is not.
+    pub unreachable_since: Option<Timestamp>,
     pub host_name: String,
     pub address: Option<IpAddr>,
     pub cores: u32,

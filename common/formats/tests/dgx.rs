@@ -40,6 +40,21 @@ fn every_switch_adapter_and_cable_is_read_once() {
     // 2228 ends of cables stand in the dump.
     assert_eq!((fabric.links.len(), fabric.one_ended), (1114, 0));
     assert!(fabric.links.iter().all(|link| link.mbps == Some(400_000)));
+    assert_eq!((fabric.unrecorded, fabric.strange), (0, 0));
+}
+
+#[test]
+fn a_dump_that_was_cut_says_so_and_knows_adapters_by_what_their_switches_call_them() {
+    let Some(bytes) = capture(DUMP) else { return };
+    let fabric = ibnetdiscover::read(&bytes[..30_000]).unwrap();
+    let named = fabric.devices.iter().filter(|device| device.kind == Kind::Adapter);
+    let named = named.filter(|device| device.description.is_some()).count();
+    assert!(fabric.unrecorded > 100 && named > 100, "{} without a record, {named} named", fabric.unrecorded);
+    let network = derive(&[], &fabric.evidence("dump", NOW), NOW).unwrap();
+    assert!(network.node("b08-p1-dgx-08-c01").is_some(), "{} nodes", network.nodes.len());
+    let mut strange = bytes.clone();
+    strange.extend_from_slice(b"Shall I compare thee to a summer's day?\n");
+    assert_eq!(ibnetdiscover::read(&strange).unwrap().strange, 1);
 }
 
 #[test]

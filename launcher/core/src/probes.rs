@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use phalanx_common::defaults::PROBE_WITHIN;
+use phalanx_common::defaults::{IDLE_TIMEOUT, PROBE_WITHIN};
 use phalanx_common::event::EventKind;
 use phalanx_common::id::{Generation, JobId, NodeId};
 use phalanx_common::order::OrderKind;
@@ -22,6 +22,8 @@ use crate::durable::Job;
 use crate::gang::PodView;
 use crate::input::Why;
 use crate::meeting::address_of;
+use crate::nodes::LinkState;
+use crate::reconcile::{LEASE_MARGIN, RENEWALS_PER_LEASE};
 
 /// Peers that are asked: one that answers is enough, and one that has trouble of its own decides nothing.
 const PEERS: usize = 4;
@@ -125,11 +127,23 @@ impl Coordinator {
     fn on_silent(&mut self, job: &JobId, target: &NodeId) {
         let Some(round) = self.rounds.remove(&(job.clone(), target.clone())) else { return };
         self.timers.cancel(&Why::Probe { job: job.clone(), node: target.clone() });
+        let Some(LinkState::Unreachable { since }) = self.nodes.get(target).map(|node| node.link) else {
+            return;
+        };
+        let Some(spec) = self.durable.jobs.get(job).map(|job| &job.spec) else { return };
+        let ended = since + spec.lease + LEASE_MARGIN;
+        let strict = spec.fencing == Fencing::Strict && self.now < ended;
+        // The lease there counts from the last renewal that came, which may be the one before the last that was sent.
+        let renewed = spec.lease / RENEWALS_PER_LEASE;
+        let lapsed = round.heard && self.now + IDLE_TIMEOUT + renewed >= since + spec.lease;
         let peers = round.silent.into_iter().collect();
-        self.emit_for(job, EventKind::PodDead { node: target.clone(), peers });
-        let strict = self.durable.jobs.get(job).is_some_and(|job| job.spec.fencing == Fencing::Strict);
-        if !strict {
-            self.timers.cancel(&Why::Unreachable { job: job.clone(), node: target.clone() });
+        let (node, waits) = (target.clone(), strict.then(|| ended.since(self.now)));
+        self.emit_for(job, EventKind::PodDead { node, peers, waits, lapsed });
+        let why = Why::Unreachable { job: job.clone(), node: target.clone() };
+        if strict {
+            self.timers.set(why, ended);
+        } else {
+            self.timers.cancel(&why);
             self.on_unreachable(job, target);
         }
     }

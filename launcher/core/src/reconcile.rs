@@ -18,10 +18,10 @@ use crate::input::Why;
 use crate::nodes::{LinkState, Node, NodeFacts};
 
 /// Renewals within one lease: three may be lost.
-const RENEWALS_PER_LEASE: u32 = 4;
+pub(crate) const RENEWALS_PER_LEASE: u32 = 4;
 
 /// From a lapsed lease to the last SIGKILL of the shim that ends its pod.
-const LEASE_MARGIN: Duration = Duration::from_secs(5);
+pub(crate) const LEASE_MARGIN: Duration = Duration::from_secs(5);
 /// Clocks of hosts that are looked after agree better than this, message and all.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
 

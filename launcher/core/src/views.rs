@@ -7,6 +7,8 @@ use phalanx_common::status::{JobStatus, NodeStatus, PodStatus};
 use crate::coordinator::{Coordinator, JobView};
 use crate::durable::JobState;
 use crate::gang::GangPhase;
+use crate::input::Why;
+use crate::nodes::LinkState;
 
 impl Coordinator {
     /// Every job; those that ended only if `ended`. Oldest first.
@@ -31,10 +33,12 @@ impl Coordinator {
             phase: word(view.phase).to_owned(),
             ranks: job.spec.world_size(),
             generation: generation.map_or(0, |generation| generation.number.0),
-            restarts: generation.map_or(0, |generation| generation.number.0.saturating_sub(1)),
+            restarts: job.used.restarts,
             max_restarts: job.spec.max_restarts,
             submitted_at: job.submitted_at,
-            running_since: generation.and_then(|generation| generation.running_since),
+            running_since: generation
+                .filter(|_| !matches!(job.state, JobState::Queued { .. }))
+                .and_then(|generation| generation.running_since),
             ended_at: job.ended_at,
             waits_for: self.queued_why.get(view.id).cloned(),
             outcome,
@@ -45,6 +49,9 @@ impl Coordinator {
                     first_rank: pod.first_rank.0,
                     ranks: pod.ranks,
                     reachable: self.reachable(&pod.node),
+                    given_up_at: self
+                        .timers
+                        .at(&Why::Unreachable { job: view.id.clone(), node: pod.node.clone() }),
                 })
                 .collect(),
             command: job.spec.command.clone(),
@@ -61,6 +68,10 @@ impl Coordinator {
                 NodeStatus {
                     node: id.clone(),
                     reachable: node.reachable(),
+                    unreachable_since: match node.link {
+                        LinkState::Unreachable { since } => Some(since),
+                        LinkState::Reachable => None,
+                    },
                     host_name: facts.map(|facts| facts.host_name.clone()).unwrap_or_default(),
                     address: facts.map(|facts| facts.address),
                     cores: facts.map_or(0, |facts| facts.cores),

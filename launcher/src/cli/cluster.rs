@@ -193,7 +193,11 @@ pub(super) fn status(args: &JobRefArgs) -> anyhow::Result<Exit> {
             1 => format!("rank {}", pod.first_rank),
             ranks => format!("ranks {}-{}", pod.first_rank, pod.first_rank + ranks.saturating_sub(1)),
         };
-        let lost = if pod.reachable || job.outcome.is_some() { "" } else { ", not reachable" };
+        let lost = match pod.given_up_at {
+            _ if pod.reachable || job.outcome.is_some() => String::new(),
+            Some(at) => format!(", not reachable, given up in {}", ago(at.since(wall()))),
+            None => ", not reachable".to_owned(),
+        };
         line("pod", &format!("{ranks} on {}{lost}", pod.node));
     }
     print(&text)
@@ -211,7 +215,11 @@ pub(super) fn nodes(args: &ListArgs) -> anyhow::Result<Exit> {
     let rows = nodes.iter().map(|node| {
         vec![
             node.node.to_string(),
-            if node.reachable { "ready" } else { "unreachable" }.to_owned(),
+            match node.unreachable_since {
+                _ if node.reachable => "ready".to_owned(),
+                Some(since) => format!("unreachable {}", ago(wall().since(since))),
+                None => "unreachable".to_owned(),
+            },
             node.address.map(|address| address.to_string()).unwrap_or_default(),
             format!("{}/{}", node.slots_used, node.slots),
             node.cores.to_string(),

@@ -249,8 +249,17 @@ impl View {
             EventKind::PodHeard { node, peer } => {
                 self.say(&format!("{node} is alive, {peer} hears it: the job goes on"));
             }
-            EventKind::PodDead { node, .. } => {
-                self.say(&format!("{node} is dead: neither the coordinator nor its peers hear it"));
+            EventKind::PodDead { lapsed: true, node, .. } => self.say(&format!(
+                "the ranks on {node} have ended, or will not be heard again: the coordinator was out of reach there for \
+                 longer than their lease (leaseSeconds)"
+            )),
+            EventKind::PodDead { node, waits, .. } => {
+                let waits = waits.map(|waits| {
+                    let seconds = waits.as_secs();
+                    format!("; its ranks end by their lease, and the job goes on without it in {seconds} s")
+                });
+                let waits = waits.unwrap_or_default();
+                self.say(&format!("{node} is dead: neither the coordinator nor its peers hear it{waits}"));
             }
             EventKind::InterpretersDiffer { submitter, versions } => {
                 let here = submitter.iter().map(|version| format!("{version} where it was submitted"));

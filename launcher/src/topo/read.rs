@@ -80,11 +80,7 @@ pub(super) fn read(kind: Kind, file: &File<'_>) -> anyhow::Result<Read> {
     let read = match kind {
         Kind::Ibnetdiscover => {
             let fabric = ibnetdiscover::read(bytes)?;
-            let note = (fabric.one_ended > 0).then(|| {
-                let cables = fabric.one_ended;
-                format!("{cables} cables are seen from one end only: the dump was cut, or changed while it was taken")
-            });
-            Read::Evidence(fabric.evidence(origin, at), note)
+            Read::Evidence(fabric.evidence(origin, at), missing(&fabric))
         }
         Kind::Lldpctl => {
             let heard = lldp::lldpctl(bytes)?;
@@ -120,6 +116,23 @@ pub(super) fn read(kind: Kind, file: &File<'_>) -> anyhow::Result<Read> {
         Read::Machine(read) => machine(plain::made_plain(&read).context("it cannot be written as JSON")?),
         read => read,
     })
+}
+
+/// What a dump lacks, or has too much.
+fn missing(fabric: &ibnetdiscover::Fabric) -> Option<String> {
+    let ibnetdiscover::Fabric { one_ended, unrecorded, strange, .. } = fabric;
+    let all = [
+        (one_ended, "cables are seen from one end only"),
+        (unrecorded, "devices have no record of their own"),
+        (strange, "lines are of no dump, and were passed over"),
+    ];
+    let told: Vec<String> = all
+        .iter()
+        .filter(|(count, _)| **count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    (!told.is_empty())
+        .then(|| format!("{}: the dump was cut, or changed while it was taken", told.join(", ")))
 }
 
 /// What a capture of a node's interface has of its neighbours. Packets that are not LLDP are passed over.

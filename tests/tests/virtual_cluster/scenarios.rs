@@ -410,7 +410,8 @@ fn a_strictly_fenced_job_waits_for_the_lease_of_a_dead_node() {
         max_restarts: 1,
         fencing: Fencing::Strict,
         lease: secs(20),
-        unreachable: secs(8),
+        // Not waited for: the lease ends the ranks long before.
+        unreachable: secs(600),
         ..job_spec(2, 1)
     };
     world.submit(&job(), strict);
@@ -419,7 +420,21 @@ fn a_strictly_fenced_job_waits_for_the_lease_of_a_dead_node() {
     world.schedule(secs(1), Fault::Isolate { node: node("b"), cut: secs(300) });
     until(&mut world, LONG, "again", |world| generation(world) == 2);
     assert!(world.now >= cut + secs(20), "{:?} after the cut", world.now.since(cut));
+    assert!(world.now <= cut + secs(40), "{:?} after the cut", world.now.since(cut));
+    let waits = |kind: &EventKind| matches!(kind, EventKind::PodDead { waits: Some(_), lapsed: false, .. });
+    assert_eq!(count(&world, waits), 1);
     assert_eq!(world.violations, []);
+}
+
+#[test]
+fn ranks_that_a_lapsed_lease_ended_while_a_peer_heard_their_node_are_told_apart_from_a_dead_node() {
+    let mut world = in_a_cluster();
+    world.submit(&job(), JobSpec { max_restarts: 1, lease: secs(20), ..job_spec(2, 1) });
+    until_phase(&mut world, GangPhase::Running);
+    world.schedule(secs(1), Fault::LoseConnection { node: node("b"), cut: secs(300) });
+    until(&mut world, LONG, "again", |world| generation(world) == 2);
+    let lapsed = |kind: &EventKind| matches!(kind, EventKind::PodDead { lapsed: true, .. });
+    assert_eq!(count(&world, lapsed), 1);
 }
 
 #[test]
@@ -469,7 +484,7 @@ fn a_gang_without_room_for_a_node_that_went_before_its_release_waits_for_it_by_n
     let config = Config { cluster: true, ..Config::default() };
     let mut world = world_with(config, slow_to_prepare("b"), None);
     world.submit(&job(), job_spec(3, 1));
-    world.schedule(secs(1), Fault::KillNode { node: node("b"), down: secs(300) });
+    world.schedule(secs(1), Fault::KillNode { node: node("b"), cut: secs(300) });
     let began = world.now;
     until(&mut world, LONG, "waits", |world| {
         phase(world, &job()) == Some(GangPhase::Queued)

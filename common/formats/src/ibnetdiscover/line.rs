@@ -18,6 +18,8 @@ pub(super) enum Line<'a> {
         peer: &'a str,
         peer_port: u16,
         peer_guid: Option<Guid>,
+        /// The peer's.
+        description: Option<&'a str>,
         mbps: Option<u32>,
     },
     /// A line of `-p`: both ends of a cable.
@@ -43,6 +45,16 @@ pub(super) fn parse(line: &str) -> Option<Line<'_>> {
         b'#' => None,
         _ => guid(line).or_else(|| device(line)).or_else(|| cable(line)),
     }
+}
+
+/// Whether a line that says nothing here belongs into a dump: a comment, a number of a vendor, a way to a device.
+pub(super) fn is_usual(line: &str) -> bool {
+    let line = line.trim();
+    let key = || line.split_once('=').map(|(key, _)| key);
+    line.is_empty()
+        || line.starts_with('#')
+        || line.starts_with("DR path ")
+        || key().is_some_and(|key| ["vendid", "devid", "sysimgguid"].contains(&key))
 }
 
 fn guid(line: &str) -> Option<Line<'_>> {
@@ -73,7 +85,8 @@ fn port(line: &str) -> Option<Line<'_>> {
     let (peer_port, rest) = number(rest)?;
     let (peer_guid, rest) = bracketed_guid(rest);
     let mbps = rest.split_whitespace().next_back().and_then(rate);
-    Some(Line::Port { port, guid, peer, peer_port, peer_guid, mbps })
+    let description = comment(rest).and_then(quoted).filter(|text| !text.is_empty());
+    Some(Line::Port { port, guid, peer, peer_port, peer_guid, description, mbps })
 }
 
 /// `[17]`, and `[ext 3]` after it, which is what a chassis prints on its front.

@@ -62,6 +62,10 @@ pub struct Fabric {
     /// Cables that the dump shows from one end only, where the other device has a record of its own: the
     /// dump was cut, or changed while it was taken.
     pub one_ended: usize,
+    /// Devices that cables lead to and that have no record of their own: the dump was cut.
+    pub unrecorded: usize,
+    /// Lines that belong into no dump.
+    pub strange: usize,
 }
 
 /// Reads a dump in any of its formats.
@@ -76,9 +80,12 @@ pub fn read(bytes: &[u8]) -> Result<Fabric, Error> {
         lines += 1;
         if bytes.len() <= MAX_LINE {
             let text = String::from_utf8_lossy(bytes);
-            if let Some(line) = line::parse(&text) {
-                reader.take(line);
+            match line::parse(&text) {
+                Some(line) => reader.take(line),
+                None => reader.fabric.strange += usize::from(!line::is_usual(&text)),
             }
+        } else {
+            reader.fabric.strange += 1;
         }
     }
     if reader.fabric.devices.is_empty() {
@@ -115,7 +122,7 @@ impl Reader {
                 self.recorded.insert(row);
                 self.current = Some(row);
             }
-            Line::Port { port, guid, peer, peer_port, peer_guid, mbps } => {
+            Line::Port { port, guid, peer, peer_port, peer_guid, description, mbps } => {
                 let Some(row) = self.current else { return };
                 let (kind, own) = match peer.split_once('-') {
                     Some(("H", guid)) => (Kind::Adapter, guid.parse().ok()),
@@ -125,6 +132,10 @@ impl Reader {
                     _ => (Kind::Adapter, None),
                 };
                 let peer = self.device(kind, peer, own, None);
+                // Its own record knows better.
+                if let Some(description) = description.filter(|_| !self.recorded.contains(&peer)) {
+                    self.fabric.devices[peer].description = Some(description.to_string());
+                }
                 self.link([(row, port, guid), (peer, peer_port, peer_guid)], mbps);
             }
             Line::Cable { ends, mbps } => {
@@ -190,6 +201,7 @@ impl Reader {
         let both = |[a, b]: &Ends| self.recorded.contains(&a.0) && self.recorded.contains(&b.0) && a != b;
         self.fabric.one_ended =
             self.links.iter().filter(|(ends, (_, seen))| both(ends) && seen.contains(&false)).count();
+        self.fabric.unrecorded = self.fabric.devices.len() - self.recorded.len();
         self.fabric
     }
 }

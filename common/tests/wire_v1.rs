@@ -255,11 +255,14 @@ fn from_node() -> Vec<FromNode> {
             address: None,
             port: "swp7".to_owned(),
         }]),
-        FromNode::Heard(vec![Heard {
-            interface: "eth0".to_owned(),
-            node: "n1-0a1b2c".to_owned(),
-            by: "eth1".to_owned(),
-        }]),
+        FromNode::Heard {
+            beacons: vec![Heard {
+                interface: "eth0".to_owned(),
+                node: "n1-0a1b2c".to_owned(),
+                by: "eth1".to_owned(),
+            }],
+            whole: true,
+        },
         FromNode::Fabrics(vec![0xfe80_0000_0000_0000]),
         FromNode::Fabric { subnet: 300, part: Bytes(b"Switch".to_vec()), last: false },
     ]

@@ -19,8 +19,8 @@ pub enum FromNode {
     Machine { part: Bytes, last: bool },
     /// The switches at the other ends of its cables, by LLDP.
     Neighbours(Vec<Neighbour>),
-    /// The beacons that it hears.
-    Heard(Vec<Heard>),
+    /// The beacons that it hears. `whole`: each of its ports had the time to hear all that there are.
+    Heard { beacons: Vec<Heard>, whole: bool },
     /// InfiniBand subnets (upper halves of GIDs) of which it can tell the whole fabric.
     Fabrics(Vec<u64>),
     /// What `ibnetdiscover` wrote of this subnet, in parts; it counts with the last.

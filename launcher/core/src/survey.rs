@@ -60,7 +60,8 @@ impl News {
 struct Told {
     machine: Option<Arc<Machine>>,
     neighbours: (Timestamp, Arc<[Neighbour]>),
-    heard: (Timestamp, Arc<[Heard]>),
+    /// With whether they are all that there are to hear.
+    heard: (Timestamp, Arc<[Heard]>, bool),
     machine_at: Timestamp,
     /// Subnets whose fabric it can tell.
     fabrics: BTreeSet<u64>,
@@ -126,12 +127,13 @@ impl Survey {
         News::of(new)
     }
 
-    pub fn heard(&mut self, now: Timestamp, node: &NodeId, mut heard: Vec<Heard>) -> News {
+    /// The beacons that a node hears; `whole`: had it the time to hear all that there are?
+    pub fn heard(&mut self, now: Timestamp, node: &NodeId, mut heard: Vec<Heard>, whole: bool) -> News {
         heard.sort();
         heard.dedup();
         let told = &mut self.nodes.entry(node.clone()).or_default().heard;
-        let new = *told.1 != *heard;
-        *told = (now, heard.into());
+        let new = *told.1 != *heard || told.2 != whole;
+        *told = (now, heard.into(), whole);
         News::of(new)
     }
 

@@ -290,7 +290,7 @@ impl Owner {
             }
             Said::Fabric { subnet, evidence } => self.survey.fabric(node, subnet, evidence),
             Said::Other(FromNode::Neighbours(all)) => self.survey.neighbours(now, node, all),
-            Said::Other(FromNode::Heard(all)) => self.survey.heard(now, node, all),
+            Said::Other(FromNode::Heard { beacons, whole }) => self.survey.heard(now, node, beacons, whole),
             Said::Other(FromNode::Policy(policy)) => {
                 self.policies.send_modify(|all| drop(all.insert(node.clone(), policy)));
                 News::Nothing

@@ -126,11 +126,8 @@ fn missing(fabric: &ibnetdiscover::Fabric) -> Option<String> {
         (unrecorded, "devices have no record of their own"),
         (strange, "lines are of no dump, and were passed over"),
     ];
-    let told: Vec<String> = all
-        .iter()
-        .filter(|(count, _)| **count > 0)
-        .map(|(count, what)| format!("{count} {what}"))
-        .collect();
+    let told: Vec<String> =
+        all.iter().filter(|(count, _)| **count > 0).map(|(count, what)| format!("{count} {what}")).collect();
     (!told.is_empty())
         .then(|| format!("{}: the dump was cut, or changed while it was taken", told.join(", ")))
 }

@@ -484,7 +484,7 @@ fn a_gang_without_room_for_a_node_that_went_before_its_release_waits_for_it_by_n
     let config = Config { cluster: true, ..Config::default() };
     let mut world = world_with(config, slow_to_prepare("b"), None);
     world.submit(&job(), job_spec(3, 1));
-    world.schedule(secs(1), Fault::KillNode { node: node("b"), cut: secs(300) });
+    world.schedule(secs(1), Fault::KillNode { node: node("b"), down: secs(300) });
     let began = world.now;
     until(&mut world, LONG, "waits", |world| {
         phase(world, &job()) == Some(GangPhase::Queued)

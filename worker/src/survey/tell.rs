@@ -21,7 +21,8 @@ pub(super) const HEARD_ALL_WITHIN: Duration = Duration::from_secs(40);
 pub(super) struct Told {
     machine: Option<Machine>,
     neighbours: Option<Vec<Neighbour>>,
-    heard: Option<Vec<Heard>>,
+    /// With whether it was whole.
+    heard: Option<(Vec<Heard>, bool)>,
     fabrics: Option<Vec<u64>>,
 }
 
@@ -33,7 +34,7 @@ impl<L: TopologyLink> Surveyor<L> {
     pub(super) fn untold(&self) -> bool {
         self.told.machine.as_ref() != Some(&self.machine)
             || self.told.neighbours != Some(self.neighbours())
-            || self.told.heard.as_ref() != Some(&self.beacons.heard(&self.node))
+            || self.told.heard != Some((self.beacons.heard(&self.node), self.heard_all()))
             || self.told.fabrics.as_ref().is_none_or(|told| !told.iter().eq(self.gates.keys()))
     }
 
@@ -61,10 +62,11 @@ impl<L: TopologyLink> Surveyor<L> {
             self.say(FromNode::Neighbours(neighbours.clone())).await?;
             self.told.neighbours = Some(neighbours);
         }
-        let heard = self.beacons.heard(&self.node);
-        if self.has_heard(heard.is_empty()) && self.told.heard.as_ref() != Some(&heard) {
-            self.say(FromNode::Heard(heard.clone())).await?;
-            self.told.heard = Some(heard);
+        let (beacons, whole) = (self.beacons.heard(&self.node), self.heard_all());
+        let heard = Some((beacons.clone(), whole));
+        if self.has_heard(beacons.is_empty()) && self.told.heard != heard {
+            self.say(FromNode::Heard { beacons, whole }).await?;
+            self.told.heard = heard;
         }
         let fabrics: Vec<u64> = self.gates.keys().copied().collect();
         if self.told.fabrics.as_ref() != Some(&fabrics) {
@@ -76,7 +78,11 @@ impl<L: TopologyLink> Surveyor<L> {
 
     /// Whether a list is what there is, and not what was not heard yet.
     fn has_heard(&self, nothing: bool) -> bool {
-        !nothing || self.listens_since.elapsed() >= HEARD_ALL_WITHIN
+        !nothing || self.heard_all()
+    }
+
+    fn heard_all(&self) -> bool {
+        self.listens_since.elapsed() >= HEARD_ALL_WITHIN
     }
 
     pub(super) async fn tell_parts(

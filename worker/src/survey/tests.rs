@@ -114,7 +114,7 @@ async fn a_worker_that_starts_again_says_that_it_hears_nobody_only_after_it_list
     let lists = |surveyor: &mut Surveyor<Listens>| -> Vec<usize> {
         let length = |said| match said {
             FromNode::Neighbours(all) => Some(all.len()),
-            FromNode::Heard(all) => Some(all.len()),
+            FromNode::Heard { beacons, .. } => Some(beacons.len()),
             _ => None,
         };
         told(surveyor).into_iter().filter_map(length).collect()

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use phalanx_common::defaults::BEACONS_TOLD;
 use phalanx_common::id::NodeId;
-use phalanx_common::time::Timestamp;
 use phalanx_common::topology::machine::{Machine, Nic};
 use phalanx_common::topology::{Claim, End, Evidence, LinkLayer, Network, Source, SwitchId};
 
@@ -55,10 +54,11 @@ impl Survey {
         let mut part: BTreeSet<(&str, String)> = BTreeSet::new();
         let mut told: BTreeSet<&str> = BTreeSet::new();
         for (id, name) in names {
-            let Some(Told { machine: Some(machine), heard: (at, heard), .. }) = self.nodes.get(*id) else {
+            let Some(Told { machine: Some(machine), heard: (_, heard, whole), .. }) = self.nodes.get(*id)
+            else {
                 continue;
             };
-            if *at != Timestamp::default() {
+            if *whole {
                 told.insert(name);
             }
             let own = Known::of(name, machine);
@@ -82,7 +82,7 @@ impl Survey {
         let origin = format!("node {}", own.name);
         let by = |claim, source, at| Evidence::new(claim, source, &origin, at);
         let mut evidence = Vec::new();
-        let (at, heard) = &told.heard;
+        let (at, heard, _) = &told.heard;
         for heard in heard.iter() {
             // Nobody makes a port of another node by hearing it.
             let speaker = all.get(&NodeId::new(&heard.node)).and_then(|speaker| speaker.own_end(&heard.by));

@@ -70,13 +70,13 @@ fn a_port_that_tells_of_a_part_of_those_it_hears_is_not_said_not_to_hear_another
     let [listener, speaker] = ["a-000001", "s-000001"].map(NodeId::new);
     survey.machine(NOW, &listener, machine("a", &[("eth0", None)]));
     survey.machine(NOW, &speaker, machine("s", &[("eth0", Some("bond0")), ("eth1", Some("bond0"))]));
-    survey.heard(NOW, &listener, vec![heard("eth0", &speaker, "bond0")]);
+    survey.heard(NOW, &listener, vec![heard("eth0", &speaker, "bond0")], true);
     // Of nodes that are not known: a list is as long as it was told.
     let others = |count: usize| -> Vec<Heard> {
         (0..count).map(|at| heard("bond0", &NodeId::new(format!("o{at}-000001")), "eth0")).collect()
     };
     let mut one_way = |told: usize| {
-        survey.heard(NOW, &speaker, others(told));
+        survey.heard(NOW, &speaker, others(told), true);
         survey.derive(NOW).unwrap().network.one_way.len()
     };
     assert_eq!([BEACONS_TOLD - 1, BEACONS_TOLD, 0].map(&mut one_way), [1, 0, 1]);
@@ -90,13 +90,20 @@ fn a_node_speaks_of_itself_whatever_it_hears() {
     survey.machine(NOW, &b, machine("b", &[("eth0", None)]));
     survey.neighbours(NOW, &a, vec![neighbour("eth0", "leaf1"), neighbour("eth1", "leaf2")]);
     survey.neighbours(NOW, &b, vec![neighbour("eth0", "leaf1")]);
-    survey.heard(NOW, &a, vec![heard("bond0", &b, "eth0"), heard("bond0", &NodeId::new("nobody"), "eth0")]);
+    survey.heard(
+        NOW,
+        &a,
+        vec![heard("bond0", &b, "eth0"), heard("bond0", &NodeId::new("nobody"), "eth0")],
+        true,
+    );
     assert_eq!(survey.derive(NOW).unwrap().network.one_way, [], "nobody knows yet what the other hears");
-    survey.heard(NOW, &b, Vec::new());
+    survey.heard(NOW, &b, Vec::new(), false);
+    assert_eq!(survey.derive(NOW).unwrap().network.one_way, [], "the other may hear more in a moment");
+    survey.heard(NOW, &b, Vec::new(), true);
     let one_way = survey.derive(NOW).unwrap().network;
     assert_eq!((one_way.layer2.len(), one_way.one_way.len()), (0, 1));
-    assert_eq!(survey.heard(NOW, &b, vec![heard("eth0", &a, "bond0")]), News::Facts);
-    assert_eq!(survey.heard(NOW, &b, vec![heard("eth0", &a, "bond0"); 2]), News::Nothing);
+    assert_eq!(survey.heard(NOW, &b, vec![heard("eth0", &a, "bond0")], true), News::Facts);
+    assert_eq!(survey.heard(NOW, &b, vec![heard("eth0", &a, "bond0"); 2], true), News::Nothing);
     let network = survey.derive(NOW).unwrap().network;
     assert_eq!((network.layer2.len(), network.layer2[0].len()), (1, 2));
     assert_eq!(network.switches.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["leaf1", "leaf2"]);
@@ -168,8 +175,8 @@ fn nobody_gives_another_node_a_port() {
     let [a, b] = ["a-000001", "b-000001"].map(NodeId::new);
     survey.machine(NOW, &a, machine("a", &[("eth0", None)]));
     survey.machine(NOW, &b, machine("b", &[("eth0", None)]));
-    survey.heard(NOW, &a, vec![heard("eth0", &b, "eth0"), heard("eth0", &b, "made-up")]);
-    survey.heard(NOW, &b, Vec::new());
+    survey.heard(NOW, &a, vec![heard("eth0", &b, "eth0"), heard("eth0", &b, "made-up")], true);
+    survey.heard(NOW, &b, Vec::new(), true);
     let network = survey.derive(NOW).unwrap().network;
     let ports: Vec<_> = network.nodes.iter().map(|node| node.ports.len()).collect();
     assert_eq!((ports, network.one_way.len()), (vec![1, 1], 1));
@@ -228,7 +235,7 @@ fn more_beacons_than_are_taken_leave_the_rest_derived() {
     for (id, host, other) in [(&a, "a", &b), (&b, "b", &a)] {
         survey.machine(NOW, id, machine(host, &[("eth0", None)]));
         survey.neighbours(NOW, id, vec![neighbour("eth0", "leaf1")]);
-        survey.heard(NOW, id, vec![heard("eth0", other, "eth0")]);
+        survey.heard(NOW, id, vec![heard("eth0", other, "eth0")], true);
     }
     for (most, unheard, domains) in [(4, 0, 1), (3, 2, 0)] {
         let found = survey.derive_within(most, NOW).unwrap();

@@ -113,8 +113,11 @@ pub struct Cost {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Refused {
-    /// In one line.
+    /// In one line, without what single nodes lack.
     pub why: String,
+    /// Nodes that refuse alike, the most first.
+    #[serde(default)]
+    pub reasons: Vec<Reason>,
     /// Node by node.
     pub nodes: Vec<RefusedNode>,
     /// What would make it fit, the smallest change first.
@@ -125,4 +128,12 @@ pub struct Refused {
 pub struct RefusedNode {
     pub node: String,
     pub why: String,
+}
+
+/// Nodes that refuse for the same reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    /// Numbers in which the nodes differ as a range.
+    pub why: String,
+    pub nodes: Vec<String>,
 }

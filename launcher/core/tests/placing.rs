@@ -128,7 +128,10 @@ fn the_order_of_ranks_follows_their_groups() {
 fn what_does_not_fit_is_refused_with_what_would() {
     let stock = stock(&cluster());
     let far = refused(&stock, "nodes: 5, ranksPerNode: 8, placement: {require: {all: leaf}}");
-    assert!(far.why.contains("the largest leaf, b1-s1, has 4 of 5 nodes that can take it"), "{}", far.why);
+    assert_eq!(
+        far.why,
+        "it needs 5 nodes within one leaf, and the largest leaf, b1-s1, has 4 that can take a share"
+    );
     assert_eq!(far.changes, ["it fits with `require: {all: block}`", "32 ranks fit now"]);
     let many = refused(&stock, "nodes: 19, ranksPerNode: 8");
     assert_eq!(many.changes, ["144 ranks fit now"]);
@@ -222,4 +225,76 @@ fn the_most_ranks_that_fit_are_found_though_not_all_fewer_do() {
     assert_eq!(refused(&stock, "ranks: 145").changes, ["144 ranks fit now"]);
     let leaf = refused(&stock, "ranks: 33, placement: {require: {all: leaf}}");
     assert_eq!(leaf.changes.last().map(String::as_str), Some("32 ranks fit now"));
+}
+
+#[test]
+fn the_first_words_of_a_refusal_say_what_is_in_the_way() {
+    let stock = stock(&cluster());
+    for (keys, why) in [
+        (
+            "ranks: 11, placement: {nodes: [b1-1-1, b1-1-2]}",
+            "its 11 ranks fit in unequal shares alone, such as 6 + 5",
+        ),
+        (
+            "nodes: 17, ranksPerNode: 8, placement: {spares: 3}",
+            "it fits, but not with 3 spares: only one other node can take a share",
+        ),
+        (
+            "nodes: 18, ranksPerNode: 8, placement: {spares: 1}",
+            "it fits, but not with 1 spare: no other node can take a share",
+        ),
+        (
+            "nodes: 5, ranksPerNode: 8, placement: {spares: 20, require: {all: leaf}}",
+            "it needs 5 nodes within one leaf, and the largest leaf, b1-s1, has 4 that can take a share",
+        ),
+        (
+            "nodes: 6, ranksPerNode: 8, placement: {spread: leaf}",
+            "no two of its nodes may share a leaf: it needs 6 leaves, and 5 have a node that can take a share",
+        ),
+        (
+            "ranks: 9, placement: {require: {all: node}}",
+            "it has to be on one node; none has room for more than 8 of its 9 ranks",
+        ),
+        (
+            "nodes: 2, ranksPerNode: 8, placement: {require: {all: nvlink}}",
+            "it has to be within one NVLink domain, and as nothing is known here of those, on one node; \
+             none has room for more than 8 of its 16 ranks",
+        ),
+        (
+            "ranks: 48, parallelism: {tp: 16}, placement: {require: {tp: node}}",
+            "not every group of tp can be within one node",
+        ),
+        // The leaves of four nodes have room for one group of three nodes each.
+        (
+            "nodes: 18, ranksPerNode: 8, parallelism: {tp: 24}, placement: {require: {tp: leaf}}",
+            "not every group of tp can be within one leaf",
+        ),
+        ("nodes: 19, ranksPerNode: 8", "needs 19 nodes with 8 free slots each, 18 can take it"),
+        ("ranks: 145", "needs 145 free slots, there are 144"),
+    ] {
+        assert_eq!(refused(&stock, keys).why, why, "{keys}");
+    }
+    let elastic = "ranks: 64, placement: {nodes: [b1-1-1, b1-1-2]}, elastic: {min: 24, step: 8}";
+    assert_eq!(refused(&stock, elastic).why, "needs 24 free slots, there are 16", "the least that it can do with");
+}
+
+#[test]
+fn a_gang_that_fits_without_some_of_its_spares_is_told_how_many_there_can_be() {
+    let stock = stock(&cluster());
+    let two = refused(&stock, "nodes: 16, ranksPerNode: 8, placement: {spares: 5}");
+    assert_eq!(two.changes[0], "it fits with `spares: 2`");
+    let none = refused(&stock, "nodes: 18, ranksPerNode: 8, placement: {spares: 1}");
+    assert_eq!(none.changes[0], "it fits with `spares: 0`");
+    let never = refused(&stock, "nodes: 19, ranksPerNode: 8, placement: {spares: 1}");
+    assert!(!never.changes.iter().any(|change| change.contains("spares")), "{:?}", never.changes);
+}
+
+#[test]
+fn nodes_that_refuse_alike_are_put_together_and_each_has_its_own_entry() {
+    let stock = stock(&cluster());
+    let odd = refused(&stock, "ranks: 143, placement: {nodes: [b1-1-1, b1-1-2], avoid: [b2-1-1]}");
+    let counts: Vec<(&str, usize)> =
+        odd.reasons.iter().map(|reason| (reason.why.as_str(), reason.nodes.len())).collect();
+    assert_eq!(counts, [("is none of the nodes that the job names", 15), ("is to be avoided", 1)]);
+    assert_eq!(odd.nodes.len(), 16);
 }

@@ -11,6 +11,7 @@ use phalanx_common::spec::JobSpec;
 use phalanx_common::time::Timestamp;
 use phalanx_common::topology::Tier;
 use phalanx_common::wire::client_v1::Request;
+use phalanx_formats::hostlist::collapse;
 use phalanx_launcher_core::placement::request::GangRequest;
 use phalanx_launcher_core::stock::{Stock, Told, Topology};
 
@@ -22,8 +23,10 @@ use super::{Exit, pretty, print};
 
 /// Pods in the text; JSON has all.
 const PODS_SHOWN: usize = 32;
-/// Nodes that refuse, in the text.
-const REFUSALS_SHOWN: usize = 16;
+/// Reasons of nodes that refuse, in the text.
+const REASONS_SHOWN: usize = 16;
+/// Of a list of nodes in a line.
+const LONGEST_LIST: usize = 80;
 
 pub(super) fn plan(args: &PlanArgs) -> anyhow::Result<Exit> {
     let spec = job::resolve(&args.job, &Target::Cluster)?.spec;
@@ -163,16 +166,31 @@ fn traffic_text(text: &mut String, placed: &Placed) {
 
 fn refused_text(refused: &Refused) -> String {
     let mut text = format!("does not fit: {}\n", refused.why);
-    for node in refused.nodes.iter().take(REFUSALS_SHOWN) {
-        let _ = writeln!(text, "  {:<20} {}", node.node, node.why);
+    for reason in refused.reasons.iter().take(REASONS_SHOWN) {
+        let count = match reason.nodes.len() {
+            1 => String::new(),
+            count => format!(" ({})", counted(count, "node")),
+        };
+        let _ = writeln!(text, "  {:<20} {}{count}", host_list(&reason.nodes), reason.why);
     }
-    if let Some(more) = refused.nodes.len().checked_sub(REFUSALS_SHOWN).filter(|more| *more > 0) {
+    let more: usize = refused.reasons.iter().skip(REASONS_SHOWN).map(|reason| reason.nodes.len()).sum();
+    if more > 0 {
         let _ = writeln!(text, "  … and {}; --json has them all", counted(more, "more node"));
     }
     for change in &refused.changes {
         let _ = writeln!(text, "change: {change}");
     }
     text
+}
+
+/// Nodes as Slurm writes them, or as many as fit into a line.
+fn host_list(nodes: &[String]) -> String {
+    let whole = collapse(nodes.iter().map(String::as_str));
+    if whole.len() <= LONGEST_LIST {
+        return whole;
+    }
+    let list = &whole[..whole.floor_char_boundary(LONGEST_LIST)];
+    format!("{}…", list.rfind(',').map_or(list, |comma| &list[..=comma]))
 }
 
 fn counted(count: usize, what: &str) -> String {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use phalanx_common::explanation::{Cost, Domain, Group, Placed, Pod, Rank, Refused, RefusedNode, Traffic};
+use phalanx_common::explanation::{Cost, Domain, Group, Placed, Pod, Rank, Reason, Refused, RefusedNode, Traffic};
 use phalanx_common::plan::PodBinding;
 use phalanx_common::spec::{JobSpec, Shape};
 use phalanx_common::text::natural;
@@ -12,7 +12,7 @@ use super::fabric::{Blemish, NodeRow};
 use super::gang::{place_gang, room};
 use super::mapping::Part;
 use super::order::{Effort, Layout, Problem, SlotGraph, solve};
-use super::refusal::{Change, NoFit};
+use super::refusal::{self, Change, NoFit};
 use super::report::report;
 use super::request::{GangRequest, Limits};
 use crate::stock::Stock;
@@ -153,8 +153,13 @@ pub fn explain_refusal(stock: &Stock, request: &GangRequest<'_>, refusal: &NoFit
         node: node.to_string(),
         why: why.to_string(),
     };
+    let reason = |reason: refusal::Reason| Reason {
+        nodes: reason.nodes.iter().map(ToString::to_string).collect(),
+        why: reason.why,
+    };
     Refused {
-        why: refusal.to_string(),
+        why: refusal.headline(),
+        reasons: refusal::reasons(&refusal.refused).into_iter().map(reason).collect(),
         nodes: refusal.refused.iter().map(node).collect(),
         changes: changes(stock, request).iter().map(ToString::to_string).collect(),
     }
@@ -189,6 +194,20 @@ fn changes(stock: &Stock, request: &GangRequest<'_>) -> Vec<Change> {
         && fits(&|spec| spec.placement.uneven = true)
     {
         found.push(Change::Uneven);
+    }
+    let spares = spec.placement.spares;
+    let with_spares = |spares: u32| fits(&|spec| spec.placement.spares = spares);
+    if spares > 0 && with_spares(0) {
+        // Fewer fit where more do.
+        let (mut fit, mut too_many) = (0, spares);
+        while fit + 1 < too_many {
+            let middle = fit + (too_many - fit) / 2;
+            match with_spares(middle) {
+                true => fit = middle,
+                false => too_many = middle,
+            }
+        }
+        found.push(Change::Spares(fit));
     }
     if !spec.placement.mixed && fits(&|spec| spec.placement.mixed = true) {
         found.push(Change::Mixed);

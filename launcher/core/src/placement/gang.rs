@@ -78,6 +78,8 @@ pub fn place_gang(
             }
         }
     }
+    let unequal = kinds.iter().find_map(|kind| (Placing { kind: *kind, ..placing }).only_unequal(room));
+    obstacle = unequal.or(obstacle);
     if kinds.len() > 1 && obstacle.is_none() {
         obstacle =
             Some(Obstacle::Unlike { kinds: kinds.iter().flatten().map(ToString::to_string).collect() });
@@ -120,6 +122,7 @@ impl Placing<'_> {
                 continue;
             }
             if !limits.allow(self.request.spec, cut) {
+                obstacle = obstacle.or_else(|| self.node_in_the_way(&limits, cut));
                 continue;
             }
             match self.cut(cut, &limits, shunning) {
@@ -192,8 +195,15 @@ impl Placing<'_> {
         let spec = self.request.spec;
         let spares = spec.placement.spares;
         let total = cut.nodes.saturating_add(spares);
-        if supply.nodes_in(ROOT) < total {
+        let there = supply.nodes_in(ROOT);
+        if there < cut.nodes {
             return Err(Miss::Obstacle(None));
+        }
+        if there < total {
+            // What is in the way of the gang itself is said before its spares.
+            let effort = Effort { proposals: 0, search_nodes: 0, exact: false, ..Effort::default() };
+            (Placing { effort: &effort, ..*self }).slots(&supply, cut, limits)?;
+            return Err(Miss::of(Obstacle::Spares { spares, more: there - cut.nodes }));
         }
         let (mapped, rows) = self.slots(&supply, cut, limits)?;
         let used: BTreeSet<NodeRow> = rows.iter().copied().collect();
@@ -298,7 +308,8 @@ impl Placing<'_> {
             let chosen = match choose(supply, &need) {
                 Ok(chosen) => chosen,
                 Err(most) => {
-                    why = why.or(Some(self.obstacle(supply, &need, most)));
+                    // That of the limits that the job set, which come last.
+                    why = self.obstacle(supply, &need, &limits, most);
                     continue;
                 }
             };
@@ -308,7 +319,7 @@ impl Placing<'_> {
                 let rows = self.nodes_of(supply, &mapped.domains);
                 return Ok((Some(mapped), rows));
             }
-            why = why.or_else(|| self.groups_in_the_way(&limits));
+            why = self.groups_in_the_way(&limits);
         }
         Err(Miss::Obstacle(why))
     }
@@ -434,17 +445,22 @@ impl Placing<'_> {
         limits.all.is_some_and(|limit| !meets(usize::from(limit)))
     }
 
-    fn obstacle(&self, supply: &Supply<'_>, need: &Need, most: u32) -> Obstacle {
+    /// What is in the way of that many nodes, of which there are `most` in the domains that count.
+    fn obstacle(&self, supply: &Supply<'_>, need: &Need, limits: &Limits, most: u32) -> Option<Obstacle> {
         let fabric = self.stock.fabric();
         if let Some(at) = need.apart {
-            return Obstacle::TooFewDomains { tier: fabric.tier(at), domains: most, needed: need.nodes };
+            return Some(Obstacle::TooFewDomains { tier: fabric.tier(at), domains: most, needed: need.nodes });
         }
         let at = need.within.min(fabric.depth());
         let largest = fabric.level(at).map(|row| (supply.nodes_in(row), std::cmp::Reverse(row))).max();
         let (nodes, domain) = largest.map_or((0, String::new()), |(nodes, std::cmp::Reverse(row))| {
             (nodes, fabric.domain(row).name.clone())
         });
-        Obstacle::TooFarApart { tier: fabric.tier(at), domain, nodes, needed: need.nodes }
+        // Enough of them, and not in whole groups.
+        if nodes >= need.nodes {
+            return self.groups_in_the_way(limits);
+        }
+        Some(Obstacle::TooFarApart { tier: fabric.tier(at), domain, nodes, needed: need.nodes })
     }
 
     fn groups_in_the_way(&self, limits: &Limits) -> Option<Obstacle> {
@@ -452,9 +468,37 @@ impl Placing<'_> {
         Some(Obstacle::Groups { kind: kind.clone(), tier: self.stock.fabric().tier(usize::from(*at)) })
     }
 
+    /// What must be within a node and is not, in pods like these.
+    fn node_in_the_way(&self, limits: &Limits, cut: Cut) -> Option<Obstacle> {
+        if limits.one_node {
+            let tier = self.request.spec.placement.require.all.unwrap_or(Tier::Node).max(Tier::Node);
+            return Some(Obstacle::OneNode { tier, most: self.most_ranks(), needed: cut.world() });
+        }
+        let (kind, tier) = limits.inside.iter().min_by_key(|(_, tier)| **tier)?;
+        Some(Obstacle::Groups { kind: kind.clone(), tier: *tier })
+    }
+
+    /// Where only pods of unequal size are in the way of the least of the numbers of ranks that there may be: such pods.
+    fn only_unequal(&self, room: u64) -> Option<Obstacle> {
+        let spec = self.request.spec;
+        if spec.placement.uneven || !matches!(spec.shape, Shape::Ranks(_)) {
+            return None;
+        }
+        let world = self.request.worlds().last().copied().filter(|world| u64::from(*world) <= room)?;
+        let limits = Limits::of(spec, self.stock.fabric(), false);
+        let gang = self.uneven(world, &limits, false).filter(|gang| gang.pods.len() > 1)?;
+        Some(Obstacle::Uneven { shares: gang.pods.iter().map(|pod| pod.ranks).collect() })
+    }
+
     fn no_fit(&self, obstacle: Option<Obstacle>) -> NoFit {
         let fabric = self.stock.fabric();
-        let shape = self.request.spec.shape;
+        let least = self.request.worlds().last().copied().unwrap_or(0);
+        let shape = match self.request.spec.shape {
+            Shape::Nodes { ranks_per_node, .. } => {
+                Shape::Nodes { nodes: least / ranks_per_node.max(1), ranks_per_node }
+            }
+            Shape::Ranks(_) => Shape::Ranks(least),
+        };
         let cut = match shape {
             Shape::Nodes { nodes, ranks_per_node } => Cut { nodes, ranks: ranks_per_node },
             Shape::Ranks(_) => Cut { nodes: 2, ranks: 1 },
@@ -474,7 +518,7 @@ impl Placing<'_> {
             };
             refused.extend(refusal.map(|refusal| (node.id.clone(), refusal)));
         }
-        NoFit { needed: shape, fitting, refused, obstacle, changes: Vec::new() }
+        NoFit { needed: shape, fitting, refused, obstacle }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Why a gang does not fit: node by node, domain by domain, and the smallest change that would make it fit.
 
+mod reasons;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -10,20 +12,21 @@ use phalanx_common::topology::Tier;
 use super::inside::Lack;
 use super::order::LayoutError;
 
-/// So many nodes are named in one line for people.
-const NAMED: usize = 8;
+pub use reasons::{Reason, reasons};
+
+/// So many shares are named in one line for people.
+const SHARES: usize = 8;
 
 /// Why a gang does not fit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoFit {
+    /// Of an elastic job the least that it can do with.
     pub needed: Shape,
     /// Nodes that can take a share of it, or ranks that fit, as `needed` counts.
     pub fitting: u32,
     pub refused: BTreeMap<NodeId, Refusal>,
     /// What is in its way beside single nodes.
     pub obstacle: Option<Obstacle>,
-    /// What would make it fit, the smallest change first.
-    pub changes: Vec<Change>,
 }
 
 /// What is asked of all nodes together and is not there.
@@ -41,6 +44,18 @@ pub enum Obstacle {
         tier: Tier,
         domains: u32,
         needed: u32,
+    },
+    /// It has to be on one node, and none has room for more than `most` ranks. `tier` is what it is to be within: a node, or
+    /// a tier of which nothing is known in this cluster, so that no two nodes are sure to share a domain.
+    OneNode {
+        tier: Tier,
+        most: u32,
+        needed: u32,
+    },
+    /// It fits, but for nodes to hold back: so many more could be.
+    Spares {
+        spares: u32,
+        more: u32,
     },
     /// Groups of this kind have to be within one domain of a tier, and there is no way to do that for all.
     Groups {
@@ -69,8 +84,8 @@ pub enum Change {
     Uneven,
     /// It fits on unlike nodes.
     Mixed,
-    /// It fits when so many more nodes that can take a share are free.
-    MoreNodes(u32),
+    /// It fits with so many nodes held back.
+    Spares(u32),
     /// It fits as soon as the other jobs have ended.
     Wait,
 }
@@ -136,19 +151,47 @@ impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Obstacle::TooFarApart { tier, domain, nodes, needed } => {
+                let tier = tier.one();
                 let named = if domain.is_empty() { String::new() } else { format!(", {domain},") };
-                write!(f, "the largest {tier}{named} has {nodes} of {needed} nodes that can take it")
+                write!(
+                    f,
+                    "it needs {needed} nodes within one {tier}, and the largest {tier}{named} has {nodes} that can take a share"
+                )
             }
             Obstacle::TooFewDomains { tier, domains, needed } => write!(
                 f,
-                "its nodes are to be on {needed} different domains of tier {tier}, and {domains} have one that can take it"
+                "no two of its nodes may share a {}: it needs {needed} {}, and {domains} {} a node that can take a share",
+                tier.one(),
+                tier.several(),
+                if *domains == 1 { "has" } else { "have" }
             ),
+            Obstacle::OneNode { tier, most, needed } => {
+                match tier {
+                    Tier::Node => f.write_str("it has to be on one node")?,
+                    tier => write!(
+                        f,
+                        "it has to be within one {}, and as nothing is known here of those, on one node",
+                        tier.one()
+                    )?,
+                }
+                write!(f, "; none has room for more than {most} of its {needed} ranks")
+            }
+            Obstacle::Spares { spares, more } => {
+                write!(f, "it fits, but not with {spares} spare{}: ", plural(*spares))?;
+                match more {
+                    0 => f.write_str("no other node can take a share"),
+                    1 => f.write_str("only one other node can take a share"),
+                    more => write!(f, "only {more} other nodes can take a share"),
+                }
+            }
             Obstacle::Groups { kind, tier } => {
-                write!(f, "not every group of {kind} can be within one domain of tier {tier}")
+                write!(f, "not every group of {kind} can be within one {}", tier.one())
             }
             Obstacle::Uneven { shares } => {
-                let shares: Vec<String> = shares.iter().take(NAMED).map(u32::to_string).collect();
-                write!(f, "equal shares do not fit, only unequal ones such as {}", shares.join(" + "))
+                let named: Vec<String> = shares.iter().take(SHARES).map(u32::to_string).collect();
+                let more = if shares.len() > SHARES { " + …" } else { "" };
+                let ranks = shares.iter().fold(0u32, |sum, share| sum.saturating_add(*share));
+                write!(f, "its {ranks} ranks fit in unequal shares alone, such as {}{more}", named.join(" + "))
             }
             Obstacle::Unlike { kinds } => write!(f, "no one kind of device is enough: {}", kinds.join(", ")),
             Obstacle::Layout(error) => write!(f, "{error}"),
@@ -163,39 +206,46 @@ impl fmt::Display for Change {
             Change::Require { of, tier } => write!(f, "it fits with `require: {{{of}: {tier}}}`"),
             Change::Uneven => f.write_str("it fits with `uneven: true`"),
             Change::Mixed => f.write_str("it fits with `mixed: true`"),
-            Change::MoreNodes(more) => write!(f, "{more} more node{} would do", plural(*more)),
+            Change::Spares(spares) => write!(f, "it fits with `spares: {spares}`"),
             Change::Wait => f.write_str("it fits when other jobs have ended"),
+        }
+    }
+}
+
+impl NoFit {
+    /// What is in the way in one sentence, without single nodes. What holds however many nodes there are comes first; numbers
+    /// that would do stand there only where something else is in the way.
+    pub fn headline(&self) -> String {
+        let (counted, enough) = match self.needed {
+            Shape::Nodes { nodes, ranks_per_node } => (
+                format!(
+                    "needs {nodes} node{} with {ranks_per_node} free slot{} each",
+                    plural(nodes),
+                    plural(ranks_per_node)
+                ),
+                self.fitting >= nodes,
+            ),
+            Shape::Ranks(ranks) => {
+                (format!("needs {ranks} free slot{}", plural(ranks)), self.fitting >= ranks)
+            }
+        };
+        let there = match self.needed {
+            Shape::Nodes { .. } => format!("{} can take it", self.fitting),
+            Shape::Ranks(_) => format!("there are {}", self.fitting),
+        };
+        match (&self.obstacle, enough) {
+            (Some(obstacle), true) => obstacle.to_string(),
+            (Some(obstacle), false) => format!("{obstacle}; {counted}, {there}"),
+            (None, false) => format!("{counted}, {there}"),
+            (None, true) => format!("{counted}, and no way was found to have all of it on those that are there"),
         }
     }
 }
 
 impl fmt::Display for NoFit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.needed {
-            Shape::Nodes { nodes, ranks_per_node } => write!(
-                f,
-                "needs {nodes} node{} with {ranks_per_node} free slot{} each, {} can take it",
-                plural(nodes),
-                plural(ranks_per_node),
-                self.fitting
-            )?,
-            Shape::Ranks(ranks) => {
-                write!(f, "needs {ranks} free slot{}, there are {}", plural(ranks), self.fitting)?;
-            }
-        }
-        if let Some(obstacle) = &self.obstacle {
-            write!(f, "; {obstacle}")?;
-        }
-        for (node, refusal) in self.refused.iter().take(NAMED) {
-            write!(f, "; node {node} {refusal}")?;
-        }
-        if let Some(more) = self.refused.len().checked_sub(NAMED).filter(|more| *more > 0) {
-            write!(f, "; and {more} more nodes")?;
-        }
-        if let Some(change) = self.changes.first() {
-            write!(f, "; {change}")?;
-        }
-        Ok(())
+        f.write_str(&self.headline())?;
+        reasons::in_one_line(&self.refused, f)
     }
 }
 

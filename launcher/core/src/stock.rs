@@ -17,8 +17,8 @@ use phalanx_common::id::NodeId;
 use phalanx_common::plan::PodBinding;
 use phalanx_common::spec::Exclusive;
 use phalanx_common::time::Timestamp;
-use phalanx_common::topology::Network;
 use phalanx_common::topology::machine::{CpuSet, Machine};
+use phalanx_common::topology::{KnownNames, Network};
 
 use crate::ledger::Ledger;
 use crate::nodes::{Node, Nodes};
@@ -29,7 +29,7 @@ use crate::placement::inside::{
     DeviceKind, Force, FreeInside, Inside, JobPorts, Lack, NodeIdentity, NodeModel, RankNeeds, capacity,
     choose,
 };
-use crate::placement::refusal::Refusal;
+use crate::placement::refusal::{Refusal, Stranger};
 use crate::placement::request::{Cut, GangRequest};
 
 /// What was found out about the cluster, as it goes into the coordinator.
@@ -69,7 +69,7 @@ pub struct Stock {
 }
 
 /// Ranks that a node takes of which nobody recorded what is in it: as many as most GPU servers have GPUs.
-const UNKNOWN_SLOTS: u32 = 8;
+pub const UNKNOWN_SLOTS: u32 = 8;
 
 /// A node, in the order of the fabric.
 #[derive(Clone, Debug, Default)]
@@ -107,7 +107,7 @@ impl NodeStock {
 
     fn needs(&self, request: &GangRequest<'_>, cut: Cut) -> RankNeeds {
         let implied = request.spec.resources.devices.is_none() && self.implies_devices();
-        request.needs(cut.ranks, cut.nodes, implied)
+        request.needs(cut.ranks, implied)
     }
 
     /// What ranks of a pod get of the node; `None`: they share what the worker may use.
@@ -218,17 +218,35 @@ impl Stock {
         if request.spec.resources.devices.is_none() {
             return BTreeSet::new();
         }
-        let needs = request.needs(1, 1, false);
+        let needs = request.needs(1, false);
         self.models.iter().flat_map(|model| model.kinds(&needs.device)).collect()
     }
 
     /// Whether a node has devices of a kind.
     pub fn has(&self, row: NodeRow, request: &GangRequest<'_>, kind: &DeviceKind) -> bool {
-        let needs = request.needs(1, 1, false);
+        let needs = request.needs(1, false);
         self.node(row)
             .inside
             .as_ref()
             .is_some_and(|inside| inside.model.kinds(&needs.device).any(|own| own == *kind))
+    }
+
+    /// Those of `names` that no node goes by.
+    pub fn strangers(&self, names: &[String]) -> Vec<Stranger> {
+        let nodes = self.fabric.nodes();
+        let is_known = |name: &str| {
+            self.fabric.row(&NodeId::new(name)).is_some() || nodes.iter().any(|node| is_called(node, name))
+        };
+        let strange: Vec<&String> = names.iter().filter(|name| !is_known(name)).collect();
+        if strange.is_empty() {
+            return Vec::new();
+        }
+        let known = KnownNames::of(nodes.iter().flat_map(|node| [node.name.as_str(), node.id.as_str()]));
+        let stranger = |name: &String| Stranger {
+            name: name.clone(),
+            nearest: known.nearest(name).map(ToOwned::to_owned),
+        };
+        strange.into_iter().map(stranger).collect()
     }
 
     /// The nodes of a recorded cluster: all of them are there, and nothing runs on them.
@@ -259,7 +277,7 @@ impl Stock {
     /// # Errors
     /// Why it does not take a pod of so many.
     pub fn ask(&self, row: NodeRow, request: &GangRequest<'_>, cut: Cut) -> Result<u32, Refusal> {
-        let (node, id) = (self.node(row), &self.fabric.node(row).id);
+        let node = self.node(row);
         let placement = &request.spec.placement;
         if !node.reachable {
             return Err(Refusal::Unreachable);
@@ -269,12 +287,7 @@ impl Stock {
         {
             return Err(Refusal::RunsOnly { user: only.clone() });
         }
-        // By its name, or by its id or the beginning of that.
-        let is_named = |names: &[String]| {
-            names
-                .iter()
-                .any(|name| id.as_str().starts_with(name.as_str()) || *name == self.fabric.node(row).name)
-        };
+        let is_named = |names: &[String]| names.iter().any(|name| is_called(self.fabric.node(row), name));
         if is_named(&placement.avoid) {
             return Err(Refusal::Avoided);
         }
@@ -299,7 +312,14 @@ impl Stock {
         if needs.devices == 0 && needs.cpus.is_none() && needs.memory == 0 && needs.ports == 0 {
             return Ok(free);
         }
-        let (Some(inside), Some(left)) = (&node.inside, &node.free) else { return Err(Refusal::Untold) };
+        let ports_alone = needs.devices == 0 && needs.cpus.is_none() && needs.memory == 0;
+        let (Some(inside), Some(left)) = (&node.inside, &node.free) else {
+            return Err(if ports_alone { Refusal::PortsUntold } else { Refusal::Untold });
+        };
+        // Nobody looked for them, or there is none but those of the kernel alone.
+        if needs.ports > 0 && inside.of.machine.nics.is_empty() {
+            return Err(Refusal::PortsUntold);
+        }
         let left = node.open(inside, left, request);
         let fits = capacity(&inside.model, &left, &needs).min(free);
         if fits >= cut.ranks {
@@ -323,7 +343,7 @@ impl Stock {
             view: placement.device_view,
             memory: placement.memory_binding,
             cores: request.binds_cores(&node.needs(request, cut)),
-            ports: gang.pods.len() > 1,
+            ports: gang.pods.len() > 1 || request.spec.resources.nics.is_some(),
         };
         chosen.bind(&inside.model, &inside.identity, free, force)
     }
@@ -336,11 +356,13 @@ impl Stock {
         stock
     }
 
-    /// The same nodes, as far as they can be reached, with nothing on them.
-    pub fn idle(&self) -> Stock {
+    /// The same nodes with nothing on them, as far as they can be reached. `away`: those as well that cannot be reached at the
+    /// moment, if they ever said what they are.
+    pub fn idle(&self, away: bool) -> Stock {
         let mut idle = self.clone();
         for row in 0..crate::placement::fabric::row(idle.nodes.len()) {
             let node = &mut idle.nodes[row as usize];
+            node.reachable |= away && node.slots.1 > 0;
             node.free = node.inside.as_ref().map(|inside| inside.whole.clone());
             node.slots.0 = node.slots.1;
             node.taken = Taken::No;
@@ -432,9 +454,9 @@ impl Stock {
         let id = &self.fabric.node(row).id;
         let stock = &mut self.nodes[row as usize];
         stock.free = stock.inside.as_ref().map(|inside| ledger.left(id, inside));
-        let facts = node.filter(|node| node.reachable()).and_then(|node| node.facts.as_ref());
+        let facts = node.and_then(|node| node.facts.as_ref());
         let of = facts.map_or(0, |facts| facts.slots);
-        stock.reachable = facts.is_some();
+        stock.reachable = facts.is_some() && node.is_some_and(Node::reachable);
         stock.user = facts.and_then(|facts| facts.user.clone());
         stock.slots = (of.saturating_sub(ledger.ranks_on(id)), of);
         stock.taken = ledger.taken(id);
@@ -463,6 +485,11 @@ impl Stock {
         let room = node.reachable.then_some(Room { devices, slots });
         self.free.set(&self.fabric, row, room);
     }
+}
+
+/// By its name, or by its id or the beginning of that.
+fn is_called(node: &FabricNode, name: &str) -> bool {
+    node.id.as_str().starts_with(name) || node.name == name
 }
 
 /// The ports of a node that are in the plane which jobs' traffic takes; none where that is not known.

@@ -36,7 +36,7 @@ impl Coordinator {
             submitted_at: job.submitted_at,
             running_since: generation.and_then(|generation| generation.running_since),
             ended_at: job.ended_at,
-            waits_for: self.queued_why.get(view.id).cloned(),
+            waits_for: self.queued_why.get(view.id).map(ToString::to_string),
             outcome,
             pods: pods
                 .iter()

@@ -108,3 +108,24 @@ fn ranks_run_on_the_cores_that_the_plan_says() {
     let too_many = lab.run(&["run", "--no-wait", "-n", "1", "--cpus-per-rank", "8000", "--", "true"]);
     too_many.assert_code(125).assert_says("cores");
 }
+
+#[test]
+fn a_job_that_never_fits_is_taken_with_a_warning_and_waits_for_one_reason() {
+    let Some(lab) = lab() else { return };
+    let never = "it does not fit even when every other job has ended";
+    let submitted =
+        lab.run(&["submit", "--name", "large", "--nodes", "4", "--ranks-per-node", "1", "--", "true"]);
+    submitted.assert_code(0).assert_says(&format!("{never}, and jobs submitted after it wait for it"));
+    let job = submitted.out().trim().to_owned();
+    let status: Value = serde_json::from_str(&lab.run(&["status", &job, "--json"]).out()).unwrap();
+    let explained: Value = serde_json::from_str(&lab.run(&["explain", &job, "--json"]).out()).unwrap();
+    let why = explained["why"].as_str().unwrap_or_default();
+    assert!(why.contains(never), "{explained:#}");
+    assert!(status["waits_for"].as_str().is_some_and(|waits| waits.starts_with(why)), "{status:#}");
+
+    let behind = lab.run(&["submit", "-n", "1", "--avoid-nodes", "nodee1", "--", "true"]);
+    behind.assert_code(0).assert_says("no node is called nodee1 (is node1 meant?)");
+    let told = lab.run(&["status", behind.out().trim()]).out();
+    assert!(told.contains(&format!("waits behind job {job}")) && told.contains(never), "{told}");
+    lab.run(&["stop", &job]).assert_code(0);
+}

@@ -449,7 +449,11 @@ impl Placing<'_> {
     fn obstacle(&self, supply: &Supply<'_>, need: &Need, limits: &Limits, most: u32) -> Option<Obstacle> {
         let fabric = self.stock.fabric();
         if let Some(at) = need.apart {
-            return Some(Obstacle::TooFewDomains { tier: fabric.tier(at), domains: most, needed: need.nodes });
+            return Some(Obstacle::TooFewDomains {
+                tier: fabric.tier(at),
+                domains: most,
+                needed: need.nodes,
+            });
         }
         let at = need.within.min(fabric.depth());
         let largest = fabric.level(at).map(|row| (supply.nodes_in(row), std::cmp::Reverse(row))).max();
@@ -518,7 +522,13 @@ impl Placing<'_> {
             };
             refused.extend(refusal.map(|refusal| (node.id.clone(), refusal)));
         }
-        NoFit { needed: shape, fitting, refused, obstacle }
+        NoFit {
+            needed: shape,
+            fitting,
+            refused,
+            strangers: self.stock.strangers(&self.request.spec.placement.nodes),
+            obstacle,
+        }
     }
 }
 

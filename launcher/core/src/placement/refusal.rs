@@ -16,6 +16,8 @@ pub use reasons::{Reason, reasons};
 
 /// So many shares are named in one line for people.
 const SHARES: usize = 8;
+/// So many names that no node has.
+const NAMES: usize = 4;
 
 /// Why a gang does not fit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,8 +27,18 @@ pub struct NoFit {
     /// Nodes that can take a share of it, or ranks that fit, as `needed` counts.
     pub fitting: u32,
     pub refused: BTreeMap<NodeId, Refusal>,
+    /// Names among those that the job wants to choose from and no node has.
+    pub strangers: Vec<Stranger>,
     /// What is in its way beside single nodes.
     pub obstacle: Option<Obstacle>,
+}
+
+/// A name that no node goes by: misspelt, or of one that is to come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stranger {
+    pub name: String,
+    /// The node that may be meant.
+    pub nearest: Option<String>,
 }
 
 /// What is asked of all nodes together and is not there.
@@ -52,7 +64,7 @@ pub enum Obstacle {
         most: u32,
         needed: u32,
     },
-    /// It fits, but for nodes to hold back: so many more could be.
+    /// It fits but for the nodes to hold back: so many could be.
     Spares {
         spares: u32,
         more: u32,
@@ -113,6 +125,8 @@ pub enum Refusal {
     Lacks(Lack),
     /// It told nothing of its devices, cores and memory, and the job asks for some.
     Untold,
+    /// It told nothing of its network ports, and the job asks for some.
+    PortsUntold,
     /// It has not this label.
     Label {
         name: String,
@@ -138,6 +152,7 @@ impl fmt::Display for Refusal {
             Refusal::Slots { free, of } => write!(f, "has {free} of {of} slots free"),
             Refusal::Lacks(lack) => write!(f, "{lack}"),
             Refusal::Untold => f.write_str("has not told of its devices, cores and memory (a file of its machine beside the network says it)"),
+            Refusal::PortsUntold => f.write_str("has not told of its network ports"),
             Refusal::Label { name, value } => write!(f, "has not the label {name}={value}"),
             Refusal::NotNamed => f.write_str("is none of the nodes that the job names"),
             Refusal::Avoided => f.write_str("is to be avoided"),
@@ -177,7 +192,8 @@ impl fmt::Display for Obstacle {
                 write!(f, "; none has room for more than {most} of its {needed} ranks")
             }
             Obstacle::Spares { spares, more } => {
-                write!(f, "it fits, but not with {spares} spare{}: ", plural(*spares))?;
+                let (s, do_not) = if *spares == 1 { ("", "does not") } else { ("s", "do not") };
+                write!(f, "its ranks fit, and its {spares} spare{s} {do_not}: ")?;
                 match more {
                     0 => f.write_str("no other node can take a share"),
                     1 => f.write_str("only one other node can take a share"),
@@ -191,7 +207,11 @@ impl fmt::Display for Obstacle {
                 let named: Vec<String> = shares.iter().take(SHARES).map(u32::to_string).collect();
                 let more = if shares.len() > SHARES { " + …" } else { "" };
                 let ranks = shares.iter().fold(0u32, |sum, share| sum.saturating_add(*share));
-                write!(f, "its {ranks} ranks fit in unequal shares alone, such as {}{more}", named.join(" + "))
+                write!(
+                    f,
+                    "its {ranks} ranks do not fit in equal shares, only in unequal ones such as {}{more}",
+                    named.join(" + ")
+                )
             }
             Obstacle::Unlike { kinds } => write!(f, "no one kind of device is enough: {}", kinds.join(", ")),
             Obstacle::Layout(error) => write!(f, "{error}"),
@@ -233,19 +253,47 @@ impl NoFit {
             Shape::Nodes { .. } => format!("{} can take it", self.fitting),
             Shape::Ranks(_) => format!("there are {}", self.fitting),
         };
-        match (&self.obstacle, enough) {
+        let why = match (&self.obstacle, enough) {
             (Some(obstacle), true) => obstacle.to_string(),
             (Some(obstacle), false) => format!("{obstacle}; {counted}, {there}"),
             (None, false) => format!("{counted}, {there}"),
-            (None, true) => format!("{counted}, and no way was found to have all of it on those that are there"),
+            (None, true) => {
+                format!("{counted}, and no way was found to have all of it on those that are there")
+            }
+        };
+        match unknown(&self.strangers) {
+            Some(unknown) => format!("{unknown}; {why}"),
+            None => why,
         }
+    }
+
+    /// What single nodes lack, in the same line.
+    pub(crate) fn nodes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        reasons::in_one_line(&self.refused, f)
+    }
+}
+
+/// `no node is called gpu-7 (is gpu-07 meant?), rack`; `None` where all names are known.
+pub fn unknown(strangers: &[Stranger]) -> Option<String> {
+    let named: Vec<String> = strangers.iter().take(NAMES).map(ToString::to_string).collect();
+    let more = match strangers.len().saturating_sub(NAMES) {
+        0 => String::new(),
+        more => format!(", nor by {more} more of these names"),
+    };
+    (!named.is_empty()).then(|| format!("no node is called {}{more}", named.join(", ")))
+}
+
+impl fmt::Display for Stranger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        self.nearest.as_ref().map_or(Ok(()), |nearest| write!(f, " (is {nearest} meant?)"))
     }
 }
 
 impl fmt::Display for NoFit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.headline())?;
-        reasons::in_one_line(&self.refused, f)
+        self.nodes(f)
     }
 }
 

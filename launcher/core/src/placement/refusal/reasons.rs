@@ -41,8 +41,7 @@ pub fn reasons(refused: &BTreeMap<NodeId, Refusal>) -> Vec<Reason> {
         }
         before = Some((refusal, template, numbers));
     }
-    let mut reasons: Vec<Reason> =
-        told.into_iter().map(|(template, told)| told.reason(&template)).collect();
+    let mut reasons: Vec<Reason> = told.into_iter().map(|(template, told)| told.reason(&template)).collect();
     reasons.sort_by(|a, b| b.nodes.len().cmp(&a.nodes.len()).then_with(|| a.nodes.cmp(&b.nodes)));
     reasons
 }
@@ -91,8 +90,7 @@ fn template(refusal: &Refusal) -> (String, Vec<u64>) {
     let mut rest = text.as_str();
     while let Some(at) = rest.find(|c: char| c.is_ascii_digit()) {
         let (before, from) = rest.split_at(at);
-        let (digits, after) =
-            from.split_at(from.find(|c: char| !c.is_ascii_digit()).unwrap_or(from.len()));
+        let (digits, after) = from.split_at(from.find(|c: char| !c.is_ascii_digit()).unwrap_or(from.len()));
         template += before;
         template.push(NUMBER);
         numbers.push(digits.parse().unwrap_or(u64::MAX));
@@ -168,10 +166,7 @@ mod tests {
             ]
         );
         let many = (0..6).map(|at| (NodeId::new(format!("n{at}")), Refusal::Held)).collect();
-        assert_eq!(
-            told(&many),
-            ["each of 6 nodes (n0, n1, n2, n3 and 2 more) is all of another job's"]
-        );
+        assert_eq!(told(&many), ["each of 6 nodes (n0, n1, n2, n3 and 2 more) is all of another job's"]);
     }
 
     #[test]

@@ -549,13 +549,14 @@ fn a_refusal_that_the_next_reign_hears_again_is_recorded_once() {
 /// Why a job waits, as `status` tells it.
 fn waits_for(desk: &Desk, name: &str) -> String {
     let id = desk::job(name);
-    let view = desk.coordinator.job(&id).unwrap();
+    let view = desk.coordinator.job(&id).expect("a job that was submitted");
     desk.coordinator.job_status(&view).waits_for.unwrap_or_default()
 }
 
 /// What `explain` tells of a job that waits.
 fn explained(desk: &Desk, name: &str) -> Refused {
-    let (planning, job, waits) = desk.coordinator.planning_of(&desk::job(name)).unwrap();
+    let found = desk.coordinator.planning_of(&desk::job(name));
+    let (planning, job, waits) = found.expect("a job that was submitted");
     match planning.explain(&job, waits.as_ref()) {
         Explained::Refused(refused) => refused,
         other => panic!("{other:?}"),

@@ -231,6 +231,9 @@ fn unequal_pods_are_as_few_as_hold_the_ranks_and_drop_nothing_that_is_required()
 fn the_most_ranks_that_fit_are_found_though_not_all_fewer_do() {
     let stock = stock(&cluster());
     assert_eq!(refused(&stock, "ranks: 145").changes, ["144 ranks fit now"]);
+    let one = stock_of(&cluster(), Some(Machine::of_gpus(1)));
+    let two = "ranks: 2, placement: {nodes: [b1-1-1]}";
+    assert_eq!(refused(&one, two).changes, ["1 rank fits now"]);
     let leaf = refused(&stock, "ranks: 33, placement: {require: {all: leaf}}");
     assert_eq!(leaf.changes.last().map(String::as_str), Some("32 ranks fit now"));
 }

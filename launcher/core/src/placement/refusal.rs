@@ -222,7 +222,8 @@ impl fmt::Display for Obstacle {
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Change::Ranks(ranks) => write!(f, "{ranks} rank{} fit now", plural(*ranks)),
+            Change::Ranks(1) => f.write_str("1 rank fits now"),
+            Change::Ranks(ranks) => write!(f, "{ranks} ranks fit now"),
             Change::Require { of, tier } => write!(f, "it fits with `require: {{{of}: {tier}}}`"),
             Change::Uneven => f.write_str("it fits with `uneven: true`"),
             Change::Mixed => f.write_str("it fits with `mixed: true`"),

@@ -14,9 +14,10 @@ use std::time::Duration;
 
 use look::sys;
 use phalanx_common::id::{Generation, JobId, Rank};
-use phalanx_common::plan::{BoundDevice, DeviceView, PlanBody, PodBinding, PodPlan, RankBinding};
-use phalanx_common::spec::{Keep, StopScope};
+use phalanx_common::plan::{BoundDevice, PlanBody, PodBinding, PodPlan, RankBinding};
+use phalanx_common::spec::{DeviceView, Keep, StopScope};
 use phalanx_common::topology::machine::AcceleratorKind;
+use phalanx_formats::nccl_xml;
 use serde_json::Value;
 use support::Sandbox;
 
@@ -275,5 +276,48 @@ fn an_rdma_port_that_is_gone_or_down_is_told() {
     assert_eq!(
         node.refused(with(&["mlx5_0:2"])),
         "RDMA port mlx5_0:2 of node n1 is not there any more; see to the adapter and its driver"
+    );
+}
+
+#[test]
+fn nccl_gets_a_topology_file_of_the_node_with_its_rails() {
+    let node = Node::new(&board(&[]));
+    let places: Vec<String> = (1..=8).map(|at| format!("0000:{}:00.0", at * 10)).collect();
+    let places: Vec<&str> = places.iter().map(String::as_str).collect();
+    sys(&node.sandbox, "0x10de", "0x030200", &places);
+    let port = sys(&node.sandbox, "0x15b3", "0x020700", &["0000:05:00.0"])
+        .join("sys/devices/pci0000:00/0000:05:00.0");
+    for (name, text) in [
+        ("infiniband/mlx5_0/ports/1/state", "4: ACTIVE"),
+        ("infiniband/mlx5_0/ports/1/link_layer", "InfiniBand"),
+        ("infiniband/mlx5_0/ports/1/rate", "400 Gb/sec (4X NDR)"),
+    ] {
+        let path = port.join(name);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder for the test");
+        fs::write(path, text).expect("a file for the test");
+    }
+    let class = node.root.join("sys/class/infiniband");
+    fs::create_dir_all(&class).expect("a folder for the test");
+    let link = "../../devices/pci0000:00/0000:05:00.0/infiniband/mlx5_0";
+    std::os::unix::fs::symlink(link, class.join("mlx5_0")).expect("a link for the test");
+
+    let rails = BTreeMap::from([("mlx5_0/1".to_owned(), 3)]);
+    let wants = PodBinding { nccl_topology: Some(rails.clone()), ..PodBinding::default() };
+    let said = node.run(wants, 1, "cat $NCCL_TOPO_FILE > seen");
+    let seen = fs::read_to_string(node.sandbox.dir.join("seen")).unwrap_or_else(|_| panic!("{said:?}"));
+    let read = nccl_xml::read(seen.as_bytes()).expect("what NCCL reads");
+    let told = read.machine.accelerators.iter().filter(|gpu| gpu.index.is_some());
+    assert_eq!(told.count(), 8, "{seen}");
+    assert_eq!(read.rails, rails, "{seen}");
+}
+
+#[test]
+fn a_topology_file_in_which_a_gpu_has_no_place_is_not_given_to_nccl() {
+    let node = Node::new(&board(&[]));
+    let wants = PodBinding { nccl_topology: Some(BTreeMap::new()), ..PodBinding::default() };
+    assert_eq!(
+        node.refused(wants),
+        "a topology file for NCCL of node n1 cannot be made: where GPU0 is plugged in is not known; run the job without \
+         `ncclTopology`"
     );
 }

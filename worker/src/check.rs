@@ -1,6 +1,7 @@
 //! Whether the devices and ports that a plan gives to a pod are here and fit, at the moment when it is prepared: the
 //! plan was made of what the node told before.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 
@@ -8,7 +9,7 @@ use phalanx_common::id::NodeId;
 use phalanx_common::plan::{BoundDevice, PodBinding};
 use phalanx_common::topology::machine::{Accelerator, AcceleratorKind, Ailment, Machine};
 use phalanx_formats::dir::Dir;
-use phalanx_formats::sysfs;
+use phalanx_formats::{nccl_xml, sysfs};
 
 use crate::discovery::nvidia::{self, Board, names};
 use crate::discovery::ours::is_ours;
@@ -21,6 +22,10 @@ pub enum Error {
     Device { node: NodeId, device: BoundDevice, why: Unfit },
     #[error("RDMA port {port} of node {node} {why}")]
     Port { node: NodeId, port: String, why: &'static str },
+    #[error(
+        "a topology file for NCCL of node {node} cannot be made: {why}; run the job without `ncclTopology`"
+    )]
+    Topology { node: NodeId, why: String },
 }
 
 /// What is the matter with a device.
@@ -122,6 +127,11 @@ impl Checker {
         Checker::new(node, Dir::live(), Sources::of_this_process(share))
     }
 
+    /// Whether there is anything to look at, or to write.
+    pub fn looks_at(binding: &PodBinding) -> bool {
+        !binding.devices.is_empty() || !binding.hca.is_empty() || binding.nccl_topology.is_some()
+    }
+
     /// Looks at what `binding` gives. Blocks, as drivers do; without devices and ports nothing is read.
     ///
     /// # Errors
@@ -153,6 +163,24 @@ impl Checker {
             }
         }
         Ok(())
+    }
+
+    /// A topology file for NCCL of this node, with the rails of its ports. Blocks, as drivers do.
+    ///
+    /// # Errors
+    /// The driver does not answer, or NCCL would be told less than it finds by itself.
+    pub fn nccl_topology(&mut self, rails: &BTreeMap<String, u16>) -> Result<String, Error> {
+        let fail = |node: &NodeId, why| Error::Topology { node: node.clone(), why };
+        let gpus = match self.gpus() {
+            Ok(gpus) => gpus,
+            Err(ReadError::NoDriver) => Machine::default(),
+            Err(error) => return Err(fail(&self.node, error.to_string())),
+        };
+        let machine = gpus.merge(sysfs::read_all(&self.root).machine);
+        match nccl_xml::unplaced(&machine) {
+            Some(device) => Err(fail(&self.node, format!("where {device} is plugged in is not known"))),
+            None => Ok(nccl_xml::write(&machine, rails)),
+        }
     }
 
     /// The devices of this vendor, or why they are not known.

@@ -63,8 +63,7 @@ impl Outline {
     }
 
     /// The tree of a network's main plane: its groups are the switches. Nodes hang on the closest group; where
-    /// there are groups below it that one is not the node's own, and they are within it. Those of which nothing
-    /// is known are left out.
+    /// there are groups below it that one is not the node's own, and they are within it.
     pub fn of(network: &Network) -> Outline {
         let mut outline = Outline::default();
         let names = group_names(network);
@@ -89,7 +88,9 @@ impl Outline {
                 Some(group) => {
                     outline.nodes.insert((node.name.clone(), names[group].clone()));
                 }
-                None => {}
+                None => {
+                    outline.unplaced.insert(node.name.clone());
+                }
             }
             // Nodes of one cluster in cliques that nobody knows are not known to be together.
             if let Some(domain) = node.nvlink.filter(|domain| !network.is_nvlink_cluster(*domain)) {

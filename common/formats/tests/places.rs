@@ -67,7 +67,7 @@ fn an_empty_field_of_a_table_is_an_unknown_place_and_no_leaf() {
     ] {
         assert_eq!(place(&network, node), [groups], "{node}");
     }
-    assert_eq!(network.node("gpu-07"), None);
+    assert_eq!(place(&network, "gpu-07"), [""; 0]);
     let within = |worst| TierInterval { best: Tier::Leaf, worst };
     assert_eq!(between(&network, "gpu-01", "gpu-04"), within(Tier::Block));
     assert_eq!(between(&network, "gpu-02", "gpu-04"), within(Tier::Core));
@@ -85,6 +85,7 @@ fn slurm_is_told_which_nodes_have_no_leaf_and_gets_no_switch_twice() {
         written,
         "# left out, as their leaf below core-1 is not known: gpu-05\n\
          # left out, as their leaf below spine-1 is not known: gpu-04\n\
+         # left out, as nothing is known of their place: gpu-07\n\
          SwitchName=leaf-1 Nodes=gpu-01\nSwitchName=leaf-2 Nodes=gpu-06\nSwitchName=leaf-3 Nodes=gpu-[02-03]\n\
          SwitchName=core-1 Switches=leaf-2,spine-[1-2]\nSwitchName=spine-1 Switches=leaf-1\n\
          SwitchName=spine-2 Switches=leaf-3\n"
@@ -129,6 +130,15 @@ fn a_row_without_a_switch_is_a_node_of_unknown_place() {
     assert!(place(&network, "n2").is_empty());
     assert_eq!(between(&network, "n1", "n2").best, Tier::Leaf);
     assert!(between(&network, "n1", "n2").worst > Tier::Leaf);
+}
+
+#[test]
+fn a_tree_that_is_written_in_a_ring_is_found() {
+    let conf = "SwitchName=s1 Switches=s2\nSwitchName=s2 Switches=s1\nSwitchName=top Switches=s1\n\
+                SwitchName=leaf Nodes=n1\nSwitchName=s2 Switches=leaf\n";
+    let ring = slurm::read_conf(conf.as_bytes()).unwrap().evidence(Source::Slurm, "topology.conf", AT);
+    let said: Vec<String> = findings(&facts(&[ring])).iter().map(ToString::to_string).collect();
+    assert_eq!(said, ["s1: switches are above what is above them: s1, s2"]);
 }
 
 #[test]

@@ -145,7 +145,10 @@ fn a_graph_of_netq_counts_cables_and_its_compute_nodes_are_in_domains() {
     // Which clique they are in the list does not tell.
     let maybe = TierInterval { best: Tier::Nvlink, worst: Tier::Site };
     assert_eq!(between(&network, "node1", "node2"), maybe);
-    assert_eq!(slurm::write_conf(&Outline::of(&network)), "");
+    assert_eq!(
+        slurm::write_conf(&Outline::of(&network)),
+        "# left out, as nothing is known of their place: node[1-2]\n"
+    );
 
     // A driver that tells the clique of one says no other thing than NetQ, nor by another uuid.
     let driver = |node: &str, clique: u8| {

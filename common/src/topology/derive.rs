@@ -6,7 +6,7 @@ use super::attach::Cables;
 use super::decide::{Claims, decide};
 use super::evidence::{Claim, End, Evidence, Member, SwitchId};
 use super::groups::{self, Ground, Tree};
-use super::levels::Levels;
+use super::levels::{self, Levels};
 use super::network::{Conflict, Group, Link, Network, Row, Subject, Value, row_of};
 use super::nodes::{NodePorts, Nodes};
 use super::places::{self, Path, Stated};
@@ -164,6 +164,7 @@ pub fn derive(nodes: &[NodePorts], evidence: &[Evidence], now: Timestamp) -> Res
         duplicates: nodes.duplicates,
         idle,
         unseen,
+        rings: levels::rings(&cables.under),
         refused,
     })
 }

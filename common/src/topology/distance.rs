@@ -1,5 +1,7 @@
 //! How far two nodes are from each other.
 
+use std::collections::BTreeMap;
+
 use super::network::{Network, Row};
 use super::nvlink::is_clique_of;
 use super::tier::{Tier, TierInterval};
@@ -9,6 +11,13 @@ impl Network {
     pub fn node(&self, name: &str) -> Option<Row> {
         let at = self.nodes.binary_search_by(|node| node.name.as_str().cmp(name)).ok()?;
         Row::try_from(at).ok()
+    }
+
+    /// The rails that ports of the node of this name are on, by the port's name.
+    pub fn rails_of(&self, name: &str) -> BTreeMap<String, u16> {
+        let node = self.node(name).and_then(|row| self.nodes.get(row as usize));
+        let ports = node.iter().flat_map(|node| &node.ports);
+        ports.filter_map(|port| Some((port.name.clone(), port.rail?))).collect()
     }
 
     /// The distance of two nodes, by the NVLink domain that they share or else by the main plane. Rows that

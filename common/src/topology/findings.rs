@@ -62,6 +62,8 @@ pub enum Problem {
     Idle { tier: Tier, group: String },
     /// Nodes or switches that a statement names and no other source knows: the first of them.
     Unseen { of: Named, names: Vec<Lone>, more: usize },
+    /// Switches that are said to be above what is above them: the first of them.
+    Ring { switches: Vec<String>, more: usize },
     /// Evidence was too long to be taken.
     Refused { pieces: u32 },
     /// A file of the operator's is wrong, and counts as it was before it was changed.
@@ -168,6 +170,7 @@ impl Finding {
             Problem::Unseen { of: Named::Switches, .. } => {
                 "correct the names that are misspelt; a switch that nothing but the statement can tell of is as it says"
             }
+            Problem::Ring { .. } => "correct the file that says so: a tree has no rings",
             Problem::Refused { .. } => "look for a source that sends names of more than 256 bytes",
             Problem::NotTaken { .. } => {
                 "correct it where the coordinator runs, which reads all files of --topology again once one changes"
@@ -241,6 +244,10 @@ impl fmt::Display for Finding {
             Problem::SwitchName { switches } => write!(f, "{subject}: {switches} switches go by this name"),
             Problem::Idle { tier, group } => {
                 write!(f, "{subject}: nothing follows from the statement that its {tier} is {group}")
+            }
+            Problem::Ring { switches, more } => {
+                write!(f, "{subject}: switches are above what is above them: {}", switches.join(", "))?;
+                if *more > 0 { write!(f, " and {more} more") } else { Ok(()) }
             }
             Problem::Refused { pieces } => write!(f, "{pieces} pieces of evidence were too long to be taken"),
             Problem::Unseen { of, names, more } => {

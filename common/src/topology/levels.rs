@@ -103,3 +103,18 @@ fn raise(level: &mut [u8], under: &[(usize, usize)]) {
         }
     }
 }
+
+/// Switches on a written ring, or between two: what is left of the tree once all without anything below, or without
+/// anything above, are taken away again and again.
+pub(super) fn rings(under: &BTreeSet<(Row, Row)>) -> Vec<Row> {
+    let mut left = under.clone();
+    loop {
+        let lowers: BTreeSet<Row> = left.iter().map(|(lower, _)| *lower).collect();
+        let uppers: BTreeSet<Row> = left.iter().map(|(_, upper)| *upper).collect();
+        let before = left.len();
+        left.retain(|(lower, upper)| uppers.contains(lower) && lowers.contains(upper));
+        if left.len() == before {
+            return lowers.into_iter().collect();
+        }
+    }
+}

@@ -8,8 +8,8 @@ use super::network::{Group, Network, Node, NodePort, PortRef, Row, Said, Subject
 use super::tier::Tier;
 use super::unseen::Known;
 
-/// Names of a statement that are told; what was meant is looked for among all that are known.
-const MOST_UNSEEN: usize = 16;
+/// Names that are told of many. What was meant by a name that nobody knows is looked for among all that are known.
+const MOST_NAMED: usize = 16;
 
 /// Everything that an operator should look at, the most severe first, then by subject.
 pub fn findings(network: &Network) -> Vec<Finding> {
@@ -42,6 +42,12 @@ pub fn findings(network: &Network) -> Vec<Finding> {
     for idle in &network.idle {
         let problem = Problem::Idle { tier: idle.tier, group: idle.group.clone() };
         add(Severity::Warning, &network.switches[idle.switch as usize].name, problem);
+    }
+    if let Some(first) = network.rings.first() {
+        let name = |row: &Row| network.switches[*row as usize].name.clone();
+        let switches = network.rings.iter().take(MOST_NAMED).map(name).collect();
+        let more = network.rings.len().saturating_sub(MOST_NAMED);
+        add(Severity::Warning, &name(first), Problem::Ring { switches, more });
     }
     if network.refused > 0 {
         add(Severity::Notice, "evidence", Problem::Refused { pieces: network.refused });
@@ -265,7 +271,7 @@ fn unseen(network: &Network, add: &mut Add<'_>) {
                 let name = names[*row as usize];
                 Lone { name: name.to_string(), nearest: known.nearest(name).map(str::to_string) }
             };
-            let names: Vec<Lone> = rows(by).iter().take(MOST_UNSEEN).map(lone).collect();
+            let names: Vec<Lone> = rows(by).iter().take(MOST_NAMED).map(lone).collect();
             let more = rows(by).len() - names.len();
             let is_slip = names.iter().any(|lone| lone.nearest.is_some());
             let severity = if is_slip { Severity::Warning } else { Severity::Notice };

@@ -55,6 +55,9 @@ pub struct Network {
     /// What the operator names and no other source knows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unseen: Vec<Unseen>,
+    /// Switches that are said to be above what is above them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rings: Vec<Row>,
     /// Pieces of evidence with names that are too long, or no plain text.
     pub refused: u32,
 }

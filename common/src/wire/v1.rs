@@ -123,6 +123,7 @@ pub struct Binding {
     pub hca: Vec<String>,
     pub memory: MemoryPolicy,
     pub ranks: Vec<RankBinding>,
+    pub nccl_topology: Option<BTreeMap<String, u16>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

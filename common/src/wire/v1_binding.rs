@@ -2,16 +2,17 @@
 
 use super::v1;
 use super::v1_convert::same_variants;
-use crate::plan::{BoundDevice, DeviceView, MemoryPolicy, PodBinding, RankBinding};
+use crate::plan::{BoundDevice, PodBinding, RankBinding};
+use crate::spec::{DeviceView, MemoryBinding};
 use crate::topology::machine::AcceleratorKind;
 
 same_variants!(AcceleratorKind, v1::DeviceKind, Nvidia, Amd, Ascend);
 same_variants!(DeviceView, v1::DeviceView, Pod, Rank);
-same_variants!(MemoryPolicy, v1::MemoryPolicy, None, Preferred, Strict);
+same_variants!(MemoryBinding, v1::MemoryPolicy, None, Preferred, Strict);
 
 impl From<PodBinding> for v1::Binding {
     fn from(binding: PodBinding) -> v1::Binding {
-        let PodBinding { devices, view, hca, memory, ranks } = binding;
+        let PodBinding { devices, view, hca, memory, ranks, nccl_topology } = binding;
         let device = |it: BoundDevice| v1::Device {
             kind: it.kind.into(),
             index: it.index,
@@ -25,13 +26,14 @@ impl From<PodBinding> for v1::Binding {
             hca,
             memory: memory.into(),
             ranks: ranks.into_iter().map(rank).collect(),
+            nccl_topology,
         }
     }
 }
 
 impl From<v1::Binding> for PodBinding {
     fn from(binding: v1::Binding) -> PodBinding {
-        let v1::Binding { devices, view, hca, memory, ranks } = binding;
+        let v1::Binding { devices, view, hca, memory, ranks, nccl_topology } = binding;
         let device = |it: v1::Device| BoundDevice {
             kind: it.kind.into(),
             index: it.index,
@@ -45,6 +47,7 @@ impl From<v1::Binding> for PodBinding {
             hca,
             memory: memory.into(),
             ranks: ranks.into_iter().map(rank).collect(),
+            nccl_topology,
         }
     }
 }

@@ -38,7 +38,7 @@ proptest! {
             prefer_tier: vec![text.clone()], spares: flag.clone(), spread: flag.clone(),
             node_selector: vec![text.clone()], use_nodes: vec![text.clone()], avoid_nodes: vec![text.clone()],
             exclusive: flag.clone(), uneven: flag.clone(), mixed: flag.clone(), device_view: flag.clone(),
-            memory_binding: flag.clone(), cpu_binding: flag.clone(),
+            memory_binding: flag.clone(), cpu_binding: flag.clone(), nccl_topology: flag.clone(),
         };
         let flags = Flags {
             name: flag.clone(), ranks: flag.clone(), nodes: flag.clone(), ranks_per_node: flag.clone(), needs,

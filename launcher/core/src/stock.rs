@@ -9,13 +9,13 @@
 //! What changes is marked, and looked at again before the next placement: a node by its delta, everything only when the
 //! topology is another or a node is new.
 
+mod node;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use phalanx_common::id::NodeId;
 use phalanx_common::plan::PodBinding;
-use phalanx_common::spec::Exclusive;
 use phalanx_common::time::Timestamp;
 use phalanx_common::topology::machine::{CpuSet, Machine};
 use phalanx_common::topology::{KnownNames, Network};
@@ -25,12 +25,13 @@ use crate::nodes::{Node, Nodes};
 use crate::placement::fabric::{Fabric, FabricNode, Member, NodeRow};
 use crate::placement::free::{Free, Room};
 use crate::placement::gang::{Gang, GangPod};
-use crate::placement::inside::{
-    DeviceKind, Force, FreeInside, Inside, JobPorts, Lack, NodeIdentity, NodeModel, RankNeeds, capacity,
-    choose,
-};
+use crate::placement::inside::DeviceKind;
 use crate::placement::refusal::{Refusal, Stranger};
 use crate::placement::request::{Cut, GangRequest};
+
+pub(crate) use self::node::Taken;
+pub use self::node::{Interior, NodeStock};
+use self::node::{Models, Source, is_called, ports};
 
 /// What was found out about the cluster, as it goes into the coordinator.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,115 +71,6 @@ pub struct Stock {
 
 /// Ranks that a node takes of which nobody recorded what is in it: as many as most GPU servers have GPUs.
 pub const UNKNOWN_SLOTS: u32 = 8;
-
-/// A node, in the order of the fabric.
-#[derive(Clone, Debug, Default)]
-pub struct NodeStock {
-    /// `None`: nobody told what is in it, and only its slots count.
-    pub inside: Option<Interior>,
-    pub labels: BTreeMap<String, String>,
-    /// What is free by the ledger.
-    pub free: Option<FreeInside>,
-    /// Ranks that it still takes, and takes at a time.
-    pub slots: (u32, u32),
-    /// Its link works, and it said what it is.
-    reachable: bool,
-    /// The one Unix user whose jobs it runs; `None`: everybody's.
-    pub user: Option<String>,
-    /// Pods are there; one has the node for itself.
-    taken: Taken,
-}
-
-/// Whether pods are on a node.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Taken {
-    #[default]
-    No,
-    Shared,
-    Alone,
-}
-
-impl NodeStock {
-    /// Whether every rank that asks for no devices gets one: the node takes no more ranks than it has devices.
-    fn implies_devices(&self) -> bool {
-        let devices = self.inside.as_ref().map_or(0, |inside| inside.model.devices().len());
-        devices > 0 && self.slots.1 as usize <= devices
-    }
-
-    fn needs(&self, request: &GangRequest<'_>, cut: Cut) -> RankNeeds {
-        let implied = request.spec.resources.devices.is_none() && self.implies_devices();
-        request.needs(cut.ranks, implied)
-    }
-
-    /// What ranks of a pod get of the node; `None`: they share what the worker may use.
-    ///
-    /// # Errors
-    /// What is missing.
-    pub fn choose(&self, request: &GangRequest<'_>, cut: Cut) -> Result<Option<Inside>, Lack> {
-        let needs = self.needs(request, cut);
-        let counts = needs.devices > 0 || needs.cpus.is_some() || needs.memory > 0 || needs.ports > 0;
-        match (&self.inside, &self.free) {
-            (Some(inside), Some(free)) if counts => {
-                choose(&inside.model, &self.open(inside, free, request), &needs).map(Some)
-            }
-            _ => Ok(None),
-        }
-    }
-
-    /// What of a node is open to a job: for one that wants NUMA nodes of its own, those where nothing runs.
-    fn open(&self, inside: &Interior, free: &FreeInside, request: &GangRequest<'_>) -> FreeInside {
-        match request.spec.placement.exclusive {
-            Exclusive::Numa => free.untouched(&inside.model, &inside.whole),
-            Exclusive::None | Exclusive::Node => free.clone(),
-        }
-    }
-}
-
-/// What is in a node.
-#[derive(Clone, Debug)]
-pub struct Interior {
-    pub model: Arc<NodeModel>,
-    pub identity: Arc<NodeIdentity>,
-    /// What is free where nothing runs.
-    pub whole: FreeInside,
-    /// Of which this was made.
-    of: Source,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Source {
-    machine: Arc<Machine>,
-    reserved: CpuSet,
-    reserved_memory: u64,
-    share: bool,
-    /// Ports of the plane that jobs use.
-    ports: Vec<String>,
-    address: Option<IpAddr>,
-}
-
-/// Models that nodes share.
-type Models = BTreeSet<Arc<NodeModel>>;
-
-impl Interior {
-    fn new(of: Source, models: &mut Models) -> Interior {
-        let model = NodeModel::new(&of.machine, &of.reserved);
-        let model = match models.get(&model) {
-            Some(known) => known.clone(),
-            None => Arc::new(model),
-        };
-        models.insert(model.clone());
-        let identity = NodeIdentity::new(&of.machine, &model);
-        let ports: Vec<&str> = of.ports.iter().map(String::as_str).collect();
-        let only = (!ports.is_empty()).then_some(ports.as_slice());
-        let known = JobPorts { exclude: &[], only, control: of.address };
-        let mut whole = FreeInside::whole(&model, &identity, &known);
-        whole.reserve(of.reserved_memory);
-        if !of.share {
-            whole.devices &= !identity.in_use();
-        }
-        Interior { model, identity: Arc::new(identity), whole, of }
-    }
-}
 
 impl Stock {
     pub fn fabric(&self) -> &Fabric {
@@ -277,75 +169,16 @@ impl Stock {
     /// # Errors
     /// Why it does not take a pod of so many.
     pub fn ask(&self, row: NodeRow, request: &GangRequest<'_>, cut: Cut) -> Result<u32, Refusal> {
-        let node = self.node(row);
-        let placement = &request.spec.placement;
-        if !node.reachable {
-            return Err(Refusal::Unreachable);
-        }
-        if let (Some(only), Some(user)) = (&node.user, request.user)
-            && only != user
-        {
-            return Err(Refusal::RunsOnly { user: only.clone() });
-        }
-        let is_named = |names: &[String]| names.iter().any(|name| is_called(self.fabric.node(row), name));
-        if is_named(&placement.avoid) {
-            return Err(Refusal::Avoided);
-        }
-        if !placement.nodes.is_empty() && !is_named(&placement.nodes) {
-            return Err(Refusal::NotNamed);
-        }
-        if let Some((name, value)) =
-            placement.node_selector.iter().find(|(name, value)| node.labels.get(*name) != Some(value))
-        {
-            return Err(Refusal::Label { name: name.clone(), value: value.clone() });
-        }
-        match node.taken {
-            Taken::Alone => return Err(Refusal::Held),
-            Taken::Shared if placement.exclusive == Exclusive::Node => return Err(Refusal::Shared),
-            Taken::Shared | Taken::No => {}
-        }
-        let (free, of) = node.slots;
-        if free < cut.ranks {
-            return Err(Refusal::Slots { free, of });
-        }
-        let needs = node.needs(request, cut);
-        if needs.devices == 0 && needs.cpus.is_none() && needs.memory == 0 && needs.ports == 0 {
-            return Ok(free);
-        }
-        let ports_alone = needs.devices == 0 && needs.cpus.is_none() && needs.memory == 0;
-        let (Some(inside), Some(left)) = (&node.inside, &node.free) else {
-            return Err(if ports_alone { Refusal::PortsUntold } else { Refusal::Untold });
-        };
-        // Nobody looked for them, or there is none but those of the kernel alone.
-        if needs.ports > 0 && inside.of.machine.nics.is_empty() {
-            return Err(Refusal::PortsUntold);
-        }
-        let left = node.open(inside, left, request);
-        let fits = capacity(&inside.model, &left, &needs).min(free);
-        if fits >= cut.ranks {
-            return Ok(fits);
-        }
-        match choose(&inside.model, &left, &needs) {
-            Err(lack) => Err(Refusal::Lacks(lack)),
-            Ok(_) => Err(Refusal::Slots { free: fits, of }),
-        }
+        self.node(row).ask(self.fabric.node(row), request, cut)
     }
 
     /// What a plan says of a pod's share of its node.
     pub fn bind(&self, request: &GangRequest<'_>, gang: &Gang, pod: &GangPod) -> PodBinding {
-        let node = self.node(pod.node);
-        let (Some(chosen), Some(inside), Some(free)) = (&pod.inside, &node.inside, &node.free) else {
-            return PodBinding::default();
-        };
-        let placement = &request.spec.placement;
-        let cut = Cut { nodes: u32::try_from(gang.pods.len()).unwrap_or(u32::MAX), ranks: pod.ranks };
-        let force = Force {
-            view: placement.device_view,
-            memory: placement.memory_binding,
-            cores: request.binds_cores(&node.needs(request, cut)),
-            ports: gang.pods.len() > 1 || request.spec.resources.nics.is_some(),
-        };
-        chosen.bind(&inside.model, &inside.identity, free, force)
+        let nodes = u32::try_from(gang.pods.len()).unwrap_or(u32::MAX);
+        let name = &self.fabric.node(pod.node).name;
+        let nccl_topology =
+            request.spec.placement.nccl_topology.then(|| self.topology.network.rails_of(name));
+        PodBinding { nccl_topology, ..self.node(pod.node).bind(request, nodes, pod) }
     }
 
     /// The same with these nodes and nothing on them.
@@ -485,21 +318,4 @@ impl Stock {
         let room = node.reachable.then_some(Room { devices, slots });
         self.free.set(&self.fabric, row, room);
     }
-}
-
-/// By its name, or by its id or the beginning of that.
-fn is_called(node: &FabricNode, name: &str) -> bool {
-    node.id.as_str().starts_with(name) || node.name == name
-}
-
-/// The ports of a node that are in the plane which jobs' traffic takes; none where that is not known.
-fn ports(network: &Network, name: &str) -> Vec<String> {
-    let node = network.node(name).and_then(|row| network.nodes.get(row as usize));
-    let in_main = |switch: u32| {
-        let switch = network.switches.get(switch as usize);
-        switch.is_some_and(|switch| switch.plane.is_some() && switch.plane == network.main)
-    };
-    let ports = node.iter().flat_map(|node| &node.ports);
-    let attached = ports.filter(|port| port.at.as_ref().is_some_and(|at| in_main(at.switch)));
-    attached.map(|port| port.name.clone()).collect()
 }

@@ -13,7 +13,7 @@ use phalanx_common::id::NodeId;
 use phalanx_common::spec::{Flags, JobFile, JobSpec, Surroundings};
 use phalanx_common::time::Timestamp;
 use phalanx_common::topology::machine::{Machine, Nic, Rdma};
-use phalanx_common::topology::{LinkLayer, Source, derive};
+use phalanx_common::topology::{Claim, End, Evidence, LinkLayer, NodePorts, Port, Source, SwitchId, derive};
 use phalanx_formats::csv;
 use phalanx_launcher_core::placement::fabric::NodeRow;
 use phalanx_launcher_core::placement::gang::place_gang;
@@ -43,8 +43,11 @@ fn stock(table: &str) -> Stock {
 /// Every node is such a machine.
 fn stock_of(table: &str, machine: Option<Machine>) -> Stock {
     let outline = csv::read(table.as_bytes()).unwrap();
-    let evidence = outline.evidence(Source::Csv, "the table", Timestamp(1));
-    let network = derive(&[], &evidence, Timestamp(2)).unwrap();
+    recorded(&[], &outline.evidence(Source::Csv, "the table", Timestamp(1)), machine)
+}
+
+fn recorded(ports: &[NodePorts], evidence: &[Evidence], machine: Option<Machine>) -> Stock {
+    let network = derive(ports, evidence, Timestamp(2)).unwrap();
     let ids: BTreeMap<String, NodeId> =
         network.nodes.iter().map(|node| (node.name.clone(), NodeId::new(&node.name))).collect();
     let machine = machine.map(Arc::new);
@@ -195,6 +198,44 @@ fn a_gang_that_lost_a_node_takes_the_nearest_in_and_moves_no_other_rank() {
     let fresh =
         place_gang(&stock, &request(&elsewhere, &none, &[]), &BTreeMap::new(), &Effort::default()).unwrap();
     assert_eq!(fresh.pods.len(), 4);
+}
+
+#[test]
+fn a_pod_that_wants_a_topology_file_gets_the_rails_of_its_node() {
+    let port = |(name, order): (&str, u16)| Port {
+        name: name.to_owned(),
+        order,
+        layer: LinkLayer::Ethernet,
+        mac: None,
+        guid: None,
+        node_guid: None,
+        speed_mbps: Some(400_000),
+        up: true,
+        bond: None,
+    };
+    let names = ["n1", "n2", "n3", "n4"];
+    let node = |name: &str| NodePorts { node: name.to_owned(), ports: [("a", 0), ("b", 1)].map(port).into() };
+    let attached = |node: &str, port: &str| Claim::Attached {
+        end: End::of_port(node, port),
+        switch: SwitchId::named(&format!("leaf-{port}")),
+        switch_port: None,
+        speed_mbps: None,
+    };
+    let claims = names.iter().flat_map(|node| ["a", "b"].map(|port| attached(node, port)));
+    let evidence: Vec<Evidence> =
+        claims.map(|claim| Evidence::new(claim, Source::Lldp, "lldp", Timestamp(1))).collect();
+    let stock = recorded(&names.map(node), &evidence, None);
+    let rails = |keys: &str| {
+        let spec = job(keys);
+        let none = BTreeMap::new();
+        let request = request(&spec, &none, &[]);
+        let gang = place_gang(&stock, &request, &BTreeMap::new(), &Effort::default()).unwrap();
+        gang.pods.iter().map(|pod| stock.bind(&request, &gang, pod).nccl_topology).collect::<Vec<_>>()
+    };
+    let own = Some(BTreeMap::from([("a".to_owned(), 0), ("b".to_owned(), 1)]));
+    let wants = "nodes: 2, ranksPerNode: 1, placement: {ncclTopology: true}";
+    assert_eq!(rails(wants), [own.clone(), own]);
+    assert_eq!(rails("nodes: 2, ranksPerNode: 1"), [None, None]);
 }
 
 #[test]

@@ -15,9 +15,11 @@
 
 use std::collections::BTreeMap;
 
-use phalanx_common::plan::{DeviceView, PodPlan};
+use phalanx_common::plan::PodPlan;
+use phalanx_common::spec::DeviceView;
 
 use crate::devices::{self, Mask};
+use crate::shim::NCCL_TOPOLOGY;
 
 /// What only the node knows.
 #[derive(Clone, Debug)]
@@ -66,11 +68,15 @@ pub enum OverriddenBy {
 /// The mark of a pod: in the environment of each of its processes, whatever anybody sets.
 pub const MARK: &str = "PHALANX_POD";
 
+/// Names the topology file that NCCL reads.
+const NCCL_TOPO_FILE: &str = "NCCL_TOPO_FILE";
+
 /// Settings, not facts: what the launcher's environment says is meant for the ranks.
-const TUNABLES: [&str; 6] = [
+const TUNABLES: [&str; 7] = [
     "GLOO_SOCKET_IFNAME",
     "NCCL_IB_HCA",
     "NCCL_SOCKET_IFNAME",
+    NCCL_TOPO_FILE,
     "OMP_NUM_THREADS",
     "PYTHONUNBUFFERED",
     "TORCH_NCCL_ASYNC_ERROR_HANDLING",
@@ -188,6 +194,9 @@ fn ours(plan: &PodPlan, local_rank: u32, facts: &EnvFacts<'_>) -> BTreeMap<Strin
     }
     if !binding.hca.is_empty() {
         put(&["NCCL_IB_HCA"], &format_args!("={}", binding.hca.join(",")));
+    }
+    if binding.nccl_topology.is_some() {
+        put(&[NCCL_TOPO_FILE], &format_args!("{}/{NCCL_TOPOLOGY}", facts.job_dir));
     }
     // Two masks of one vendor hide from each other: where the job has one, there is none of ours, whatever its name.
     if let Some(Mask { name, ours, theirs: None }) = devices::mask(binding, local_rank, &body.env) {

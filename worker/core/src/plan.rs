@@ -146,6 +146,8 @@ pub fn shim_plan(
         max_file_bytes: plan.body.max_file_bytes,
         keep_files: plan.body.keep_files,
         lease: plan.body.lease,
+        // Written by the worker once it looked at the node.
+        nccl_topology: None,
     })
 }
 

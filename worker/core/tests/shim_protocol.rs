@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::{Generation, JobId, NodeId, Rank};
-use phalanx_common::plan::MemoryPolicy;
 use phalanx_common::report::{Notice, PodEnd, PrepareFailure, PrepareFailureKind, RankExit};
-use phalanx_common::spec::{Keep, StopScope};
+use phalanx_common::spec::{Keep, MemoryBinding, StopScope};
 use phalanx_common::time::Timestamp;
 use phalanx_common::wire::codec;
 use phalanx_worker_core::shim::{
@@ -48,7 +47,7 @@ fn plan() -> ShimPlan {
             cpus: "0-3,96".parse().unwrap(),
             nodes: "1".parse().unwrap(),
         }],
-        memory: MemoryPolicy::Strict,
+        memory: MemoryBinding::Strict,
         job_dir: "/d".into(),
         keep: Keep::OnFailure,
         ports: vec![29500],
@@ -61,6 +60,7 @@ fn plan() -> ShimPlan {
         max_file_bytes: 1 << 30,
         keep_files: 3,
         lease: Some(Duration::from_millis(1500)),
+        nccl_topology: Some("<system/>".into()),
     }
 }
 
@@ -74,7 +74,7 @@ fn the_version_is_one() {
 fn orders_keep_their_bytes() {
     golden(
         ShimOrder::Prepare(Box::new(plan())),
-        "9300000000036a2d3103016d0206707974686f6e04742e707901022f7701015801062f612e74617201022f760101530174010143013201fb2c010201410131014200022f6c022f6506302d332c3936013102022f640101fb3c7301fb2c01000a00000109090909090909090909090909090909090909090909090909090909090909090102fc0065cd1dfc00000040030101fc0065cd1d",
+        "9e00000000036a2d3103016d0206707974686f6e04742e707901022f7701015801062f612e74617201022f760101530174010143013201fb2c010201410131014200022f6c022f6506302d332c3936013102022f640101fb3c7301fb2c01000a00000109090909090909090909090909090909090909090909090909090909090909090102fc0065cd1dfc00000040030101fc0065cd1d01093c73797374656d2f3e",
     );
     golden(ShimOrder::Go { generation: GENERATION }, "020000000103");
     golden(

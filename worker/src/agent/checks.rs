@@ -29,7 +29,8 @@ pub(super) struct Checks {
 pub(super) struct Looked {
     checker: Checker,
     key: Key,
-    found: Result<(), Error>,
+    /// With a topology file for NCCL where the binding wants one.
+    found: Result<Option<String>, Error>,
 }
 
 /// A Prepare that can go on, or why it cannot.
@@ -80,10 +81,16 @@ impl Checks {
         self.checker = Some(checker);
         let waited = self.waiting.remove(&key);
         self.look();
-        let (plan, _) = waited?;
+        let (mut plan, _) = waited?;
         let (job, generation) = key;
         let kind = PrepareFailureKind::Node;
-        let plan = found.map(|()| plan).map_err(|error| PrepareFailure { kind, message: error.to_string() });
+        let plan = match found {
+            Ok(topology) => {
+                plan.nccl_topology = topology;
+                Ok(plan)
+            }
+            Err(error) => Err(PrepareFailure { kind, message: error.to_string() }),
+        };
         Some(Checked { job, generation, plan })
     }
 
@@ -99,7 +106,9 @@ impl Checks {
             };
             let binding = binding.clone();
             self.looking.spawn_blocking(move || {
-                let found = checker.check(&binding);
+                let write = |rails| checker.nccl_topology(rails);
+                let topology = binding.nccl_topology.as_ref().map(write).transpose();
+                let found = topology.and_then(|topology| checker.check(&binding).map(|()| topology));
                 Looked { checker, key, found }
             });
         }

@@ -277,7 +277,7 @@ impl<L: Link> Agent<L> {
         match order {
             ShimOrder::Prepare(plan) => {
                 let binding = self.worker.binding(job, plan.generation);
-                match binding.filter(|it| !it.devices.is_empty() || !it.hca.is_empty()).cloned() {
+                match binding.filter(|it| Checker::looks_at(it)).cloned() {
                     Some(binding) => self.checks.wait_for(plan, binding),
                     None => self.bring_archive(job, plan),
                 }

@@ -77,7 +77,7 @@ impl Home {
         &self.lock
     }
 
-    /// Writes one of the small files that a sweep reads.
+    /// Writes one of the small files in it.
     pub(super) fn note(&self, name: &str, text: &[u8]) -> io::Result<()> {
         let mut file = OpenOptions::new()
             .write(true)

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::{AccessFlags, access, pipe2};
-use phalanx_worker_core::shim::{ShimPlan, ShimRank, Stream};
+use phalanx_worker_core::shim::{NCCL_TOPOLOGY, ShimPlan, ShimRank, Stream};
 
 use super::bound;
 use super::cgroup::Cgroup;
@@ -63,6 +63,11 @@ pub(super) fn prepare(
         let ports = ports::reserve(&plan.ports)?;
         let probes = open_probes(plan)?;
         open.fresh_tmp(plan.generation.0)?;
+        if let Some(topology) = &plan.nccl_topology {
+            let path = open.path().join(NCCL_TOPOLOGY);
+            let failed = |error| Refusal::JobDir { path, error };
+            open.note(NCCL_TOPOLOGY, topology.as_bytes()).map_err(failed)?;
+        }
         files.make_room(plan.ranks.len());
         let ready = make_logs(plan, resolved, &mut made)?;
         hold(plan, ready, &argv, &inherited, files, &mut parts)?;

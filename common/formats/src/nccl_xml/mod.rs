@@ -15,7 +15,7 @@ mod read;
 mod write;
 
 pub use read::{Error, MAX_BYTES, Topology, read};
-pub use write::write;
+pub use write::{unplaced, write};
 
 /// Classes of what a link's target may be, where it is no GPU: an NVSwitch, and the NVLink bridge of a POWER CPU.
 const NVSWITCH: &str = "0x068000";

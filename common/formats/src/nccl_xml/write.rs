@@ -25,6 +25,17 @@ pub fn write(machine: &Machine, rails: &BTreeMap<String, u16>) -> String {
     Writer::new(machine, rails).write()
 }
 
+/// A device whose place in the PCI tree is not known, by name: NCCL would take it for far from everything.
+pub fn unplaced(machine: &Machine) -> Option<String> {
+    let placed = |bdf: Option<Bdf>| {
+        bdf.and_then(|bdf| machine.pci.get(&bdf)).is_some_and(|device| device.place.is_some())
+    };
+    let gpu = |(gpu, row): (&Accelerator, u32)| format!("GPU{}", gpu.index.unwrap_or(row));
+    let mut gpus = machine.accelerators.iter().zip(0..).filter(|(gpu, _)| !placed(gpu.bdf));
+    let mut nics = machine.nics.iter().filter(|nic| nic.rdma.is_some() || nic.bdf.is_some());
+    gpus.next().map(gpu).or_else(|| nics.find(|nic| !placed(nic.bdf)).map(|nic| nic.name.clone()))
+}
+
 struct Writer<'a> {
     machine: &'a Machine,
     rails: &'a BTreeMap<String, u16>,

@@ -13,6 +13,7 @@ struct Below {
     blocks: BTreeMap<String, BTreeSet<String>>,
     /// Nodes that the tree has no leaf for. A switch of Slurm's has nodes below it or switches, never both.
     within: BTreeMap<String, BTreeSet<String>>,
+    unplaced: BTreeSet<String>,
 }
 
 impl Below {
@@ -29,6 +30,7 @@ impl Below {
         let within = within(outline);
         Below {
             within: by_second(&within),
+            unplaced: outline.unplaced.iter().map(|node| plain(node)).collect(),
             nodes: by_second(&outline.nodes),
             switches: by_second(&outline.under),
             blocks: by_second(blocks),
@@ -40,7 +42,10 @@ impl Below {
         let line = |(switch, nodes): (&String, &BTreeSet<String>)| {
             format!("# left out, as their leaf below {switch} is not known: {}\n", expression(nodes))
         };
-        self.within.iter().map(line).collect()
+        let nowhere = (!self.unplaced.is_empty()).then(|| {
+            format!("# left out, as nothing is known of their place: {}\n", expression(&self.unplaced))
+        });
+        self.within.iter().map(line).chain(nowhere).collect()
     }
 
     /// Switches with something below, leaves first.

@@ -144,6 +144,7 @@ impl Decoder<'_> {
                 "deviceView" => it.device_view = self.scalar(&path, node, choice),
                 "memoryBinding" => it.memory_binding = self.scalar(&path, node, choice),
                 "cpuBinding" => it.cpu_binding = self.scalar(&path, node, choice),
+                "ncclTopology" => it.nccl_topology = self.scalar(&path, node, boolean),
                 _ => {
                     let nearest = |name: &str| keys::nearest(name, keys::PLACEMENT);
                     self.unknown(key, Some("placement"), nearest, keys::PLACEMENT);

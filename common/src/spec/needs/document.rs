@@ -85,6 +85,7 @@ struct Placement<'a> {
     device_view: DeviceView,
     memory_binding: MemoryBinding,
     cpu_binding: CpuBinding,
+    nccl_topology: bool,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -148,6 +149,7 @@ impl<'a> From<&'a PlacementSpec> for Placement<'a> {
             device_view: spec.device_view,
             memory_binding: spec.memory_binding,
             cpu_binding: spec.cpu_binding,
+            nccl_topology: spec.nccl_topology,
         }
     }
 }

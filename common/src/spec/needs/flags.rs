@@ -60,6 +60,8 @@ pub struct NeedsFlags {
     pub memory_binding: Option<String>,
     /// `--cpu-binding cores|none`
     pub cpu_binding: Option<String>,
+    /// `--nccl-topology[=true|false]`
+    pub nccl_topology: Option<String>,
 }
 
 /// In the order of [`Parallelism::KINDS`].
@@ -155,6 +157,7 @@ impl JobFile {
         problems.set(&mut it.device_view, "--device-view", &flags.device_view, choice);
         problems.set(&mut it.memory_binding, "--memory-binding", &flags.memory_binding, choice);
         problems.set(&mut it.cpu_binding, "--cpu-binding", &flags.cpu_binding, choice);
+        problems.set(&mut it.nccl_topology, "--nccl-topology", &flags.nccl_topology, boolean);
     }
 }
 

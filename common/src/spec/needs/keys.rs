@@ -147,6 +147,8 @@ pub struct PlacementKeys {
     pub memory_binding: Option<Given<MemoryBinding>>,
     /// Whether a rank's threads stay on its cores. Default: cores.
     pub cpu_binding: Option<Given<CpuBinding>>,
+    /// Whether ranks get a topology file for NCCL (`NCCL_TOPO_FILE`) of their node. Default: false.
+    pub nccl_topology: Option<Given<bool>>,
 }
 
 /// Tiers by what they limit: `all`, or a kind of group.

@@ -87,21 +87,24 @@ fn placement() -> impl Strategy<Value = PlacementSpec> {
     let avoid = prop::collection::btree_set("a[a-z0-9.-]{0,10}", 0..4);
     let labels = prop::collection::btree_map("[a-z./_]{1,10}", "[a-zA-Z0-9./_-]{0,10}", 0..3);
     let spread = prop::option::of(Just(Tier::Nvlink));
-    (words, nodes, avoid, labels, spread, any::<(bool, bool)>(), 0..3u32).prop_map(
-        |(words, nodes, avoid, node_selector, spread, (uneven, mixed), spares)| PlacementSpec {
-            require: TierLimits::default(),
-            prefer: TierLimits::default(),
-            spares,
-            spread,
-            node_selector,
-            nodes: nodes.into_iter().collect(),
-            avoid: avoid.into_iter().collect(),
-            exclusive: words.0,
-            uneven,
-            mixed,
-            device_view: words.1,
-            memory_binding: words.2,
-            cpu_binding: words.3,
+    (words, nodes, avoid, labels, spread, any::<(bool, bool, bool)>(), 0..3u32).prop_map(
+        |(words, nodes, avoid, node_selector, spread, (uneven, mixed, nccl_topology), spares)| {
+            PlacementSpec {
+                require: TierLimits::default(),
+                prefer: TierLimits::default(),
+                spares,
+                spread,
+                node_selector,
+                nodes: nodes.into_iter().collect(),
+                avoid: avoid.into_iter().collect(),
+                exclusive: words.0,
+                uneven,
+                mixed,
+                device_view: words.1,
+                memory_binding: words.2,
+                cpu_binding: words.3,
+                nccl_topology,
+            }
         },
     )
 }

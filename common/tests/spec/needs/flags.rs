@@ -92,6 +92,7 @@ fn each_flag_wins_over_its_key_and_leaves_the_others() {
         device_view: some("rank"),
         memory_binding: some("none"),
         cpu_binding: some("none"),
+        nccl_topology: some("true"),
         ..NeedsFlags::default()
     };
     let job = run_in_cluster(FILE, &Flags { needs: flags, ..Flags::default() }).unwrap();
@@ -115,7 +116,7 @@ fn each_flag_wins_over_its_key_and_leaves_the_others() {
         (it.nodes.clone(), it.avoid.clone()),
         (vec!["m1".to_owned(), "n3".to_owned()], vec!["n2".to_owned()])
     );
-    assert_eq!((it.uneven, it.mixed), (false, true));
+    assert_eq!((it.uneven, it.mixed, it.nccl_topology), (false, true, true));
     assert_eq!(
         format!("{:?} {:?} {:?} {:?}", it.exclusive, it.device_view, it.memory_binding, it.cpu_binding),
         "Numa Rank None None"

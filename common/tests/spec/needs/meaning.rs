@@ -50,6 +50,7 @@ placement:
   deviceView: rank
   memoryBinding: strict
   cpuBinding: none
+  ncclTopology: true
 elastic: {min: 8, max: 32, step: 8}");
     assert_eq!(job.shape, Shape::Ranks(16));
     let devices = DeviceNeeds {
@@ -92,6 +93,7 @@ elastic: {min: 8, max: 32, step: 8}");
             device_view: DeviceView::Rank,
             memory_binding: MemoryBinding::Strict,
             cpu_binding: CpuBinding::None,
+            nccl_topology: true,
         }
     );
     assert_eq!(job.elastic, Some(Elastic { min: 8, max: 32, step: 8 }));

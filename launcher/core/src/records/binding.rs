@@ -1,6 +1,9 @@
 //! What a pod got of its node, as it is stored.
 
-use phalanx_common::plan::{BoundDevice, DeviceView, MemoryPolicy, PodBinding, RankBinding};
+use std::collections::BTreeMap;
+
+use phalanx_common::plan::{BoundDevice, PodBinding, RankBinding};
+use phalanx_common::spec::{DeviceView, MemoryBinding};
 use phalanx_common::topology::machine::{AcceleratorKind, CpuSet};
 use serde::{Deserialize, Serialize};
 
@@ -10,8 +13,9 @@ pub struct BindingRecord {
     pub devices: Vec<DeviceRecord>,
     pub view: DeviceView,
     pub hca: Vec<String>,
-    pub memory: MemoryPolicy,
+    pub memory: MemoryBinding,
     pub ranks: Vec<RankBindingRecord>,
+    pub nccl_topology: Option<BTreeMap<String, u16>>,
 }
 
 /// [`BoundDevice`].
@@ -33,7 +37,7 @@ pub struct RankBindingRecord {
 
 impl From<&PodBinding> for BindingRecord {
     fn from(binding: &PodBinding) -> BindingRecord {
-        let PodBinding { devices, view, hca, memory, ranks } = binding.clone();
+        let PodBinding { devices, view, hca, memory, ranks, nccl_topology } = binding.clone();
         let device = |BoundDevice { kind, index, uuid, mig }| DeviceRecord { kind, index, uuid, mig };
         let rank = |RankBinding { devices, cpus, nodes }| RankBindingRecord { devices, cpus, nodes };
         BindingRecord {
@@ -42,13 +46,14 @@ impl From<&PodBinding> for BindingRecord {
             hca,
             memory,
             ranks: ranks.into_iter().map(rank).collect(),
+            nccl_topology,
         }
     }
 }
 
 impl From<&BindingRecord> for PodBinding {
     fn from(record: &BindingRecord) -> PodBinding {
-        let BindingRecord { devices, view, hca, memory, ranks } = record.clone();
+        let BindingRecord { devices, view, hca, memory, ranks, nccl_topology } = record.clone();
         let device = |DeviceRecord { kind, index, uuid, mig }| BoundDevice { kind, index, uuid, mig };
         let rank = |RankBindingRecord { devices, cpus, nodes }| RankBinding { devices, cpus, nodes };
         PodBinding {
@@ -57,6 +62,7 @@ impl From<&BindingRecord> for PodBinding {
             hca,
             memory,
             ranks: ranks.into_iter().map(rank).collect(),
+            nccl_topology,
         }
     }
 }

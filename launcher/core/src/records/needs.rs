@@ -59,6 +59,7 @@ pub struct WishesRecord {
     pub device_view: DeviceView,
     pub memory_binding: MemoryBinding,
     pub cpu_binding: CpuBinding,
+    pub nccl_topology: bool,
 }
 
 /// See [`Elastic`].
@@ -135,6 +136,7 @@ impl From<PlacementSpec> for WishesRecord {
             device_view: spec.device_view,
             memory_binding: spec.memory_binding,
             cpu_binding: spec.cpu_binding,
+            nccl_topology: spec.nccl_topology,
         }
     }
 }
@@ -155,6 +157,7 @@ impl From<WishesRecord> for PlacementSpec {
             device_view: record.device_view,
             memory_binding: record.memory_binding,
             cpu_binding: record.cpu_binding,
+            nccl_topology: record.nccl_topology,
         }
     }
 }

@@ -100,6 +100,9 @@ pub(crate) struct NeedsArgs {
     /// Whether a rank's threads stay on its cores (`cores`, the default) or run anywhere (`none`).
     #[arg(long, help_heading = HEADING, value_name = "cores|none", hide_short_help = true)]
     pub(crate) cpu_binding: Option<String>,
+    /// Give ranks a topology file for NCCL (`NCCL_TOPO_FILE`) of their node, with the rails of its ports.
+    #[arg(long, help_heading = HEADING, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_short_help = true)]
+    pub(crate) nccl_topology: Option<String>,
 }
 
 impl NeedsArgs {
@@ -129,6 +132,7 @@ impl NeedsArgs {
             device_view: self.device_view.clone(),
             memory_binding: self.memory_binding.clone(),
             cpu_binding: self.cpu_binding.clone(),
+            nccl_topology: self.nccl_topology.clone(),
         }
     }
 }

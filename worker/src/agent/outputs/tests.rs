@@ -165,6 +165,7 @@ impl Bench {
             max_file_bytes: 1 << 20,
             keep_files: 1,
             lease: None,
+            nccl_topology: None,
         };
         self.outputs.expect(&job(), &plan, Some(user().uid.as_raw()));
     }

@@ -46,6 +46,7 @@ impl JobFile {
             device_view: value(&it.device_view).unwrap_or_default(),
             memory_binding: value(&it.memory_binding).unwrap_or_default(),
             cpu_binding: value(&it.cpu_binding).unwrap_or_default(),
+            nccl_topology: value(&it.nccl_topology).unwrap_or_default(),
         }
     }
 

@@ -21,10 +21,13 @@ pub enum Explained {
 #[serde(rename_all = "camelCase")]
 pub struct Placed {
     pub ranks: u32,
+    /// Ranks that the job asked for: an elastic one may get fewer.
+    pub asked: u32,
     /// The closest tier that holds all of it.
     pub tier: Tier,
-    /// Lowest domains that it is on: leaves, or NVLink domains where there are any.
+    /// Domains of the tier `of` that it is on: of the lowest there is.
     pub domains: u32,
+    pub of: Tier,
     /// In NODE_RANK order.
     pub pods: Vec<Pod>,
     /// Nodes that are held back.
@@ -64,9 +67,10 @@ pub struct Domain {
     pub name: String,
 }
 
-/// What a rank gets of its node; empty: it shares what the worker may use.
+/// What a rank gets of its node; where nothing stands it shares what the worker may use.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rank {
+    pub rank: u32,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<String>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -74,6 +78,9 @@ pub struct Rank {
     /// NUMA nodes.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub memory: String,
+    /// Network ports, nearest first, where the job asks for some; told before it runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,7 +99,8 @@ pub struct Traffic {
     pub naive: u64,
 }
 
-/// Uplinks times what crosses them.
+/// Uplinks times what crosses them: volume times 64 for every leaf or NVLink domain that it leaves or comes into, 128 for every
+/// block, 256 for a core, 512 for a site; more where cables of the uplink are broken.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Cost {
@@ -113,16 +121,29 @@ pub struct Cost {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Refused {
-    /// In one line.
+    /// In one line, without what single nodes lack.
     pub why: String,
+    /// Nodes that refuse alike, the most first.
+    #[serde(default)]
+    pub reasons: Vec<Reason>,
     /// Node by node.
     pub nodes: Vec<RefusedNode>,
     /// What would make it fit, the smallest change first.
     pub changes: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusedNode {
     pub node: String,
     pub why: String,
+}
+
+/// Nodes that refuse for the same reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    /// Numbers in which the nodes differ as a range.
+    pub why: String,
+    pub nodes: Vec<String>,
 }

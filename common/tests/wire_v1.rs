@@ -8,14 +8,12 @@ use std::time::Duration;
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::{Epoch, Generation, Incarnation, JobId, NodeId, Rank};
 use phalanx_common::order::{Order, OrderKind};
-use phalanx_common::plan::{
-    BoundDevice, DeviceView, MemoryPolicy, PlanBody, PodBinding, PodPlan, RankBinding,
-};
+use phalanx_common::plan::{BoundDevice, PlanBody, PodBinding, PodPlan, RankBinding};
 use phalanx_common::report::{
     Network, NodeReport, Notice, PodEnd, PodPhase, PodStatus, PrepareFailure, PrepareFailureKind, RankExit,
     Report,
 };
-use phalanx_common::spec::{Keep, Ship, StopScope, VirtualEnv};
+use phalanx_common::spec::{DeviceView, Keep, MemoryBinding, Ship, StopScope, VirtualEnv};
 use phalanx_common::time::Timestamp;
 use phalanx_common::topology::machine::AcceleratorKind;
 use phalanx_common::wire::bytes::Bytes;
@@ -55,7 +53,7 @@ fn binding() -> PodBinding {
         ],
         view: DeviceView::Rank,
         hca: vec!["mlx5_0:1".to_owned()],
-        memory: MemoryPolicy::Strict,
+        memory: MemoryBinding::Strict,
         ranks: vec![rank(1, "0-3,96", "0"), rank(2, "", ""), rank(0, "8191", "1"), rank(0, "4", "0-1")],
         nccl_topology: Some([("ib3".to_owned(), 3)].into()),
     }

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use look::sys;
 use phalanx_common::id::{Generation, JobId, Rank};
-use phalanx_common::plan::{BoundDevice, DeviceView, PlanBody, PodBinding, PodPlan, RankBinding};
-use phalanx_common::spec::{Keep, StopScope};
+use phalanx_common::plan::{BoundDevice, PlanBody, PodBinding, PodPlan, RankBinding};
+use phalanx_common::spec::{DeviceView, Keep, StopScope};
 use phalanx_common::topology::machine::AcceleratorKind;
 use phalanx_formats::nccl_xml;
 use serde_json::Value;

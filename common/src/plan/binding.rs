@@ -5,22 +5,37 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::spec::{DeviceView, MemoryBinding};
 use crate::topology::machine::{AcceleratorKind, CpuSet};
 
 /// What a pod gets of its node. The default binds nothing: ranks share what the worker may use.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PodBinding {
     /// The pod's devices, those of its first rank first. Empty: none were asked for, and ranks see what they inherit.
     pub devices: Vec<BoundDevice>,
     pub view: DeviceView,
     /// RDMA ports that NCCL may use, as `mlx5_0:1`. Empty: it decides by itself.
     pub hca: Vec<String>,
-    pub memory: MemoryPolicy,
+    /// Where the memory of ranks comes from (`set_mempolicy(2)`).
+    pub memory: MemoryBinding,
     /// In LOCAL_RANK order. Empty: no rank is bound to anything.
     pub ranks: Vec<RankBinding>,
     /// The rails that ports of the node are on, by the port's name, for a topology file of NCCL that the worker writes.
     /// `None`: NCCL looks by itself.
     pub nccl_topology: Option<BTreeMap<String, u16>>,
+}
+
+impl Default for PodBinding {
+    fn default() -> PodBinding {
+        PodBinding {
+            devices: Vec::new(),
+            view: DeviceView::Pod,
+            hca: Vec::new(),
+            memory: MemoryBinding::None,
+            ranks: Vec::new(),
+            nccl_topology: None,
+        }
+    }
 }
 
 /// A device, or a slice of one.
@@ -34,32 +49,6 @@ pub struct BoundDevice {
     pub uuid: Option<String>,
     /// It is a slice of a GPU (Multi-Instance GPU).
     pub mig: bool,
-}
-
-/// What ranks see of their pod's devices.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DeviceView {
-    /// All of them, in LOCAL_RANK order: rank k takes its own by its number, and NCCL finds the others. CUDA shows
-    /// a process one slice at most, the first, so that several slices need the other view.
-    #[default]
-    Pod,
-    /// Its own alone, from number 0 on. LOCAL_RANK is 0 then, as with `torchrun --virtual-local-rank`:
-    /// `torch.cuda.set_device(LOCAL_RANK)` has to stay right.
-    Rank,
-}
-
-/// Where the memory of ranks comes from (`set_mempolicy(2)`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MemoryPolicy {
-    /// As the kernel likes.
-    #[default]
-    None,
-    /// From the rank's NUMA nodes, and from others once they are full.
-    Preferred,
-    /// From the rank's NUMA nodes alone; once they are full the rank is killed.
-    Strict,
 }
 
 /// What one rank gets.

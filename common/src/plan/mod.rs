@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{Generation, JobId, Rank};
 use crate::spec::{Keep, Ship, StopScope, VirtualEnv};
 
-pub use binding::{BindingError, BoundDevice, DeviceView, MemoryPolicy, PodBinding, RankBinding};
+pub use binding::{BindingError, BoundDevice, PodBinding, RankBinding};
 
 /// The ranks of one job on one node, ready to be prepared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -69,12 +69,19 @@ pub enum ProblemKind {
         "{nodes} nodes take a cluster, and this is one machine: start one with `phalanx serve`, or use `--nodes 1`"
     )]
     OneMachine { nodes: u32 },
-    #[error("{ranks} ranks cannot be shared evenly by {nodes} nodes")]
-    Uneven { ranks: u32, nodes: u32 },
+    #[error("{ranks} ranks cannot be shared evenly by {nodes} nodes{}", Unequal { cluster: *cluster, asked: *unequal, key: "nodes" })]
+    Uneven {
+        ranks: u32,
+        nodes: u32,
+        /// The job is for a cluster, where nodes may have unequal shares.
+        cluster: bool,
+        /// It asks for those.
+        unequal: bool,
+    },
     #[error("{what} means one machine's, and a cluster has several: write a number")]
     WhichMachine { what: &'static str },
-    #[error("{ranks} ranks are no whole number of nodes with {ranks_per_node} ranks each")]
-    PartOfNode { ranks: u32, ranks_per_node: u32 },
+    #[error("{ranks} ranks are no whole number of nodes with {ranks_per_node} ranks each{}", Unequal { cluster: true, asked: *unequal, key: "ranksPerNode" })]
+    PartOfNode { ranks: u32, ranks_per_node: u32, unequal: bool },
     #[error("these ranks would take {nodes} nodes; a job has at most {MAX_NODES}")]
     TooManyNodes { nodes: u32 },
     #[error("{count} ranks in all; a job has at most {MAX_RANKS}")]
@@ -198,6 +205,31 @@ impl fmt::Display for Expected {
             Expected::Mig => f.write_str("a profile of MIG slices, such as 1g.10gb or 3g.40gb"),
             Expected::OneOf(words) => write!(f, "one of {}", words.join(", ")),
             Expected::Output => f.write_str("a mode or a mapping of mode, logDir, maxFileSize and keepFiles"),
+        }
+    }
+}
+
+/// How to write a job whose nodes have unequal shares.
+struct Unequal {
+    cluster: bool,
+    asked: bool,
+    key: &'static str,
+}
+
+impl fmt::Display for Unequal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = self.key;
+        match (self.cluster, self.asked) {
+            (false, _) => Ok(()),
+            (true, true) => {
+                write!(f, "; with `uneven: true` leave {key} out: as few nodes as hold the ranks are chosen")
+            }
+            (true, false) => {
+                write!(
+                    f,
+                    "; for unequal shares leave {key} out and write `uneven: true` (--uneven) in its place"
+                )
+            }
         }
     }
 }

@@ -161,9 +161,10 @@ impl JobFile {
                 Err(why) => return refuse(ProblemKind::GpusUnknown(why)),
             },
         };
+        let unequal = value(&self.placement.uneven).unwrap_or_default();
         match (nodes, per_node) {
             (None, Some(ranks_per_node)) if around.cluster && !ranks.is_multiple_of(ranks_per_node) => {
-                refuse(ProblemKind::PartOfNode { ranks, ranks_per_node })
+                refuse(ProblemKind::PartOfNode { ranks, ranks_per_node, unequal })
             }
             (nodes, Some(ranks_per_node)) => {
                 let nodes = nodes.unwrap_or(if around.cluster { ranks / ranks_per_node } else { 1 });
@@ -175,7 +176,9 @@ impl JobFile {
             }
             (None, None) if around.cluster => Ok(Shape::Ranks(ranks)),
             (nodes, None) => match (nodes.unwrap_or(1), asked.value) {
-                (nodes, _) if !ranks.is_multiple_of(nodes) => refuse(ProblemKind::Uneven { ranks, nodes }),
+                (nodes, _) if !ranks.is_multiple_of(nodes) => {
+                    refuse(ProblemKind::Uneven { ranks, nodes, cluster: around.cluster, unequal })
+                }
                 (nodes, _) if ranks / nodes <= defaults::MAX_RANKS_PER_NODE => {
                     Ok(Shape::Nodes { nodes, ranks_per_node: ranks / nodes })
                 }

@@ -48,3 +48,4 @@ pub use nodes::NodePorts;
 pub use port::{Bdf, Guid, LinkLayer, Mac, Port, WrittenError};
 pub use snapshot::{Error as SnapshotError, Hash, MAX_BYTES as MAX_SNAPSHOT_BYTES, Snapshot};
 pub use tier::{Tier, TierInterval};
+pub use unseen::Known as KnownNames;

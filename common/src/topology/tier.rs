@@ -41,6 +41,31 @@ impl Tier {
         }
     }
 
+    /// One domain of it, in words.
+    pub fn one(self) -> &'static str {
+        match self {
+            Tier::Island => "NVLink island",
+            Tier::Numa => "NUMA node",
+            Tier::Nvlink => "NVLink domain",
+            _ => self.name(),
+        }
+    }
+
+    /// Several of its domains, in words.
+    pub fn several(self) -> &'static str {
+        match self {
+            Tier::Device => "devices",
+            Tier::Island => "NVLink islands",
+            Tier::Numa => "NUMA nodes",
+            Tier::Node => "nodes",
+            Tier::Nvlink => "NVLink domains",
+            Tier::Leaf => "leaves",
+            Tier::Block => "blocks",
+            Tier::Core => "cores",
+            Tier::Site => "sites",
+        }
+    }
+
     /// The tier of that name.
     pub fn named(name: &str) -> Option<Tier> {
         use Tier::{Block, Core, Device, Island, Leaf, Node, Numa, Nvlink, Site};

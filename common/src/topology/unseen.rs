@@ -58,10 +58,11 @@ pub(super) fn find(evidence: &[&Evidence], nodes: &Nodes, switches: &Switches) -
 }
 
 /// Known names by the numbers in them, for the one that was meant: `gpu-7` is near `gpu-07`, and far from `gpu-8`.
-pub(super) struct Known<'a>(BTreeMap<Vec<&'a str>, Vec<&'a str>>);
+#[derive(Debug)]
+pub struct Known<'a>(BTreeMap<Vec<&'a str>, Vec<&'a str>>);
 
 impl<'a> Known<'a> {
-    pub(super) fn of(names: impl Iterator<Item = &'a str>) -> Known<'a> {
+    pub fn of(names: impl Iterator<Item = &'a str>) -> Known<'a> {
         let mut known: BTreeMap<_, Vec<&str>> = BTreeMap::new();
         for name in names {
             known.entry(numbers(name)).or_default().push(name);
@@ -69,7 +70,8 @@ impl<'a> Known<'a> {
         Known(known)
     }
 
-    pub(super) fn nearest(&self, name: &str) -> Option<&'a str> {
+    /// The known name that is a slip away, if there is one.
+    pub fn nearest(&self, name: &str) -> Option<&'a str> {
         let slips = |known: &str| strsim::osa_distance(&letters(name), &letters(known));
         let near = self.0.get(&numbers(name))?.iter().map(|known| (slips(known), *known)).min()?;
         (near.0 <= if name.len() < 8 { 1 } else { 2 }).then_some(near.1)

@@ -15,7 +15,7 @@ pub const PART: usize = 256 << 10;
 /// One request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
-    /// Answered by `Submitted`, then events until the job ends.
+    /// Answered by `Submitted`, `Warning`s, then events until the job ends.
     Submit(Submit),
     /// Answered by `Submitted`, then the events told so far and those to come until the job ends.
     /// `wait`: this client waits for the job instead of the one that submitted it.
@@ -161,6 +161,8 @@ pub enum Reply {
         addresses: Vec<String>,
     },
     Wanted,
+    /// After `Submitted`: what whoever submitted the job should know of it, though it was taken.
+    Warning(String),
 }
 
 impl fmt::Debug for Reply {

@@ -2,12 +2,13 @@
 
 use super::v1;
 use super::v1_convert::same_variants;
-use crate::plan::{BoundDevice, DeviceView, MemoryPolicy, PodBinding, RankBinding};
+use crate::plan::{BoundDevice, PodBinding, RankBinding};
+use crate::spec::{DeviceView, MemoryBinding};
 use crate::topology::machine::AcceleratorKind;
 
 same_variants!(AcceleratorKind, v1::DeviceKind, Nvidia, Amd, Ascend);
 same_variants!(DeviceView, v1::DeviceView, Pod, Rank);
-same_variants!(MemoryPolicy, v1::MemoryPolicy, None, Preferred, Strict);
+same_variants!(MemoryBinding, v1::MemoryPolicy, None, Preferred, Strict);
 
 impl From<PodBinding> for v1::Binding {
     fn from(binding: PodBinding) -> v1::Binding {

@@ -26,10 +26,26 @@ fn ranks_and_nodes_and_ranks_per_node_make_a_shape() {
 #[test]
 fn a_shape_that_cannot_be_is_refused_in_these_words() {
     let table: &[(&str, &str)] = &[
-        ("ranks: 30\nnodes: 4", "30 ranks cannot be shared evenly by 4 nodes"),
-        ("ranks: 2\nnodes: 4", "2 ranks cannot be shared evenly by 4 nodes"),
-        ("ranks: 30\nranksPerNode: 8", "30 ranks are no whole number of nodes with 8 ranks each"),
-        ("ranks: 4\nranksPerNode: 8", "4 ranks are no whole number of nodes with 8 ranks each"),
+        (
+            "ranks: 30\nnodes: 4",
+            "30 ranks cannot be shared evenly by 4 nodes; for unequal shares leave nodes out and write `uneven: true` (--uneven) in its place",
+        ),
+        (
+            "ranks: 2\nnodes: 4",
+            "2 ranks cannot be shared evenly by 4 nodes; for unequal shares leave nodes out and write `uneven: true` (--uneven) in its place",
+        ),
+        (
+            "ranks: 30\nranksPerNode: 8",
+            "30 ranks are no whole number of nodes with 8 ranks each; for unequal shares leave ranksPerNode out and write `uneven: true` (--uneven) in its place",
+        ),
+        (
+            "ranks: 4\nranksPerNode: 8",
+            "4 ranks are no whole number of nodes with 8 ranks each; for unequal shares leave ranksPerNode out and write `uneven: true` (--uneven) in its place",
+        ),
+        (
+            "ranks: 30\nnodes: 4\nplacement: {uneven: true}",
+            "30 ranks cannot be shared evenly by 4 nodes; with `uneven: true` leave nodes out: as few nodes as hold the ranks are chosen",
+        ),
         ("ranks: 30\nnodes: 4\nranksPerNode: 8", "30 ranks contradict nodes 4 x ranksPerNode 8 = 32"),
         ("ranks: 4096\nnodes: 2", "2048 ranks on one machine; at most 1024 can run on a node"),
         ("ranks: 20000\nranksPerNode: 1", "these ranks would take 20000 nodes; a job has at most 8192"),

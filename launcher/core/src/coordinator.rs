@@ -13,9 +13,11 @@ use crate::gang::{Gang, GangPhase, Pod};
 use crate::input::{Command, Config, Input, Why};
 use crate::nodes::Nodes;
 use crate::probes::Round;
+use crate::queue::Stuck;
 use crate::records::Record;
 use crate::stock::{Stock, Topology};
 use crate::timers::{Timers, shifted};
+use crate::waits::Waits;
 
 /// The deciding half of a coordinator: nodes, ledger, queue and gangs. See the crate's page.
 #[derive(Debug)]
@@ -35,8 +37,12 @@ pub struct Coordinator {
     pub(crate) waiting: BTreeMap<JobId, u32>,
     /// Something changed that may let a queued job begin.
     pub(crate) queue_moved: bool,
-    /// Why each queued job does not fit, as told last.
-    pub(crate) queued_why: BTreeMap<JobId, String>,
+    /// Why each queued job waits, as told last.
+    pub(crate) queued_why: BTreeMap<JobId, Waits>,
+    /// Whether the first of the queue fits on an empty cluster, as found last.
+    pub(crate) stuck: Option<Stuck>,
+    /// Raised whenever something is learnt of nodes or their places.
+    pub(crate) learnt: u64,
     commands: VecDeque<Command>,
     events: VecDeque<Event>,
 }
@@ -78,6 +84,8 @@ impl Coordinator {
             waiting: BTreeMap::new(),
             queue_moved: false,
             queued_why: BTreeMap::new(),
+            stuck: None,
+            learnt: 0,
             commands: VecDeque::new(),
             events: VecDeque::new(),
         };
@@ -209,6 +217,7 @@ impl Coordinator {
 
     fn on_topology(&mut self, topology: Arc<Topology>) {
         self.stock.set_topology(topology);
+        self.learnt += 1;
         self.queue_moved = true;
     }
 

@@ -10,11 +10,13 @@ use phalanx_common::time::Timestamp;
 
 use crate::coordinator::Coordinator;
 use crate::durable::{Job, JobState};
-use crate::placement::explain::{PlannedPod, Proven, explain, explain_refusal};
+use crate::placement::explain::{PlannedPod, Proven, explain, explain_refusal, never_fits, strangers};
 use crate::placement::gang::place_gang;
 use crate::placement::order::Effort;
+use crate::placement::refusal::unknown;
 use crate::placement::request::GangRequest;
 use crate::stock::Stock;
+use crate::waits::{NEVER, Waits};
 
 /// Where a job would go on nodes that are as they are now.
 pub fn plan(stock: &Stock, request: &GangRequest<'_>) -> Explained {
@@ -25,7 +27,12 @@ pub fn plan(stock: &Stock, request: &GangRequest<'_>) -> Explained {
                 .pods
                 .iter()
                 .zip(&bindings)
-                .map(|(pod, binding)| PlannedPod { node: pod.node, ranks: pod.ranks, binding })
+                .map(|(pod, binding)| PlannedPod {
+                    node: pod.node,
+                    ranks: pod.ranks,
+                    binding,
+                    inside: pod.inside.as_ref(),
+                })
                 .collect();
             let proven = Proven { bound: gang.bound, exact: gang.exact };
             match explain(stock, request, &pods, &gang.spares, Some(proven)) {
@@ -59,15 +66,44 @@ impl Planning {
         let refused = BTreeMap::new();
         let request = self.request(spec, user, &refused);
         let mut explained = plan(&self.stock, &request);
-        if let (Explained::Placed(placed), true) = (&mut explained, self.waiting > 0) {
-            let (s, verb) = if self.waiting == 1 { ("", "waits") } else { ("s", "wait") };
-            placed.notes.push(format!("{} job{s} {verb} before it", self.waiting));
+        match &mut explained {
+            Explained::Placed(placed) if self.waiting > 0 => {
+                let (s, verb) = if self.waiting == 1 { ("", "waits") } else { ("s", "wait") };
+                placed.notes.push(format!("{} job{s} {verb} before it", self.waiting));
+            }
+            Explained::Refused(refused) if never_fits(&self.stock, &request) => {
+                refused.notes.push(NEVER.to_owned());
+            }
+            _ => {}
         }
         explained
     }
 
-    /// Why a job is where it is, or nowhere. `why`: what the coordinator said of it last.
-    pub fn explain(&self, job: &Job, why: Option<String>) -> Explained {
+    /// What whoever submitted a job should hear at once, if it waits for `waits`: that no end of other jobs lets it in, and that
+    /// there are no nodes of these names. `hears`: they hear why it waits anyway.
+    pub fn warnings(&self, job: &Job, waits: Option<&Waits>, hears: bool) -> Vec<String> {
+        let request = self.request(&job.spec, job.owner.unix_user.as_deref(), &job.refused);
+        let placement = &job.spec.placement;
+        let is_told = hears && matches!(waits, Some(Waits::Room { .. }));
+        let never = match waits {
+            Some(Waits::Room { never, .. }) => *never,
+            Some(Waits::Behind { .. }) => never_fits(&self.stock, &request),
+            None => false,
+        };
+        let mut warnings = Vec::new();
+        let strangers =
+            if is_told { self.stock.strangers(&placement.avoid) } else { strangers(&self.stock, &job.spec) };
+        warnings.extend(unknown(&strangers));
+        if never && !is_told {
+            warnings.push(format!(
+                "{NEVER}, and jobs submitted after it wait for it; `phalanx explain` says more"
+            ));
+        }
+        warnings
+    }
+
+    /// Why a job is where it is, or nowhere. `waits`: why it waits, if it does.
+    pub fn explain(&self, job: &Job, waits: Option<&Waits>) -> Explained {
         if let JobState::Ended(outcome) = &job.state {
             let why = match outcome {
                 Outcome::Succeeded => "it is over: it succeeded".to_owned(),
@@ -81,11 +117,32 @@ impl Planning {
         if let Some(placed) = self.placed(&request, job) {
             return Explained::Placed(Box::new(placed));
         }
-        match plan(&self.stock, &request) {
-            // It fits, and something else is in its way.
-            Explained::Placed(_) => refused(why.as_deref().unwrap_or("it is about to be placed")),
-            other => other,
+        if !matches!(job.state, JobState::Queued { .. }) {
+            return refused("it is on nodes of which nothing is known at the moment");
         }
+        let mut refused = match waits {
+            // What was found when it was tried last, and not what would be found now: one answer wherever somebody asks.
+            Some(Waits::Room { no_fit, .. }) => explain_refusal(&self.stock, &request, no_fit),
+            Some(Waits::Behind { .. }) => {
+                let effort = Effort::default();
+                match place_gang(&self.stock, &request, &BTreeMap::new(), &effort) {
+                    Ok(_) => Refused::default(),
+                    Err(no_fit) => {
+                        let mut refused = explain_refusal(&self.stock, &request, &no_fit);
+                        refused.notes.push(format!("by itself it does not fit either: {}", refused.why));
+                        if never_fits(&self.stock, &request) {
+                            refused.notes.push(NEVER.to_owned());
+                        }
+                        refused
+                    }
+                }
+            }
+            None => return refused("it is about to be placed"),
+        };
+        if let Some(waits) = waits {
+            refused.why = waits.headline();
+        }
+        Explained::Refused(refused)
     }
 
     /// What the pods of a live generation cost by what is known now; `None`: it has none, or a node is unknown.
@@ -95,7 +152,10 @@ impl Planning {
         let pods: Vec<PlannedPod<'_>> = active
             .pods
             .iter()
-            .map(|pod| Some(PlannedPod { node: row(&pod.node)?, ranks: pod.ranks, binding: &pod.binding }))
+            .map(|pod| {
+                let node = row(&pod.node)?;
+                Some(PlannedPod { node, ranks: pod.ranks, binding: &pod.binding, inside: None })
+            })
             .collect::<Option<_>>()?;
         let spares: Vec<u32> = active.spares.iter().filter_map(row).collect();
         explain(&self.stock, request, &pods, &spares, None)
@@ -137,7 +197,7 @@ impl Coordinator {
     }
 
     /// The same, with a job and why it waits; `None`: there is no such job.
-    pub fn planning_of(&self, id: &JobId) -> Option<(Planning, Job, Option<String>)> {
+    pub fn planning_of(&self, id: &JobId) -> Option<(Planning, Job, Option<Waits>)> {
         let job = self.durable.jobs.get(id)?;
         Some((self.planning(), job.clone(), self.queued_why.get(id).cloned()))
     }

@@ -38,6 +38,7 @@ pub mod stock;
 pub mod survey;
 mod timers;
 mod views;
+mod waits;
 
 pub use coordinator::{Coordinator, JobView};
 pub use durable::{Durable, Evidence, GenerationState, Job, JobState, PodPlace, StopRequest};
@@ -45,3 +46,4 @@ pub use explained::{Planning, plan};
 pub use input::{Command, Config, Input, Why};
 pub use ledger::Ledger;
 pub use records::Record;
+pub use waits::Waits;

@@ -18,11 +18,21 @@ use crate::input::Why;
 use crate::ledger::Ledger;
 use crate::meeting::meet;
 use crate::nodes::{LinkState, NodeFacts};
+use crate::placement::explain::never_fits;
 use crate::placement::order::Effort;
 use crate::placement::refusal::NoFit;
 use crate::placement::request::GangRequest;
 use crate::placement::{PlacedPod, Placement, place};
 use crate::records::{GenerationRecord, PodRecord, Record};
+use crate::waits::Waits;
+
+/// What was found of the first job of the queue.
+#[derive(Debug)]
+pub(crate) struct Stuck {
+    /// The job, what was learnt so far, and how many nodes refused it.
+    key: (JobId, u64, usize),
+    never: bool,
+}
 
 impl Coordinator {
     pub(crate) fn on_submit(&mut self, job: JobId, spec: &JobSpec, owner: Owner, attached: bool) {
@@ -65,12 +75,13 @@ impl Coordinator {
             .map(|(id, job)| (job.order, id.clone()))
             .collect();
         queued.sort();
-        let mut head: Option<JobId> = None;
+        // The first that waits for room, and whether it will ever have it.
+        let mut head: Option<(JobId, bool)> = None;
         for (_, id) in queued {
-            if let Some(head) = &head {
-                self.queued_for(&id, format!("waits behind job {head}, which was submitted before it"));
+            if let Some((head, never)) = &head {
+                self.queued_for(&id, Waits::Behind { head: head.clone(), never: *never });
             } else if self.timers.is_set(&Why::Backoff { job: id.clone() }) {
-                head = Some(id);
+                head = Some((id, false));
             } else {
                 match self.try_place(&id) {
                     Some(Ok(placement)) => {
@@ -78,8 +89,9 @@ impl Coordinator {
                         self.plan_generation(&id, &placement);
                     }
                     Some(Err(no_fit)) => {
-                        self.queued_for(&id, no_fit.to_string());
-                        head = Some(id);
+                        let never = self.config.cluster && self.is_stuck(&id);
+                        self.queued_for(&id, Waits::Room { no_fit, never });
+                        head = Some((id, never));
                     }
                     None => {}
                 }
@@ -88,10 +100,29 @@ impl Coordinator {
     }
 
     /// Says why a job waits, once for each reason.
-    fn queued_for(&mut self, id: &JobId, why: String) {
-        if self.queued_why.insert(id.clone(), why.clone()).as_ref() != Some(&why) {
+    fn queued_for(&mut self, id: &JobId, waits: Waits) {
+        let before = self.queued_why.get(id);
+        if before == Some(&waits) {
+            return;
+        }
+        let (why, told) = (waits.to_string(), before.map(ToString::to_string));
+        self.queued_why.insert(id.clone(), waits);
+        if told.as_ref() != Some(&why) {
             self.emit(Some(id), None, EventKind::JobQueued { why });
         }
+    }
+
+    /// Whether a job that does not fit would not fit on an empty cluster either. Looked at again when something was learnt of the
+    /// nodes, not when jobs come and go.
+    fn is_stuck(&mut self, id: &JobId) -> bool {
+        let Some(job) = self.durable.jobs.get(id) else { return false };
+        let key = (id.clone(), self.learnt, job.refused.len());
+        if let Some(stuck) = self.stuck.as_ref().filter(|stuck| stuck.key == key) {
+            return stuck.never;
+        }
+        let never = !self.nodes.is_empty() && never_fits(&self.stock, &self.request(job, &[]));
+        self.stuck = Some(Stuck { key, never });
+        never
     }
 
     fn try_place(&mut self, id: &JobId) -> Option<Result<Placement, Box<NoFit>>> {

@@ -96,6 +96,7 @@ impl Coordinator {
     fn note_return(&mut self, report: &NodeReport) -> Return {
         let id = &report.node;
         self.stock.touch(id);
+        self.learnt += 1;
         let node = self.nodes.entry(id.clone()).or_insert_with(|| Node::unheard(self.now));
         let before = node.facts.replace(NodeFacts::of(report));
         let since = match std::mem::replace(&mut node.link, LinkState::Reachable) {

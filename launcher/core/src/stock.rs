@@ -9,28 +9,29 @@
 //! What changes is marked, and looked at again before the next placement: a node by its delta, everything only when the
 //! topology is another or a node is new.
 
+mod node;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use phalanx_common::id::NodeId;
 use phalanx_common::plan::PodBinding;
-use phalanx_common::spec::Exclusive;
 use phalanx_common::time::Timestamp;
-use phalanx_common::topology::Network;
 use phalanx_common::topology::machine::{CpuSet, Machine};
+use phalanx_common::topology::{KnownNames, Network};
 
 use crate::ledger::Ledger;
 use crate::nodes::{Node, Nodes};
 use crate::placement::fabric::{Fabric, FabricNode, Member, NodeRow};
 use crate::placement::free::{Free, Room};
 use crate::placement::gang::{Gang, GangPod};
-use crate::placement::inside::{
-    DeviceKind, Force, FreeInside, Inside, JobPorts, Lack, NodeIdentity, NodeModel, RankNeeds, capacity,
-    choose,
-};
-use crate::placement::refusal::Refusal;
+use crate::placement::inside::DeviceKind;
+use crate::placement::refusal::{Refusal, Stranger};
 use crate::placement::request::{Cut, GangRequest};
+
+pub(crate) use self::node::Taken;
+pub use self::node::{Interior, NodeStock};
+use self::node::{Models, Source, is_called, ports};
 
 /// What was found out about the cluster, as it goes into the coordinator.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,116 +70,7 @@ pub struct Stock {
 }
 
 /// Ranks that a node takes of which nobody recorded what is in it: as many as most GPU servers have GPUs.
-const UNKNOWN_SLOTS: u32 = 8;
-
-/// A node, in the order of the fabric.
-#[derive(Clone, Debug, Default)]
-pub struct NodeStock {
-    /// `None`: nobody told what is in it, and only its slots count.
-    pub inside: Option<Interior>,
-    pub labels: BTreeMap<String, String>,
-    /// What is free by the ledger.
-    pub free: Option<FreeInside>,
-    /// Ranks that it still takes, and takes at a time.
-    pub slots: (u32, u32),
-    /// Its link works, and it said what it is.
-    reachable: bool,
-    /// The one Unix user whose jobs it runs; `None`: everybody's.
-    pub user: Option<String>,
-    /// Pods are there; one has the node for itself.
-    taken: Taken,
-}
-
-/// Whether pods are on a node.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Taken {
-    #[default]
-    No,
-    Shared,
-    Alone,
-}
-
-impl NodeStock {
-    /// Whether every rank that asks for no devices gets one: the node takes no more ranks than it has devices.
-    fn implies_devices(&self) -> bool {
-        let devices = self.inside.as_ref().map_or(0, |inside| inside.model.devices().len());
-        devices > 0 && self.slots.1 as usize <= devices
-    }
-
-    fn needs(&self, request: &GangRequest<'_>, cut: Cut) -> RankNeeds {
-        let implied = request.spec.resources.devices.is_none() && self.implies_devices();
-        request.needs(cut.ranks, cut.nodes, implied)
-    }
-
-    /// What ranks of a pod get of the node; `None`: they share what the worker may use.
-    ///
-    /// # Errors
-    /// What is missing.
-    pub fn choose(&self, request: &GangRequest<'_>, cut: Cut) -> Result<Option<Inside>, Lack> {
-        let needs = self.needs(request, cut);
-        let counts = needs.devices > 0 || needs.cpus.is_some() || needs.memory > 0 || needs.ports > 0;
-        match (&self.inside, &self.free) {
-            (Some(inside), Some(free)) if counts => {
-                choose(&inside.model, &self.open(inside, free, request), &needs).map(Some)
-            }
-            _ => Ok(None),
-        }
-    }
-
-    /// What of a node is open to a job: for one that wants NUMA nodes of its own, those where nothing runs.
-    fn open(&self, inside: &Interior, free: &FreeInside, request: &GangRequest<'_>) -> FreeInside {
-        match request.spec.placement.exclusive {
-            Exclusive::Numa => free.untouched(&inside.model, &inside.whole),
-            Exclusive::None | Exclusive::Node => free.clone(),
-        }
-    }
-}
-
-/// What is in a node.
-#[derive(Clone, Debug)]
-pub struct Interior {
-    pub model: Arc<NodeModel>,
-    pub identity: Arc<NodeIdentity>,
-    /// What is free where nothing runs.
-    pub whole: FreeInside,
-    /// Of which this was made.
-    of: Source,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Source {
-    machine: Arc<Machine>,
-    reserved: CpuSet,
-    reserved_memory: u64,
-    share: bool,
-    /// Ports of the plane that jobs use.
-    ports: Vec<String>,
-    address: Option<IpAddr>,
-}
-
-/// Models that nodes share.
-type Models = BTreeSet<Arc<NodeModel>>;
-
-impl Interior {
-    fn new(of: Source, models: &mut Models) -> Interior {
-        let model = NodeModel::new(&of.machine, &of.reserved);
-        let model = match models.get(&model) {
-            Some(known) => known.clone(),
-            None => Arc::new(model),
-        };
-        models.insert(model.clone());
-        let identity = NodeIdentity::new(&of.machine, &model);
-        let ports: Vec<&str> = of.ports.iter().map(String::as_str).collect();
-        let only = (!ports.is_empty()).then_some(ports.as_slice());
-        let known = JobPorts { exclude: &[], only, control: of.address };
-        let mut whole = FreeInside::whole(&model, &identity, &known);
-        whole.reserve(of.reserved_memory);
-        if !of.share {
-            whole.devices &= !identity.in_use();
-        }
-        Interior { model, identity: Arc::new(identity), whole, of }
-    }
-}
+pub const UNKNOWN_SLOTS: u32 = 8;
 
 impl Stock {
     pub fn fabric(&self) -> &Fabric {
@@ -218,17 +110,35 @@ impl Stock {
         if request.spec.resources.devices.is_none() {
             return BTreeSet::new();
         }
-        let needs = request.needs(1, 1, false);
+        let needs = request.needs(1, false);
         self.models.iter().flat_map(|model| model.kinds(&needs.device)).collect()
     }
 
     /// Whether a node has devices of a kind.
     pub fn has(&self, row: NodeRow, request: &GangRequest<'_>, kind: &DeviceKind) -> bool {
-        let needs = request.needs(1, 1, false);
+        let needs = request.needs(1, false);
         self.node(row)
             .inside
             .as_ref()
             .is_some_and(|inside| inside.model.kinds(&needs.device).any(|own| own == *kind))
+    }
+
+    /// Those of `names` that no node goes by.
+    pub fn strangers(&self, names: &[String]) -> Vec<Stranger> {
+        let nodes = self.fabric.nodes();
+        let is_known = |name: &str| {
+            self.fabric.row(&NodeId::new(name)).is_some() || nodes.iter().any(|node| is_called(node, name))
+        };
+        let strange: Vec<&String> = names.iter().filter(|name| !is_known(name)).collect();
+        if strange.is_empty() {
+            return Vec::new();
+        }
+        let known = KnownNames::of(nodes.iter().flat_map(|node| [node.name.as_str(), node.id.as_str()]));
+        let stranger = |name: &String| Stranger {
+            name: name.clone(),
+            nearest: known.nearest(name).map(ToOwned::to_owned),
+        };
+        strange.into_iter().map(stranger).collect()
     }
 
     /// The nodes of a recorded cluster: all of them are there, and nothing runs on them.
@@ -259,75 +169,16 @@ impl Stock {
     /// # Errors
     /// Why it does not take a pod of so many.
     pub fn ask(&self, row: NodeRow, request: &GangRequest<'_>, cut: Cut) -> Result<u32, Refusal> {
-        let (node, id) = (self.node(row), &self.fabric.node(row).id);
-        let placement = &request.spec.placement;
-        if !node.reachable {
-            return Err(Refusal::Unreachable);
-        }
-        if let (Some(only), Some(user)) = (&node.user, request.user)
-            && only != user
-        {
-            return Err(Refusal::RunsOnly { user: only.clone() });
-        }
-        // By its name, or by its id or the beginning of that.
-        let is_named = |names: &[String]| {
-            names
-                .iter()
-                .any(|name| id.as_str().starts_with(name.as_str()) || *name == self.fabric.node(row).name)
-        };
-        if is_named(&placement.avoid) {
-            return Err(Refusal::Avoided);
-        }
-        if !placement.nodes.is_empty() && !is_named(&placement.nodes) {
-            return Err(Refusal::NotNamed);
-        }
-        if let Some((name, value)) =
-            placement.node_selector.iter().find(|(name, value)| node.labels.get(*name) != Some(value))
-        {
-            return Err(Refusal::Label { name: name.clone(), value: value.clone() });
-        }
-        match node.taken {
-            Taken::Alone => return Err(Refusal::Held),
-            Taken::Shared if placement.exclusive == Exclusive::Node => return Err(Refusal::Shared),
-            Taken::Shared | Taken::No => {}
-        }
-        let (free, of) = node.slots;
-        if free < cut.ranks {
-            return Err(Refusal::Slots { free, of });
-        }
-        let needs = node.needs(request, cut);
-        if needs.devices == 0 && needs.cpus.is_none() && needs.memory == 0 && needs.ports == 0 {
-            return Ok(free);
-        }
-        let (Some(inside), Some(left)) = (&node.inside, &node.free) else { return Err(Refusal::Untold) };
-        let left = node.open(inside, left, request);
-        let fits = capacity(&inside.model, &left, &needs).min(free);
-        if fits >= cut.ranks {
-            return Ok(fits);
-        }
-        match choose(&inside.model, &left, &needs) {
-            Err(lack) => Err(Refusal::Lacks(lack)),
-            Ok(_) => Err(Refusal::Slots { free: fits, of }),
-        }
+        self.node(row).ask(self.fabric.node(row), request, cut)
     }
 
     /// What a plan says of a pod's share of its node.
     pub fn bind(&self, request: &GangRequest<'_>, gang: &Gang, pod: &GangPod) -> PodBinding {
-        let node = self.node(pod.node);
-        let placement = &request.spec.placement;
+        let nodes = u32::try_from(gang.pods.len()).unwrap_or(u32::MAX);
+        let name = &self.fabric.node(pod.node).name;
         let nccl_topology =
-            placement.nccl_topology.then(|| self.topology.network.rails_of(&self.fabric.node(pod.node).name));
-        let (Some(chosen), Some(inside), Some(free)) = (&pod.inside, &node.inside, &node.free) else {
-            return PodBinding { nccl_topology, ..PodBinding::default() };
-        };
-        let cut = Cut { nodes: u32::try_from(gang.pods.len()).unwrap_or(u32::MAX), ranks: pod.ranks };
-        let force = Force {
-            view: placement.device_view,
-            memory: placement.memory_binding,
-            cores: request.binds_cores(&node.needs(request, cut)),
-            ports: gang.pods.len() > 1,
-        };
-        PodBinding { nccl_topology, ..chosen.bind(&inside.model, &inside.identity, free, force) }
+            request.spec.placement.nccl_topology.then(|| self.topology.network.rails_of(name));
+        PodBinding { nccl_topology, ..self.node(pod.node).bind(request, nodes, pod) }
     }
 
     /// The same with these nodes and nothing on them.
@@ -338,11 +189,13 @@ impl Stock {
         stock
     }
 
-    /// The same nodes, as far as they can be reached, with nothing on them.
-    pub fn idle(&self) -> Stock {
+    /// The same nodes with nothing on them, as far as they can be reached. `away`: those as well that cannot be reached at the
+    /// moment, if they ever said what they are.
+    pub fn idle(&self, away: bool) -> Stock {
         let mut idle = self.clone();
         for row in 0..crate::placement::fabric::row(idle.nodes.len()) {
             let node = &mut idle.nodes[row as usize];
+            node.reachable |= away && node.slots.1 > 0;
             node.free = node.inside.as_ref().map(|inside| inside.whole.clone());
             node.slots.0 = node.slots.1;
             node.taken = Taken::No;
@@ -434,9 +287,9 @@ impl Stock {
         let id = &self.fabric.node(row).id;
         let stock = &mut self.nodes[row as usize];
         stock.free = stock.inside.as_ref().map(|inside| ledger.left(id, inside));
-        let facts = node.filter(|node| node.reachable()).and_then(|node| node.facts.as_ref());
+        let facts = node.and_then(|node| node.facts.as_ref());
         let of = facts.map_or(0, |facts| facts.slots);
-        stock.reachable = facts.is_some();
+        stock.reachable = facts.is_some() && node.is_some_and(Node::reachable);
         stock.user = facts.and_then(|facts| facts.user.clone());
         stock.slots = (of.saturating_sub(ledger.ranks_on(id)), of);
         stock.taken = ledger.taken(id);
@@ -465,16 +318,4 @@ impl Stock {
         let room = node.reachable.then_some(Room { devices, slots });
         self.free.set(&self.fabric, row, room);
     }
-}
-
-/// The ports of a node that are in the plane which jobs' traffic takes; none where that is not known.
-fn ports(network: &Network, name: &str) -> Vec<String> {
-    let node = network.node(name).and_then(|row| network.nodes.get(row as usize));
-    let in_main = |switch: u32| {
-        let switch = network.switches.get(switch as usize);
-        switch.is_some_and(|switch| switch.plane.is_some() && switch.plane == network.main)
-    };
-    let ports = node.iter().flat_map(|node| &node.ports);
-    let attached = ports.filter(|port| port.at.as_ref().is_some_and(|at| in_main(at.switch)));
-    attached.map(|port| port.name.clone()).collect()
 }

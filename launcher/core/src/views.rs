@@ -40,7 +40,7 @@ impl Coordinator {
                 .filter(|_| !matches!(job.state, JobState::Queued { .. }))
                 .and_then(|generation| generation.running_since),
             ended_at: job.ended_at,
-            waits_for: self.queued_why.get(view.id).cloned(),
+            waits_for: self.queued_why.get(view.id).map(ToString::to_string),
             outcome,
             pods: pods
                 .iter()

@@ -7,10 +7,11 @@ use std::time::Duration;
 use desk::{Desk, exit, spec};
 use phalanx_common::event::{Cause, EventKind, Outcome};
 use phalanx_common::exit::ExitStatus;
+use phalanx_common::explanation::{Explained, Refused};
 use phalanx_common::id::{Generation, JobId, NodeId, Rank};
 use phalanx_common::order::OrderKind;
 use phalanx_common::report::{PodEnd, PodPhase, PodStatus, PrepareFailure, PrepareFailureKind, Report};
-use phalanx_common::spec::{JobSpec, VirtualEnv};
+use phalanx_common::spec::{Exclusive, JobSpec, VirtualEnv};
 use phalanx_launcher_core::gang::GangPhase;
 use phalanx_launcher_core::{Command, Config, Coordinator, Durable, Input, Record, Why};
 
@@ -543,4 +544,93 @@ fn a_refusal_that_the_next_reign_hears_again_is_recorded_once() {
     assert_eq!(next.placed().0, [NodeId::new("b")]);
     let recorded = next.records.iter().filter(|record| matches!(record, Record::NodeRefused { .. })).count();
     assert_eq!(recorded, 1);
+}
+
+/// Why a job waits, as `status` tells it.
+fn waits_for(desk: &Desk, name: &str) -> String {
+    let id = desk::job(name);
+    let view = desk.coordinator.job(&id).expect("a job that was submitted");
+    desk.coordinator.job_status(&view).waits_for.unwrap_or_default()
+}
+
+/// What `explain` tells of a job that waits.
+fn explained(desk: &Desk, name: &str) -> Refused {
+    let found = desk.coordinator.planning_of(&desk::job(name));
+    let (planning, job, waits) = found.expect("a job that was submitted");
+    match planning.explain(&job, waits.as_ref()) {
+        Explained::Refused(refused) => refused,
+        other => panic!("{other:?}"),
+    }
+}
+
+const NEVER: &str = "it does not fit even when every other job has ended";
+
+#[test]
+fn a_job_that_no_end_of_another_lets_in_says_so_and_so_does_the_job_behind_it() {
+    let mut desk = cluster(&["a", "b"]);
+    desk.submit("first", alone(2));
+    desk.submit("fits-later", alone(2));
+    assert_eq!(desk.phase("first"), GangPhase::Preparing);
+    assert!(!waits_for(&desk, "fits-later").contains(NEVER), "{}", waits_for(&desk, "fits-later"));
+    desk.stop("fits-later", true);
+    desk.submit("large", alone(3));
+    desk.submit("behind", spec(1, 1));
+    let large = waits_for(&desk, "large");
+    assert!(large.contains(&format!("{NEVER}, and jobs submitted after it wait for it")), "{large}");
+    let behind = waits_for(&desk, "behind");
+    assert!(behind.starts_with("waits behind job large") && behind.contains(NEVER), "{behind}");
+    desk.hello("c", Vec::new());
+    assert!(!waits_for(&desk, "large").contains(NEVER), "{}", waits_for(&desk, "large"));
+    assert!(!waits_for(&desk, "behind").contains(NEVER), "{}", waits_for(&desk, "behind"));
+    // A node that cannot be reached may be back.
+    desk.input(Input::NodeDisconnected { node: NodeId::new("c") });
+    desk.hello("d", Vec::new());
+    let away = waits_for(&desk, "large");
+    assert!(away.contains("node c is unreachable") && !away.contains(NEVER), "{away}");
+}
+
+/// So many nodes with a rank each, and nobody else on them.
+fn alone(nodes: u32) -> JobSpec {
+    let mut alone = spec(nodes, 1);
+    alone.placement.exclusive = Exclusive::Node;
+    alone
+}
+
+#[test]
+fn status_and_explain_give_one_reason() {
+    let mut desk = cluster(&["a", "b", "c"]);
+    desk.submit("first", alone(2));
+    desk.submit("second", alone(2));
+    desk.submit("third", spec(4, 1));
+    let (status, why) = (waits_for(&desk, "second"), explained(&desk, "second").why);
+    assert_eq!(why, "needs 2 nodes with 1 free slot each, 1 can take it");
+    assert!(status.starts_with(&why), "{status}");
+    let third = explained(&desk, "third");
+    assert_eq!(third.why, waits_for(&desk, "third"));
+    assert_eq!(
+        third.notes,
+        ["by itself it does not fit either: needs 4 nodes with 1 free slot each, 1 can take it", NEVER]
+    );
+}
+
+#[test]
+fn whoever_submits_a_job_that_never_fits_or_names_strangers_is_warned() {
+    let mut desk = cluster(&["node-1", "node-2"]);
+    let warnings = |desk: &Desk, name: &str, hears| {
+        let (planning, job, waits) = desk.coordinator.planning_of(&desk::job(name)).unwrap();
+        planning.warnings(&job, waits.as_ref(), hears)
+    };
+    let mut avoiding = spec(1, 1);
+    avoiding.placement.avoid = vec!["nodee-2".into()];
+    desk.submit("avoiding", avoiding);
+    assert_eq!(warnings(&desk, "avoiding", true), ["no node is called nodee-2 (is node-2 meant?)"]);
+    let mut naming = spec(1, 1);
+    naming.placement.nodes = vec!["rack".into()];
+    desk.submit("naming", naming);
+    let [unknown, never] = &warnings(&desk, "naming", false)[..] else { panic!() };
+    assert_eq!(unknown, "no node is called rack");
+    assert!(never.starts_with(NEVER), "{never}");
+    assert!(warnings(&desk, "naming", true).is_empty(), "its events say it");
+    desk.submit("large", spec(3, 1));
+    assert_eq!(warnings(&desk, "large", true).len(), 1, "its events say that it is behind another");
 }

@@ -12,6 +12,7 @@ use phalanx_common::explanation::{Explained, Placed, Refused};
 use phalanx_common::id::NodeId;
 use phalanx_common::spec::{Flags, JobFile, JobSpec, Surroundings};
 use phalanx_common::time::Timestamp;
+use phalanx_common::topology::machine::{Machine, Nic, Rdma};
 use phalanx_common::topology::{Claim, End, Evidence, LinkLayer, NodePorts, Port, Source, SwitchId, derive};
 use phalanx_formats::csv;
 use phalanx_launcher_core::placement::fabric::NodeRow;
@@ -36,15 +37,22 @@ fn cluster() -> String {
 }
 
 fn stock(table: &str) -> Stock {
-    let outline = csv::read(table.as_bytes()).unwrap();
-    recorded(&[], &outline.evidence(Source::Csv, "the table", Timestamp(1)))
+    stock_of(table, None)
 }
 
-fn recorded(ports: &[NodePorts], evidence: &[Evidence]) -> Stock {
+/// Every node is such a machine.
+fn stock_of(table: &str, machine: Option<Machine>) -> Stock {
+    let outline = csv::read(table.as_bytes()).unwrap();
+    recorded(&[], &outline.evidence(Source::Csv, "the table", Timestamp(1)), machine)
+}
+
+fn recorded(ports: &[NodePorts], evidence: &[Evidence], machine: Option<Machine>) -> Stock {
     let network = derive(ports, evidence, Timestamp(2)).unwrap();
     let ids: BTreeMap<String, NodeId> =
         network.nodes.iter().map(|node| (node.name.clone(), NodeId::new(&node.name))).collect();
-    let nodes = ids.values().map(|id| (id.clone(), Told::default())).collect();
+    let machine = machine.map(Arc::new);
+    let nodes =
+        ids.values().map(|id| (id.clone(), Told { machine: machine.clone(), ..Told::default() })).collect();
     Stock::recorded(Arc::new(Topology { network, ids, nodes }))
 }
 
@@ -131,7 +139,10 @@ fn the_order_of_ranks_follows_their_groups() {
 fn what_does_not_fit_is_refused_with_what_would() {
     let stock = stock(&cluster());
     let far = refused(&stock, "nodes: 5, ranksPerNode: 8, placement: {require: {all: leaf}}");
-    assert!(far.why.contains("the largest leaf, b1-s1, has 4 of 5 nodes that can take it"), "{}", far.why);
+    assert_eq!(
+        far.why,
+        "it needs 5 nodes within one leaf, and the largest leaf, b1-s1, has 4 that can take a share"
+    );
     assert_eq!(far.changes, ["it fits with `require: {all: block}`", "32 ranks fit now"]);
     let many = refused(&stock, "nodes: 19, ranksPerNode: 8");
     assert_eq!(many.changes, ["144 ranks fit now"]);
@@ -213,7 +224,7 @@ fn a_pod_that_wants_a_topology_file_gets_the_rails_of_its_node() {
     let claims = names.iter().flat_map(|node| ["a", "b"].map(|port| attached(node, port)));
     let evidence: Vec<Evidence> =
         claims.map(|claim| Evidence::new(claim, Source::Lldp, "lldp", Timestamp(1))).collect();
-    let stock = recorded(&names.map(node), &evidence);
+    let stock = recorded(&names.map(node), &evidence, None);
     let rails = |keys: &str| {
         let spec = job(keys);
         let none = BTreeMap::new();
@@ -261,6 +272,156 @@ fn unequal_pods_are_as_few_as_hold_the_ranks_and_drop_nothing_that_is_required()
 fn the_most_ranks_that_fit_are_found_though_not_all_fewer_do() {
     let stock = stock(&cluster());
     assert_eq!(refused(&stock, "ranks: 145").changes, ["144 ranks fit now"]);
+    let one = stock_of(&cluster(), Some(Machine::of_gpus(1)));
+    let two = "ranks: 2, placement: {nodes: [b1-1-1]}";
+    assert_eq!(refused(&one, two).changes, ["1 rank fits now"]);
     let leaf = refused(&stock, "ranks: 33, placement: {require: {all: leaf}}");
     assert_eq!(leaf.changes.last().map(String::as_str), Some("32 ranks fit now"));
+}
+
+#[test]
+fn the_first_words_of_a_refusal_say_what_is_in_the_way() {
+    let stock = stock(&cluster());
+    for (keys, why) in [
+        (
+            "ranks: 11, placement: {nodes: [b1-1-1, b1-1-2]}",
+            "its 11 ranks do not fit in equal shares, only in unequal ones such as 6 + 5",
+        ),
+        (
+            "nodes: 17, ranksPerNode: 8, placement: {spares: 3}",
+            "its ranks fit, and its 3 spares do not: only one other node can take a share",
+        ),
+        (
+            "nodes: 18, ranksPerNode: 8, placement: {spares: 1}",
+            "its ranks fit, and its 1 spare does not: no other node can take a share",
+        ),
+        (
+            "nodes: 5, ranksPerNode: 8, placement: {spares: 20, require: {all: leaf}}",
+            "it needs 5 nodes within one leaf, and the largest leaf, b1-s1, has 4 that can take a share",
+        ),
+        (
+            "nodes: 6, ranksPerNode: 8, placement: {spread: leaf}",
+            "no two of its nodes may share a leaf: it needs 6 leaves, and 5 have a node that can take a share",
+        ),
+        (
+            "ranks: 9, placement: {require: {all: node}}",
+            "it has to be on one node; none has room for more than 8 of its 9 ranks",
+        ),
+        (
+            "nodes: 2, ranksPerNode: 8, placement: {require: {all: nvlink}}",
+            "it has to be within one NVLink domain, and as nothing is known here of those, on one node; \
+             none has room for more than 8 of its 16 ranks",
+        ),
+        (
+            "ranks: 48, parallelism: {tp: 16}, placement: {require: {tp: node}}",
+            "not every group of tp can be within one node",
+        ),
+        // The leaves of four nodes have room for one group of three nodes each.
+        (
+            "nodes: 18, ranksPerNode: 8, parallelism: {tp: 24}, placement: {require: {tp: leaf}}",
+            "not every group of tp can be within one leaf",
+        ),
+        ("nodes: 19, ranksPerNode: 8", "needs 19 nodes with 8 free slots each, 18 can take it"),
+        ("ranks: 145", "needs 145 free slots, there are 144"),
+    ] {
+        assert_eq!(refused(&stock, keys).why, why, "{keys}");
+    }
+    let elastic = "ranks: 64, placement: {nodes: [b1-1-1, b1-1-2]}, elastic: {min: 24, step: 8}";
+    assert_eq!(
+        refused(&stock, elastic).why,
+        "needs 24 free slots, there are 16",
+        "the least that it can do with"
+    );
+}
+
+#[test]
+fn a_gang_that_fits_without_some_of_its_spares_is_told_how_many_there_can_be() {
+    let stock = stock(&cluster());
+    let two = refused(&stock, "nodes: 16, ranksPerNode: 8, placement: {spares: 5}");
+    assert_eq!(two.changes[0], "it fits with `spares: 2`");
+    let none = refused(&stock, "nodes: 18, ranksPerNode: 8, placement: {spares: 1}");
+    assert_eq!(none.changes[0], "it fits with `spares: 0`");
+    let never = refused(&stock, "nodes: 19, ranksPerNode: 8, placement: {spares: 1}");
+    assert!(!never.changes.iter().any(|change| change.contains("spares")), "{:?}", never.changes);
+}
+
+#[test]
+fn nodes_that_refuse_alike_are_put_together_and_each_has_its_own_entry() {
+    let stock = stock(&cluster());
+    let odd = refused(&stock, "ranks: 143, placement: {nodes: [b1-1-1, b1-1-2], avoid: [b2-1-1]}");
+    let counts: Vec<(&str, usize)> =
+        odd.reasons.iter().map(|reason| (reason.why.as_str(), reason.nodes.len())).collect();
+    assert_eq!(counts, [("is none of the nodes that the job names", 15), ("is to be avoided", 1)]);
+    assert_eq!(odd.nodes.len(), 16);
+}
+
+#[test]
+fn a_name_that_no_node_has_is_told_with_the_one_that_may_be_meant() {
+    let stock = stock(&cluster());
+    let misspelt = refused(&stock, "ranks: 8, placement: {nodes: [c1-1-1, rack]}");
+    assert!(
+        misspelt.why.starts_with("no node is called c1-1-1 (is b1-1-1 meant?), rack; needs 8 free slots"),
+        "{}",
+        misspelt.why
+    );
+    let one_of_two = placed(&stock, "ranks: 8, placement: {nodes: [b1-1-1, rack]}");
+    assert_eq!(one_of_two.notes, ["no node is called rack"]);
+    let avoided = placed(&stock, "ranks: 8, placement: {avoid: [c1-1-1]}");
+    assert_eq!(avoided.notes, ["no node is called c1-1-1 (is b1-1-1 meant?)"]);
+    let by_the_beginning = placed(&stock, "ranks: 8, placement: {nodes: [b1-1]}");
+    assert!(by_the_beginning.notes.is_empty(), "{:?}", by_the_beginning.notes);
+}
+
+/// A machine with two GPUs, and with so many RDMA ports.
+fn machine(ports: u8) -> Machine {
+    let port = |at: u8| {
+        let rdma = Rdma {
+            device: format!("mlx5_{at}"),
+            port: 1,
+            guid: None,
+            node_guid: None,
+            subnet: None,
+            lid: None,
+            sm_lid: None,
+        };
+        let bdf = Some(format!("0000:{at:02x}:00.0").parse().unwrap());
+        Nic { bdf, rdma: Some(rdma), ..Nic::new(&format!("ib{at}"), LinkLayer::InfiniBand) }
+    };
+    Machine { nics: (0..ports).map(port).collect(), ..Machine::of_gpus(2) }
+}
+
+#[test]
+fn a_node_promises_the_ports_alone_that_it_told_of_to_a_job_on_one_node_too() {
+    let keys = "ranks: 1, resources: {nics: 2, devices: {count: 1}}";
+    for stock in [stock_of(&cluster(), Some(machine(0))), stock_of(&cluster(), Some(Machine::of_gpus(2)))] {
+        let untold = refused(&stock, keys);
+        assert_eq!(untold.reasons.len(), 1);
+        assert_eq!(untold.reasons[0].why, "has not told of its network ports");
+    }
+    let without_machines = refused(&stock(&cluster()), "ranks: 1, resources: {nics: 1}");
+    assert_eq!(without_machines.reasons[0].why, "has not told of its network ports");
+    let few = refused(&stock_of(&cluster(), Some(machine(1))), keys);
+    assert!(
+        few.reasons[0].why.starts_with("needs 2 network ports for each rank, 1 of 1 up"),
+        "{}",
+        few.reasons[0].why
+    );
+    let enough = placed(&stock_of(&cluster(), Some(machine(3))), keys);
+    assert_eq!(enough.pods[0].ranks[0].ports, ["ib0", "ib1"]);
+    let not_asked =
+        placed(&stock_of(&cluster(), Some(machine(3))), "ranks: 1, resources: {devices: {count: 1}}");
+    assert!(not_asked.pods[0].ranks[0].ports.is_empty());
+}
+
+#[test]
+fn what_is_told_of_a_gang_has_the_number_of_every_rank_and_what_was_asked_for() {
+    let stock = stock(&cluster());
+    let fewer = placed(
+        &stock,
+        "nodes: 20, ranksPerNode: 8, parallelism: {tp: 8, dp: 20}, elastic: {min: 8, max: 160, step: 8}",
+    );
+    assert_eq!((fewer.asked, fewer.ranks, fewer.of.name(), fewer.domains), (160, 144, "leaf", 5));
+    let numbers: Vec<u32> =
+        fewer.pods.iter().flat_map(|pod| pod.ranks.iter().map(|rank| rank.rank)).collect();
+    assert_eq!(numbers, (0..144).collect::<Vec<u32>>());
 }

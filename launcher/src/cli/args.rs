@@ -152,6 +152,9 @@ pub(crate) struct PlanArgs {
     /// `phalanx topo --from` takes.
     #[arg(long, value_name = "PATH", num_args = 1.., conflicts_with = "as_user")]
     pub(crate) topology: Vec<PathBuf>,
+    /// With --topology: GPUs of every node of which no file tells what is in it.
+    #[arg(long, value_name = "N", requires = "topology")]
+    pub(crate) gpus_per_node: Option<u32>,
     /// As a job of this user; for operators.
     #[arg(long = "as", value_name = "USER")]
     pub(crate) as_user: Option<String>,

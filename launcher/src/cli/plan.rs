@@ -5,52 +5,68 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use anyhow::{Context, bail};
 use phalanx_common::explanation::{Explained, Placed, Pod, Refused};
 use phalanx_common::id::NodeId;
 use phalanx_common::spec::JobSpec;
 use phalanx_common::time::Timestamp;
 use phalanx_common::topology::Tier;
+use phalanx_common::topology::machine::Machine;
 use phalanx_common::wire::client_v1::Request;
+use phalanx_formats::hostlist::collapse;
+use phalanx_launcher_core::placement::free::MOST;
 use phalanx_launcher_core::placement::request::GangRequest;
-use phalanx_launcher_core::stock::{Stock, Told, Topology};
+use phalanx_launcher_core::stock::{Stock, Told, Topology, UNKNOWN_SLOTS};
 
 use super::args::{ExplainArgs, PlanArgs};
-use super::cluster::{Purpose, document_as};
+use super::cluster::{Purpose, document_as, need_identity};
 use super::job::{self, Target};
 use super::topo::of_files;
 use super::{Exit, pretty, print};
 
 /// Pods in the text; JSON has all.
 const PODS_SHOWN: usize = 32;
-/// Nodes that refuse, in the text.
-const REFUSALS_SHOWN: usize = 16;
+/// Reasons of nodes that refuse, in the text.
+const REASONS_SHOWN: usize = 16;
+/// Of a list of nodes in a line.
+const LONGEST_LIST: usize = 80;
 
 pub(super) fn plan(args: &PlanArgs) -> anyhow::Result<Exit> {
     let spec = job::resolve(&args.job, &Target::Cluster)?.spec;
     let explained = if args.topology.is_empty() {
         let purpose = if args.as_user.is_some() { Purpose::Administer } else { Purpose::Work };
+        need_identity(&args.cluster, purpose).context(
+            "files that tell of a cluster do as well, `phalanx plan --topology PATH`; to ask a cluster",
+        )?;
         let request = Request::Plan { document: spec.to_document(), as_user: args.as_user.clone() };
         document_as(&args.cluster, purpose, &request)?
     } else {
-        offline(&args.topology, &spec)?
+        offline(&args.topology, args.gpus_per_node, &spec)?
     };
-    show(&explained, args.json)
+    show(&explained, "does not fit", args.json)
 }
 
 pub(super) fn explain(args: &ExplainArgs) -> anyhow::Result<Exit> {
     let request = Request::Explain { job: args.id.clone() };
     let explained = document_as(&args.cluster, Purpose::Work, &request)?;
-    show(&explained, args.json)
+    show(&explained, "waits", args.json)
 }
 
-/// Where a job would go on a recorded cluster with nothing on it.
-fn offline(paths: &[PathBuf], spec: &JobSpec) -> anyhow::Result<Explained> {
+/// Where a job would go on a recorded cluster with nothing on it. `gpus`: of each node of which no file tells what is in it.
+fn offline(paths: &[PathBuf], gpus: Option<u32>, spec: &JobSpec) -> anyhow::Result<Explained> {
+    if let Some(gpus) = gpus.filter(|gpus| !(1..=MOST).contains(gpus)) {
+        bail!("--gpus-per-node {gpus}: a node has from 1 to {MOST}");
+    }
     let view = of_files(paths, false)?;
     let network = view.network().clone();
     let mut recorded = Topology::default();
+    let assumed = gpus.map(|gpus| Arc::new(Machine::of_gpus(gpus)));
+    let mut unknown = 0;
     for node in &network.nodes {
         let id = NodeId::new(&node.name);
         let machine = view.machine(&node.name).cloned().map(Arc::new);
+        unknown += usize::from(machine.is_none());
+        let machine = machine.or_else(|| assumed.clone());
         recorded.nodes.insert(id.clone(), Told { machine, ..Told::default() });
         recorded.ids.insert(node.name.clone(), id);
     }
@@ -68,19 +84,41 @@ fn offline(paths: &[PathBuf], spec: &JobSpec) -> anyhow::Result<Explained> {
         now: Timestamp::default(),
         port_salt: 0,
     };
-    Ok(phalanx_launcher_core::plan(&stock, &request))
+    let mut explained = phalanx_launcher_core::plan(&stock, &request);
+    let notes = match &mut explained {
+        Explained::Placed(placed) => Some(&mut placed.notes),
+        Explained::Refused(refused) => Some(&mut refused.notes),
+        Explained::Ended { .. } => None,
+    };
+    if let (1.., Some(notes)) = (unknown, notes) {
+        notes.push(assumption(unknown, gpus));
+    }
+    Ok(explained)
 }
 
-fn show(explained: &Explained, json: bool) -> anyhow::Result<Exit> {
+/// What was taken for granted of nodes of which no file tells what is in them.
+fn assumption(nodes: usize, gpus: Option<u32>) -> String {
+    let of = format!("no file tells what is in {}", counted(nodes, "node"));
+    match gpus {
+        Some(gpus) => format!("{of}: {} each, as --gpus-per-node says", counted(gpus as usize, "GPU")),
+        None => format!(
+            "{of}: {UNKNOWN_SLOTS} ranks are taken to fit on each, and no devices; --gpus-per-node says how many GPUs they have, \
+             and a file of a machine (lstopo, nvidia-smi topo -m, an NCCL topology) says all of it"
+        ),
+    }
+}
+
+/// `waiting`: what comes before the reason of a job that has no nodes.
+fn show(explained: &Explained, waiting: &str, json: bool) -> anyhow::Result<Exit> {
     let fits = !matches!(explained, Explained::Refused(_));
-    print(&if json { pretty(explained) } else { text(explained) })?;
+    print(&if json { pretty(explained) } else { text(explained, waiting) })?;
     Ok(if fits { Exit::Success } else { Exit::Findings })
 }
 
-fn text(explained: &Explained) -> String {
+fn text(explained: &Explained, waiting: &str) -> String {
     match explained {
         Explained::Placed(placed) => placed_text(placed),
-        Explained::Refused(refused) => refused_text(refused),
+        Explained::Refused(refused) => refused_text(refused, waiting),
         Explained::Ended { why } => format!("{why}\n"),
     }
 }
@@ -88,11 +126,17 @@ fn text(explained: &Explained) -> String {
 fn placed_text(placed: &Placed) -> String {
     let mut text = String::new();
     let nodes = placed.pods.len();
-    let _ = write!(text, "{} on {}", counted(placed.ranks as usize, "rank"), counted(nodes, "node"));
+    let _ = write!(text, "{}", counted(placed.ranks as usize, "rank"));
+    if placed.ranks != placed.asked {
+        let _ = write!(text, " of the {} that the job asks for", placed.asked);
+    }
+    let _ = write!(text, " on {}", counted(nodes, "node"));
     let _ = match (nodes, placed.domains) {
         (1, _) => writeln!(text),
-        (_, 1) => writeln!(text, ", all within one {}", placed.tier),
-        (_, domains) => writeln!(text, ", within one {}, on {domains} of the lowest domains", placed.tier),
+        (_, 1) => writeln!(text, ", all within one {}", placed.tier.one()),
+        (_, domains) => {
+            writeln!(text, ", within one {}, on {domains} {}", placed.tier.one(), placed.of.several())
+        }
     };
     for pod in placed.pods.iter().take(PODS_SHOWN) {
         pod_text(&mut text, pod);
@@ -104,7 +148,8 @@ fn placed_text(placed: &Placed) -> String {
         let _ = writeln!(text, "held back: {}", placed.spares.join(", "));
     }
     for group in placed.groups.iter().filter(|group| group.size > 1) {
-        let _ = writeln!(text, "{:<4} groups of {}: within one {}", group.kind, group.size, group.worst);
+        let _ =
+            writeln!(text, "{:<4} groups of {}: within one {}", group.kind, group.size, group.worst.one());
     }
     if nodes > 1 {
         traffic_text(&mut text, placed);
@@ -117,12 +162,14 @@ fn placed_text(placed: &Placed) -> String {
 
 fn pod_text(text: &mut String, pod: &Pod) {
     let last = pod.first_rank + u32::try_from(pod.ranks.len()).unwrap_or(0).saturating_sub(1);
-    let ranks =
-        if last > pod.first_rank { format!("{}-{last}", pod.first_rank) } else { pod.first_rank.to_string() };
+    let ranks = match pod.ranks.len() {
+        1 => format!("rank {}", pod.first_rank),
+        _ => format!("ranks {}-{last}", pod.first_rank),
+    };
     let place: Vec<String> =
-        pod.domains.iter().map(|domain| format!("{} {}", domain.tier, domain.name)).collect();
-    let _ = writeln!(text, "  {:<20} ranks {ranks:<9} {}", pod.name, place.join(", "));
-    for (rank, first) in pod.ranks.iter().zip(pod.first_rank..) {
+        pod.domains.iter().map(|domain| format!("{} {}", domain.tier.one(), domain.name)).collect();
+    let _ = writeln!(text, "  {:<20} {ranks:<15} {}", pod.name, place.join(", "));
+    for rank in &pod.ranks {
         let mut parts = rank.devices.clone();
         if !rank.cpus.is_empty() {
             parts.push(format!("CPUs {}", rank.cpus));
@@ -130,8 +177,12 @@ fn pod_text(text: &mut String, pod: &Pod) {
         if !rank.memory.is_empty() {
             parts.push(format!("memory of node {}", rank.memory));
         }
+        if !rank.ports.is_empty() {
+            let s = if rank.ports.len() == 1 { "" } else { "s" };
+            parts.push(format!("network port{s} {}", rank.ports.join(" ")));
+        }
         if !parts.is_empty() {
-            let _ = writeln!(text, "    rank {first}: {}", parts.join(", "));
+            let _ = writeln!(text, "    rank {}: {}", rank.rank, parts.join(", "));
         }
     }
     if !pod.hca.is_empty() {
@@ -159,20 +210,45 @@ fn traffic_text(text: &mut String, placed: &Placed) {
         (false, _) => format!("at most {:.1} % above the least possible", cost.gap * 100.0),
     };
     let _ = writeln!(text, "cost of uplinks {}, by name {}: {proof}", cost.cost, cost.naive);
+    if cost.cost > 0 || cost.naive > 0 {
+        let _ = writeln!(
+            text,
+            "  (volume times 64 for each leaf or NVLink domain that it leaves or comes into, 128 for a block, 256 for a core, 512 for \
+             a site; more where cables are broken)"
+        );
+    }
 }
 
-fn refused_text(refused: &Refused) -> String {
-    let mut text = format!("does not fit: {}\n", refused.why);
-    for node in refused.nodes.iter().take(REFUSALS_SHOWN) {
-        let _ = writeln!(text, "  {:<20} {}", node.node, node.why);
+fn refused_text(refused: &Refused, waiting: &str) -> String {
+    let mut text = format!("{waiting}: {}\n", refused.why);
+    for reason in refused.reasons.iter().take(REASONS_SHOWN) {
+        let count = match reason.nodes.len() {
+            1 => String::new(),
+            count => format!(" ({})", counted(count, "node")),
+        };
+        let _ = writeln!(text, "  {:<20} {}{count}", host_list(&reason.nodes), reason.why);
     }
-    if let Some(more) = refused.nodes.len().checked_sub(REFUSALS_SHOWN).filter(|more| *more > 0) {
+    let more: usize = refused.reasons.iter().skip(REASONS_SHOWN).map(|reason| reason.nodes.len()).sum();
+    if more > 0 {
         let _ = writeln!(text, "  … and {}; --json has them all", counted(more, "more node"));
     }
     for change in &refused.changes {
         let _ = writeln!(text, "change: {change}");
     }
+    for note in &refused.notes {
+        let _ = writeln!(text, "note: {note}");
+    }
     text
+}
+
+/// Nodes as Slurm writes them, or as many as fit into a line.
+fn host_list(nodes: &[String]) -> String {
+    let whole = collapse(nodes.iter().map(String::as_str));
+    if whole.len() <= LONGEST_LIST {
+        return whole;
+    }
+    let list = &whole[..whole.floor_char_boundary(LONGEST_LIST)];
+    format!("{}…", list.rfind(',').map_or(list, |comma| &list[..=comma]))
 }
 
 fn counted(count: usize, what: &str) -> String {

@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use phalanx_common::defaults::CLIENT_LOST;
@@ -19,6 +20,10 @@ use crate::output::{ColorChoice, Printer, Screen, Style};
 use crate::remote::{Client, Start, follow};
 use crate::run::{Foreground, Left, Progress, Signals, View, ViewOptions};
 use crate::ship::{self, Packed};
+use crate::topo::plain;
+
+/// Nobody waits longer for what there may be to say of a job that was submitted.
+const WARNED_WITHIN: Duration = Duration::from_secs(5);
 
 /// `phalanx run`.
 pub(super) fn run(args: RunArgs, color: ColorChoice) -> anyhow::Result<Exit> {
@@ -106,9 +111,14 @@ fn make_ready(
 async fn detached(identity: Identity, submit: Submit, packed: Option<Packed>) -> anyhow::Result<Exit> {
     let client = Client::connect(&identity).await?;
     send_along(&client, packed, &submit).await?;
-    let Reply::Submitted { job } = client.one(&Request::Submit(submit)).await? else {
+    let mut answers = client.ask(&Request::Submit(submit)).await?;
+    let Some(Reply::Submitted { job }) = answers.next().await? else {
         bail!("the coordinator's answer makes no sense");
     };
+    // The job is there: whatever becomes of the link, its id is told.
+    while let Ok(Ok(Some(Reply::Warning(what)))) = tokio::time::timeout(WARNED_WITHIN, answers.next()).await {
+        let _ = writeln!(std::io::stderr(), "phalanx: warning: {job}: {}", plain::text(&what));
+    }
     client.close().await;
     super::print(&format!("{job}\n"))
 }

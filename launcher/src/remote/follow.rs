@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use super::{Answers, Client, Error, Resume};
 use crate::output::{LogSink, Printer};
 use crate::run::Control;
+use crate::topo::plain;
 
 /// Between two tries to find the coordinator again.
 const RETRY: Duration = Duration::from_millis(500);
@@ -172,8 +173,14 @@ impl Follower {
     }
 
     fn on_reply(&mut self, reply: Option<Reply>) -> Result<(), Error> {
-        let Some(Reply::Event(text)) = reply else {
-            return if reply.is_none() { Ok(()) } else { Err(Error::Answer) };
+        let text = match reply {
+            None => return Ok(()),
+            Some(Reply::Event(text)) => text,
+            Some(Reply::Warning(what)) => {
+                self.printer.line(format!("phalanx: warning: {}", plain::text(&what)));
+                return Ok(());
+            }
+            Some(_) => return Err(Error::Answer),
         };
         let event: Event = serde_json::from_str(&text).map_err(|_| Error::Answer)?;
         if !self.resume.event(event.at, &text) {

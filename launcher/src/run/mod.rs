@@ -72,7 +72,7 @@ pub(crate) enum Left {
     /// A bug, or a store that failed; its own error says which. Or a coordinator that was not heard for long.
     #[error("the coordinator ended before the job did")]
     DriverGone,
-    #[error("there is no room for it now, and it does not wait: it {why}")]
+    #[error("there is no room for it now, and it does not wait: {why}")]
     NoRoom { why: String },
     /// The coordinator does not answer, and the user does not wait for it.
     #[error("nobody waits for the coordinator any more")]

@@ -61,7 +61,7 @@ fn a_job_that_does_not_fit_waits_and_says_why_or_ends_if_it_must_not_wait() {
     let Some(lab) = Lab::joined(1) else { return };
     let done = lab.run(&["run", "--no-wait", "--nodes", "2", "--", "true"]);
     done.assert_code(125)
-        .assert_says("was not started: there is no room for it now, and it does not wait: it needs 2 nodes");
+        .assert_says("was not started: there is no room for it now, and it does not wait: needs 2 nodes");
     assert_eq!(done.err().lines().count(), 1, "one story: {}", done.err());
     let id = lab.run(&["submit", "-n", "9", "--", "true"]);
     let id = id.assert_code(0).out().trim().to_owned();

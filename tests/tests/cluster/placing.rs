@@ -50,7 +50,7 @@ fn a_gang_goes_to_the_leaf_that_holds_it_and_is_explained() {
     let (code, refused) = plan(&lab, &["--nodes", "3", "--ranks-per-node", "1", "--require-tier", "leaf"]);
     assert_eq!((code, &refused["placement"]), (Some(1), &"refused".into()));
     let why = refused["why"].as_str().unwrap_or_default();
-    assert!(why.contains("the largest leaf, s1, has 2 of 3 nodes that can take it"), "{why}");
+    assert!(why.contains("the largest leaf, s1, has 2 that can take a share"), "{why}");
     let changes: Vec<&str> =
         refused["changes"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     assert_eq!(changes, ["it fits with `require: {all: block}`", "2 ranks fit now"]);
@@ -107,4 +107,25 @@ fn ranks_run_on_the_cores_that_the_plan_says() {
     assert_eq!(ran.assert_code(0).out(), format!("[0] {planned}\n"));
     let too_many = lab.run(&["run", "--no-wait", "-n", "1", "--cpus-per-rank", "8000", "--", "true"]);
     too_many.assert_code(125).assert_says("cores");
+}
+
+#[test]
+fn a_job_that_never_fits_is_taken_with_a_warning_and_waits_for_one_reason() {
+    let Some(lab) = lab() else { return };
+    let never = "it does not fit even when every other job has ended";
+    let submitted =
+        lab.run(&["submit", "--name", "large", "--nodes", "4", "--ranks-per-node", "1", "--", "true"]);
+    submitted.assert_code(0).assert_says(&format!("{never}, and jobs submitted after it wait for it"));
+    let job = submitted.out().trim().to_owned();
+    let status: Value = serde_json::from_str(&lab.run(&["status", &job, "--json"]).out()).unwrap();
+    let explained: Value = serde_json::from_str(&lab.run(&["explain", &job, "--json"]).out()).unwrap();
+    let why = explained["why"].as_str().unwrap_or_default();
+    assert!(why.contains(never), "{explained:#}");
+    assert!(status["waits_for"].as_str().is_some_and(|waits| waits.starts_with(why)), "{status:#}");
+
+    let behind = lab.run(&["submit", "-n", "1", "--avoid-nodes", "nodee1", "--", "true"]);
+    behind.assert_code(0).assert_says("no node is called nodee1 (is node1 meant?)");
+    let told = lab.run(&["status", behind.out().trim()]).out();
+    assert!(told.contains(&format!("waits behind job {job}")) && told.contains(never), "{told}");
+    lab.run(&["stop", &job]).assert_code(0);
 }

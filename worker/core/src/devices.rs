@@ -14,7 +14,8 @@
 
 use std::collections::BTreeMap;
 
-use phalanx_common::plan::{BoundDevice, DeviceView, PodBinding};
+use phalanx_common::plan::{BoundDevice, PodBinding};
+use phalanx_common::spec::DeviceView;
 use phalanx_common::topology::machine::AcceleratorKind;
 
 const CUDA: &str = "CUDA_VISIBLE_DEVICES";

@@ -15,7 +15,8 @@
 
 use std::collections::BTreeMap;
 
-use phalanx_common::plan::{DeviceView, PodPlan};
+use phalanx_common::plan::PodPlan;
+use phalanx_common::spec::DeviceView;
 
 use crate::devices::{self, Mask};
 use crate::shim::NCCL_TOPOLOGY;

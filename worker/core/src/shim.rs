@@ -8,9 +8,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use phalanx_common::id::{Generation, JobId, NodeId, Rank};
-use phalanx_common::plan::MemoryPolicy;
 use phalanx_common::report::{Notice, PodEnd, PrepareFailure, RankExit};
-use phalanx_common::spec::{Keep, StopScope};
+use phalanx_common::spec::{Keep, MemoryBinding, StopScope};
 use phalanx_common::topology::machine::CpuSet;
 use serde::{Deserialize, Serialize};
 
@@ -130,7 +129,7 @@ pub struct ShimPlan {
     pub env: Vec<(String, String)>,
     pub ranks: Vec<ShimRank>,
     /// What the ranks' NUMA nodes are to them.
-    pub memory: MemoryPolicy,
+    pub memory: MemoryBinding,
     /// The pod's directory, made by the shim, mode 0700; removed at Exit unless kept.
     pub job_dir: String,
     pub keep: Keep,

@@ -8,11 +8,9 @@ use std::time::Duration;
 
 use phalanx_common::id::{Epoch, Generation, Incarnation, JobId, NodeId, Rank};
 use phalanx_common::order::{Order, OrderKind};
-use phalanx_common::plan::{
-    BindingError, BoundDevice, DeviceView, MemoryPolicy, PlanBody, PodBinding, PodPlan, RankBinding,
-};
+use phalanx_common::plan::{BindingError, BoundDevice, PlanBody, PodBinding, PodPlan, RankBinding};
 use phalanx_common::report::{Notice, PrepareFailureKind, Report};
-use phalanx_common::spec::{Keep, StopScope};
+use phalanx_common::spec::{DeviceView, Keep, MemoryBinding, StopScope};
 use phalanx_common::time::Timestamp;
 use phalanx_common::topology::machine::AcceleratorKind::{self, Amd, Ascend, Nvidia};
 use phalanx_worker_core::shim::ShimPlan;
@@ -299,15 +297,18 @@ fn a_topology_file_for_nccl_is_in_the_pods_directory_unless_the_user_names_anoth
 
 #[test]
 fn the_shim_gets_the_cores_and_the_memory_of_each_rank() {
-    let binding = PodBinding { memory: MemoryPolicy::Strict, ..bound(Nvidia, DeviceView::Pod) };
+    let binding = PodBinding { memory: MemoryBinding::Strict, ..bound(Nvidia, DeviceView::Pod) };
     let made_bound = made(&plan(binding, &[]), &[]);
     let lists = |plan: &ShimPlan| {
         plan.ranks.iter().map(|rank| format!("{} {}", rank.cpus, rank.nodes)).collect::<Vec<_>>()
     };
-    assert_eq!(made_bound.memory, MemoryPolicy::Strict);
+    assert_eq!(made_bound.memory, MemoryBinding::Strict);
     assert_eq!(lists(&made_bound), ["0-3,96 0", " "]);
     let unbound = made(&plan(PodBinding::default(), &[]), &[]);
-    assert_eq!((unbound.memory, lists(&unbound)), (MemoryPolicy::None, vec![" ".to_owned(), " ".to_owned()]));
+    assert_eq!(
+        (unbound.memory, lists(&unbound)),
+        (MemoryBinding::None, vec![" ".to_owned(), " ".to_owned()])
+    );
 }
 
 #[test]

@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::{Generation, JobId, NodeId, Rank};
-use phalanx_common::plan::MemoryPolicy;
 use phalanx_common::report::{Notice, PodEnd, PrepareFailure, PrepareFailureKind, RankExit};
-use phalanx_common::spec::{Keep, StopScope};
+use phalanx_common::spec::{Keep, MemoryBinding, StopScope};
 use phalanx_common::time::Timestamp;
 use phalanx_common::wire::codec;
 use phalanx_worker_core::shim::{
@@ -48,7 +47,7 @@ fn plan() -> ShimPlan {
             cpus: "0-3,96".parse().unwrap(),
             nodes: "1".parse().unwrap(),
         }],
-        memory: MemoryPolicy::Strict,
+        memory: MemoryBinding::Strict,
         job_dir: "/d".into(),
         keep: Keep::OnFailure,
         ports: vec![29500],

@@ -7,8 +7,8 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use phalanx_common::plan::MemoryPolicy;
 use phalanx_common::report::Notice;
+use phalanx_common::spec::MemoryBinding;
 use phalanx_common::topology::machine::CpuSet;
 use phalanx_worker_core::shim::{ShimPlan, ShimRank};
 
@@ -21,9 +21,9 @@ use super::sys;
 const WITHIN: Duration = Duration::from_secs(20);
 
 /// What to bind this rank to; `None`: nothing.
-pub(super) fn of(rank: &ShimRank, policy: MemoryPolicy) -> Option<Bound<'_>> {
-    let memory = (policy != MemoryPolicy::None && !rank.nodes.is_empty())
-        .then(|| Memory { strict: policy == MemoryPolicy::Strict, nodes: rank.nodes.words() });
+pub(super) fn of(rank: &ShimRank, policy: MemoryBinding) -> Option<Bound<'_>> {
+    let memory = (policy != MemoryBinding::None && !rank.nodes.is_empty())
+        .then(|| Memory { strict: policy == MemoryBinding::Strict, nodes: rank.nodes.words() });
     let cpus = rank.cpus.words();
     (!cpus.is_empty() || memory.is_some()).then_some(Bound { cpus, memory })
 }

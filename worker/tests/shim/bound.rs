@@ -3,8 +3,8 @@
 use std::fs;
 use std::process::Command;
 
-use phalanx_common::plan::MemoryPolicy;
 use phalanx_common::report::{Notice, PrepareFailureKind};
+use phalanx_common::spec::MemoryBinding;
 use phalanx_common::topology::machine::CpuSet;
 use phalanx_worker_core::shim::ShimPlan;
 
@@ -71,9 +71,9 @@ fn a_rank_without_cpus_of_its_own_has_those_of_the_shim_beside_one_that_is_bound
 #[test]
 fn memory_comes_from_the_ranks_numa_nodes_as_the_policy_says() {
     for (policy, told) in [
-        (MemoryPolicy::None, &["default"][..]),
-        (MemoryPolicy::Preferred, &["prefer (many):0", "prefer:0"]),
-        (MemoryPolicy::Strict, &["bind:0"]),
+        (MemoryBinding::None, &["default"][..]),
+        (MemoryBinding::Preferred, &["prefer (many):0", "prefer:0"]),
+        (MemoryBinding::Strict, &["bind:0"]),
     ] {
         let scratch = Scratch::new();
         let mut plan = shell(&scratch, 1, "cat /proc/self/numa_maps");
@@ -123,11 +123,11 @@ fn a_cpu_that_is_not_there_is_told_before_anything_runs() {
 #[test]
 fn a_numa_node_that_is_not_there_is_told() {
     for (policy, nodes, usable) in [
-        (MemoryPolicy::Strict, "900", "none of them can be used"),
-        (MemoryPolicy::Preferred, "900", "none of them can be used"),
-        (MemoryPolicy::Strict, "0,900", "only 0 can be used"),
-        (MemoryPolicy::Preferred, "0,900", "only 0 can be used"),
-        (MemoryPolicy::Strict, "8000", "none of them can be used"),
+        (MemoryBinding::Strict, "900", "none of them can be used"),
+        (MemoryBinding::Preferred, "900", "none of them can be used"),
+        (MemoryBinding::Strict, "0,900", "only 0 can be used"),
+        (MemoryBinding::Preferred, "0,900", "only 0 can be used"),
+        (MemoryBinding::Strict, "8000", "none of them can be used"),
     ] {
         let scratch = Scratch::new();
         let mut plan = shell(&scratch, 1, "true");
@@ -214,7 +214,7 @@ fn where_no_policy_can_be_set_a_preference_is_told_and_what_is_strict_is_refused
     for rank in &mut plan.ranks {
         rank.nodes = set("0");
     }
-    plan.memory = MemoryPolicy::Preferred;
+    plan.memory = MemoryBinding::Preferred;
     let mut shim = start();
     shim.prepare(&plan);
     let why = "Operation not permitted".to_owned();
@@ -223,7 +223,7 @@ fn where_no_policy_can_be_set_a_preference_is_told_and_what_is_strict_is_refused
     assert!(exits.iter().all(|exit| exit.status.success()));
     shim.exit(false);
 
-    plan.memory = MemoryPolicy::Strict;
+    plan.memory = MemoryBinding::Strict;
     let mut shim = start();
     let reason = shim.refused(&plan);
     assert!(

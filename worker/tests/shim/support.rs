@@ -10,9 +10,8 @@ use std::time::{Duration, Instant};
 use phalanx_common::defaults;
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::{Generation, JobId, NodeId, Rank};
-use phalanx_common::plan::MemoryPolicy;
 use phalanx_common::report::{Notice, PodEnd, PrepareFailure, RankExit};
-use phalanx_common::spec::{Keep, StopScope};
+use phalanx_common::spec::{Keep, MemoryBinding, StopScope};
 use phalanx_common::topology::machine::CpuSet;
 use phalanx_common::wire::codec;
 use phalanx_worker::shim::spawn::{Orphans, ShimProcess, SpawnOptions, spawn};
@@ -96,7 +95,7 @@ pub(crate) fn command(scratch: &Scratch, ranks: u32, command: &[&str]) -> ShimPl
         remove_env: Vec::new(),
         env: vec![("PHALANX_POD".into(), mark)],
         ranks,
-        memory: MemoryPolicy::None,
+        memory: MemoryBinding::None,
         job_dir: scratch.path("base/test-job"),
         keep: Keep::Never,
         ports: Vec::new(),

@@ -225,10 +225,12 @@ impl Choice for Exclusive {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DeviceView {
-    /// Those of all ranks of its pod, in the order of LOCAL_RANK.
+    /// Those of all ranks of its pod, in the order of LOCAL_RANK: rank k takes its own by its number, and NCCL finds the others.
+    /// CUDA shows a process one slice at most, the first, so that several slices need the other view.
     #[default]
     Pod,
-    /// Its own alone; its LOCAL_RANK is then 0.
+    /// Its own alone, from number 0 on. Its LOCAL_RANK is then 0, as with `torchrun --virtual-local-rank`:
+    /// `torch.cuda.set_device(LOCAL_RANK)` has to stay right.
     Rank,
 }
 

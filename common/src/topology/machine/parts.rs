@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::accelerator::Accelerator;
+use super::accelerator::{Accelerator, AcceleratorKind};
 use super::cpu::{Allowed, Board, CpuModel, NumaNode, Package};
 use super::cpuset::CpuSet;
 use super::nic::Nic;
@@ -41,6 +41,31 @@ pub struct Machine {
 }
 
 impl Machine {
+    /// One of which nothing is known but how many GPUs it has.
+    pub fn of_gpus(count: u32) -> Machine {
+        let gpu = |index| Accelerator {
+            kind: AcceleratorKind::Nvidia,
+            bdf: None,
+            index: Some(index),
+            model: None,
+            uuid: None,
+            serial: None,
+            memory_bytes: None,
+            cpus: None,
+            nodes: None,
+            own_node: None,
+            mig: None,
+            slices: Vec::new(),
+            links: Vec::new(),
+            hive: None,
+            ailments: None,
+            processes: None,
+            fabric: None,
+            platform: None,
+        };
+        Machine { accelerators: (0..count).map(gpu).collect(), ..Machine::default() }
+    }
+
     /// All CPUs: of the cores, or of the packages or nodes where cores are not known.
     pub fn cpus(&self) -> CpuSet {
         let all =

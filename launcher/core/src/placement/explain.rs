@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use phalanx_common::explanation::{Cost, Domain, Group, Placed, Pod, Rank, Refused, RefusedNode, Traffic};
+use phalanx_common::explanation::{
+    Cost, Domain, Group, Placed, Pod, Rank, Reason, Refused, RefusedNode, Traffic,
+};
 use phalanx_common::plan::PodBinding;
 use phalanx_common::spec::{JobSpec, Shape};
 use phalanx_common::text::natural;
@@ -10,9 +12,10 @@ use phalanx_common::topology::Tier;
 
 use super::fabric::{Blemish, NodeRow};
 use super::gang::{place_gang, room};
+use super::inside::Inside;
 use super::mapping::Part;
 use super::order::{Effort, Layout, Problem, SlotGraph, solve};
-use super::refusal::{Change, NoFit};
+use super::refusal::{self, Change, NoFit, Refusal, Stranger};
 use super::report::report;
 use super::request::{GangRequest, Limits};
 use crate::stock::Stock;
@@ -23,6 +26,8 @@ pub struct PlannedPod<'a> {
     pub node: NodeRow,
     pub ranks: u32,
     pub binding: &'a PodBinding,
+    /// What was chosen in the node, where that is known.
+    pub inside: Option<&'a Inside>,
 }
 
 /// A bound that somebody proved, and whether the cost is proven to be the least.
@@ -74,19 +79,28 @@ pub fn explain(
     let shown = pods.iter().map(|pod| {
         let first = first_rank;
         first_rank += pod.ranks;
-        shown(stock, pod, first)
+        shown(stock, request, pod, first)
     });
     Some(Placed {
         ranks: world,
+        asked: request.spec.world_size(),
         tier: own.tier,
         domains: u32::try_from(own.domains).unwrap_or(u32::MAX),
+        of: fabric.tier(0),
         pods: shown.collect(),
         spares: spares.iter().map(|row| fabric.node(*row).id.to_string()).collect(),
         groups: groups.collect(),
         traffic: traffic.collect(),
         cost,
-        notes: Vec::new(),
+        notes: refusal::unknown(&strangers(stock, request.spec)).into_iter().collect(),
     })
+}
+
+/// Names of nodes in a job that no node goes by.
+pub(crate) fn strangers(stock: &Stock, spec: &JobSpec) -> Vec<Stranger> {
+    let mut strangers = stock.strangers(&spec.placement.nodes);
+    strangers.extend(stock.strangers(&spec.placement.avoid));
+    strangers
 }
 
 /// A bound of the cost of these nodes in any order.
@@ -112,15 +126,24 @@ fn prove(stock: &Stock, layout: &Layout, rows: &[NodeRow], shares: &[u32]) -> Pr
     Proven { bound: bound.map_or(0, |solution| solution.bound), exact: false }
 }
 
-fn shown(stock: &Stock, pod: &PlannedPod<'_>, first_rank: u32) -> Pod {
+fn shown(stock: &Stock, request: &GangRequest<'_>, pod: &PlannedPod<'_>, first_rank: u32) -> Pod {
     let fabric = stock.fabric();
     let node = fabric.node(pod.node);
     let known = fabric.path(pod.node).iter().map(|row| fabric.domain(*row)).filter(|domain| domain.known);
     let domains = known
         .map(|domain| Domain { tier: fabric.tier(usize::from(domain.level)), name: domain.name.clone() });
+    let model = stock.node(pod.node).inside.as_ref().map(|inside| &inside.model);
+    let asked = request.spec.resources.nics.is_some();
+    let ports = |local: u32| {
+        let rank = pod.inside.filter(|_| asked).and_then(|inside| inside.ranks.get(local as usize));
+        let ports = rank.iter().flat_map(|rank| &rank.ports);
+        ports.filter_map(|port| Some(model?.ports().get(usize::from(port.port))?.name.clone())).collect()
+    };
     let rank = |local| {
         let binding = pod.binding.ranks.get(local as usize);
         Rank {
+            rank: first_rank + local,
+            ports: ports(local),
             devices: pod.binding.devices_of(local).iter().map(ToString::to_string).collect(),
             cpus: binding.map(|rank| rank.cpus.to_string()).unwrap_or_default(),
             memory: binding.map(|rank| rank.nodes.to_string()).unwrap_or_default(),
@@ -153,10 +176,31 @@ pub fn explain_refusal(stock: &Stock, request: &GangRequest<'_>, refusal: &NoFit
         node: node.to_string(),
         why: why.to_string(),
     };
+    let reason = |reason: refusal::Reason| Reason {
+        nodes: reason.nodes.iter().map(ToString::to_string).collect(),
+        why: reason.why,
+    };
     Refused {
-        why: refusal.to_string(),
+        why: refusal.headline(),
+        reasons: refusal::reasons(&refusal.refused).into_iter().map(reason).collect(),
         nodes: refusal.refused.iter().map(node).collect(),
         changes: changes(stock, request).iter().map(ToString::to_string).collect(),
+        notes: refusal::unknown(&stock.strangers(&request.spec.placement.avoid)).into_iter().collect(),
+    }
+}
+
+/// Whether a gang does not fit on all nodes that are known, reachable or not, with nothing on them. `false` while something is not
+/// known of a node that may let it in.
+pub(crate) fn never_fits(stock: &Stock, request: &GangRequest<'_>) -> bool {
+    let idle = stock.idle(true);
+    // Whether it fits is asked, not how well.
+    let effort = Effort { proposals: 0, search_nodes: 0, exact: false, ..Effort::default() };
+    let request = GangRequest { last: &[], ..request.clone() };
+    let is_open =
+        |refusal: &Refusal| matches!(refusal, Refusal::Unreachable | Refusal::Untold | Refusal::PortsUntold);
+    match place_gang(&idle, &request, &BTreeMap::new(), &effort) {
+        Ok(_) => false,
+        Err(no_fit) => !no_fit.refused.values().any(is_open),
     }
 }
 
@@ -190,12 +234,26 @@ fn changes(stock: &Stock, request: &GangRequest<'_>) -> Vec<Change> {
     {
         found.push(Change::Uneven);
     }
+    let spares = spec.placement.spares;
+    let with_spares = |spares: u32| fits(&|spec| spec.placement.spares = spares);
+    if spares > 0 && with_spares(0) {
+        // Fewer fit where more do.
+        let (mut fit, mut too_many) = (0, spares);
+        while fit + 1 < too_many {
+            let middle = fit + (too_many - fit) / 2;
+            match with_spares(middle) {
+                true => fit = middle,
+                false => too_many = middle,
+            }
+        }
+        found.push(Change::Spares(fit));
+    }
     if !spec.placement.mixed && fits(&|spec| spec.placement.mixed = true) {
         found.push(Change::Mixed);
     }
     found.extend(fewer(request, room(stock, request), &fits));
     if found.is_empty() {
-        let empty = stock.idle();
+        let empty = stock.idle(false);
         let request = GangRequest { last: &[], ..request.clone() };
         if place_gang(&empty, &request, &BTreeMap::new(), &effort).is_ok() {
             found.push(Change::Wait);

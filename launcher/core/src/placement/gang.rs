@@ -6,6 +6,10 @@
 //! ```
 //! The first combination that works is taken: what is preferred gives way before the number of nodes does.
 
+mod nodes;
+mod obstacles;
+mod uneven;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use phalanx_common::spec::Shape;
@@ -13,12 +17,11 @@ use phalanx_common::topology::Tier;
 use phalanx_common::topology::machine::CpuSet;
 
 use super::across::{Need, Unit, choose};
-use super::fabric::{DomainRow, NodeRow, ROOT};
+use super::fabric::{NodeRow, ROOT};
 use super::free::{Class, MOST};
 use super::inside::{DeviceKind, Inside};
 use super::mapping::{Mapped, level, map};
 use super::order::{Effort, SlotGraph};
-use super::partly::partly_used;
 use super::refusal::{NoFit, Obstacle, Refusal};
 use super::request::{Cut, GangRequest, Limits};
 use super::supply::Supply;
@@ -78,6 +81,8 @@ pub fn place_gang(
             }
         }
     }
+    let unequal = kinds.iter().find_map(|kind| (Placing { kind: *kind, ..placing }).only_unequal(room));
+    obstacle = unequal.or(obstacle);
     if kinds.len() > 1 && obstacle.is_none() {
         obstacle =
             Some(Obstacle::Unlike { kinds: kinds.iter().flatten().map(ToString::to_string).collect() });
@@ -120,6 +125,7 @@ impl Placing<'_> {
                 continue;
             }
             if !limits.allow(self.request.spec, cut) {
+                obstacle = obstacle.or_else(|| self.node_in_the_way(&limits, cut));
                 continue;
             }
             match self.cut(cut, &limits, shunning) {
@@ -192,8 +198,15 @@ impl Placing<'_> {
         let spec = self.request.spec;
         let spares = spec.placement.spares;
         let total = cut.nodes.saturating_add(spares);
-        if supply.nodes_in(ROOT) < total {
+        let there = supply.nodes_in(ROOT);
+        if there < cut.nodes {
             return Err(Miss::Obstacle(None));
+        }
+        if there < total {
+            // What is in the way of the gang itself is said before its spares.
+            let effort = Effort { proposals: 0, search_nodes: 0, exact: false, ..Effort::default() };
+            (Placing { effort: &effort, ..*self }).slots(&supply, cut, limits)?;
+            return Err(Miss::of(Obstacle::Spares { spares, more: there - cut.nodes }));
         }
         let (mapped, rows) = self.slots(&supply, cut, limits)?;
         let used: BTreeSet<NodeRow> = rows.iter().copied().collect();
@@ -298,7 +311,8 @@ impl Placing<'_> {
             let chosen = match choose(supply, &need) {
                 Ok(chosen) => chosen,
                 Err(most) => {
-                    why = why.or(Some(self.obstacle(supply, &need, most)));
+                    // That of the limits that the job set, which come last.
+                    why = self.obstacle(supply, &need, &limits, most);
                     continue;
                 }
             };
@@ -308,7 +322,7 @@ impl Placing<'_> {
                 let rows = self.nodes_of(supply, &mapped.domains);
                 return Ok((Some(mapped), rows));
             }
-            why = why.or_else(|| self.groups_in_the_way(&limits));
+            why = self.groups_in_the_way(&limits);
         }
         Err(Miss::Obstacle(why))
     }
@@ -340,142 +354,6 @@ impl Placing<'_> {
         all.dedup();
         all
     }
-
-    /// One that is partly used where that is possible, else an untouched one on the fullest of the lowest domains.
-    fn one(&self, supply: &Supply<'_>) -> Result<NodeRow, Miss> {
-        let (fabric, free) = (self.stock.fabric(), self.stock.free());
-        let class = self.class();
-        if let Some(amount) = supply.amount() {
-            let whole = (1..=MOST).rev().find(|amount| free.at_least(class, ROOT, *amount) > 0).unwrap_or(0);
-            let partly = partly_used(fabric, free, class, (amount, whole), |row| supply.takes(row));
-            if let Some(row) = partly {
-                return Ok(row);
-            }
-        }
-        let need = Need { nodes: 1, within: fabric.depth(), unit: None, apart: None };
-        let chosen = choose(supply, &need).map_err(|_| Miss::Obstacle(None))?;
-        let domain = chosen.shares.first().map_or(ROOT, |share| share.domain);
-        let key = |row: &NodeRow| (!fabric.node(*row).blemishes.is_empty(), free.amount(class, *row), *row);
-        supply.of(domain).min_by_key(key).ok_or(Miss::Obstacle(None))
-    }
-
-    /// Nodes for the slots in the order of the tree, those with a blemish last: they are taken where nothing else is left, and hold
-    /// the last slots of their domain.
-    fn nodes_of(&self, supply: &Supply<'_>, domains: &[DomainRow]) -> Vec<NodeRow> {
-        let fabric = self.stock.fabric();
-        let class = self.class();
-        let mut slots: BTreeMap<DomainRow, Vec<usize>> = BTreeMap::new();
-        for (slot, domain) in domains.iter().enumerate() {
-            slots.entry(*domain).or_default().push(slot);
-        }
-        let mut rows = vec![0; domains.len()];
-        for (domain, slots) in slots {
-            let mut nodes: Vec<NodeRow> = supply.of(domain).collect();
-            let blemished = |row: &NodeRow| !fabric.node(*row).blemishes.is_empty();
-            nodes.sort_by_key(|row| (blemished(row), self.stock.free().amount(class, *row), *row));
-            nodes.truncate(slots.len());
-            nodes.sort_by_key(|row| (blemished(row), *row));
-            for (slot, node) in slots.into_iter().zip(nodes) {
-                rows[slot] = node;
-            }
-        }
-        rows
-    }
-
-    /// Nodes to hold back, of other lowest domains than the gang's where there are any, and the nearest of these.
-    fn spares(&self, supply: &Supply<'_>, used: &BTreeSet<NodeRow>, count: u32) -> Option<Vec<NodeRow>> {
-        if count == 0 {
-            return Some(Vec::new());
-        }
-        let fabric = self.stock.fabric();
-        let first = *used.first()?;
-        let domains: BTreeSet<DomainRow> = used.iter().map(|row| fabric.domain_of(*row, 0)).collect();
-        let mut free: Vec<NodeRow> = supply.of(ROOT).filter(|row| !used.contains(row)).collect();
-        let key = |row: &NodeRow| {
-            (domains.contains(&fabric.domain_of(*row, 0)), fabric.distance(first, *row), *row)
-        };
-        free.sort_by_key(key);
-        free.truncate(count as usize);
-        (free.len() == count as usize).then_some(free)
-    }
-
-    /// Unequal pods: as few nodes as hold the ranks, with shares as even as their room allows, in the order of the tree.
-    fn uneven(&self, world: u32, limits: &Limits, shunning: bool) -> Option<Gang> {
-        let least = Cut { nodes: 2, ranks: 1 };
-        let supply = self.supply(least, shunning, &BTreeSet::new());
-        let room = |row: NodeRow| Some((row, self.stock.ask(row, self.request, least).ok()?));
-        let mut rooms: Vec<(NodeRow, u32)> = supply.of(ROOT).filter_map(room).collect();
-        rooms.sort_by_key(|(row, room)| (std::cmp::Reverse(*room), *row));
-        let shares = fewest(rooms, world)?;
-        // Groups, distances and spares are of equal pods: nothing that was required is dropped for unequal ones.
-        let placement = &self.request.spec.placement;
-        let several = shares.len() > 1;
-        let bound = limits.one_node
-            || !limits.groups.is_empty()
-            || !limits.inside.is_empty()
-            || placement.spread.is_some();
-        if placement.spares > 0 || several && (bound || self.too_far(&shares, limits)) {
-            return None;
-        }
-        let mut pods = Vec::with_capacity(shares.len());
-        for (node, ranks) in shares {
-            let cut = Cut { nodes: 2, ranks };
-            let inside = self.stock.node(node).choose(self.request, cut).ok()?;
-            pods.push(GangPod { node, ranks, inside });
-        }
-        Some(Gang { pods, spares: Vec::new(), bound: 0, exact: false })
-    }
-
-    /// Whether the nodes are farther apart than the job as a whole may be.
-    fn too_far(&self, shares: &[(NodeRow, u32)], limits: &Limits) -> bool {
-        let fabric = self.stock.fabric();
-        let Some(((first, _), rest)) = shares.split_first() else { return false };
-        let meets = |limit: usize| rest.iter().all(|(row, _)| fabric.meet(*first, *row) <= limit);
-        limits.all.is_some_and(|limit| !meets(usize::from(limit)))
-    }
-
-    fn obstacle(&self, supply: &Supply<'_>, need: &Need, most: u32) -> Obstacle {
-        let fabric = self.stock.fabric();
-        if let Some(at) = need.apart {
-            return Obstacle::TooFewDomains { tier: fabric.tier(at), domains: most, needed: need.nodes };
-        }
-        let at = need.within.min(fabric.depth());
-        let largest = fabric.level(at).map(|row| (supply.nodes_in(row), std::cmp::Reverse(row))).max();
-        let (nodes, domain) = largest.map_or((0, String::new()), |(nodes, std::cmp::Reverse(row))| {
-            (nodes, fabric.domain(row).name.clone())
-        });
-        Obstacle::TooFarApart { tier: fabric.tier(at), domain, nodes, needed: need.nodes }
-    }
-
-    fn groups_in_the_way(&self, limits: &Limits) -> Option<Obstacle> {
-        let (kind, at) = limits.groups.iter().min_by_key(|(_, at)| **at)?;
-        Some(Obstacle::Groups { kind: kind.clone(), tier: self.stock.fabric().tier(usize::from(*at)) })
-    }
-
-    fn no_fit(&self, obstacle: Option<Obstacle>) -> NoFit {
-        let fabric = self.stock.fabric();
-        let shape = self.request.spec.shape;
-        let cut = match shape {
-            Shape::Nodes { nodes, ranks_per_node } => Cut { nodes, ranks: ranks_per_node },
-            Shape::Ranks(_) => Cut { nodes: 2, ranks: 1 },
-        };
-        let (mut fitting, mut refused) = (0u32, BTreeMap::new());
-        for (node, row) in fabric.nodes().iter().zip(0..) {
-            let refusal = match (self.without.get(&row), self.request.refused.get(&node.id)) {
-                (_, Some(why)) => Some(Refusal::Cannot { why: why.clone() }),
-                (Some(refusal), None) => Some(refusal.clone()),
-                (None, None) => match self.stock.ask(row, self.request, cut) {
-                    Ok(ranks) => {
-                        fitting = fitting.saturating_add(if let Shape::Ranks(_) = shape { ranks } else { 1 });
-                        None
-                    }
-                    Err(refusal) => Some(refusal),
-                },
-            };
-            refused.extend(refusal.map(|refusal| (node.id.clone(), refusal)));
-        }
-        NoFit { needed: shape, fitting, refused, obstacle, changes: Vec::new() }
-    }
 }
 
 /// Groups whose members wait for each other within a layer.
@@ -493,28 +371,4 @@ impl Miss {
     fn of(obstacle: Obstacle) -> Miss {
         Miss::Obstacle(Some(obstacle))
     }
-}
-
-/// As few nodes as hold `ranks`, with shares as even as their room allows. `rooms` are in the order of choice; the shares are in the
-/// order of rows.
-fn fewest(mut rooms: Vec<(NodeRow, u32)>, ranks: u32) -> Option<Vec<(NodeRow, u32)>> {
-    let mut room = 0u64;
-    let last = rooms.iter().position(|(_, own)| {
-        room += u64::from(*own);
-        room >= u64::from(ranks)
-    })?;
-    rooms.truncate(last + 1);
-    rooms.sort_unstable();
-    let mut shares: Vec<(NodeRow, u32, u32)> = rooms.into_iter().map(|(row, room)| (row, room, 0)).collect();
-    let mut left = ranks;
-    while left > 0 {
-        let open = shares.iter().filter(|(_, room, share)| share < room).count();
-        let each = left.div_ceil(u32::try_from(open.max(1)).unwrap_or(u32::MAX));
-        for (_, room, share) in &mut shares {
-            let more = each.min(*room - *share).min(left);
-            *share += more;
-            left -= more;
-        }
-    }
-    Some(shares.into_iter().map(|(row, _, share)| (row, share)).filter(|(_, share)| *share > 0).collect())
 }

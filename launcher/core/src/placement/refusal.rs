@@ -1,5 +1,7 @@
 //! Why a gang does not fit: node by node, domain by domain, and the smallest change that would make it fit.
 
+mod reasons;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -10,20 +12,33 @@ use phalanx_common::topology::Tier;
 use super::inside::Lack;
 use super::order::LayoutError;
 
-/// So many nodes are named in one line for people.
-const NAMED: usize = 8;
+pub use reasons::{Reason, reasons};
+
+/// So many shares are named in one line for people.
+const SHARES: usize = 8;
+/// So many names that no node has.
+const NAMES: usize = 4;
 
 /// Why a gang does not fit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoFit {
+    /// Of an elastic job the least that it can do with.
     pub needed: Shape,
     /// Nodes that can take a share of it, or ranks that fit, as `needed` counts.
     pub fitting: u32,
     pub refused: BTreeMap<NodeId, Refusal>,
+    /// Names among those that the job wants to choose from and no node has.
+    pub strangers: Vec<Stranger>,
     /// What is in its way beside single nodes.
     pub obstacle: Option<Obstacle>,
-    /// What would make it fit, the smallest change first.
-    pub changes: Vec<Change>,
+}
+
+/// A name that no node goes by: misspelt, or of one that is to come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stranger {
+    pub name: String,
+    /// The node that may be meant.
+    pub nearest: Option<String>,
 }
 
 /// What is asked of all nodes together and is not there.
@@ -41,6 +56,18 @@ pub enum Obstacle {
         tier: Tier,
         domains: u32,
         needed: u32,
+    },
+    /// It has to be on one node, and none has room for more than `most` ranks. `tier` is what it is to be within: a node, or
+    /// a tier of which nothing is known in this cluster, so that no two nodes are sure to share a domain.
+    OneNode {
+        tier: Tier,
+        most: u32,
+        needed: u32,
+    },
+    /// It fits but for the nodes to hold back: so many could be.
+    Spares {
+        spares: u32,
+        more: u32,
     },
     /// Groups of this kind have to be within one domain of a tier, and there is no way to do that for all.
     Groups {
@@ -69,8 +96,8 @@ pub enum Change {
     Uneven,
     /// It fits on unlike nodes.
     Mixed,
-    /// It fits when so many more nodes that can take a share are free.
-    MoreNodes(u32),
+    /// It fits with so many nodes held back.
+    Spares(u32),
     /// It fits as soon as the other jobs have ended.
     Wait,
 }
@@ -98,6 +125,8 @@ pub enum Refusal {
     Lacks(Lack),
     /// It told nothing of its devices, cores and memory, and the job asks for some.
     Untold,
+    /// It told nothing of its network ports, and the job asks for some.
+    PortsUntold,
     /// It has not this label.
     Label {
         name: String,
@@ -123,6 +152,7 @@ impl fmt::Display for Refusal {
             Refusal::Slots { free, of } => write!(f, "has {free} of {of} slots free"),
             Refusal::Lacks(lack) => write!(f, "{lack}"),
             Refusal::Untold => f.write_str("has not told of its devices, cores and memory (a file of its machine beside the network says it)"),
+            Refusal::PortsUntold => f.write_str("has not told of its network ports"),
             Refusal::Label { name, value } => write!(f, "has not the label {name}={value}"),
             Refusal::NotNamed => f.write_str("is none of the nodes that the job names"),
             Refusal::Avoided => f.write_str("is to be avoided"),
@@ -136,19 +166,52 @@ impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Obstacle::TooFarApart { tier, domain, nodes, needed } => {
+                let tier = tier.one();
                 let named = if domain.is_empty() { String::new() } else { format!(", {domain},") };
-                write!(f, "the largest {tier}{named} has {nodes} of {needed} nodes that can take it")
+                write!(
+                    f,
+                    "it needs {needed} nodes within one {tier}, and the largest {tier}{named} has {nodes} that can take a share"
+                )
             }
             Obstacle::TooFewDomains { tier, domains, needed } => write!(
                 f,
-                "its nodes are to be on {needed} different domains of tier {tier}, and {domains} have one that can take it"
+                "no two of its nodes may share a {}: it needs {needed} {}, and {domains} {} a node that can take a share",
+                tier.one(),
+                tier.several(),
+                if *domains == 1 { "has" } else { "have" }
             ),
+            Obstacle::OneNode { tier, most, needed } => {
+                match tier {
+                    Tier::Node => f.write_str("it has to be on one node")?,
+                    tier => write!(
+                        f,
+                        "it has to be within one {}, and as nothing is known here of those, on one node",
+                        tier.one()
+                    )?,
+                }
+                write!(f, "; none has room for more than {most} of its {needed} ranks")
+            }
+            Obstacle::Spares { spares, more } => {
+                let (s, do_not) = if *spares == 1 { ("", "does not") } else { ("s", "do not") };
+                write!(f, "its ranks fit, and its {spares} spare{s} {do_not}: ")?;
+                match more {
+                    0 => f.write_str("no other node can take a share"),
+                    1 => f.write_str("only one other node can take a share"),
+                    more => write!(f, "only {more} other nodes can take a share"),
+                }
+            }
             Obstacle::Groups { kind, tier } => {
-                write!(f, "not every group of {kind} can be within one domain of tier {tier}")
+                write!(f, "not every group of {kind} can be within one {}", tier.one())
             }
             Obstacle::Uneven { shares } => {
-                let shares: Vec<String> = shares.iter().take(NAMED).map(u32::to_string).collect();
-                write!(f, "equal shares do not fit, only unequal ones such as {}", shares.join(" + "))
+                let named: Vec<String> = shares.iter().take(SHARES).map(u32::to_string).collect();
+                let more = if shares.len() > SHARES { " + …" } else { "" };
+                let ranks = shares.iter().fold(0u32, |sum, share| sum.saturating_add(*share));
+                write!(
+                    f,
+                    "its {ranks} ranks do not fit in equal shares, only in unequal ones such as {}{more}",
+                    named.join(" + ")
+                )
             }
             Obstacle::Unlike { kinds } => write!(f, "no one kind of device is enough: {}", kinds.join(", ")),
             Obstacle::Layout(error) => write!(f, "{error}"),
@@ -159,43 +222,79 @@ impl fmt::Display for Obstacle {
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Change::Ranks(ranks) => write!(f, "{ranks} rank{} fit now", plural(*ranks)),
+            Change::Ranks(1) => f.write_str("1 rank fits now"),
+            Change::Ranks(ranks) => write!(f, "{ranks} ranks fit now"),
             Change::Require { of, tier } => write!(f, "it fits with `require: {{{of}: {tier}}}`"),
             Change::Uneven => f.write_str("it fits with `uneven: true`"),
             Change::Mixed => f.write_str("it fits with `mixed: true`"),
-            Change::MoreNodes(more) => write!(f, "{more} more node{} would do", plural(*more)),
+            Change::Spares(spares) => write!(f, "it fits with `spares: {spares}`"),
             Change::Wait => f.write_str("it fits when other jobs have ended"),
         }
     }
 }
 
+impl NoFit {
+    /// What is in the way in one sentence, without single nodes. What holds however many nodes there are comes first; numbers
+    /// that would do stand there only where something else is in the way.
+    pub fn headline(&self) -> String {
+        let (counted, enough) = match self.needed {
+            Shape::Nodes { nodes, ranks_per_node } => (
+                format!(
+                    "needs {nodes} node{} with {ranks_per_node} free slot{} each",
+                    plural(nodes),
+                    plural(ranks_per_node)
+                ),
+                self.fitting >= nodes,
+            ),
+            Shape::Ranks(ranks) => {
+                (format!("needs {ranks} free slot{}", plural(ranks)), self.fitting >= ranks)
+            }
+        };
+        let there = match self.needed {
+            Shape::Nodes { .. } => format!("{} can take it", self.fitting),
+            Shape::Ranks(_) => format!("there are {}", self.fitting),
+        };
+        let why = match (&self.obstacle, enough) {
+            (Some(obstacle), true) => obstacle.to_string(),
+            (Some(obstacle), false) => format!("{obstacle}; {counted}, {there}"),
+            (None, false) => format!("{counted}, {there}"),
+            (None, true) => {
+                format!("{counted}, and no way was found to have all of it on those that are there")
+            }
+        };
+        match unknown(&self.strangers) {
+            Some(unknown) => format!("{unknown}; {why}"),
+            None => why,
+        }
+    }
+
+    /// What single nodes lack, in the same line.
+    pub(crate) fn nodes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        reasons::in_one_line(&self.refused, f)
+    }
+}
+
+/// `no node is called gpu-7 (is gpu-07 meant?), rack`; `None` where all names are known.
+pub fn unknown(strangers: &[Stranger]) -> Option<String> {
+    let named: Vec<String> = strangers.iter().take(NAMES).map(ToString::to_string).collect();
+    let more = match strangers.len().saturating_sub(NAMES) {
+        0 => String::new(),
+        more => format!(", nor by {more} more of these names"),
+    };
+    (!named.is_empty()).then(|| format!("no node is called {}{more}", named.join(", ")))
+}
+
+impl fmt::Display for Stranger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        self.nearest.as_ref().map_or(Ok(()), |nearest| write!(f, " (is {nearest} meant?)"))
+    }
+}
+
 impl fmt::Display for NoFit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.needed {
-            Shape::Nodes { nodes, ranks_per_node } => write!(
-                f,
-                "needs {nodes} node{} with {ranks_per_node} free slot{} each, {} can take it",
-                plural(nodes),
-                plural(ranks_per_node),
-                self.fitting
-            )?,
-            Shape::Ranks(ranks) => {
-                write!(f, "needs {ranks} free slot{}, there are {}", plural(ranks), self.fitting)?;
-            }
-        }
-        if let Some(obstacle) = &self.obstacle {
-            write!(f, "; {obstacle}")?;
-        }
-        for (node, refusal) in self.refused.iter().take(NAMED) {
-            write!(f, "; node {node} {refusal}")?;
-        }
-        if let Some(more) = self.refused.len().checked_sub(NAMED).filter(|more| *more > 0) {
-            write!(f, "; and {more} more nodes")?;
-        }
-        if let Some(change) = self.changes.first() {
-            write!(f, "; {change}")?;
-        }
-        Ok(())
+        f.write_str(&self.headline())?;
+        self.nodes(f)
     }
 }
 

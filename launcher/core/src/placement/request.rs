@@ -91,7 +91,7 @@ impl GangRequest<'_> {
 
     /// What each of `ranks` ranks of a node needs, on a node with so many devices of which `implied` goes to each rank that asked
     /// for none.
-    pub(crate) fn needs(&self, ranks: u32, nodes: u32, implied: bool) -> RankNeeds {
+    pub(crate) fn needs(&self, ranks: u32, implied: bool) -> RankNeeds {
         let resources = &self.spec.resources;
         let mut needs = RankNeeds::new(ranks, u32::from(implied));
         if let Some(devices) = &resources.devices {
@@ -105,7 +105,7 @@ impl GangRequest<'_> {
         }
         needs.cpus = resources.cpus;
         needs.memory = resources.memory_bytes.unwrap_or(0);
-        needs.ports = if nodes > 1 { resources.nics.unwrap_or(0) } else { 0 };
+        needs.ports = resources.nics.unwrap_or(0);
         needs.alone = self.spec.placement.exclusive == Exclusive::Node;
         needs
     }

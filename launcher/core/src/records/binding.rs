@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use phalanx_common::plan::{BoundDevice, DeviceView, MemoryPolicy, PodBinding, RankBinding};
+use phalanx_common::plan::{BoundDevice, PodBinding, RankBinding};
+use phalanx_common::spec::{DeviceView, MemoryBinding};
 use phalanx_common::topology::machine::{AcceleratorKind, CpuSet};
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +13,7 @@ pub struct BindingRecord {
     pub devices: Vec<DeviceRecord>,
     pub view: DeviceView,
     pub hca: Vec<String>,
-    pub memory: MemoryPolicy,
+    pub memory: MemoryBinding,
     pub ranks: Vec<RankBindingRecord>,
     pub nccl_topology: Option<BTreeMap<String, u16>>,
 }

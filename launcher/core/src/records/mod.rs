@@ -3,7 +3,7 @@
 //! These are stored, so they are types of their own: a shape never changes, a new one becomes a variant at
 //! the end (golden bytes below guard it). The small enums of `phalanx_common` that appear in them
 //! (`ExitStatus`, `PrepareFailure`, `StopScope`, `Keep`, `OutputMode`, `Shape`, `Ship`, `VirtualEnv`, `Fencing`, `Tier`, `DeviceKind`,
-//! `Pattern`, `Exclusive`, `DeviceView`, `MemoryBinding`, `CpuBinding`, `MemoryPolicy`, `AcceleratorKind`) are only ever appended to.
+//! `Pattern`, `Exclusive`, `DeviceView`, `MemoryBinding`, `CpuBinding`, `AcceleratorKind`) are only ever appended to.
 
 mod binding;
 mod cause;
@@ -176,7 +176,7 @@ pub struct EndedRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use phalanx_common::plan::{BoundDevice, DeviceView as PlanView, MemoryPolicy, PodBinding, RankBinding};
+    use phalanx_common::plan::{BoundDevice, PodBinding, RankBinding};
     use phalanx_common::spec::{
         CpuBinding, DeviceKind, DeviceView, Exclusive, Fencing, JobSpec, MemoryBinding, Pattern, Shape, Ship,
         VirtualEnv,
@@ -261,9 +261,9 @@ mod tests {
         let rank = RankBinding { devices: 1, cpus: "0-3,96".parse().unwrap(), nodes: "0".parse().unwrap() };
         PodBinding {
             devices: vec![device],
-            view: PlanView::Rank,
+            view: DeviceView::Rank,
             hca: vec!["mlx5_0:1".into()],
-            memory: MemoryPolicy::Strict,
+            memory: MemoryBinding::Strict,
             ranks: vec![rank],
             nccl_topology: Some([("eth0".to_owned(), 3)].into()),
         }
@@ -352,7 +352,7 @@ mod tests {
                     master_addr: IpAddr::from([127, 0, 0, 1]),
                     master_port: 29500,
                 })),
-                "4700000002036a2d3102fbe803010161000401026c6f01fb1027010203010175010101086d6c78355f303a3102010106302d332c393601300101046574683003010173007f000001fb3c73",
+                "4700000002036a2d3102fbe803010161000401026c6f01fb1027010203010175010101086d6c78355f303a3101010106302d332c393601300101046574683003010173007f000001fb3c73",
             ),
             (Record::Released { job: job(), generation, at }, "0900000003036a2d3102fbe803"),
             (Record::Running { job: job(), generation, at }, "0900000004036a2d3102fbe803"),

@@ -85,6 +85,7 @@ impl Session {
     }
 
     pub(super) async fn submit(&self, submit: Submit, send: &mut Sending) -> Result<(), Failed> {
+        let attached = submit.attached;
         let owner = self.owner(submit.as_user).await?;
         let spec = JobSpec::from_document(submit.document.as_bytes()).map_err(bad)?;
         if let Some(ship) = &spec.ship
@@ -99,13 +100,17 @@ impl Session {
         let launch = Launch {
             spec,
             owner,
-            waits: submit.attached.then(|| self.service.inbox.clone()),
+            waits: attached.then(|| self.service.inbox.clone()),
             secrets: Secrets(submit.secrets),
             watcher,
             reply,
         };
         self.tell(Message::Launch(Box::new(launch))).await?;
         let Launched { job, waiting } = job.await.map_err(|_| ending())?;
+        send.write(&Reply::Submitted { job: job.to_string() }).await?;
+        for warning in self.warnings(&job, attached).await? {
+            send.write(&Reply::Warning(warning)).await?;
+        }
         self.follow(job, events, waiting, send).await
     }
 
@@ -136,6 +141,7 @@ impl Session {
         } else {
             None
         };
+        send.write(&Reply::Submitted { job: job.to_string() }).await?;
         self.follow(job, events, waiting, send).await
     }
 
@@ -147,7 +153,6 @@ impl Session {
         waiting: Option<Waiting>,
         send: &mut Sending,
     ) -> Result<(), Failed> {
-        send.write(&Reply::Submitted { job: job.to_string() }).await?;
         while let Some(event) = events.recv().await {
             let text = serde_json::to_string(&event).map_err(|error| bad(error.to_string()))?;
             send.write(&Reply::Event(text)).await?;

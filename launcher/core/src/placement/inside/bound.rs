@@ -2,9 +2,8 @@
 
 use std::fmt;
 
-use phalanx_common::plan::{BoundDevice, DeviceView, MemoryPolicy, PodBinding, RankBinding};
-use phalanx_common::spec;
-use phalanx_common::spec::MemoryBinding;
+use phalanx_common::plan::{BoundDevice, PodBinding, RankBinding};
+use phalanx_common::spec::{DeviceView, MemoryBinding};
 use phalanx_common::topology::machine::{AcceleratorKind, CpuSet};
 
 use super::choose::Inside;
@@ -16,7 +15,7 @@ use super::needs::DeviceNeed;
 /// What of a choice is put into force.
 #[derive(Clone, Copy, Debug)]
 pub struct Force {
-    pub view: spec::DeviceView,
+    pub view: DeviceView,
     pub memory: MemoryBinding,
     /// Ranks run on their cores alone.
     pub cores: bool,
@@ -36,26 +35,20 @@ impl Inside {
         let rows = self.ranks.iter().flat_map(|rank| &rank.devices);
         let devices = rows.filter_map(|row| identity.devices.get(usize::from(*row)));
         let devices: Vec<BoundDevice> = devices.map(BoundDevice::from).collect();
-        let memory = match force.memory {
-            MemoryBinding::None => MemoryPolicy::None,
-            MemoryBinding::Preferred => MemoryPolicy::Preferred,
-            MemoryBinding::Strict => MemoryPolicy::Strict,
-        };
         let ranks = self.ranks.iter().map(|rank| RankBinding {
             devices: u32::try_from(rank.devices.len()).unwrap_or(u32::MAX),
             cpus: if force.cores { rank.cpus.clone() } else { CpuSet::new() },
-            nodes: if memory == MemoryPolicy::None { CpuSet::new() } else { rank.numa.clone() },
+            nodes: if force.memory == MemoryBinding::None { CpuSet::new() } else { rank.numa.clone() },
         });
         PodBinding {
             view: match force.view {
                 // CUDA shows a process one slice, whatever it is given.
-                spec::DeviceView::Pod if devices.iter().any(|device| device.mig) => DeviceView::Rank,
-                spec::DeviceView::Pod => DeviceView::Pod,
-                spec::DeviceView::Rank => DeviceView::Rank,
+                DeviceView::Pod if devices.iter().any(|device| device.mig) => DeviceView::Rank,
+                view => view,
             },
             devices,
             hca: if force.ports && self.devices != 0 { model.hca(free.ports) } else { Vec::new() },
-            memory,
+            memory: force.memory,
             ranks: ranks.collect(),
             nccl_topology: None,
         }

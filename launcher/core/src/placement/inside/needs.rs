@@ -19,7 +19,7 @@ pub struct RankNeeds {
     pub cpus: Option<u32>,
     /// Memory of each in bytes; 0 where the job does not say, and then none is accounted.
     pub memory: u64,
-    /// Network ports of each that traffic between nodes takes; 0 where the job stays on one node.
+    /// Network ports of each that traffic between nodes takes.
     pub ports: u32,
     /// Nothing else runs on the node: shares are of all free cores, not of those that fall to the ranks' devices, and
     /// ranks without devices have theirs, too.

@@ -1,0 +1,75 @@
+//! Which nodes of the domains: for a pod alone, for every slot, and to hold back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Miss, Placing};
+use crate::placement::across::{Need, choose};
+use crate::placement::fabric::{DomainRow, NodeRow, ROOT};
+use crate::placement::free::MOST;
+use crate::placement::partly::partly_used;
+use crate::placement::supply::Supply;
+
+impl Placing<'_> {
+    /// One that is partly used where that is possible, else an untouched one on the fullest of the lowest domains.
+    pub(super) fn one(&self, supply: &Supply<'_>) -> Result<NodeRow, Miss> {
+        let (fabric, free) = (self.stock.fabric(), self.stock.free());
+        let class = self.class();
+        if let Some(amount) = supply.amount() {
+            let whole = (1..=MOST).rev().find(|amount| free.at_least(class, ROOT, *amount) > 0).unwrap_or(0);
+            let partly = partly_used(fabric, free, class, (amount, whole), |row| supply.takes(row));
+            if let Some(row) = partly {
+                return Ok(row);
+            }
+        }
+        let need = Need { nodes: 1, within: fabric.depth(), unit: None, apart: None };
+        let chosen = choose(supply, &need).map_err(|_| Miss::Obstacle(None))?;
+        let domain = chosen.shares.first().map_or(ROOT, |share| share.domain);
+        let key = |row: &NodeRow| (!fabric.node(*row).blemishes.is_empty(), free.amount(class, *row), *row);
+        supply.of(domain).min_by_key(key).ok_or(Miss::Obstacle(None))
+    }
+
+    /// Nodes for the slots in the order of the tree, those with a blemish last: they are taken where nothing else is left, and hold
+    /// the last slots of their domain.
+    pub(super) fn nodes_of(&self, supply: &Supply<'_>, domains: &[DomainRow]) -> Vec<NodeRow> {
+        let fabric = self.stock.fabric();
+        let class = self.class();
+        let mut slots: BTreeMap<DomainRow, Vec<usize>> = BTreeMap::new();
+        for (slot, domain) in domains.iter().enumerate() {
+            slots.entry(*domain).or_default().push(slot);
+        }
+        let mut rows = vec![0; domains.len()];
+        for (domain, slots) in slots {
+            let mut nodes: Vec<NodeRow> = supply.of(domain).collect();
+            let blemished = |row: &NodeRow| !fabric.node(*row).blemishes.is_empty();
+            nodes.sort_by_key(|row| (blemished(row), self.stock.free().amount(class, *row), *row));
+            nodes.truncate(slots.len());
+            nodes.sort_by_key(|row| (blemished(row), *row));
+            for (slot, node) in slots.into_iter().zip(nodes) {
+                rows[slot] = node;
+            }
+        }
+        rows
+    }
+
+    /// Nodes to hold back, of other lowest domains than the gang's where there are any, and the nearest of these.
+    pub(super) fn spares(
+        &self,
+        supply: &Supply<'_>,
+        used: &BTreeSet<NodeRow>,
+        count: u32,
+    ) -> Option<Vec<NodeRow>> {
+        if count == 0 {
+            return Some(Vec::new());
+        }
+        let fabric = self.stock.fabric();
+        let first = *used.first()?;
+        let domains: BTreeSet<DomainRow> = used.iter().map(|row| fabric.domain_of(*row, 0)).collect();
+        let mut free: Vec<NodeRow> = supply.of(ROOT).filter(|row| !used.contains(row)).collect();
+        let key = |row: &NodeRow| {
+            (domains.contains(&fabric.domain_of(*row, 0)), fabric.distance(first, *row), *row)
+        };
+        free.sort_by_key(key);
+        free.truncate(count as usize);
+        (free.len() == count as usize).then_some(free)
+    }
+}

@@ -1,0 +1,106 @@
+//! What stands in the way of a gang.
+
+use std::collections::BTreeMap;
+
+use phalanx_common::spec::Shape;
+use phalanx_common::topology::Tier;
+
+use super::Placing;
+use crate::placement::across::Need;
+use crate::placement::refusal::{NoFit, Obstacle, Refusal};
+use crate::placement::request::{Cut, Limits};
+use crate::placement::supply::Supply;
+
+impl Placing<'_> {
+    /// What is in the way of that many nodes, of which there are `most` in the domains that count.
+    pub(super) fn obstacle(
+        &self,
+        supply: &Supply<'_>,
+        need: &Need,
+        limits: &Limits,
+        most: u32,
+    ) -> Option<Obstacle> {
+        let fabric = self.stock.fabric();
+        if let Some(at) = need.apart {
+            return Some(Obstacle::TooFewDomains {
+                tier: fabric.tier(at),
+                domains: most,
+                needed: need.nodes,
+            });
+        }
+        let at = need.within.min(fabric.depth());
+        let largest = fabric.level(at).map(|row| (supply.nodes_in(row), std::cmp::Reverse(row))).max();
+        let (nodes, domain) = largest.map_or((0, String::new()), |(nodes, std::cmp::Reverse(row))| {
+            (nodes, fabric.domain(row).name.clone())
+        });
+        // Enough of them, and not in whole groups.
+        if nodes >= need.nodes {
+            return self.groups_in_the_way(limits);
+        }
+        Some(Obstacle::TooFarApart { tier: fabric.tier(at), domain, nodes, needed: need.nodes })
+    }
+
+    pub(super) fn groups_in_the_way(&self, limits: &Limits) -> Option<Obstacle> {
+        let (kind, at) = limits.groups.iter().min_by_key(|(_, at)| **at)?;
+        Some(Obstacle::Groups { kind: kind.clone(), tier: self.stock.fabric().tier(usize::from(*at)) })
+    }
+
+    /// What must be within a node and is not, in pods like these.
+    pub(super) fn node_in_the_way(&self, limits: &Limits, cut: Cut) -> Option<Obstacle> {
+        if limits.one_node {
+            let tier = self.request.spec.placement.require.all.unwrap_or(Tier::Node).max(Tier::Node);
+            return Some(Obstacle::OneNode { tier, most: self.most_ranks(), needed: cut.world() });
+        }
+        let (kind, tier) = limits.inside.iter().min_by_key(|(_, tier)| **tier)?;
+        Some(Obstacle::Groups { kind: kind.clone(), tier: *tier })
+    }
+
+    /// Where only pods of unequal size are in the way of the least of the numbers of ranks that there may be: such pods.
+    pub(super) fn only_unequal(&self, room: u64) -> Option<Obstacle> {
+        let spec = self.request.spec;
+        if spec.placement.uneven || !matches!(spec.shape, Shape::Ranks(_)) {
+            return None;
+        }
+        let world = self.request.worlds().last().copied().filter(|world| u64::from(*world) <= room)?;
+        let limits = Limits::of(spec, self.stock.fabric(), false);
+        let gang = self.uneven(world, &limits, false).filter(|gang| gang.pods.len() > 1)?;
+        Some(Obstacle::Uneven { shares: gang.pods.iter().map(|pod| pod.ranks).collect() })
+    }
+
+    pub(super) fn no_fit(&self, obstacle: Option<Obstacle>) -> NoFit {
+        let fabric = self.stock.fabric();
+        let least = self.request.worlds().last().copied().unwrap_or(0);
+        let shape = match self.request.spec.shape {
+            Shape::Nodes { ranks_per_node, .. } => {
+                Shape::Nodes { nodes: least / ranks_per_node.max(1), ranks_per_node }
+            }
+            Shape::Ranks(_) => Shape::Ranks(least),
+        };
+        let cut = match shape {
+            Shape::Nodes { nodes, ranks_per_node } => Cut { nodes, ranks: ranks_per_node },
+            Shape::Ranks(_) => Cut { nodes: 2, ranks: 1 },
+        };
+        let (mut fitting, mut refused) = (0u32, BTreeMap::new());
+        for (node, row) in fabric.nodes().iter().zip(0..) {
+            let refusal = match (self.without.get(&row), self.request.refused.get(&node.id)) {
+                (_, Some(why)) => Some(Refusal::Cannot { why: why.clone() }),
+                (Some(refusal), None) => Some(refusal.clone()),
+                (None, None) => match self.stock.ask(row, self.request, cut) {
+                    Ok(ranks) => {
+                        fitting = fitting.saturating_add(if let Shape::Ranks(_) = shape { ranks } else { 1 });
+                        None
+                    }
+                    Err(refusal) => Some(refusal),
+                },
+            };
+            refused.extend(refusal.map(|refusal| (node.id.clone(), refusal)));
+        }
+        NoFit {
+            needed: shape,
+            fitting,
+            refused,
+            strangers: self.stock.strangers(&self.request.spec.placement.nodes),
+            obstacle,
+        }
+    }
+}

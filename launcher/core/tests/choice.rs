@@ -8,10 +8,15 @@
 mod recorded;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use phalanx_common::explanation::{Explained, Placed};
+use phalanx_common::topology::Bdf;
+use phalanx_common::topology::machine::{Accelerator, AcceleratorKind, Machine};
+use phalanx_launcher_core::placement::fabric::NodeRow;
+use phalanx_launcher_core::placement::replace::anew;
 use phalanx_launcher_core::plan;
-use phalanx_launcher_core::stock::Stock;
+use phalanx_launcher_core::stock::{Stock, Told};
 
 use self::recorded::{job, request, stock};
 
@@ -112,4 +117,78 @@ fn groups_that_talk_the_most_are_kept_together_only_where_that_gains_something()
     let keys = "nodes: 28, ranksPerNode: 4, parallelism: {tp: 2, ep: 4, dp: 7, pp: 2}";
     let found = placed(&stock, keys, "", &[1, 1, 0, 2, 1, 2, 0, 1]);
     assert_eq!((found.tier.name(), found.groups[1].worst.name()), ("block", "block"));
+}
+
+/// The same cluster, with eight devices in every node.
+fn with_devices(stock: &Stock, kind: AcceleratorKind) -> Stock {
+    let mut machine = Machine::default();
+    machine.numa.entry(0).or_default().cpus = "0-63".parse().unwrap();
+    machine.cores = (0..64).map(|cpu| cpu.to_string().parse().unwrap()).collect();
+    for bus in 1..=8 {
+        let bdf: Bdf = format!("{bus:02x}:00.0").parse().unwrap();
+        machine.accelerators.push(Accelerator { bdf: Some(bdf), ..Accelerator::new(kind) });
+    }
+    let machine = Arc::new(machine);
+    let mut topology = stock.topology().clone();
+    for told in topology.nodes.values_mut() {
+        *told = Told { machine: Some(machine.clone()), ..Told::default() };
+    }
+    Stock::recorded(Arc::new(topology))
+}
+
+#[test]
+fn nodes_with_ascend_devices_are_in_the_dictionary_order_of_their_servers_and_the_plan_says_what_that_costs()
+{
+    // Servers of two leaves take turns in the dictionary, where 10 comes before 9.
+    let servers = stock("node,leaf\n9,l1\n11,l1\n10,l2\n12,l2\n");
+    let keys = "nodes: 4, ranksPerNode: 8, resources: {devices: {count: 1}}";
+    let of = |kind| match plan(&with_devices(&servers, kind), &request(&job(keys), &BTreeMap::new(), &[])) {
+        Explained::Placed(placed) => *placed,
+        other => panic!("{other:?}"),
+    };
+    let names = |placed: &Placed| placed.pods.iter().map(|pod| pod.name.clone()).collect::<Vec<_>>();
+    let other = of(AcceleratorKind::Nvidia);
+    assert_eq!((names(&other), other.notes.len()), (["9", "11", "10", "12"].map(String::from).to_vec(), 0));
+    let ascend = of(AcceleratorKind::Ascend);
+    assert_eq!(names(&ascend), ["10", "11", "12", "9"]);
+    let first: Vec<u32> = ascend.pods.iter().map(|pod| pod.first_rank).collect();
+    assert_eq!(first, [0, 8, 16, 24]);
+    assert_eq!((other.cost.cost * 2, ascend.cost.bound), (ascend.cost.cost, other.cost.bound));
+    assert_eq!(
+        ascend.notes,
+        [format!(
+            "nodes are in the dictionary order of their addresses, as Ascend's rank table wants them: cost {}, in the best order {}",
+            ascend.cost.cost, other.cost.cost
+        )]
+    );
+    let groups = "nodes: 4, ranksPerNode: 8, resources: {devices: {count: 1}}, parallelism: {tp: 16, dp: 2}, \
+                  placement: {require: {tp: leaf}}";
+    let ascend = with_devices(&servers, AcceleratorKind::Ascend);
+    let found = plan(&ascend, &request(&job(groups), &BTreeMap::new(), &[]));
+    assert!(matches!(found, Explained::Refused(_)), "no order has 10 beside 12 but after 11: {found:?}");
+}
+
+#[test]
+fn a_gang_that_would_cost_less_if_it_were_placed_anew_is_told_how_much() {
+    let stock = tree(2, 4, 4);
+    let spec = job("nodes: 4, ranksPerNode: 8");
+    let refused = BTreeMap::new();
+    let request = request(&spec, &refused, &[]);
+    let on = |rows: [NodeRow; 4]| rows.map(|row| (row, 8));
+    let scattered = anew(&stock, &request, &on([0, 1, 2, 16])).unwrap();
+    assert_eq!(scattered.fresh, 0, "a whole leaf is free");
+    assert_eq!(
+        scattered.to_string(),
+        format!("a fresh placement would cost 0 instead of {} (100 % less)", scattered.kept)
+    );
+    assert_eq!(anew(&stock, &request, &on([0, 1, 2, 3])), None, "it could not be better");
+}
+
+#[test]
+fn an_elastic_job_never_gets_more_ranks_than_it_asked_for() {
+    let stock = tree(2, 4, 4);
+    let keys =
+        "nodes: 10, ranksPerNode: 8, parallelism: {tp: 8, dp: 10}, elastic: {min: 8, max: 160, step: 8}";
+    let found = placed(&stock, keys, "", &[1, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!((found.ranks, found.pods.len()), (80, 10), "31 nodes are free");
 }

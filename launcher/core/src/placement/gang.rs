@@ -6,6 +6,7 @@
 //! ```
 //! The first combination that works is taken: what is preferred gives way before the number of nodes does.
 
+mod imposed;
 mod nodes;
 mod obstacles;
 mod spares;
@@ -24,9 +25,12 @@ use super::inside::{DeviceKind, Inside};
 use super::mapping::{Mapped, level, map};
 use super::order::{Effort, Level, SlotGraph};
 use super::refusal::{NoFit, Obstacle, Refusal};
+use super::replace::within;
 use super::request::{Cut, GangRequest, Limits};
 use super::supply::Supply;
 use crate::stock::Stock;
+
+pub(super) use self::imposed::reorder;
 
 /// Nodes that looked as if they could take a pod and could not are passed over so often.
 const RETRIES: usize = 64;
@@ -42,6 +46,8 @@ pub struct Gang {
     pub bound: u128,
     /// The order is proven to be the best.
     pub exact: bool,
+    /// What the best order that was found costs, where a framework imposes another.
+    pub best: Option<u128>,
 }
 
 /// A node's share of a gang.
@@ -212,8 +218,21 @@ impl Placing<'_> {
             pods.push(GangPod { node, ranks: cut.ranks, inside });
         }
         let (bound, exact) =
-            mapped.map_or((0, true), |mapped| (mapped.solution.bound, mapped.solution.exact));
-        Ok(Gang { pods, spares, bound, exact })
+            mapped.as_ref().map_or((0, true), |mapped| (mapped.solution.bound, mapped.solution.exact));
+        let best = mapped.map(|mapped| mapped.solution.cost.weighted);
+        let mut gang = Gang { pods, spares, bound, exact, best: None };
+        if reorder(self.stock, &mut gang.pods) {
+            (gang.exact, gang.best) = (false, best);
+            let rows: Vec<Option<NodeRow>> = gang.pods.iter().map(|pod| Some(pod.node)).collect();
+            let is_within = self.request.layout(cut.world(), limits).is_ok_and(|layout| {
+                SlotGraph::even(&layout, cut.ranks)
+                    .is_ok_and(|graph| within(self.stock, self.request, limits, &graph, &rows))
+            });
+            if !is_within {
+                return Err(Miss::Obstacle(self.groups_in_the_way(limits)));
+            }
+        }
+        Ok(gang)
     }
 
     /// What the ranks of a pod get of a node.

@@ -98,7 +98,7 @@ fn all_free(fabric: &Fabric) -> Free {
 
 fn across(fabric: &Fabric, free: &Free, nodes: u32) -> Result<Chosen, u32> {
     let supply = Supply::indexed(fabric, free, Class::Devices, GPUS, BTreeSet::new());
-    choose(&supply, &Need { nodes, within: fabric.depth(), unit: None, apart: None })
+    choose(&supply, &Need { nodes, within: fabric.depth(), unit: None, apart: None, beside: 0 })
 }
 
 fn place(fabric: &Fabric, free: &Free, gpus: u32) -> Option<NodeRow> {
@@ -106,7 +106,7 @@ fn place(fabric: &Fabric, free: &Free, gpus: u32) -> Option<NodeRow> {
         return Some(node);
     }
     let supply = Supply::indexed(fabric, free, Class::Devices, gpus, BTreeSet::new());
-    let need = Need { nodes: 1, within: fabric.depth(), unit: None, apart: None };
+    let need = Need { nodes: 1, within: fabric.depth(), unit: None, apart: None, beside: 0 };
     let chosen = choose(&supply, &need).ok()?;
     supply.of(chosen.shares.first()?.domain).next()
 }

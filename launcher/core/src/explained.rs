@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use phalanx_common::event::Outcome;
 use phalanx_common::explanation::{Explained, Placed, Refused};
-use phalanx_common::id::{JobId, NodeId};
+use phalanx_common::id::{Generation, JobId, NodeId};
 use phalanx_common::spec::JobSpec;
 use phalanx_common::time::Timestamp;
 
@@ -14,6 +14,7 @@ use crate::placement::explain::{PlannedPod, Proven, explain, explain_refusal, ne
 use crate::placement::gang::place_gang;
 use crate::placement::order::Effort;
 use crate::placement::refusal::unknown;
+use crate::placement::replace::anew;
 use crate::placement::request::GangRequest;
 use crate::stock::Stock;
 use crate::waits::{NEVER, Waits};
@@ -36,7 +37,16 @@ pub fn plan(stock: &Stock, request: &GangRequest<'_>) -> Explained {
                 .collect();
             let proven = Proven { bound: gang.bound, exact: gang.exact };
             match explain(stock, request, &pods, &gang.spares, Some(proven)) {
-                Some(placed) => Explained::Placed(Box::new(placed)),
+                Some(mut placed) => {
+                    let cost = placed.cost.cost;
+                    placed.notes.extend(gang.best.map(|best| {
+                        format!(
+                            "nodes are in the dictionary order of their addresses, as Ascend's rank table wants them: \
+                             cost {cost}, in the best order {best}"
+                        )
+                    }));
+                    Explained::Placed(Box::new(placed))
+                }
                 None => refused("its groups make no pods of such sizes"),
             }
         }
@@ -52,6 +62,8 @@ fn refused(why: &str) -> Explained {
 #[derive(Clone, Debug)]
 pub struct Planning {
     stock: Stock,
+    /// The same without what a job holds that was started again.
+    without: Option<Stock>,
     /// Jobs that wait.
     waiting: usize,
     probes: bool,
@@ -158,7 +170,11 @@ impl Planning {
             })
             .collect::<Option<_>>()?;
         let spares: Vec<u32> = active.spares.iter().filter_map(row).collect();
-        explain(&self.stock, request, &pods, &spares, None)
+        let mut placed = explain(&self.stock, request, &pods, &spares, None)?;
+        let on: Vec<_> = pods.iter().map(|pod| (pod.node, pod.ranks)).collect();
+        let anew = self.without.as_ref().and_then(|stock| anew(stock, request, &on));
+        placed.notes.extend(anew.map(|anew| anew.to_string()));
+        Some(placed)
     }
 
     fn request<'a>(
@@ -189,6 +205,7 @@ impl Coordinator {
         let waiting = self.jobs().filter(|view| matches!(view.job.state, JobState::Queued { .. })).count();
         Planning {
             stock,
+            without: None,
             waiting,
             probes: self.config.cluster,
             now: self.now,
@@ -199,6 +216,12 @@ impl Coordinator {
     /// The same, with a job and why it waits; `None`: there is no such job.
     pub fn planning_of(&self, id: &JobId) -> Option<(Planning, Job, Option<Waits>)> {
         let job = self.durable.jobs.get(id)?;
-        Some((self.planning(), job.clone(), self.queued_why.get(id).cloned()))
+        let mut planning = self.planning();
+        // Only a gang that kept its nodes may be elsewhere than it would be placed.
+        if let Some(active) = job.active().filter(|active| active.number > Generation(1)) {
+            let held = active.pods.iter().map(|pod| &pod.node).chain(&active.spares);
+            planning.without = Some(self.stock.without(&self.nodes, &self.durable.ledger, id, held));
+        }
+        Some((planning, job.clone(), self.queued_why.get(id).cloned()))
     }
 }

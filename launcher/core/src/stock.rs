@@ -14,7 +14,7 @@ mod node;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use phalanx_common::id::NodeId;
+use phalanx_common::id::{JobId, NodeId};
 use phalanx_common::plan::PodBinding;
 use phalanx_common::time::Timestamp;
 use phalanx_common::topology::machine::{CpuSet, Machine};
@@ -186,6 +186,23 @@ impl Stock {
         let mut stock = self.clone();
         stock.made = false;
         stock.refresh(nodes, &Ledger::default());
+        stock
+    }
+
+    /// The same where a job holds nothing of these nodes.
+    pub(crate) fn without<'a>(
+        &self,
+        nodes: &Nodes,
+        ledger: &Ledger,
+        job: &JobId,
+        held: impl Iterator<Item = &'a NodeId>,
+    ) -> Stock {
+        let (mut stock, mut ledger) = (self.clone(), ledger.clone());
+        for node in held {
+            ledger.remove_pod(node, job);
+            stock.touch(node);
+        }
+        stock.refresh(nodes, &ledger);
         stock
     }
 

@@ -5,23 +5,24 @@
     reason = "helpers of tests end where something is wrong"
 )]
 
+mod recorded;
+
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use phalanx_common::explanation::{Explained, Placed, Refused};
 use phalanx_common::id::NodeId;
-use phalanx_common::spec::{Flags, JobFile, JobSpec, Surroundings};
 use phalanx_common::time::Timestamp;
 use phalanx_common::topology::machine::{Machine, Nic, Rdma};
-use phalanx_common::topology::{Claim, End, Evidence, LinkLayer, NodePorts, Port, Source, SwitchId, derive};
-use phalanx_formats::csv;
+use phalanx_common::topology::{Claim, End, Evidence, LinkLayer, NodePorts, Port, Source, SwitchId};
 use phalanx_launcher_core::placement::fabric::NodeRow;
 use phalanx_launcher_core::placement::gang::place_gang;
 use phalanx_launcher_core::placement::order::Effort;
 use phalanx_launcher_core::placement::replace::keep;
 use phalanx_launcher_core::placement::request::GangRequest;
 use phalanx_launcher_core::plan;
-use phalanx_launcher_core::stock::{Stock, Told, Topology};
+use phalanx_launcher_core::stock::Stock;
+
+use self::recorded::{job, recorded, request, stock, stock_of};
 
 /// Two blocks: of three leaves with four nodes each, and of two leaves with three.
 fn cluster() -> String {
@@ -34,51 +35,6 @@ fn cluster() -> String {
         }
     }
     table
-}
-
-fn stock(table: &str) -> Stock {
-    stock_of(table, None)
-}
-
-/// Every node is such a machine.
-fn stock_of(table: &str, machine: Option<Machine>) -> Stock {
-    let outline = csv::read(table.as_bytes()).unwrap();
-    recorded(&[], &outline.evidence(Source::Csv, "the table", Timestamp(1)), machine)
-}
-
-fn recorded(ports: &[NodePorts], evidence: &[Evidence], machine: Option<Machine>) -> Stock {
-    let network = derive(ports, evidence, Timestamp(2)).unwrap();
-    let ids: BTreeMap<String, NodeId> =
-        network.nodes.iter().map(|node| (node.name.clone(), NodeId::new(&node.name))).collect();
-    let machine = machine.map(Arc::new);
-    let nodes =
-        ids.values().map(|id| (id.clone(), Told { machine: machine.clone(), ..Told::default() })).collect();
-    Stock::recorded(Arc::new(Topology { network, ids, nodes }))
-}
-
-/// A job of a file of one line of YAML.
-fn job(keys: &str) -> JobSpec {
-    let around = Surroundings {
-        cwd: "/",
-        file_dir: None,
-        log_dir: None,
-        cluster: true,
-        cpus: 1,
-        gpus: &|| Ok(1),
-        env: &|_| None,
-    };
-    let text = format!("{{name: j, command: [train], {keys}}}");
-    let file = JobFile::parse("job.yaml", text.as_bytes()).unwrap();
-    file.overlay(&Flags::default(), &around).unwrap().resolve(&around).unwrap()
-}
-
-fn request<'a>(
-    spec: &'a JobSpec,
-    refused: &'a BTreeMap<NodeId, String>,
-    last: &'a [(NodeId, u32)],
-) -> GangRequest<'a> {
-    let now = Timestamp(3);
-    GangRequest { spec, user: None, probes: true, last, spares: &[], shun: None, refused, now, port_salt: 0 }
 }
 
 fn explained(stock: &Stock, keys: &str) -> Explained {

@@ -19,6 +19,8 @@ pub struct Need {
     pub unit: Option<Unit>,
     /// No two nodes are in one domain of this level. A unit has no place in it.
     pub apart: Option<usize>,
+    /// So many nodes more are in the domain of the level `within` that holds the gang.
+    pub beside: u32,
 }
 
 /// So many nodes are in one domain of a level, or none of them.
@@ -109,7 +111,7 @@ pub fn choose(supply: &Supply<'_>, need: &Need) -> Result<Chosen, u32> {
         return Ok(Chosen { top, shares });
     }
     for level in 0..=need.within.min(fabric.depth()) {
-        if let Some(top) = best(&counts, level, need.nodes) {
+        if let Some(top) = best(&counts, level, need) {
             let mut shares = Vec::new();
             fill(&counts, top, need.nodes, &mut shares);
             shares.sort_unstable();
@@ -126,15 +128,19 @@ fn most(counts: &Counts<'_>, need: &Need) -> u32 {
 
 /// Of the domains of a level that hold so many nodes the one of which the least is left, and of equals one in the fullest domain
 /// above; where nodes hang on several domains, before that the one that takes the fewest.
-fn best(counts: &Counts<'_>, level: usize, nodes: u32) -> Option<DomainRow> {
+fn best(counts: &Counts<'_>, level: usize, need: &Need) -> Option<DomainRow> {
+    let nodes = need.nodes;
+    let is_roomy = |row: &DomainRow| need.beside == 0 || has_beside(counts, *row, need);
     if level >= counts.fabric.depth() {
-        return (counts.all() >= nodes).then_some(ROOT);
+        return (counts.all() >= nodes && is_roomy(&ROOT)).then_some(ROOT);
     }
     // By the domains above: looked up once, and passed over where they hold less.
     let above = counts.fabric.level(level + 1).map(|row| (counts.of(row), row));
     let fits = above.filter(|(room, _)| *room >= nodes).flat_map(|(room, parent)| {
         let children = counts.fabric.domain(parent).children.clone();
-        children.map(move |row| (counts.of(row), room, row)).filter(|(count, ..)| *count >= nodes)
+        children
+            .map(move |row| (counts.of(row), room, row))
+            .filter(|(count, _, row)| *count >= nodes && is_roomy(row))
     });
     if level == 0 {
         return fits.min().map(|(.., row)| row);
@@ -152,6 +158,15 @@ fn best(counts: &Counts<'_>, level: usize, nodes: u32) -> Option<DomainRow> {
         }),
     };
     least.map(|(.., row)| *row)
+}
+
+/// Whether the domain above that the gang must stay in has nodes to hold back.
+fn has_beside(counts: &Counts<'_>, row: DomainRow, need: &Need) -> bool {
+    let mut at = row;
+    while usize::from(counts.fabric.domain(at).level) < need.within && at != ROOT {
+        at = counts.fabric.domain(at).parent;
+    }
+    counts.supply.nodes_in(at) >= need.nodes.saturating_add(need.beside)
 }
 
 /// Takes so many nodes, which it has, from a domain: level by level down, the fewest of all domains below those that were

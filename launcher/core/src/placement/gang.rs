@@ -6,8 +6,10 @@
 //! ```
 //! The first combination that works is taken: what is preferred gives way before the number of nodes does.
 
+mod imposed;
 mod nodes;
 mod obstacles;
+mod spares;
 mod uneven;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,15 +19,18 @@ use phalanx_common::topology::Tier;
 use phalanx_common::topology::machine::CpuSet;
 
 use super::across::{Need, Unit, choose};
-use super::fabric::{NodeRow, ROOT};
+use super::fabric::{DomainRow, Fabric, NodeRow, ROOT};
 use super::free::{Class, MOST};
 use super::inside::{DeviceKind, Inside};
 use super::mapping::{Mapped, level, map};
-use super::order::{Effort, SlotGraph};
+use super::order::{Effort, Level, SlotGraph};
 use super::refusal::{NoFit, Obstacle, Refusal};
+use super::replace::within;
 use super::request::{Cut, GangRequest, Limits};
 use super::supply::Supply;
 use crate::stock::Stock;
+
+pub(super) use self::imposed::reorder;
 
 /// Nodes that looked as if they could take a pod and could not are passed over so often.
 const RETRIES: usize = 64;
@@ -41,6 +46,8 @@ pub struct Gang {
     pub bound: u128,
     /// The order is proven to be the best.
     pub exact: bool,
+    /// What the best order that was found costs, where a framework imposes another.
+    pub best: Option<u128>,
 }
 
 /// A node's share of a gang.
@@ -208,9 +215,8 @@ impl Placing<'_> {
             (Placing { effort: &effort, ..*self }).slots(&supply, cut, limits)?;
             return Err(Miss::of(Obstacle::Spares { spares, more: there - cut.nodes }));
         }
-        let (mapped, rows) = self.slots(&supply, cut, limits)?;
-        let used: BTreeSet<NodeRow> = rows.iter().copied().collect();
-        let spares = self.spares(&supply, &used, spares).ok_or(Miss::Obstacle(None))?;
+        let Slots { rows, graph, mapped } = self.slots(&supply, cut, limits)?;
+        let spares = self.spares(&supply, limits, &rows, graph.as_ref()).ok_or(Miss::Obstacle(None))?;
         let mut pods: Vec<GangPod> = Vec::with_capacity(rows.len());
         for node in rows {
             // Nodes of a kind with as much free get the same; most of a large gang's are.
@@ -222,8 +228,21 @@ impl Placing<'_> {
             pods.push(GangPod { node, ranks: cut.ranks, inside });
         }
         let (bound, exact) =
-            mapped.map_or((0, true), |mapped| (mapped.solution.bound, mapped.solution.exact));
-        Ok(Gang { pods, spares, bound, exact })
+            mapped.as_ref().map_or((0, true), |mapped| (mapped.solution.bound, mapped.solution.exact));
+        let best = mapped.map(|mapped| mapped.solution.cost.weighted);
+        let mut gang = Gang { pods, spares, bound, exact, best: None };
+        if reorder(self.stock, &mut gang.pods) {
+            (gang.exact, gang.best) = (false, best);
+            let rows: Vec<Option<NodeRow>> = gang.pods.iter().map(|pod| Some(pod.node)).collect();
+            let is_within = self.request.layout(cut.world(), limits).is_ok_and(|layout| {
+                SlotGraph::even(&layout, cut.ranks)
+                    .is_ok_and(|graph| within(self.stock, self.request, limits, &graph, &rows))
+            });
+            if !is_within {
+                return Err(Miss::Obstacle(self.groups_in_the_way(limits)));
+            }
+        }
+        Ok(gang)
     }
 
     /// What the ranks of a pod get of a node.
@@ -284,51 +303,56 @@ impl Placing<'_> {
         Supply::indexed(fabric, free, self.class(), amount, without)
     }
 
-    /// A node for each pod.
-    fn slots(
-        &self,
-        supply: &Supply<'_>,
-        cut: Cut,
-        limits: &Limits,
-    ) -> Result<(Option<Mapped>, Vec<NodeRow>), Miss> {
+    /// A node for each pod: of the ways that [`Self::closest`] has, the best by what the objective says of it.
+    fn slots(&self, supply: &Supply<'_>, cut: Cut, limits: &Limits) -> Result<Slots, Miss> {
         let fabric = self.stock.fabric();
         let spec = self.request.spec;
         let apart = spec.placement.spread.map(|tier| fabric.level_within(tier).unwrap_or(0));
         if cut.nodes == 1 && apart.is_none() {
-            return Ok((None, vec![self.one(supply)?]));
+            return Ok(Slots { rows: vec![self.one(supply)?], graph: None, mapped: None });
         }
         let mut why = None;
-        for limits in self.closest(cut, limits) {
+        let mut best: Option<(Merit, SlotGraph, Mapped)> = None;
+        let ways = self.closest(cut, limits);
+        for limits in &ways {
             let layout = self
                 .request
-                .layout(cut.world(), &limits)
+                .layout(cut.world(), limits)
                 .map_err(|error| Miss::of(Obstacle::Layout(error)))?;
             // What of a layout does not fold into pods was checked when the job was read.
             let graph = SlotGraph::even(&layout, cut.ranks).map_err(|_| Miss::Obstacle(None))?;
             let unit = graph.unit().map(|(at, nodes)| Unit { nodes, level: usize::from(at) });
             let within = limits.all.map_or(fabric.depth(), usize::from);
-            let need = Need { nodes: cut.nodes, within, unit, apart };
-            let chosen = match choose(supply, &need) {
+            // Nodes that are held back are of use where the whole gang has to stay, if that has some.
+            let beside = if limits.all.is_some() { spec.placement.spares } else { 0 };
+            let need = Need { nodes: cut.nodes, within, unit, apart, beside: 0 };
+            let chosen = choose(supply, &Need { beside, ..need }).or_else(|_| choose(supply, &need));
+            let chosen = match chosen {
                 Ok(chosen) => chosen,
                 Err(most) => {
                     // That of the limits that the job set, which come last.
-                    why = self.obstacle(supply, &need, &limits, most);
+                    why = self.obstacle(supply, &need, limits, most);
                     continue;
                 }
             };
             let mapped = map(supply, &chosen, &graph, apart.is_none(), self.effort)
                 .map_err(|_| Miss::Obstacle(None))?;
-            if let Some(mapped) = mapped {
-                let rows = self.nodes_of(supply, &mapped.domains);
-                return Ok((Some(mapped), rows));
+            match mapped {
+                Some(mapped) => {
+                    let merit = Merit::of(fabric, &graph, &mapped);
+                    if best.as_ref().is_none_or(|(known, ..)| merit < *known) {
+                        best = Some((merit, graph, mapped));
+                    }
+                }
+                None => why = self.groups_in_the_way(limits),
             }
-            why = self.groups_in_the_way(&limits);
         }
-        Err(Miss::Obstacle(why))
+        let Some((_, graph, mapped)) = best else { return Err(Miss::Obstacle(why)) };
+        let rows = self.nodes_of(supply, &mapped.domains);
+        Ok(Slots { rows, graph: Some(graph), mapped: Some(mapped) })
     }
 
-    /// The limits, with the groups whose traffic weighs most as close together as the tree allows: each level in turn, the closest
-    /// first.
+    /// The limits, with the groups whose traffic weighs most kept together at each level in turn, the closest first.
     fn closest(&self, cut: Cut, limits: &Limits) -> Vec<Limits> {
         let mut fast = 1u64;
         let mut critical: Vec<&str> = Vec::new();
@@ -358,6 +382,43 @@ impl Placing<'_> {
 
 /// Groups whose members wait for each other within a layer.
 const CRITICAL: [&str; 2] = ["tp", "ep"];
+
+/// The nodes of a gang in the order of its slots, and how that came about where there are several.
+#[derive(Debug)]
+struct Slots {
+    rows: Vec<NodeRow>,
+    graph: Option<SlotGraph>,
+    mapped: Option<Mapped>,
+}
+
+/// What tells the better of two ways to place the same gang: less is better, the first difference decides.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Merit {
+    /// The lowest level that holds all of it.
+    level: usize,
+    /// The farthest level that a group spans whose members wait for each other within a layer.
+    critical: Option<Level>,
+    weighted: u128,
+    /// Lowest domains that it is on.
+    domains: usize,
+}
+
+impl Merit {
+    fn of(fabric: &Fabric, graph: &SlotGraph, mapped: &Mapped) -> Merit {
+        let domains: BTreeSet<DomainRow> = mapped.domains.iter().copied().collect();
+        let node = |row: &DomainRow| fabric.domain(*row).nodes.start;
+        // Rows are in the order of the tree: what holds the first and the last holds all.
+        let level = match (domains.first(), domains.last()) {
+            (Some(first), Some(last)) => fabric.meet(node(first), node(last)),
+            _ => 0,
+        };
+        let cost = &mapped.solution.cost;
+        let kinds = graph.kinds().iter().zip(&cost.worst);
+        let critical = kinds.filter(|(kind, _)| CRITICAL.contains(&kind.to_string().as_str()));
+        let critical = critical.filter_map(|(_, worst)| *worst).max();
+        Merit { level, critical, weighted: cost.weighted, domains: domains.len() }
+    }
+}
 
 /// Why an attempt came to nothing.
 #[derive(Debug)]

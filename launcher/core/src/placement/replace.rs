@@ -2,11 +2,13 @@
 //! the least cost, held-back ones first. Ranks move only where their node is lost.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use super::fabric::NodeRow;
-use super::gang::{Gang, GangPod};
-use super::order::SlotGraph;
+use super::gang::{Gang, GangPod, place_gang, reorder};
+use super::order::{Effort, SlotGraph};
 use super::refusal::Refusal;
+use super::report::report;
 use super::request::{Cut, GangRequest, Limits};
 use crate::stock::Stock;
 
@@ -56,13 +58,52 @@ pub fn keep(stock: &Stock, request: &GangRequest<'_>, without: &BTreeMap<NodeRow
         let inside = stock.node(node).choose(request, Cut { ranks: *ranks, ..cut }).ok()?;
         Some(GangPod { node, ranks: *ranks, inside })
     };
-    let pods: Vec<GangPod> = rows.into_iter().zip(request.last).map(pod).collect::<Option<_>>()?;
+    let mut pods: Vec<GangPod> = rows.into_iter().zip(request.last).map(pod).collect::<Option<_>>()?;
+    // An order that is imposed moves ranks, and what has to be close is not told of it: placed anew it is looked at.
+    if reorder(stock, &mut pods) && !Limits::of(request.spec, fabric, false).groups.is_empty() {
+        return None;
+    }
     let used: BTreeSet<NodeRow> = pods.iter().map(|pod| pod.node).collect();
     let spares = request.spec.placement.spares as usize;
     let held = request.spares.iter().filter_map(|id| fabric.row(id));
     let held = held.filter(|row| !used.contains(row) && fits(*row, cut.ranks));
     // Spares that are used up are not asked for again: the gang goes on without.
-    Some(Gang { spares: held.take(spares).collect(), pods, bound: 0, exact: false })
+    Some(Gang { spares: held.take(spares).collect(), pods, bound: 0, exact: false, best: None })
+}
+
+/// Swaps and moves that are weighed for a placement that nobody asked for.
+const ANEW: Effort = Effort { proposals: 20_000, search_nodes: 0, exact: false, seed: 1 };
+
+/// What a gang costs where it is, and what it would cost if it were placed anew: less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Anew {
+    pub kept: u128,
+    pub fresh: u128,
+}
+
+/// Whether a gang on these nodes, with so many ranks on each, would cost less if all of it were placed anew. In `stock`
+/// it holds nothing: its nodes are as free as others leave them.
+pub fn anew(stock: &Stock, request: &GangRequest<'_>, on: &[(NodeRow, u32)]) -> Option<Anew> {
+    let cost = |on: &[(NodeRow, u32)]| {
+        let (rows, shares): (Vec<NodeRow>, Vec<u32>) = on.iter().copied().unzip();
+        let world = shares.iter().fold(0u32, |sum, share| sum.saturating_add(*share));
+        let layout = request.layout(world, &Limits::default()).ok()?;
+        Some((world, report(stock, &layout, &rows, &shares).ok()?.cost))
+    };
+    let (world, kept) = cost(on)?;
+    let request = GangRequest { last: &[], spares: &[], ..request.clone() };
+    let gang = place_gang(stock, &request, &BTreeMap::new(), &ANEW).ok()?;
+    let pods: Vec<(NodeRow, u32)> = gang.pods.iter().map(|pod| (pod.node, pod.ranks)).collect();
+    let (of, fresh) = cost(&pods)?;
+    (of == world && fresh < kept).then_some(Anew { kept, fresh })
+}
+
+impl fmt::Display for Anew {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let less = (self.kept - self.fresh).saturating_mul(100) / self.kept.max(1);
+        let Anew { kept, fresh } = self;
+        write!(f, "a fresh placement would cost {fresh} instead of {kept} ({less} % less)")
+    }
 }
 
 /// Gives the vacant slots to free nodes at the least added cost.
@@ -114,7 +155,7 @@ fn added(stock: &Stock, graph: &SlotGraph, rows: &[Option<NodeRow>], slot: usize
 }
 
 /// Whether nodes are as close together, and as far apart, as they have to be.
-fn within(
+pub(super) fn within(
     stock: &Stock,
     request: &GangRequest<'_>,
     limits: &Limits,

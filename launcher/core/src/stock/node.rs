@@ -185,6 +185,11 @@ pub(super) struct Source {
 pub(super) type Models = BTreeSet<Arc<NodeModel>>;
 
 impl Interior {
+    /// The address by which jobs know the node; `None`: nobody told.
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        self.of.address
+    }
+
     pub(super) fn new(of: Source, models: &mut Models) -> Interior {
         let model = NodeModel::new(&of.machine, &of.reserved);
         let model = match models.get(&model) {

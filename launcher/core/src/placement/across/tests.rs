@@ -39,7 +39,7 @@ fn cluster(blocks: &[&[(u32, u32)]]) -> (Fabric, Free) {
 }
 
 fn need(nodes: u32) -> Need {
-    Need { nodes, within: 2, unit: None, apart: None }
+    Need { nodes, within: 2, unit: None, apart: None, beside: 0 }
 }
 
 /// The nodes that each leaf gives, by `block/leaf`.

@@ -1,6 +1,6 @@
-//! Which nodes of the domains: for a pod alone, for every slot, and to hold back.
+//! Which nodes of the domains: for a pod alone, and for every slot.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::{Miss, Placing};
 use crate::placement::across::{Need, choose};
@@ -21,7 +21,7 @@ impl Placing<'_> {
                 return Ok(row);
             }
         }
-        let need = Need { nodes: 1, within: fabric.depth(), unit: None, apart: None };
+        let need = Need { nodes: 1, within: fabric.depth(), unit: None, apart: None, beside: 0 };
         let chosen = choose(supply, &need).map_err(|_| Miss::Obstacle(None))?;
         let domain = chosen.shares.first().map_or(ROOT, |share| share.domain);
         let key = |row: &NodeRow| (!fabric.node(*row).blemishes.is_empty(), free.amount(class, *row), *row);
@@ -49,27 +49,5 @@ impl Placing<'_> {
             }
         }
         rows
-    }
-
-    /// Nodes to hold back, of other lowest domains than the gang's where there are any, and the nearest of these.
-    pub(super) fn spares(
-        &self,
-        supply: &Supply<'_>,
-        used: &BTreeSet<NodeRow>,
-        count: u32,
-    ) -> Option<Vec<NodeRow>> {
-        if count == 0 {
-            return Some(Vec::new());
-        }
-        let fabric = self.stock.fabric();
-        let first = *used.first()?;
-        let domains: BTreeSet<DomainRow> = used.iter().map(|row| fabric.domain_of(*row, 0)).collect();
-        let mut free: Vec<NodeRow> = supply.of(ROOT).filter(|row| !used.contains(row)).collect();
-        let key = |row: &NodeRow| {
-            (domains.contains(&fabric.domain_of(*row, 0)), fabric.distance(first, *row), *row)
-        };
-        free.sort_by_key(key);
-        free.truncate(count as usize);
-        (free.len() == count as usize).then_some(free)
     }
 }

@@ -31,7 +31,8 @@ impl Placing<'_> {
             let inside = self.stock.node(node).choose(self.request, cut).ok()?;
             pods.push(GangPod { node, ranks, inside });
         }
-        Some(Gang { pods, spares: Vec::new(), bound: 0, exact: false })
+        super::imposed::reorder(self.stock, &mut pods);
+        Some(Gang { pods, spares: Vec::new(), bound: 0, exact: false, best: None })
     }
 
     /// Whether the nodes are farther apart than the job as a whole may be.

@@ -42,7 +42,7 @@ impl Policy for Ours {
             return Some(vec![node]);
         }
         let supply = Supply::indexed(fabric, free, class, ask.gpus, BTreeSet::new());
-        let need = Need { nodes: ask.nodes, within: fabric.depth(), unit: None, apart: None };
+        let need = Need { nodes: ask.nodes, within: fabric.depth(), unit: None, apart: None, beside: 0 };
         let chosen = choose(&supply, &need).ok()?;
         let shares = chosen.shares.iter();
         Some(shares.flat_map(|share| supply.of(share.domain).take(share.nodes as usize)).collect())

@@ -236,7 +236,16 @@ impl Stock {
     /// Makes everything as `nodes` and `ledger` are.
     pub(crate) fn refresh(&mut self, nodes: &Nodes, ledger: &Ledger) {
         let known = |id: &NodeId| self.fabric.row(id).is_some();
-        if !self.made || self.dirty.iter().any(|id| nodes.contains_key(id) && !known(id)) {
+        // A node without a place hangs by its name, which it tells in its Hello.
+        let renamed = |id: &NodeId| {
+            let facts = nodes.get(id).and_then(|node| node.facts.as_ref());
+            let row = self.fabric.row(id);
+            let name = row.map(|row| &self.fabric.node(row).name);
+            facts.is_some_and(|facts| name.is_some_and(|name| *name != facts.host_name))
+                && !self.topology.ids.values().any(|placed| placed == id)
+        };
+        let anew = |id: &NodeId| nodes.contains_key(id) && !known(id) || renamed(id);
+        if !self.made || self.dirty.iter().any(anew) {
             return self.rebuild(nodes, ledger);
         }
         for id in std::mem::take(&mut self.dirty) {
@@ -303,6 +312,11 @@ impl Stock {
     fn look(&mut self, row: NodeRow, node: Option<&Node>, ledger: &Ledger) {
         let id = &self.fabric.node(row).id;
         let stock = &mut self.nodes[row as usize];
+        // Known from records or the topology before it said where it is: which ports jobs may use depends on that.
+        let address = node.and_then(|node| Some(node.facts.as_ref()?.address));
+        if let Some(inside) = stock.inside.as_mut().filter(|inside| inside.of.address != address) {
+            *inside = Interior::new(Source { address, ..inside.of.clone() }, &mut self.models);
+        }
         stock.free = stock.inside.as_ref().map(|inside| ledger.left(id, inside));
         let facts = node.and_then(|node| node.facts.as_ref());
         let of = facts.map_or(0, |facts| facts.slots);
@@ -336,3 +350,6 @@ impl Stock {
         self.free.set(&self.fabric, row, room);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,7 @@ pub mod replace;
 pub mod report;
 pub mod request;
 pub mod supply;
+mod worlds;
 
 use std::collections::BTreeMap;
 

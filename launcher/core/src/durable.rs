@@ -12,6 +12,7 @@ use phalanx_common::spec::JobSpec;
 use phalanx_common::time::Timestamp;
 
 use crate::ledger::{Ledger, PodShare};
+use crate::placement::inside::Held;
 use crate::records::{EndedRecord, GenerationRecord, Record, StoppingRecord};
 use crate::restart::{Accounting, Charge};
 
@@ -101,6 +102,8 @@ pub struct PodPlace {
     pub interface: Option<String>,
     pub probe_port: Option<u16>,
     pub binding: PodBinding,
+    /// What it holds of the node beside devices; `None`: nobody had told what is in the node.
+    pub held: Option<Held>,
 }
 
 impl PodPlace {
@@ -288,13 +291,14 @@ impl Durable {
                 interface: pod.interface.clone(),
                 probe_port: pod.probe_port,
                 binding: (&pod.binding).into(),
+                held: pod.held.as_ref().map(Held::from),
             })
             .collect();
         for pod in &pods {
             let share = PodShare {
                 ranks: pod.ranks,
                 binding: pod.binding.clone(),
-                memory: job.spec.resources.memory_bytes.unwrap_or(0),
+                held: pod.held.clone(),
                 exclusive: job.spec.placement.exclusive,
             };
             self.ledger.add_pod(&pod.node, &record.job, share);

@@ -221,6 +221,7 @@ mod tests {
             interface: None,
             probe_port: None,
             binding: Default::default(),
+            held: None,
         };
         Gang::new(&GenerationState {
             number: Generation(1),

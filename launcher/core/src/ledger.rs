@@ -6,7 +6,7 @@ use phalanx_common::id::{Generation, JobId, NodeId};
 use phalanx_common::plan::PodBinding;
 use phalanx_common::spec::Exclusive;
 
-use crate::placement::inside::FreeInside;
+use crate::placement::inside::{FreeInside, Held};
 use crate::stock::{Interior, Taken};
 
 /// Ports given out and pods, per node.
@@ -29,15 +29,24 @@ struct NodeLedger {
 pub(crate) struct PodShare {
     pub ranks: u32,
     pub binding: PodBinding,
-    /// Of each rank, bytes.
-    pub memory: u64,
+    /// `None`: it was planned before anybody told what is in the node.
+    pub held: Option<Held>,
     pub exclusive: Exclusive,
 }
 
 impl PodShare {
+    fn take_from(&self, free: &mut FreeInside, inside: &Interior) {
+        match &self.held {
+            Some(held) => free.take_held(&inside.model, &inside.identity, &self.binding, held),
+            // By habit its ranks take the devices by LOCAL_RANK.
+            None => free.devices &= u64::MAX.checked_shl(self.ranks).unwrap_or(0),
+        }
+    }
+
     /// A node that is held back for a job.
     pub(crate) fn spare() -> PodShare {
-        PodShare { ranks: 0, binding: PodBinding::default(), memory: 0, exclusive: Exclusive::Node }
+        let held = Some(Held::default());
+        PodShare { ranks: 0, binding: PodBinding::default(), held, exclusive: Exclusive::Node }
     }
 }
 
@@ -81,13 +90,11 @@ impl Ledger {
     pub fn left(&self, node: &NodeId, inside: &Interior) -> FreeInside {
         let mut free = inside.whole.clone();
         for pod in self.pods_on(node) {
-            free.take_bound(&inside.model, &inside.identity, &pod.binding, pod.memory);
-            if pod.binding.devices.is_empty() {
-                // Planned before anybody told of the node's devices: by habit its ranks take them by LOCAL_RANK.
-                free.devices &= u64::MAX.checked_shl(pod.ranks).unwrap_or(0);
-            }
+            pod.take_from(&mut free, inside);
             if pod.exclusive == Exclusive::Numa {
-                free.close(&inside.model, &inside.whole);
+                let mut beside = inside.whole.clone();
+                pod.take_from(&mut beside, inside);
+                free.close(&inside.model, beside.touched(&inside.model, &inside.whole));
             }
         }
         free

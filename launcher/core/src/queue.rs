@@ -183,6 +183,7 @@ impl Coordinator {
                     interface,
                     probe_port: pod.probe_port,
                     binding: (&pod.binding).into(),
+                    held: pod.held.as_ref().map(Into::into),
                 };
                 first_rank += pod.ranks;
                 record

@@ -9,6 +9,7 @@
 //! What changes is marked, and looked at again before the next placement: a node by its delta, everything only when the
 //! topology is another or a node is new.
 
+mod bare;
 mod node;
 
 use std::collections::{BTreeMap, BTreeSet};

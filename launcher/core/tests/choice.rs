@@ -183,12 +183,3 @@ fn a_gang_that_would_cost_less_if_it_were_placed_anew_is_told_how_much() {
     );
     assert_eq!(anew(&stock, &request, &on([0, 1, 2, 3])), None, "it could not be better");
 }
-
-#[test]
-fn an_elastic_job_never_gets_more_ranks_than_it_asked_for() {
-    let stock = tree(2, 4, 4);
-    let keys =
-        "nodes: 10, ranksPerNode: 8, parallelism: {tp: 8, dp: 10}, elastic: {min: 8, max: 160, step: 8}";
-    let found = placed(&stock, keys, "", &[1, 0, 0, 0, 0, 0, 0, 0]);
-    assert_eq!((found.ranks, found.pods.len()), (80, 10), "31 nodes are free");
-}

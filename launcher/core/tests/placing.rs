@@ -201,6 +201,9 @@ fn an_elastic_job_gets_as_many_replicas_as_fit() {
         "nodes: 20, ranksPerNode: 8, parallelism: {tp: 8, dp: 20}, elastic: {min: 8, max: 160, step: 8}";
     let fits = placed(&stock, keys);
     assert_eq!((fits.ranks, fits.pods.len()), (144, 18));
+    let more = "nodes: 2, ranksPerNode: 8, parallelism: {tp: 8, dp: 2}, elastic: {min: 8, max: 160, step: 8}";
+    let grown = placed(&stock, more);
+    assert_eq!((grown.ranks, grown.pods.len()), (144, 18), "as many as fit, not as many as it was given");
 }
 
 #[test]

@@ -1,23 +1,25 @@
 //! Why a gang is where it is, or nowhere.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use phalanx_common::explanation::{
     Cost, Domain, Group, Placed, Pod, Rank, Reason, Refused, RefusedNode, Traffic,
 };
 use phalanx_common::plan::PodBinding;
-use phalanx_common::spec::{JobSpec, Shape};
+use phalanx_common::spec::{Elastic, JobSpec, Shape};
 use phalanx_common::text::natural;
 use phalanx_common::topology::Tier;
 
 use super::fabric::{Blemish, NodeRow};
-use super::gang::{place_gang, room};
+use super::gang::{may_be_cut, place_gang, room};
 use super::inside::Inside;
 use super::mapping::Part;
 use super::order::{Effort, Layout, Problem, SlotGraph, solve};
 use super::refusal::{self, Change, NoFit, Refusal, Stranger};
 use super::report::report;
 use super::request::{GangRequest, Limits};
+use super::worlds::Worlds;
 use crate::stock::Stock;
 
 /// A pod as it was planned.
@@ -204,12 +206,20 @@ pub(crate) fn never_fits(stock: &Stock, request: &GangRequest<'_>) -> bool {
     }
 }
 
-/// Each is tried: what is listed lets the gang in.
+/// So many placements are tried for one explanation.
+const TRIALS: u32 = 64;
+
+/// Each is tried, as long as there are [`TRIALS`] left: what is listed lets the gang in.
 fn changes(stock: &Stock, request: &GangRequest<'_>) -> Vec<Change> {
     let spec = request.spec;
     let effort = Effort { proposals: 0, search_nodes: 0, exact: false, ..Effort::default() };
+    let left = Cell::new(TRIALS);
     let fits = |change: &Alter<'_>| {
+        let Some(fewer) = left.get().checked_sub(1) else { return false };
+        left.set(fewer);
         let mut altered = spec.clone();
+        // The least that it can run with is what fits most easily.
+        altered.elastic = altered.elastic.map(|elastic| Elastic { max: elastic.min, ..elastic });
         change(&mut altered);
         let request = GangRequest { spec: &altered, last: &[], ..request.clone() };
         place_gang(stock, &request, &BTreeMap::new(), &effort).is_ok()
@@ -251,7 +261,7 @@ fn changes(stock: &Stock, request: &GangRequest<'_>) -> Vec<Change> {
     if !spec.placement.mixed && fits(&|spec| spec.placement.mixed = true) {
         found.push(Change::Mixed);
     }
-    found.extend(fewer(request, room(stock, request), &fits));
+    found.extend(fewer(stock, request, &fits));
     if found.is_empty() {
         let empty = stock.idle(false);
         let request = GangRequest { last: &[], ..request.clone() };
@@ -266,11 +276,9 @@ fn changes(stock: &Stock, request: &GangRequest<'_>) -> Vec<Change> {
 type Fits<'a> = dyn Fn(&Alter<'_>) -> bool + 'a;
 type Alter<'a> = dyn Fn(&mut JobSpec) + 'a;
 
-/// So many numbers below the most are tried one by one.
-const TRIED: u32 = 128;
-
-/// The most ranks that fit, whole replicas of the other groups: halving finds it, since fewer always fit where more do.
-fn fewer(request: &GangRequest<'_>, room: u64, fits: &Fits<'_>) -> Option<Change> {
+/// The most ranks that fit, whole replicas of the other groups, below those that the job can do with: as
+/// [`Worlds::largest`] finds them.
+fn fewer(stock: &Stock, request: &GangRequest<'_>, fits: &Fits<'_>) -> Option<Change> {
     let spec = request.spec;
     let step = match spec.shape {
         Shape::Nodes { ranks_per_node, .. } => ranks_per_node,
@@ -278,9 +286,10 @@ fn fewer(request: &GangRequest<'_>, room: u64, fits: &Fits<'_>) -> Option<Change
     };
     let others = spec.parallelism.groups.iter().filter(|group| group.kind != "dp").map(|group| group.size);
     let unit = others.fold(1u32, u32::saturating_mul);
-    let step = step.max(1) / gcd(step.max(1), unit) * unit;
+    let step = (step.max(1) / gcd(step.max(1), unit)).saturating_mul(unit);
     let with = |ranks: u32| {
-        fits(&|spec: &mut JobSpec| {
+        let fit = fits(&|spec: &mut JobSpec| {
+            spec.elastic = None;
             if let Some(dp) = spec.parallelism.groups.iter_mut().find(|group| group.kind == "dp") {
                 dp.size = ranks / unit;
             }
@@ -290,22 +299,12 @@ fn fewer(request: &GangRequest<'_>, room: u64, fits: &Fits<'_>) -> Option<Change
                 }
                 Shape::Ranks(_) => Shape::Ranks(ranks),
             };
-        })
+        });
+        fit.then_some(Change::Ranks(ranks))
     };
-    // Not every smaller number fits where a larger one does: equal pods need divisors. From the top down, as far as that is no
-    // work, then by halves.
-    let most = u64::from((spec.world_size() - 1) / step).min(room / u64::from(step));
-    let most = u32::try_from(most).unwrap_or(u32::MAX);
-    let near = (most.saturating_sub(TRIED)..=most).rev().find(|at| *at > 0 && with(at * step));
-    let (mut fit, mut too_many) = (near.unwrap_or(0), most.saturating_sub(TRIED));
-    while near.is_none() && fit + 1 < too_many {
-        let middle = fit + (too_many - fit) / 2;
-        match with(middle * step) {
-            true => fit = middle,
-            false => too_many = middle,
-        }
-    }
-    (fit > 0).then(|| Change::Ranks(fit * step))
+    let least = spec.elastic.map_or(spec.world_size(), |elastic| elastic.min);
+    let below = Worlds::multiples(step, least.saturating_sub(1))?;
+    below.largest(room(stock, request), may_be_cut(stock, request), with)
 }
 
 fn gcd(a: u32, b: u32) -> u32 {
@@ -319,3 +318,6 @@ fn whole(number: u128) -> u64 {
 fn gap(cost: u128, bound: u128) -> f64 {
     if cost == 0 { 0.0 } else { cost.saturating_sub(bound) as f64 / cost as f64 }
 }
+
+#[cfg(test)]
+mod tests;

@@ -75,18 +75,22 @@ pub fn place_gang(
         if kinds.len() > 1 { kinds.iter().map(Some).collect() } else { vec![None] };
     let placing = Placing { stock, request, without, effort, kind: None };
     let mut obstacle = None;
-    let room = placing.room();
-    for world in request.worlds().into_iter().filter(|world| u64::from(*world) <= room) {
+    let fits = |world: u32| {
         for prefer in wishes(request) {
             for shunning in if request.shun.is_some() { &[true, false][..] } else { &[true] } {
                 for kind in &kinds {
                     match (Placing { kind: *kind, ..placing }).world(world, *prefer, *shunning) {
-                        Ok(gang) => return Ok(gang),
-                        Err(found) => obstacle = found.or(obstacle),
+                        Ok(gang) => return Some(gang),
+                        Err(found) => obstacle = found.or(obstacle.take()),
                     }
                 }
             }
         }
+        None
+    };
+    let room = placing.room();
+    if let Some(gang) = request.worlds().largest(room, may_be_cut(stock, request), fits) {
+        return Ok(gang);
     }
     let unequal = kinds.iter().find_map(|kind| (Placing { kind: *kind, ..placing }).only_unequal(room));
     obstacle = unequal.or(obstacle);
@@ -101,6 +105,18 @@ pub fn place_gang(
 pub fn room(stock: &Stock, request: &GangRequest<'_>) -> u64 {
     let effort = Effort::default();
     Placing { stock, request, without: &BTreeMap::new(), effort: &effort, kind: None }.room()
+}
+
+/// Whether there are nodes for so many ranks in equal pods, by devices or slots alone.
+pub(super) fn may_be_cut<'a>(stock: &'a Stock, request: &'a GangRequest<'_>) -> impl Fn(u32) -> bool + 'a {
+    let effort = Effort::default();
+    let placing = Placing { stock, request, without: &BTreeMap::new(), effort: &effort, kind: None };
+    let (class, most) = (placing.class(), placing.most_ranks());
+    let each = request.spec.resources.devices.as_ref().map_or(1, |devices| devices.count.max(1));
+    // A node with more than is counted may hold any number.
+    let amount = move |ranks: u32| ranks.saturating_mul(each).clamp(1, MOST);
+    let nodes = move |ranks| stock.free().at_least(class, ROOT, amount(ranks));
+    move |world| request.may_be_cut(world, most, nodes)
 }
 
 /// With what is preferred, and without.

@@ -22,6 +22,7 @@ pub mod replace;
 pub mod report;
 pub mod request;
 pub mod supply;
+mod worlds;
 
 use std::collections::BTreeMap;
 
@@ -29,7 +30,8 @@ use phalanx_common::id::NodeId;
 use phalanx_common::plan::PodBinding;
 
 use self::fabric::NodeRow;
-use self::gang::{Gang, place_gang};
+use self::gang::{Gang, GangPod, place_gang};
+use self::inside::Held;
 use self::order::Effort;
 use self::refusal::{NoFit, Refusal};
 use self::request::GangRequest;
@@ -55,6 +57,8 @@ pub struct PlacedPod {
     pub ranks: u32,
     pub probe_port: Option<u16>,
     pub binding: PodBinding,
+    /// What it holds of the node beside devices; `None`: nobody told what is in the node.
+    pub held: Option<Held>,
 }
 
 /// Places a gang on nodes that have ports for it.
@@ -107,6 +111,7 @@ fn with_ports(
                     ranks: pod.ranks,
                     probe_port,
                     binding: stock.bind(request, gang, pod),
+                    held: held(stock, pod),
                 });
             }
             None => portless.push(pod.node),
@@ -114,6 +119,12 @@ fn with_ports(
     }
     placement.spares = gang.spares.iter().map(|row| stock.fabric().node(*row).id.clone()).collect();
     if portless.is_empty() { Ok(placement) } else { Err(portless) }
+}
+
+/// What a pod holds of its node beside devices; nothing where its ranks share what the worker may use.
+fn held(stock: &Stock, pod: &GangPod) -> Option<Held> {
+    let inside = stock.node(pod.node).inside.as_ref()?;
+    Some(pod.inside.as_ref().map(|chosen| chosen.held(&inside.model)).unwrap_or_default())
 }
 
 /// So many free ports of a node.

@@ -23,7 +23,7 @@ pub fn keep(stock: &Stock, request: &GangRequest<'_>, without: &BTreeMap<NodeRow
     let cut = Cut { nodes: u32::try_from(request.last.len()).ok()?, ranks: *ranks };
     let even = request.last.iter().all(|(_, own)| own == ranks);
     let world = request.last.iter().fold(0u32, |sum, (_, own)| sum.saturating_add(*own));
-    if !request.worlds().contains(&world) {
+    if !request.worlds().contains(world) {
         return None;
     }
     let fabric = stock.fabric();

@@ -13,6 +13,7 @@ use phalanx_common::topology::machine::AcceleratorKind;
 use super::fabric::Fabric;
 use super::inside::{DeviceNeed, RankNeeds};
 use super::order::{Group, GroupKind, Layout, LayoutError, Level, Pattern};
+use super::worlds::Worlds;
 
 /// What a gang needs.
 #[derive(Clone, Debug)]
@@ -49,15 +50,20 @@ impl Cut {
 }
 
 impl GangRequest<'_> {
-    /// Numbers of ranks that the job can run with: those that were asked for, else as many fewer as it can do without.
-    pub(super) fn worlds(&self) -> Vec<u32> {
-        let asked = self.spec.world_size();
-        match self.spec.elastic {
-            None => vec![asked],
-            Some(elastic) => {
-                let step = elastic.step.max(1);
-                let steps = asked.saturating_sub(elastic.min) / step;
-                (0..=steps).map(|at| asked - at * step).collect()
+    /// Numbers of ranks that the job can run with. It gets the largest that fits.
+    pub(super) fn worlds(&self) -> Worlds {
+        Worlds::of(self.spec.world_size(), self.spec.elastic)
+    }
+
+    /// Whether so many ranks can be cut into equal pods for which there are nodes, `nodes` of so many ranks.
+    pub(super) fn may_be_cut(&self, world: u32, most: u32, nodes: impl Fn(u32) -> u32) -> bool {
+        let is_held = |ranks: u32| world / ranks <= nodes(ranks);
+        match self.spec.shape {
+            Shape::Nodes { ranks_per_node: each, .. } => {
+                each > 0 && world.is_multiple_of(each) && is_held(each)
+            }
+            Shape::Ranks(_) => {
+                self.spec.placement.uneven || divisors(world).filter(|each| *each <= most).any(is_held)
             }
         }
     }

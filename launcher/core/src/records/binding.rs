@@ -7,6 +7,8 @@ use phalanx_common::spec::{DeviceView, MemoryBinding};
 use phalanx_common::topology::machine::{AcceleratorKind, CpuSet};
 use serde::{Deserialize, Serialize};
 
+use crate::placement::inside::Held;
+
 /// [`PodBinding`], field by field. Sets are the kernel's lists: `0-3,8`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BindingRecord {
@@ -16,6 +18,13 @@ pub struct BindingRecord {
     pub memory: MemoryBinding,
     pub ranks: Vec<RankBindingRecord>,
     pub nccl_topology: Option<BTreeMap<String, u16>>,
+}
+
+/// [`Held`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldRecord {
+    pub cpus: CpuSet,
+    pub memory: Vec<(Option<u32>, u64)>,
 }
 
 /// [`BoundDevice`].
@@ -33,6 +42,20 @@ pub struct RankBindingRecord {
     pub devices: u32,
     pub cpus: CpuSet,
     pub nodes: CpuSet,
+}
+
+impl From<&Held> for HeldRecord {
+    fn from(held: &Held) -> HeldRecord {
+        let Held { cpus, memory } = held.clone();
+        HeldRecord { cpus, memory }
+    }
+}
+
+impl From<&HeldRecord> for Held {
+    fn from(record: &HeldRecord) -> Held {
+        let HeldRecord { cpus, memory } = record.clone();
+        Held { cpus, memory }
+    }
 }
 
 impl From<&PodBinding> for BindingRecord {

@@ -18,7 +18,7 @@ use phalanx_common::id::{Epoch, Generation, JobId, NodeId, Rank};
 use phalanx_common::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use binding::{BindingRecord, DeviceRecord, RankBindingRecord};
+pub use binding::{BindingRecord, DeviceRecord, HeldRecord, RankBindingRecord};
 pub use cause::{CauseRecord, OutcomeRecord};
 pub use needs::{DevicesRecord, ElasticRecord, GroupRecord, NeedsRecord, WishesRecord};
 pub use spec::SpecRecord;
@@ -145,6 +145,8 @@ pub struct PodRecord {
     pub probe_port: Option<u16>,
     /// What the pod got of the node.
     pub binding: BindingRecord,
+    /// What it holds of the node beside devices; `None`: nobody had told what is in the node.
+    pub held: Option<HeldRecord>,
 }
 
 /// Why a generation stops.
@@ -176,6 +178,7 @@ pub struct EndedRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::placement::inside::Held;
     use phalanx_common::plan::{BoundDevice, PodBinding, RankBinding};
     use phalanx_common::spec::{
         CpuBinding, DeviceKind, DeviceView, Exclusive, Fencing, JobSpec, MemoryBinding, Pattern, Shape, Ship,
@@ -269,6 +272,10 @@ mod tests {
         }
     }
 
+    fn held() -> Held {
+        Held { cpus: "0-3,96".parse().unwrap(), memory: vec![(None, 5), (Some(1), 6)] }
+    }
+
     #[test]
     fn a_job_comes_out_of_its_record_as_it_went_in() {
         let spec = JobSpec::from(&spec());
@@ -281,6 +288,7 @@ mod tests {
         for binding in [binding(), PodBinding::default()] {
             assert_eq!(PodBinding::from(&BindingRecord::from(&binding)), binding);
         }
+        assert_eq!(Held::from(&HeldRecord::from(&held())), held());
     }
 
     #[test]
@@ -293,6 +301,7 @@ mod tests {
             interface: None,
             probe_port: None,
             binding: (&binding()).into(),
+            held: Some((&held()).into()),
         };
         let mut durable = crate::Durable::default();
         durable.apply(&Record::JobSubmitted {
@@ -347,12 +356,13 @@ mod tests {
                         interface: Some("lo".into()),
                         probe_port: Some(10_000),
                         binding: (&binding()).into(),
+                        held: Some((&held()).into()),
                     }],
                     spares: vec![NodeId::new("s")],
                     master_addr: IpAddr::from([127, 0, 0, 1]),
                     master_port: 29500,
                 })),
-                "4700000002036a2d3102fbe803010161000401026c6f01fb1027010203010175010101086d6c78355f303a3101010106302d332c393601300101046574683003010173007f000001fb3c73",
+                "5500000002036a2d3102fbe803010161000401026c6f01fb1027010203010175010101086d6c78355f303a3101010106302d332c3936013001010465746830030106302d332c3936020005010106010173007f000001fb3c73",
             ),
             (Record::Released { job: job(), generation, at }, "0900000003036a2d3102fbe803"),
             (Record::Running { job: job(), generation, at }, "0900000004036a2d3102fbe803"),

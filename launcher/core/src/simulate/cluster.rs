@@ -1,7 +1,10 @@
 //! A cluster of equal nodes and what is free on them.
 
+use std::collections::BTreeSet;
+
 use crate::placement::fabric::{DomainRow, Fabric, NodeRow};
-use crate::placement::free::{Class, Free, MOST, Room};
+use crate::placement::free::{Class, MOST};
+use crate::stock::Stock;
 
 /// What a gang takes: so many GPUs on each of so many nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,11 +29,11 @@ impl Ask {
     }
 }
 
-/// The nodes of a fabric, each with the same number of GPUs, and which of them are free.
+/// The nodes of a fabric, each with the same number of GPUs, and how many of these are free. A GPU is a slot of its node.
 #[derive(Clone, Debug)]
 pub struct Cluster<'a> {
     fabric: &'a Fabric,
-    free: Free,
+    stock: Stock,
     per_node: u32,
 }
 
@@ -38,19 +41,16 @@ impl<'a> Cluster<'a> {
     /// Everything is free. A node has from 1 to [`MOST`] GPUs; other numbers count as the nearest of these.
     pub fn new(fabric: &'a Fabric, per_node: u32) -> Cluster<'a> {
         let per_node = per_node.clamp(1, MOST);
-        let mut free = Free::new(fabric);
-        for node in (0..).take(fabric.nodes().len()) {
-            free.set(fabric, node, Some(room(u64::MAX >> (MOST - per_node))));
-        }
-        Cluster { fabric, free, per_node }
+        Cluster { fabric, stock: Stock::bare(fabric.clone(), per_node), per_node }
     }
 
     pub fn fabric(&self) -> &'a Fabric {
         self.fabric
     }
 
-    pub fn free(&self) -> &Free {
-        &self.free
+    /// The cluster as placement sees it.
+    pub fn stock(&self) -> &Stock {
+        &self.stock
     }
 
     /// GPUs that every node has.
@@ -65,12 +65,12 @@ impl<'a> Cluster<'a> {
 
     /// How many nodes of a domain have at least so many GPUs free.
     pub fn with(&self, domain: DomainRow, gpus: u32) -> u32 {
-        self.free.at_least(Class::Devices, domain, gpus.clamp(1, MOST))
+        self.stock.free().at_least(Class::Slots, domain, gpus.clamp(1, MOST))
     }
 
     /// GPUs that are free on a node.
     pub fn free_on(&self, node: NodeRow) -> u32 {
-        self.free.amount(Class::Devices, node)
+        self.stock.free().amount(Class::Slots, node)
     }
 
     /// GPUs that are free in a domain.
@@ -78,27 +78,22 @@ impl<'a> Cluster<'a> {
         (1..=self.per_node).map(|gpus| u64::from(self.with(domain, gpus))).sum()
     }
 
-    /// Takes the lowest free GPUs of a node; `None`, and nothing changed, if it has not so many.
-    pub(super) fn take(&mut self, node: NodeRow, gpus: u32) -> Option<u64> {
-        let mut left = self.free.on(node)?.devices;
-        let before = left;
-        for _ in 0..gpus {
-            if left == 0 {
-                return None;
-            }
-            left &= left - 1;
-        }
-        self.free.set(self.fabric, node, Some(room(left)));
-        Some(before & !left)
+    /// Whether a gang can have these nodes: as many as it asks for, none twice, each with room.
+    pub(super) fn has(&self, ask: &Ask, nodes: &[NodeRow]) -> bool {
+        let different: BTreeSet<NodeRow> = nodes.iter().copied().collect();
+        let is_free =
+            |node: &NodeRow| (*node as usize) < self.fabric.nodes().len() && self.free_on(*node) >= ask.gpus;
+        different.len() == nodes.len() && nodes.len() == ask.nodes as usize && nodes.iter().all(is_free)
     }
 
-    pub(super) fn give_back(&mut self, node: NodeRow, gpus: u64) {
-        let before = self.free.on(node).unwrap_or_default().devices;
-        self.free.set(self.fabric, node, Some(room(before | gpus)));
+    /// Takes GPUs of a node; `false`, and nothing changed, if it has not so many.
+    #[must_use]
+    pub(super) fn take(&mut self, node: NodeRow, gpus: u32) -> bool {
+        let left = self.free_on(node).checked_sub(gpus);
+        left.map(|left| self.stock.set_slots(node, left)).is_some()
     }
-}
 
-/// Slots are not counted here.
-fn room(devices: u64) -> Room {
-    Room { devices, slots: 0 }
+    pub(super) fn give_back(&mut self, node: NodeRow, gpus: u32) {
+        self.stock.set_slots(node, self.free_on(node).saturating_add(gpus).min(self.per_node));
+    }
 }

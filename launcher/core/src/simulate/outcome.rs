@@ -101,6 +101,9 @@ pub struct Outcome {
     pub gangs: Vec<Gang>,
     /// Submitted while it was measured, and never started: the policy finds no place for them on an empty cluster.
     pub stuck: usize,
+    /// Gangs that were given nodes without room for them, or not as many different ones as they ask for. They never start, and hold
+    /// nothing: the policy is at fault.
+    pub wrong: usize,
     /// At equal distances over the measured time.
     pub samples: Vec<Sample>,
     /// How often the policy was asked, warm-up included.

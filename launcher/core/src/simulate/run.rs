@@ -26,6 +26,7 @@ pub fn simulate(fabric: &Fabric, per_node: u32, workload: &Workload, policy: &mu
         outcome: Outcome {
             gangs: Vec::new(),
             stuck: 0,
+            wrong: 0,
             samples: Vec::new(),
             decisions: 0,
             busy: 0,
@@ -44,7 +45,7 @@ struct Run<'a> {
     queue: VecDeque<usize>,
     ends: BinaryHeap<Reverse<(u64, usize)>>,
     /// For each arrival what it holds, by node.
-    held: Vec<Vec<(NodeRow, u64)>>,
+    held: Vec<Vec<(NodeRow, u32)>>,
     in_use: u64,
     /// The head of the queue did not fit, and nothing was given back since.
     blocked: bool,
@@ -102,7 +103,7 @@ impl Run<'_> {
     fn end(&mut self, row: usize) {
         for (node, gpus) in std::mem::take(&mut self.held[row]) {
             self.cluster.give_back(node, gpus);
-            self.in_use -= u64::from(gpus.count_ones());
+            self.in_use -= u64::from(gpus);
         }
         self.blocked = false;
     }
@@ -117,14 +118,17 @@ impl Run<'_> {
                 return;
             };
             self.queue.pop_front();
+            if !self.cluster.has(&arrival.ask, &nodes) {
+                self.outcome.wrong += 1;
+                continue;
+            }
             if self.is_measured(row) {
                 self.outcome.gangs.push(Gang::new(&self.cluster, policy, arrival, self.now, &nodes));
             }
             for node in nodes {
-                // A policy that gives what is not free would be wrong, and gives nothing.
-                if let Some(gpus) = self.cluster.take(node, arrival.ask.gpus) {
-                    self.in_use += u64::from(gpus.count_ones());
-                    self.held[row].push((node, gpus));
+                if self.cluster.take(node, arrival.ask.gpus) {
+                    self.in_use += u64::from(arrival.ask.gpus);
+                    self.held[row].push((node, arrival.ask.gpus));
                 }
             }
             self.ends.push(Reverse((self.now + arrival.duration, row)));

@@ -108,7 +108,7 @@ fn every_policy_gives_as_many_nodes_as_are_asked_for_each_with_room() {
         let mut checked = Checked(policy(name, &fabric, 1).unwrap());
         let outcome = simulate(&fabric, 8, &workload, &mut checked);
         let measured = workload.arrivals.iter().filter(|arrival| arrival.at >= workload.warm_up).count();
-        assert_eq!((outcome.gangs.len(), outcome.stuck), (measured, 0), "{name}");
+        assert_eq!((outcome.gangs.len(), outcome.stuck, outcome.wrong), (measured, 0, 0), "{name}");
     }
     assert!(policy("best", &fabric, 1).is_none());
 }
@@ -146,7 +146,7 @@ fn placed(name: &str, blocks: &[&[u32]], used: &[(NodeRow, u32)], gpus: u32) -> 
     let fabric = fabric(blocks);
     let mut cluster = Cluster::new(&fabric, 8);
     for (node, gpus) in used {
-        cluster.take(*node, *gpus).unwrap();
+        assert!(cluster.take(*node, *gpus));
     }
     let nodes = policy(name, &fabric, 1).unwrap().choose(&cluster, &Ask::of(gpus, 8)).unwrap();
     nodes.iter().map(|node| fabric.domain(fabric.domain_of(*node, 0)).name.clone()).collect()
@@ -231,6 +231,18 @@ fn fragmentation_is_what_no_single_domain_can_give() {
     assert!((summary.levels[0].fragmentation() - 0.5).abs() < 0.01);
     assert_eq!((summary.leaves, summary.utilisation, summary.stranded), (4.0, 0.5, 0.0));
     assert_eq!(summary.tiers.iter().map(|(_, gangs, _)| *gangs).collect::<Vec<_>>(), [0, 0, 1]);
+}
+
+#[test]
+fn a_gang_that_is_given_what_is_not_free_does_not_start_and_is_counted() {
+    let fabric = fabric(&[&[3]]);
+    let jobs = || vec![arrival(0, 100, 16), arrival(1, 100, 16)];
+    // The second finds the nodes of the first taken; then a node twice, too few, and one that is not there.
+    for (nodes, wrong) in [(vec![0, 1], 1), (vec![2, 2], 2), (vec![0], 2), (vec![0, 3], 2)] {
+        let outcome = simulate(&fabric, 8, &workload(jobs(), 100), &mut Fixed(nodes));
+        assert_eq!((outcome.wrong, outcome.gangs.len()), (wrong, 2 - wrong));
+        assert_eq!(outcome.busy, 16 * 100 * (2 - wrong) as u128);
+    }
 }
 
 struct Fixed(Vec<NodeRow>);

@@ -12,6 +12,7 @@ use super::*;
 use crate::ledger::PodShare;
 use crate::nodes::{LinkState, NodeFacts};
 use crate::placement::gang::place_gang;
+use crate::placement::inside::Held;
 use crate::placement::order::Effort;
 
 const DEVICES: u32 = 4;
@@ -91,9 +92,10 @@ fn share(from: u32, count: u32, exclusive: Exclusive) -> PodShare {
         })
         .collect();
     let cpus: CpuSet = (from * 4).to_string().parse().unwrap();
+    let held = Held { cpus: cpus.clone(), memory: vec![(Some(0), 1 << 20)] };
     let rank = RankBinding { devices: 1, cpus, nodes: CpuSet::new() };
     let binding = PodBinding { ranks: vec![rank; devices.len()], devices, ..PodBinding::default() };
-    PodShare { ranks: count, binding, memory: 1 << 20, exclusive }
+    PodShare { ranks: count, binding, held: Some(held), exclusive }
 }
 
 fn job() -> JobSpec {

@@ -61,7 +61,7 @@ impl Placing<'_> {
         if spec.placement.uneven || !matches!(spec.shape, Shape::Ranks(_)) {
             return None;
         }
-        let world = self.request.worlds().last().copied().filter(|world| u64::from(*world) <= room)?;
+        let world = Some(self.request.worlds().least()).filter(|world| u64::from(*world) <= room)?;
         let limits = Limits::of(spec, self.stock.fabric(), false);
         let gang = self.uneven(world, &limits, false).filter(|gang| gang.pods.len() > 1)?;
         Some(Obstacle::Uneven { shares: gang.pods.iter().map(|pod| pod.ranks).collect() })
@@ -69,7 +69,7 @@ impl Placing<'_> {
 
     pub(super) fn no_fit(&self, obstacle: Option<Obstacle>) -> NoFit {
         let fabric = self.stock.fabric();
-        let least = self.request.worlds().last().copied().unwrap_or(0);
+        let least = self.request.worlds().least();
         let shape = match self.request.spec.shape {
             Shape::Nodes { ranks_per_node, .. } => {
                 Shape::Nodes { nodes: least / ranks_per_node.max(1), ranks_per_node }

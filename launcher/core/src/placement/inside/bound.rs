@@ -1,5 +1,6 @@
 //! From what was chosen to what a plan says, and back to what is taken.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use phalanx_common::plan::{BoundDevice, PodBinding, RankBinding};
@@ -7,10 +8,21 @@ use phalanx_common::spec::{DeviceView, MemoryBinding};
 use phalanx_common::topology::machine::{AcceleratorKind, CpuSet};
 
 use super::choose::Inside;
+use super::cores::Group;
 use super::free::FreeInside;
 use super::identity::{DeviceIdentity, NodeIdentity};
 use super::model::NodeModel;
 use super::needs::DeviceNeed;
+
+/// What a pod holds of its node beside devices, whether or not it is bound to it. What is held is told apart from what is
+/// bound, as ranks that run on any core still have been given theirs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// The hardware threads of its cores.
+    pub cpus: CpuSet,
+    /// Bytes by NUMA node, in their order; `None` on a machine that says nothing of NUMA nodes.
+    pub memory: Vec<(Option<u32>, u64)>,
+}
 
 /// What of a choice is put into force.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +36,18 @@ pub struct Force {
 }
 
 impl Inside {
+    /// What a pod that gets this holds beside its devices.
+    pub fn held(&self, model: &NodeModel) -> Held {
+        let mut memory: BTreeMap<Option<u32>, u64> = BTreeMap::new();
+        for (group, bytes) in self.ranks.iter().flat_map(|rank| &rank.memory) {
+            let numa = model.groups().get(usize::from(*group)).and_then(|group| group.numa);
+            let sum = memory.entry(numa).or_default();
+            *sum = sum.saturating_add(*bytes);
+        }
+        let cpus = self.ranks.iter().fold(CpuSet::new(), |all, rank| all.union(&rank.cpus));
+        Held { cpus, memory: memory.into_iter().collect() }
+    }
+
     /// The binding of a pod that gets this.
     pub fn bind(
         &self,
@@ -67,13 +91,13 @@ impl From<&DeviceIdentity> for BoundDevice {
 }
 
 impl FreeInside {
-    /// Takes what a plan gave to a pod, and `memory` bytes for each of its ranks.
-    pub fn take_bound(
+    /// Takes what a plan gave to a pod: the devices that it is bound to, and what it holds beside them.
+    pub fn take_held(
         &mut self,
         model: &NodeModel,
         identity: &NodeIdentity,
         binding: &PodBinding,
-        memory: u64,
+        held: &Held,
     ) {
         for (device, row) in identity.devices.iter().zip(0u32..64) {
             let own = BoundDevice::from(device);
@@ -88,44 +112,53 @@ impl FreeInside {
                 self.devices &= !(1 << row);
             }
         }
-        let cpus = binding.ranks.iter().fold(CpuSet::new(), |all, rank| all.union(&rank.cpus));
-        if !cpus.is_empty() {
-            let meets = |core: u32| model.cpus_of(core).iter().any(|cpu| cpus.contains(*cpu));
+        if !held.cpus.is_empty() {
+            let meets = |core: u32| model.cpus_of(core).iter().any(|cpu| held.cpus.contains(*cpu));
             (0..model.cores()).filter(|core| meets(*core)).for_each(|core| self.cores.take_one(core));
         }
-        for rank in &binding.ranks {
-            self.memory_left = self.memory_left.saturating_sub(memory);
-            let mut left = memory;
-            for (group, free) in model.groups().iter().zip(&mut self.memory) {
-                if group.numa.is_none_or(|numa| rank.nodes.is_empty() || rank.nodes.contains(numa)) {
-                    let here = left.min(*free);
-                    *free -= here;
-                    left -= here;
-                }
+        for (numa, bytes) in &held.memory {
+            self.memory_left = self.memory_left.saturating_sub(*bytes);
+            let groups = || 0..model.groups().len().min(self.memory.len());
+            let is_own = |group: &usize| model.groups()[*group].numa == *numa;
+            // A machine that tells of other NUMA nodes than it did still has the pod's memory in use.
+            let order: Vec<usize> =
+                groups().filter(is_own).chain(groups().filter(|group| !is_own(group))).collect();
+            let mut left = *bytes;
+            for group in order {
+                let here = left.min(self.memory[group]);
+                self.memory[group] -= here;
+                left -= here;
             }
         }
+    }
+
+    /// The NUMA nodes of which something is taken, as a mask of groups.
+    pub fn touched(&self, model: &NodeModel, whole: &FreeInside) -> u64 {
+        let is_touched = |(at, group): &(u32, &Group)| {
+            let taken = whole.devices & !self.devices & devices_of(model, *at);
+            let mut cores = group.rows().filter(|core| whole.cores.contains(*core));
+            let memory = |of: &FreeInside| of.memory.get(*at as usize).copied().unwrap_or(0);
+            taken != 0 || memory(self) < memory(whole) || cores.any(|core| !self.cores.contains(core))
+        };
+        (0u32..64).zip(model.groups()).filter(is_touched).fold(0, |mask, (at, _)| mask | 1 << at)
     }
 
     /// What is left to a job that wants NUMA nodes of its own: those of which nothing is taken.
     pub fn untouched(&self, model: &NodeModel, whole: &FreeInside) -> FreeInside {
         let mut open = self.clone();
-        for (group, at) in model.groups().iter().zip(0u32..64) {
-            let of_group =
-                model.devices().iter().zip(0u32..64).filter(|(device, _)| device.groups >> at & 1 == 1);
-            let devices = of_group.fold(0u64, |mask, (_, row)| mask | 1 << row);
-            let mut cores = group.rows().filter(|core| whole.cores.contains(*core));
-            if (whole.devices & devices) & !self.devices != 0 || cores.any(|core| !self.cores.contains(core))
-            {
-                open.devices &= !devices;
-                group.rows().for_each(|core| open.cores.take_one(core));
-            }
-        }
+        open.close(model, self.touched(model, whole));
         open
     }
 
-    /// Takes a pod's NUMA nodes whole: nobody else gets what is left of them.
-    pub fn close(&mut self, model: &NodeModel, whole: &FreeInside) {
-        *self = self.untouched(model, whole);
+    /// Takes NUMA nodes, a mask of groups, whole: nobody else gets what is left of them.
+    pub fn close(&mut self, model: &NodeModel, groups: u64) {
+        for (at, group) in (0u32..64).zip(model.groups()).filter(|(at, _)| groups >> at & 1 == 1) {
+            self.devices &= !devices_of(model, at);
+            group.rows().for_each(|core| self.cores.take_one(core));
+            if let Some(memory) = self.memory.get_mut(at as usize) {
+                *memory = 0;
+            }
+        }
     }
 
     /// Keeps so many bytes for the system.
@@ -134,6 +167,12 @@ impl FreeInside {
             self.memory_left.min(self.memory.iter().fold(0, |sum: u64, own| sum.saturating_add(*own)));
         self.memory_left = self.memory_left.saturating_sub(bytes);
     }
+}
+
+/// The devices that are near to a group of cores.
+fn devices_of(model: &NodeModel, group: u32) -> u64 {
+    let near = model.devices().iter().zip(0u32..64).filter(|(device, _)| device.groups >> group & 1 == 1);
+    near.fold(0, |mask, (_, row)| mask | 1 << row)
 }
 
 /// What devices of one kind have in common.

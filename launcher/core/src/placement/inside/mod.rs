@@ -31,7 +31,7 @@ mod share;
 #[cfg(test)]
 mod tests;
 
-pub use bound::{DeviceKind, Force};
+pub use bound::{DeviceKind, Force, Held};
 pub use choose::{Inside, Quality, RankInside, capacity, choose};
 pub use cores::{Cores, Group, Rows};
 pub use free::FreeInside;

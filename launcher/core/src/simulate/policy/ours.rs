@@ -1,26 +1,30 @@
 //! The placement of Phalanx.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use phalanx_common::spec::{
+    Fencing, GroupSpec, JobSpec, Keep, OutputMode, OutputSpec, Parallelism, PlacementSpec, Resources, Shape,
+    StopScope,
+};
+use phalanx_common::time::Timestamp;
 
 use super::super::cost::grid;
 use super::{Ask, Cluster, Pattern, Policy};
-use crate::placement::across::{Need, choose};
-use crate::placement::fabric::{Fabric, NodeRow, ROOT};
-use crate::placement::free::Class;
-use crate::placement::order::{
-    self, Domain, Effort, Group, GroupKind, Layout, Problem, SlotGraph, Tree, solve,
-};
-use crate::placement::partly::partly_used;
-use crate::placement::supply::Supply;
+use crate::placement::fabric::{Fabric, NodeRow};
+use crate::placement::gang::place_gang;
+use crate::placement::order::Effort;
+use crate::placement::refusal::Refusal;
+use crate::placement::request::GangRequest;
 
 /// Orders that are remembered. Gangs that are spread alike are ordered alike.
 const REMEMBERED: usize = 4_096;
 
-/// Which domains give how many nodes by [`choose`], a share of a node by [`partly_used`], and the order that costs least for the pattern
-/// by [`solve`].
+/// Nodes and their order as [`place_gang`] gives them to a job that says nothing of its groups: a ring over its ranks. For a grid,
+/// the order that [`place_gang`] gives to one of data by pipeline parallel that has these nodes and no other choice.
 #[derive(Clone, Debug, Default)]
 pub struct Ours {
-    orders: BTreeMap<(Pattern, Vec<Part>), Option<Vec<u32>>>,
+    orders: BTreeMap<(Pattern, Vec<Part>), Option<Vec<usize>>>,
 }
 
 /// Nodes of a gang in one lowest domain.
@@ -35,37 +39,84 @@ struct Part {
 
 impl Policy for Ours {
     fn choose(&mut self, cluster: &Cluster<'_>, ask: &Ask) -> Option<Vec<NodeRow>> {
-        let (fabric, free, class) = (cluster.fabric(), cluster.free(), Class::Devices);
-        if ask.nodes == 1
-            && let Some(node) = partly_used(fabric, free, class, (ask.gpus, cluster.per_node()), |_| true)
-        {
-            return Some(vec![node]);
-        }
-        let supply = Supply::indexed(fabric, free, class, ask.gpus, BTreeSet::new());
-        let need = Need { nodes: ask.nodes, within: fabric.depth(), unit: None, apart: None, beside: 0 };
-        let chosen = choose(&supply, &need).ok()?;
-        let shares = chosen.shares.iter();
-        Some(shares.flat_map(|share| supply.of(share.domain).take(share.nodes as usize)).collect())
+        placed(cluster, job(*ask, Vec::new()), &BTreeMap::new())
     }
 
     fn order(&mut self, cluster: &Cluster<'_>, nodes: &[NodeRow], pattern: Pattern) -> Vec<NodeRow> {
-        // For a ring the order of the tree is optimal.
         if pattern == Pattern::Ring {
             return nodes.to_vec();
         }
-        let parts = parts(cluster.fabric(), nodes);
+        let mut sorted = nodes.to_vec();
+        sorted.sort_unstable();
         if self.orders.len() >= REMEMBERED {
             self.orders.clear();
         }
-        let key = (pattern, parts);
-        if !self.orders.contains_key(&key) {
-            let solved = solved(&key.1, cluster.fabric().depth());
-            self.orders.insert(key.clone(), solved);
+        let key = (pattern, parts(cluster.fabric(), &sorted));
+        let order = self.orders.entry(key).or_insert_with(|| ordered(cluster, &sorted));
+        match order {
+            Some(order) => order.iter().map(|at| sorted[*at]).collect(),
+            None => nodes.to_vec(),
         }
-        match self.orders.get(&key) {
-            Some(Some(order)) => order.iter().map(|at| nodes[*at as usize]).collect(),
-            _ => nodes.to_vec(),
-        }
+    }
+}
+
+/// Which of these nodes, in the order of the tree, each slot of a grid gets.
+fn ordered(cluster: &Cluster<'_>, nodes: &[NodeRow]) -> Option<Vec<usize>> {
+    let count = u32::try_from(nodes.len()).ok()?;
+    let (members, stages) = grid(count);
+    let group =
+        |kind: &str, size| GroupSpec { kind: kind.to_owned(), size, pattern: None, volume_bytes: Some(1) };
+    let job = job(Ask { nodes: count, gpus: 1 }, vec![group("dp", members), group("pp", stages)]);
+    let others = (0..).take(cluster.fabric().nodes().len()).filter(|row| nodes.binary_search(row).is_err());
+    let without = others.map(|row| (row, Refusal::NotNamed)).collect();
+    let order = placed(cluster, job, &without)?;
+    order.iter().map(|node| nodes.binary_search(node).ok()).collect()
+}
+
+fn placed(
+    cluster: &Cluster<'_>,
+    spec: JobSpec,
+    without: &BTreeMap<NodeRow, Refusal>,
+) -> Option<Vec<NodeRow>> {
+    let request = GangRequest {
+        spec: &spec,
+        user: None,
+        probes: false,
+        last: &[],
+        spares: &[],
+        shun: None,
+        refused: &BTreeMap::new(),
+        now: Timestamp::default(),
+        port_salt: 0,
+    };
+    let gang = place_gang(cluster.stock(), &request, without, &Effort::default()).ok()?;
+    Some(gang.pods.iter().map(|pod| pod.node).collect())
+}
+
+/// A job with a rank for each GPU that is asked for.
+fn job(ask: Ask, groups: Vec<GroupSpec>) -> JobSpec {
+    JobSpec {
+        name: String::new(),
+        shape: Shape::Nodes { nodes: ask.nodes, ranks_per_node: ask.gpus },
+        resources: Resources::default(),
+        parallelism: Parallelism { groups },
+        placement: PlacementSpec::default(),
+        elastic: None,
+        command: Vec::new(),
+        working_dir: None,
+        ship: None,
+        virtual_env: None,
+        env: BTreeMap::new(),
+        secrets: [].into(),
+        start_timeout: Duration::ZERO,
+        termination_grace: Duration::ZERO,
+        max_restarts: 0,
+        unreachable: Duration::ZERO,
+        lease: Duration::ZERO,
+        fencing: Fencing::Lenient,
+        stop_scope: StopScope::Group,
+        keep: Keep::Never,
+        output: OutputSpec { mode: OutputMode::Label, log_dir: None, max_file_bytes: 0, keep_files: 0 },
     }
 }
 
@@ -85,43 +136,4 @@ fn parts(fabric: &Fabric, nodes: &[NodeRow]) -> Vec<Part> {
         before = Some(*node);
     }
     parts
-}
-
-/// For each slot which of the nodes in the order of the tree takes it.
-fn solved(parts: &[Part], depth: usize) -> Option<Vec<u32>> {
-    let count: u32 = parts.iter().map(|part| part.nodes).sum();
-    let (members, stages) = grid(count);
-    let group = |kind, size| Group { volume: 1, ..Group::of(kind, size) };
-    let layout =
-        Layout::new(vec![group(GroupKind::Dp, members), group(GroupKind::Pp, stages)], count).ok()?;
-    let graph = SlotGraph::even(&layout, 1).ok()?;
-    let level = |level: usize| order::Level::try_from(level).ok();
-    let mut domains = vec![Domain { parent: None, uplink: 0, level: level(depth)?, capacity: 0 }];
-    // Of each level, the domain that the last part is in.
-    let mut path = vec![ROOT; depth + 1];
-    for part in parts {
-        for at in (0..part.own).rev() {
-            let parent = if at + 1 < depth { path[at + 1] } else { ROOT };
-            path[at] = u32::try_from(domains.len()).ok()?;
-            let capacity = if at == 0 { part.nodes } else { 0 };
-            domains.push(Domain {
-                parent: Some(parent),
-                uplink: part.uplinks[at],
-                level: level(at)?,
-                capacity,
-            });
-        }
-    }
-    let tree = Tree::new(domains).ok()?;
-    let counts: Vec<u32> = parts.iter().map(|part| part.nodes).collect();
-    let problem = Problem::new(&graph, &tree, Some(&counts)).ok()?;
-    let solution = solve(&problem, &Effort::default())?;
-    let mut next: Vec<u32> =
-        counts.iter().scan(0, |sum, nodes| Some(std::mem::replace(sum, *sum + nodes))).collect();
-    let take = |leaf: &u32| {
-        let next = next.get_mut(*leaf as usize)?;
-        *next += 1;
-        Some(*next - 1)
-    };
-    solution.leaves.iter().map(take).collect()
 }

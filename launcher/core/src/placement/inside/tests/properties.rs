@@ -1,10 +1,11 @@
 //! What holds on every machine.
 
+use phalanx_common::spec::{DeviceView, MemoryBinding};
 use proptest::prelude::*;
 
 use super::super::bandwidth::mb_per_s;
 use super::super::model::rows_of;
-use super::super::{DeviceNeed, RankNeeds, capacity, choose};
+use super::super::{DeviceNeed, Force, RankNeeds, capacity, choose};
 use super::*;
 
 /// GPUs and ports with their sockets and switches, links, slices, what is up.
@@ -112,6 +113,15 @@ proptest! {
         let mut after = free.clone();
         after.take(&inside);
         prop_assert!(after.devices & devices == 0 && after.cores.is_disjoint(&given));
+        // What is read back from a plan is taken as it was chosen, bound or not.
+        for (cores, memory) in [(true, MemoryBinding::Strict), (false, MemoryBinding::None)] {
+            let identity = NodeIdentity::new(&machine, &model);
+            let force = Force { view: DeviceView::Pod, memory, cores, ports: true };
+            let mut planned = free.clone();
+            let binding = inside.bind(&model, &identity, &free, force);
+            planned.take_held(&model, &identity, &binding, &inside.held(&model));
+            prop_assert_eq!(&planned, &after);
+        }
         after.give(&inside);
         prop_assert_eq!(after, free);
     }

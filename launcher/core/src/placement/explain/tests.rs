@@ -1,0 +1,75 @@
+use phalanx_common::id::NodeId;
+use phalanx_common::spec::{Flags, JobFile, Surroundings};
+use phalanx_common::time::Timestamp;
+
+use super::super::fabric::{Fabric, Member};
+use super::*;
+
+/// So many nodes that take eight ranks each.
+fn stock(nodes: u32) -> Stock {
+    let member = |at: u32| Member {
+        id: NodeId::new(format!("n{at:04}")),
+        name: format!("n{at:04}"),
+        places: Vec::new(),
+        blemishes: Vec::new(),
+    };
+    Stock::bare(Fabric::build(&[], (0..nodes).map(member)).fabric, 8)
+}
+
+fn job(keys: &str) -> JobSpec {
+    let around = Surroundings {
+        cwd: "/",
+        file_dir: None,
+        log_dir: None,
+        cluster: true,
+        cpus: 1,
+        gpus: &|| Ok(1),
+        env: &|_| None,
+    };
+    let file = JobFile::parse("job.yaml", format!("{{name: j, command: [a], {keys}}}").as_bytes()).unwrap();
+    file.overlay(&Flags::default(), &around).unwrap().resolve(&around).unwrap()
+}
+
+/// What `fewer` finds where `fits` says so of a number of ranks, and how often it asks.
+fn most(nodes: u32, keys: &str, fits: impl Fn(u32) -> bool) -> (Option<Change>, u32) {
+    let spec = job(keys);
+    let refused = BTreeMap::new();
+    let request = GangRequest {
+        spec: &spec,
+        user: None,
+        probes: false,
+        last: &[],
+        spares: &[],
+        shun: None,
+        refused: &refused,
+        now: Timestamp(1),
+        port_salt: 0,
+    };
+    let asked = Cell::new(0);
+    let trial = |change: &Alter<'_>| {
+        asked.set(asked.get() + 1);
+        let mut altered = spec.clone();
+        change(&mut altered);
+        assert_eq!(altered.elastic, None);
+        fits(altered.world_size())
+    };
+    (fewer(&stock(nodes), &request, &trial), asked.get())
+}
+
+#[test]
+fn the_most_ranks_that_fit_are_found_with_a_few_dozen_trials() {
+    for fit in [0, 1, 100, 4_000, 7_000, 8_000] {
+        let (found, asked) = most(1000, "ranks: 100000", |ranks| ranks <= fit);
+        assert!(asked <= 34, "{fit}: {asked}");
+        assert_eq!(found.is_some(), fit > 0);
+    }
+    let (found, _) = most(1000, "nodes: 5000, ranksPerNode: 8", |ranks| ranks <= 4_000);
+    assert_eq!(found, Some(Change::Ranks(4_000)));
+}
+
+#[test]
+fn fewer_ranks_are_fewer_than_an_elastic_job_can_do_with() {
+    // Of 23 and 22 there are no equal pods on four nodes.
+    let (found, asked) = most(4, "ranks: 64, elastic: {min: 24, max: 64, step: 8}", |_| true);
+    assert_eq!((found, asked), (Some(Change::Ranks(21)), 1));
+}

@@ -10,7 +10,7 @@ use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::{Generation, JobId, NodeId, Rank};
 use phalanx_common::order::OrderKind;
 use phalanx_common::report::{PodEnd, PodPhase, PodStatus, PrepareFailure, PrepareFailureKind, Report};
-use phalanx_common::spec::{JobSpec, VirtualEnv};
+use phalanx_common::spec::{Elastic, JobSpec, Shape, VirtualEnv};
 use phalanx_launcher_core::gang::GangPhase;
 use phalanx_launcher_core::{Command, Config, Coordinator, Durable, Input, Record, Why};
 
@@ -543,4 +543,16 @@ fn a_refusal_that_the_next_reign_hears_again_is_recorded_once() {
     assert_eq!(next.placed().0, [NodeId::new("b")]);
     let recorded = next.records.iter().filter(|record| matches!(record, Record::NodeRefused { .. })).count();
     assert_eq!(recorded, 1);
+}
+
+#[test]
+fn the_status_of_an_elastic_job_says_how_many_ranks_it_has() {
+    let mut desk = Desk::new(Config::default(), &["a"]);
+    let mut elastic = spec(1, 2);
+    elastic.shape = Shape::Ranks(2);
+    elastic.elastic = Some(Elastic { min: 1, max: 4, step: 1 });
+    desk.submit("j", elastic);
+    let job = JobId::from_existing("j");
+    let view = desk.coordinator.job(&job).unwrap();
+    assert_eq!(desk.coordinator.job_status(&view).ranks, 4);
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use phalanx_common::status::{JobStatus, NodeStatus, PodStatus};
 
 use crate::coordinator::{Coordinator, JobView};
-use crate::durable::JobState;
+use crate::durable::{GenerationState, JobState};
 use crate::gang::GangPhase;
 use crate::input::Why;
 use crate::nodes::LinkState;
@@ -31,7 +31,7 @@ impl Coordinator {
             job: view.id.clone(),
             owner: job.owner.name.clone(),
             phase: word(view.phase).to_owned(),
-            ranks: job.spec.world_size(),
+            ranks: generation.map_or(job.spec.world_size(), GenerationState::world),
             generation: generation.map_or(0, |generation| generation.number.0),
             restarts: job.used.restarts,
             max_restarts: job.spec.max_restarts,

@@ -11,7 +11,7 @@ use phalanx_common::explanation::{Explained, Refused};
 use phalanx_common::id::{Generation, JobId, NodeId, Rank};
 use phalanx_common::order::OrderKind;
 use phalanx_common::report::{PodEnd, PodPhase, PodStatus, PrepareFailure, PrepareFailureKind, Report};
-use phalanx_common::spec::{Exclusive, JobSpec, VirtualEnv};
+use phalanx_common::spec::{Elastic, Exclusive, JobSpec, Shape, VirtualEnv};
 use phalanx_launcher_core::gang::GangPhase;
 use phalanx_launcher_core::{Command, Config, Coordinator, Durable, Input, Record, Why};
 
@@ -633,4 +633,16 @@ fn whoever_submits_a_job_that_never_fits_or_names_strangers_is_warned() {
     assert!(warnings(&desk, "naming", true).is_empty(), "its events say it");
     desk.submit("large", spec(3, 1));
     assert_eq!(warnings(&desk, "large", true).len(), 1, "its events say that it is behind another");
+}
+
+#[test]
+fn the_status_of_an_elastic_job_says_how_many_ranks_it_has() {
+    let mut desk = Desk::new(Config::default(), &["a"]);
+    let mut elastic = spec(1, 2);
+    elastic.shape = Shape::Ranks(2);
+    elastic.elastic = Some(Elastic { min: 1, max: 4, step: 1 });
+    desk.submit("j", elastic);
+    let job = JobId::from_existing("j");
+    let view = desk.coordinator.job(&job).unwrap();
+    assert_eq!(desk.coordinator.job_status(&view).ranks, 4);
 }

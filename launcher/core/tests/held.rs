@@ -18,8 +18,8 @@ const GIB: u64 = 1 << 30;
 
 /// Two NUMA nodes with four cores and 64 GiB each, and four GPUs of which nobody knows where they are.
 fn machine() -> Machine {
-    let mut machine = Machine::default();
-    machine.cores = (0..8u32).map(|core| core.to_string().parse().unwrap()).collect();
+    let cores = (0..8u32).map(|core| core.to_string().parse().unwrap()).collect();
+    let mut machine = Machine { cores, ..Machine::default() };
     for (node, cpus) in [(0, "0-3"), (1, "4-7")] {
         let numa = machine.numa.entry(node).or_default();
         numa.cpus = cpus.parse().unwrap();

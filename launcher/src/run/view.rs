@@ -209,6 +209,8 @@ impl View {
         match &event.kind {
             EventKind::GangPlaced { nodes, ranks, .. } => {
                 self.places = nodes.iter().cloned().zip(ranks.iter().copied()).collect();
+                // An elastic job has as many as fit.
+                self.ranks = ranks.iter().fold(0, |sum, ranks| sum.saturating_add(*ranks));
                 self.generation = event.generation.unwrap_or(self.generation);
                 self.nodes = u32::try_from(nodes.len()).unwrap_or(u32::MAX);
                 (self.prepared, self.phase, self.failed) = (0, Phase::Forming, 0);

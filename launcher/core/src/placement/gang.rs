@@ -12,6 +12,7 @@ mod obstacles;
 mod spares;
 mod uneven;
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use phalanx_common::spec::Shape;
@@ -109,14 +110,19 @@ pub fn room(stock: &Stock, request: &GangRequest<'_>) -> u64 {
 
 /// Whether there are nodes for so many ranks in equal pods, by devices or slots alone.
 pub(super) fn may_be_cut<'a>(stock: &'a Stock, request: &'a GangRequest<'_>) -> impl Fn(u32) -> bool + 'a {
-    let effort = Effort::default();
-    let placing = Placing { stock, request, without: &BTreeMap::new(), effort: &effort, kind: None };
-    let (class, most) = (placing.class(), placing.most_ranks());
+    // Looked up once it is asked for: most jobs have one number of ranks, of which nobody asks.
+    let most = LazyCell::new(move || {
+        let effort = Effort::default();
+        let placing = Placing { stock, request, without: &BTreeMap::new(), effort: &effort, kind: None };
+        (placing.class(), placing.most_ranks())
+    });
     let each = request.spec.resources.devices.as_ref().map_or(1, |devices| devices.count.max(1));
-    // A node with more than is counted may hold any number.
-    let amount = move |ranks: u32| ranks.saturating_mul(each).clamp(1, MOST);
-    let nodes = move |ranks| stock.free().at_least(class, ROOT, amount(ranks));
-    move |world| request.may_be_cut(world, most, nodes)
+    move |world| {
+        let (class, most) = *most;
+        // A node with more than is counted may hold any number.
+        let amount = |ranks: u32| ranks.saturating_mul(each).clamp(1, MOST);
+        request.may_be_cut(world, most, |ranks| stock.free().at_least(class, ROOT, amount(ranks)))
+    }
 }
 
 /// With what is preferred, and without.

@@ -66,7 +66,9 @@ impl Session {
         let of = job.clone();
         let found = look(&self.service.inbox, move |coordinator, _| {
             let job = coordinator.job(&of)?.job;
-            Some((job.spec.world_size(), job.generation.as_ref().map_or(0, |last| last.number.0)))
+            // A generation of an elastic job may have had more than it has now.
+            let ranks = job.spec.elastic.map_or(job.spec.world_size(), |elastic| elastic.max);
+            Some((ranks, job.generation.as_ref().map_or(0, |last| last.number.0)))
         });
         let Some((ranks, last)) = found.await.ok_or_else(ending)? else { return Ok(()) };
         match (rank, generation) {

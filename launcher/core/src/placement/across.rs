@@ -103,9 +103,7 @@ pub fn choose(supply: &Supply<'_>, need: &Need) -> Result<Chosen, u32> {
         return Err(most(&counts, need));
     }
     if let Some(level) = need.apart {
-        let give = |level| fabric.level(level).filter(|row| counts.of(*row) > 0).count();
-        let shares = apart(&counts, level, need.nodes)
-            .ok_or_else(|| super::fabric::row(give(level.min(fabric.depth()))))?;
+        let shares = apart(&counts, level, need)?;
         let tops = shares.iter().map(|share| share.domain);
         let top = tops.reduce(|a, b| common(fabric, a, b)).unwrap_or(ROOT);
         return Ok(Chosen { top, shares });
@@ -223,23 +221,29 @@ fn fewest(mut children: Vec<(u32, DomainRow)>, nodes: u32) -> Vec<(u32, DomainRo
     taken
 }
 
-/// One node of each domain of a level, those next to each other: as far apart as is asked for, and no farther.
-fn apart(counts: &Counts<'_>, level: usize, nodes: u32) -> Option<Vec<Share>> {
-    let level = level.min(counts.fabric.depth());
-    let give: Vec<DomainRow> = counts.fabric.level(level).filter(|row| counts.of(*row) > 0).collect();
+/// One node of each domain of a level, those next to each other: as far apart as is asked for, and no farther. `Err`: in so many
+/// domains there is one at most, within a domain that is close enough.
+fn apart(counts: &Counts<'_>, level: usize, need: &Need) -> Result<Vec<Share>, u32> {
+    let fabric = counts.fabric;
+    let level = level.min(fabric.depth());
+    let within = need.within.min(fabric.depth());
+    let nodes = need.nodes as usize;
+    let give: Vec<DomainRow> = fabric.level(level).filter(|row| counts.of(*row) > 0).collect();
+    let top = |few: &[DomainRow]| fabric.domain(common(fabric, few[0], few[few.len() - 1])).level;
     // Of all stretches of so many domains one that fits into the lowest domain, the first of equals.
-    let ends = give.windows(nodes as usize).map(|few| (few[0], few[nodes as usize - 1]));
-    let (first, _) = ends.min_by_key(|(first, last)| {
-        let top = common(counts.fabric, *first, *last);
-        counts.fabric.domain(top).level
-    })?;
-    let from = give.partition_point(|row| *row < first);
+    let stretches = give.windows(nodes).map(|few| (top(few), few));
+    let best = stretches.filter(|(top, _)| usize::from(*top) <= within).min_by_key(|(top, _)| *top);
+    let Some((_, few)) = best else {
+        let together =
+            give.chunk_by(|a, b| usize::from(fabric.domain(common(fabric, *a, *b)).level) <= within);
+        return Err(together.map(|few| super::fabric::row(few.len())).max().unwrap_or(0));
+    };
     let mut shares = Vec::new();
-    for row in &give[from..from + nodes as usize] {
+    for row in few {
         fill(counts, *row, 1, &mut shares);
     }
     shares.sort_unstable();
-    Some(shares)
+    Ok(shares)
 }
 
 /// The lowest domain that holds both.

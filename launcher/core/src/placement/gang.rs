@@ -351,9 +351,9 @@ impl Placing<'_> {
             let chosen = choose(supply, &Need { beside, ..need }).or_else(|_| choose(supply, &need));
             let chosen = match chosen {
                 Ok(chosen) => chosen,
-                Err(most) => {
+                Err(_) => {
                     // That of the limits that the job set, which come last.
-                    why = self.obstacle(supply, &need, limits, most);
+                    why = self.obstacle(supply, &need, limits);
                     continue;
                 }
             };

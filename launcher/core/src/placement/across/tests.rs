@@ -107,6 +107,9 @@ fn nodes_that_are_to_be_apart_are_on_leaves_of_their_own_as_close_as_can_be() {
     assert_eq!(chosen(blocks, &apart(3)).unwrap(), ["b1/l0:1", "b1/l1:1", "b1/l2:1"]);
     assert_eq!(chosen(blocks, &apart(4)).unwrap(), ["b0/l0:1", "b1/l0:1", "b1/l1:1", "b1/l2:1"]);
     assert_eq!(chosen(blocks, &apart(5)), Err(4));
+    let in_a_block = |nodes| Need { within: 1, ..apart(nodes) };
+    assert_eq!(chosen(blocks, &in_a_block(3)).unwrap(), ["b1/l0:1", "b1/l1:1", "b1/l2:1"]);
+    assert_eq!(chosen(blocks, &in_a_block(4)), Err(3));
     let blocks_apart = Need { apart: Some(1), ..need(2) };
     assert_eq!(chosen(blocks, &blocks_apart).unwrap(), ["b0/l0:1", "b1/l1:1"]);
 }

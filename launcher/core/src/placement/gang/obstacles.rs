@@ -7,29 +7,33 @@ use phalanx_common::topology::Tier;
 
 use super::Placing;
 use crate::placement::across::Need;
+use crate::placement::fabric::{DomainRow, ROOT};
 use crate::placement::refusal::{NoFit, Obstacle, Refusal};
 use crate::placement::request::{Cut, Limits};
 use crate::placement::supply::Supply;
 
 impl Placing<'_> {
-    /// What is in the way of that many nodes, of which there are `most` in the domains that count.
-    pub(super) fn obstacle(
-        &self,
-        supply: &Supply<'_>,
-        need: &Need,
-        limits: &Limits,
-        most: u32,
-    ) -> Option<Obstacle> {
+    /// What is in the way of that many nodes.
+    pub(super) fn obstacle(&self, supply: &Supply<'_>, need: &Need, limits: &Limits) -> Option<Obstacle> {
         let fabric = self.stock.fabric();
-        if let Some(at) = need.apart {
-            return Some(Obstacle::TooFewDomains {
-                tier: fabric.tier(at),
-                domains: most,
-                needed: need.nodes,
-            });
-        }
         let at = need.within.min(fabric.depth());
-        let largest = fabric.level(at).map(|row| (supply.nodes_in(row), std::cmp::Reverse(row))).max();
+        // Of nodes that are to be apart a domain has as many to give as it has domains below that give one.
+        let give = |row: DomainRow| match need.apart {
+            None => supply.nodes_in(row),
+            Some(apart) => {
+                let nodes = &fabric.domain(row).nodes;
+                let below =
+                    fabric.level(apart).filter(|row| nodes.contains(&fabric.domain(*row).nodes.start));
+                below.map(|row| u32::from(supply.nodes_in(row) > 0)).sum()
+            }
+        };
+        if let Some(apart) = need.apart {
+            let (domains, needed) = (give(ROOT), need.nodes);
+            if domains < needed {
+                return Some(Obstacle::TooFewDomains { tier: fabric.tier(apart), domains, needed });
+            }
+        }
+        let largest = fabric.level(at).map(|row| (give(row), std::cmp::Reverse(row))).max();
         let (nodes, domain) = largest.map_or((0, String::new()), |(nodes, std::cmp::Reverse(row))| {
             (nodes, fabric.domain(row).name.clone())
         });

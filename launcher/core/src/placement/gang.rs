@@ -16,17 +16,16 @@ use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use phalanx_common::spec::Shape;
-use phalanx_common::topology::Tier;
-use phalanx_common::topology::machine::CpuSet;
 
 use super::across::{Need, Unit, choose};
+use super::bounds::Bounds;
+use super::close::{Close, is_close};
 use super::fabric::{DomainRow, Fabric, NodeRow, ROOT};
 use super::free::{Class, MOST};
 use super::inside::{DeviceKind, Inside};
 use super::mapping::{Mapped, level, map};
 use super::order::{Effort, Level, SlotGraph};
 use super::refusal::{NoFit, Obstacle, Refusal};
-use super::replace::within;
 use super::request::{Cut, GangRequest, Limits};
 use super::supply::Supply;
 use crate::stock::Stock;
@@ -223,13 +222,14 @@ impl Placing<'_> {
         shunning: bool,
         passed: &BTreeSet<NodeRow>,
     ) -> Result<Gang, Miss> {
-        let supply = self.supply(cut, shunning, passed);
+        let (supply, far) = self.supply(cut, limits, shunning, passed);
         let spec = self.request.spec;
         let spares = spec.placement.spares;
         let total = cut.nodes.saturating_add(spares);
         let there = supply.nodes_in(ROOT);
         if there < cut.nodes {
-            return Err(Miss::Obstacle(None));
+            let in_the_way = there.saturating_add(far) >= cut.nodes;
+            return Err(Miss::Obstacle(self.parts_in_the_way(limits).filter(|_| in_the_way)));
         }
         if there < total {
             // What is in the way of the gang itself is said before its spares.
@@ -256,11 +256,10 @@ impl Placing<'_> {
         if reorder(self.stock, &mut gang.pods) {
             (gang.exact, gang.best) = (false, best);
             let rows: Vec<Option<NodeRow>> = gang.pods.iter().map(|pod| Some(pod.node)).collect();
-            let is_within = self.request.layout(cut.world(), limits).is_ok_and(|layout| {
-                SlotGraph::even(&layout, cut.ranks)
-                    .is_ok_and(|graph| within(self.stock, self.request, limits, &graph, &rows))
-            });
-            if !is_within {
+            let bounds = Bounds { stock: self.stock, request: self.request, limits };
+            let layout = self.request.layout(cut.world(), limits).ok();
+            let graph = layout.and_then(|layout| SlotGraph::even(&layout, cut.ranks).ok());
+            if !graph.is_some_and(|graph| bounds.hold(Some(&graph), &rows)) {
                 return Err(Miss::Obstacle(self.groups_in_the_way(limits)));
             }
         }
@@ -270,38 +269,20 @@ impl Placing<'_> {
     /// What the ranks of a pod get of a node.
     fn inside(&self, node: NodeRow, cut: Cut, limits: &Limits) -> Result<Option<Inside>, Miss> {
         let chosen = self.stock.node(node).choose(self.request, cut).map_err(|_| Miss::Node(node))?;
-        match chosen {
-            Some(inside) if !self.is_close(node, &inside, limits) => Err(Miss::Node(node)),
-            chosen => Ok(chosen),
+        match is_close(self.stock, node, chosen.as_ref(), self.request, limits) {
+            true => Ok(chosen),
+            false => Err(Miss::Node(node)),
         }
     }
 
-    /// Whether the groups that have to be closer than a node are: ranks of a group have consecutive numbers among those of
-    /// the groups up to theirs.
-    fn is_close(&self, node: NodeRow, inside: &Inside, limits: &Limits) -> bool {
-        let Some(interior) = &self.stock.node(node).inside else { return true };
-        let mut block = 1usize;
-        self.request.spec.parallelism.groups.iter().all(|group| {
-            block = block.saturating_mul(group.size as usize);
-            let blocks = inside.ranks.chunks(block.max(1));
-            match limits.inside.get(&group.kind) {
-                Some(Tier::Numa) => blocks.into_iter().all(|ranks| {
-                    let all = ranks.iter().fold(CpuSet::new(), |all, rank| all.union(&rank.numa));
-                    all.len() <= 1
-                }),
-                Some(Tier::Island | Tier::Device) => blocks.into_iter().all(|ranks| {
-                    let rows = ranks.iter().flat_map(|rank| &rank.devices);
-                    let mask = rows.fold(0u64, |mask, row| mask | 1 << row);
-                    mask.count_ones() <= 1
-                        || interior.model.islands().iter().any(|island| mask & !island == 0)
-                }),
-                _ => true,
-            }
-        })
-    }
-
-    /// The nodes that can take a pod of so many ranks.
-    fn supply(&self, cut: Cut, shunning: bool, passed: &BTreeSet<NodeRow>) -> Supply<'_> {
+    /// The nodes that can take a pod of so many ranks, and how many more could if nothing had to be closer than a node.
+    fn supply(
+        &self,
+        cut: Cut,
+        limits: &Limits,
+        shunning: bool,
+        passed: &BTreeSet<NodeRow>,
+    ) -> (Supply<'_>, u32) {
         let (fabric, free) = (self.stock.fabric(), self.stock.free());
         let request = self.request;
         let mut without: BTreeSet<NodeRow> = self.without.keys().chain(passed).copied().collect();
@@ -315,14 +296,23 @@ impl Placing<'_> {
             || amount > MOST
             || amount == 0
             || odd.len() > MOST as usize
+            || limits.look_inside()
         {
             let is_kind = |row| self.kind.is_none_or(|kind| self.stock.has(row, request, kind));
-            let takes =
-                |row| !without.contains(&row) && is_kind(row) && self.stock.ask(row, request, cut).is_ok();
-            return Supply::counted(fabric, free, takes);
+            let mut close = Close::new(self.stock, request, cut, limits);
+            let mut far = 0;
+            let takes = |row| {
+                let fits =
+                    !without.contains(&row) && is_kind(row) && self.stock.ask(row, request, cut).is_ok();
+                let is_close = fits && close.is(row);
+                far += u32::from(fits && !is_close);
+                is_close
+            };
+            let supply = Supply::counted(fabric, free, takes);
+            return (supply, far);
         }
         without.extend(odd.iter().copied().filter(|row| self.stock.ask(*row, request, cut).is_err()));
-        Supply::indexed(fabric, free, self.class(), amount, without)
+        (Supply::indexed(fabric, free, self.class(), amount, without), 0)
     }
 
     /// A node for each pod: of the ways that [`Self::closest`] has, the best by what the objective says of it.

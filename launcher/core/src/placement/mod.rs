@@ -9,6 +9,8 @@
 //! ```
 
 pub mod across;
+mod bounds;
+mod close;
 pub mod explain;
 pub mod fabric;
 pub mod free;

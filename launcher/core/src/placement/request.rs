@@ -213,6 +213,11 @@ impl Limits {
         limits
     }
 
+    /// Whether groups have to be closer than a node.
+    pub(super) fn look_inside(&self) -> bool {
+        self.inside.values().any(|tier| *tier < Tier::Node)
+    }
+
     /// Whether pods of so many ranks hold whole groups of the kinds that must stay within a node.
     pub(super) fn allow(&self, spec: &JobSpec, cut: Cut) -> bool {
         if self.one_node && cut.nodes > 1 {

@@ -48,7 +48,7 @@ impl<'a> Supply<'a> {
     }
 
     /// Every node of which `takes` says so.
-    pub fn counted(fabric: &'a Fabric, free: &'a Free, takes: impl Fn(NodeRow) -> bool) -> Supply<'a> {
+    pub fn counted(fabric: &'a Fabric, free: &'a Free, takes: impl FnMut(NodeRow) -> bool) -> Supply<'a> {
         let takes: Vec<bool> = (0..).take(fabric.nodes().len()).map(takes).collect();
         let mut nodes = vec![0; fabric.domains().len()];
         for (domain, count) in fabric.domains().iter().zip(&mut nodes) {

@@ -44,6 +44,12 @@ impl Placing<'_> {
         Some(Obstacle::TooFarApart { tier: fabric.tier(at), domain, nodes, needed: need.nodes })
     }
 
+    /// Of the groups that have to be closer than a node those that have to be closest.
+    pub(super) fn parts_in_the_way(&self, limits: &Limits) -> Option<Obstacle> {
+        let (kind, tier) = limits.inside.iter().min_by_key(|(_, tier)| **tier)?;
+        Some(Obstacle::Groups { kind: kind.clone(), tier: *tier })
+    }
+
     pub(super) fn groups_in_the_way(&self, limits: &Limits) -> Option<Obstacle> {
         let (kind, at) = limits.groups.iter().min_by_key(|(_, at)| **at)?;
         Some(Obstacle::Groups { kind: kind.clone(), tier: self.stock.fabric().tier(usize::from(*at)) })

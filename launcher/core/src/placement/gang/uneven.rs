@@ -10,7 +10,7 @@ impl Placing<'_> {
     /// Unequal pods: as few nodes as hold the ranks, with shares as even as their room allows, in the order of the tree.
     pub(super) fn uneven(&self, world: u32, limits: &Limits, shunning: bool) -> Option<Gang> {
         let least = Cut { nodes: 2, ranks: 1 };
-        let supply = self.supply(least, shunning, &BTreeSet::new());
+        let (supply, _) = self.supply(least, limits, shunning, &BTreeSet::new());
         let room = |row: NodeRow| Some((row, self.stock.ask(row, self.request, least).ok()?));
         let mut rooms: Vec<(NodeRow, u32)> = supply.of(ROOT).filter_map(room).collect();
         rooms.sort_by_key(|(row, room)| (std::cmp::Reverse(*room), *row));

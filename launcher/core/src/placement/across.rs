@@ -125,7 +125,7 @@ fn most(counts: &Counts<'_>, need: &Need) -> u32 {
 }
 
 /// Of the domains of a level that hold so many nodes the one of which the least is left, and of equals one in the fullest domain
-/// above; where nodes hang on several domains, before that the one that takes the fewest.
+/// above; where nodes hang on several domains, before that the one that takes the fewest, and of these the one with the widest uplinks.
 fn best(counts: &Counts<'_>, level: usize, need: &Need) -> Option<DomainRow> {
     let nodes = need.nodes;
     let is_roomy = |row: &DomainRow| need.beside == 0 || has_beside(counts, *row, need);
@@ -152,7 +152,7 @@ fn best(counts: &Counts<'_>, level: usize, need: &Need) -> Option<DomainRow> {
         several => several.iter().min_by_key(|fit| {
             let mut shares = Vec::new();
             fill(counts, fit.2, nodes, &mut shares);
-            (shares.len(), **fit)
+            (shares.len(), uplinks(counts.fabric, fit.2, &shares), **fit)
         }),
     };
     least.map(|(.., row)| *row)
@@ -178,7 +178,7 @@ fn fill(counts: &Counts<'_>, top: DomainRow, nodes: u32, shares: &mut Vec<Share>
     while level > lowest {
         let below = taken.iter().flat_map(|(_, row)| counts.fabric.domain(*row).children.clone());
         let open = below.map(|child| (counts.of(child), child)).filter(|(count, _)| *count > 0);
-        taken = fewest(open.collect(), nodes);
+        taken = fewest(counts.fabric, open.collect(), nodes);
         level -= 1;
     }
     let mut left = nodes;
@@ -193,9 +193,26 @@ fn fill(counts: &Counts<'_>, top: DomainRow, nodes: u32, shares: &mut Vec<Share>
     }
 }
 
-/// The fewest domains that hold so many nodes, and of these rather small ones; the last is the one that is not needed whole.
-fn fewest(mut children: Vec<(u32, DomainRow)>, nodes: u32) -> Vec<(u32, DomainRow)> {
-    children.sort_unstable_by_key(|(count, row)| (Reverse(*count), *row));
+/// What the uplinks cost of all domains below one that these shares are in.
+fn uplinks(fabric: &Fabric, top: DomainRow, shares: &[Share]) -> u64 {
+    let mut touched: Vec<DomainRow> = Vec::new();
+    for share in shares {
+        let mut row = share.domain;
+        while row != top && row != ROOT {
+            touched.push(row);
+            row = fabric.domain(row).parent;
+        }
+    }
+    touched.sort_unstable();
+    touched.dedup();
+    touched.iter().fold(0, |sum: u64, row| sum.saturating_add(fabric.domain(*row).uplink))
+}
+
+/// The fewest domains that hold so many nodes, and of these rather small ones, of equals those with the widest uplinks; the last is
+/// the one that is not needed whole.
+fn fewest(fabric: &Fabric, mut children: Vec<(u32, DomainRow)>, nodes: u32) -> Vec<(u32, DomainRow)> {
+    let key = |(count, row): &(u32, DomainRow)| (Reverse(*count), fabric.domain(*row).uplink, *row);
+    children.sort_unstable_by_key(key);
     let mut total = 0u64;
     let fewest = children.iter().position(|(count, _)| {
         total += u64::from(*count);
@@ -210,11 +227,15 @@ fn fewest(mut children: Vec<(u32, DomainRow)>, nodes: u32) -> Vec<(u32, DomainRo
         // `rest` is in descending order.
         let enough = rest.partition_point(|(other, _)| u64::from(*other) + spare >= u64::from(count));
         if enough > 0 && rest[enough - 1].0 < count {
-            let smaller = rest.remove(enough - 1);
+            // Of those that have as few the last of the widest.
+            let smallest = rest[enough - 1].0;
+            let first = rest.partition_point(|(other, _)| *other > smallest);
+            let widest = fabric.domain(rest[first].1).uplink;
+            let equal = rest[first..enough].partition_point(|(_, row)| fabric.domain(*row).uplink == widest);
+            let smaller = rest.remove(first + equal - 1);
             total -= u64::from(count - smaller.0);
             let larger = std::mem::replace(&mut taken[at], smaller);
-            let back =
-                rest.partition_point(|(other, row)| (Reverse(*other), *row) < (Reverse(larger.0), larger.1));
+            let back = rest.partition_point(|other| key(other) < key(&larger));
             rest.insert(back, larger);
         }
     }

@@ -26,7 +26,7 @@ impl Bounds<'_> {
     pub(super) fn apart(&self, row: NodeRow) -> Option<DomainRow> {
         let fabric = self.stock.fabric();
         let tier = self.request.spec.placement.spread?;
-        Some(fabric.domain_of(row, fabric.level_within(tier).unwrap_or(0)))
+        Some(fabric.domain_of(row, fabric.level_apart(tier)?))
     }
 
     /// Whether nodes are as close together, and as far apart, as they have to be. `None` for pods of unequal size, which have no
@@ -47,7 +47,8 @@ impl Bounds<'_> {
         };
         let all = rows.iter().flatten().all(|row| self.reaches(rows, *row));
         let domains: BTreeSet<DomainRow> = rows.iter().flatten().filter_map(|row| self.apart(*row)).collect();
-        let apart = self.request.spec.placement.spread.is_none() || domains.len() == rows.len();
+        let apart =
+            self.request.spec.placement.spread.is_none() || rows.len() < 2 || domains.len() == rows.len();
         graph.is_none_or(is_close) && all && apart
     }
 }

@@ -121,18 +121,19 @@ impl Fabric {
         self.tiers.len()
     }
 
-    /// The closeness of nodes whose lowest common domain is at this level; above the highest tier nothing is known.
+    /// The closeness of nodes whose lowest common domain is at this level, at worst: above the highest tier nothing is known.
     pub fn tier(&self, level: usize) -> Tier {
-        let above = || match self.tiers.last() {
-            Some(last) => Tier::OF_SWITCHES.into_iter().find(|tier| tier > last).unwrap_or(Tier::Site),
-            None => Tier::Site,
-        };
-        self.tiers.get(level).copied().unwrap_or_else(above)
+        self.tiers.get(level).copied().unwrap_or(Tier::Site)
     }
 
     /// The highest level whose domains are at least this close; `None`: not even the lowest is.
     pub fn level_within(&self, tier: Tier) -> Option<usize> {
         (0..=self.depth()).rev().find(|level| self.tier(*level) <= tier)
+    }
+
+    /// The lowest level of which nodes of different domains share none of a tier; `None`: of no two nodes that is known.
+    pub fn level_apart(&self, tier: Tier) -> Option<usize> {
+        self.tiers.iter().position(|known| *known >= tier)
     }
 
     pub fn nodes(&self) -> &[FabricNode] {

@@ -26,7 +26,7 @@ use super::inside::{DeviceKind, Inside};
 use super::mapping::{Mapped, level, map};
 use super::order::{Effort, Level, SlotGraph};
 use super::refusal::{NoFit, Obstacle, Refusal};
-use super::request::{Cut, GangRequest, Limits};
+use super::request::{Cut, GangRequest, Limits, UnknownTier};
 use super::supply::Supply;
 use crate::stock::Stock;
 
@@ -42,7 +42,8 @@ pub struct Gang {
     pub pods: Vec<GangPod>,
     /// Nodes that are held back for it.
     pub spares: Vec<NodeRow>,
-    /// No order of its slots over the nodes it has, nor over those it could have, costs less than this.
+    /// No order of its slots over the domains that were chosen costs less than this. Up to 64 slots these are all lowest domains
+    /// below the lowest that holds it; beyond, those that give a node. Of other choices it says nothing.
     pub bound: u128,
     /// The order is proven to be the best.
     pub exact: bool,
@@ -153,7 +154,8 @@ impl Placing<'_> {
                 continue;
             }
             if !limits.allow(self.request.spec, cut) {
-                obstacle = obstacle.or_else(|| self.node_in_the_way(&limits, cut));
+                let unknown = || self.unknown_tier();
+                obstacle = obstacle.or_else(unknown).or_else(|| self.node_in_the_way(&limits, cut));
                 continue;
             }
             match self.cut(cut, &limits, shunning) {
@@ -319,7 +321,12 @@ impl Placing<'_> {
     fn slots(&self, supply: &Supply<'_>, cut: Cut, limits: &Limits) -> Result<Slots, Miss> {
         let fabric = self.stock.fabric();
         let spec = self.request.spec;
-        let apart = spec.placement.spread.map(|tier| fabric.level_within(tier).unwrap_or(0));
+        let spread = spec.placement.spread.filter(|_| cut.nodes > 1);
+        let apart = spread.map(|tier| {
+            let unknown = || Miss::of(UnknownTier::new("spread", tier, None).into());
+            fabric.level_apart(tier).ok_or_else(unknown)
+        });
+        let apart = apart.transpose()?;
         if cut.nodes == 1 && apart.is_none() {
             return Ok(Slots { rows: vec![self.one(supply)?], graph: None, mapped: None });
         }
@@ -343,7 +350,8 @@ impl Placing<'_> {
                 Ok(chosen) => chosen,
                 Err(_) => {
                     // That of the limits that the job set, which come last.
-                    why = self.obstacle(supply, &need, limits);
+                    let group = unit.and_then(|_| self.unknown_group(limits));
+                    why = group.or_else(|| self.obstacle(supply, &need, limits));
                     continue;
                 }
             };

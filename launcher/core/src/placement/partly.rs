@@ -14,6 +14,8 @@ use super::free::{Class, Free};
 /// Nodes that are looked at, and those that share a lowest domain with the last of them. Of 1, 4, 8 and all, 4 is the one that is
 /// nowhere far behind, measured as docs/placement.md says.
 const FEW: u32 = 4;
+/// After so many with a blemish one of these is taken, though there may be others.
+const MANY: u32 = 64;
 
 /// A node with at least `amount` and less than `whole` of a class free that `takes`; `None` if there is none, and an untouched node
 /// has to be broken into.
@@ -41,8 +43,8 @@ pub fn partly_used(
             _ => above.extend(domain.children.clone().filter(|child| count(*child) > 0)),
         }
     }
-    let mut best: Option<(u32, NodeRow)> = None;
-    let mut seen = 0;
+    let mut best: Option<(bool, u32, NodeRow)> = None;
+    let (mut seen, mut blemished) = (0, 0);
     while let Some(Reverse((_, row))) = lowest.pop() {
         let mut left = count(row);
         for node in fabric.domain(row).nodes.clone() {
@@ -51,19 +53,21 @@ pub fn partly_used(
                 continue;
             }
             if takes(node) {
-                seen += 1;
-                best = Some(best.map_or((has, node), |best| best.min((has, node))));
+                let is_blemished = !fabric.node(node).blemishes.is_empty();
+                *(if is_blemished { &mut blemished } else { &mut seen }) += 1;
+                let key = (is_blemished, has, node);
+                best = Some(best.map_or(key, |best| best.min(key)));
             }
             left -= 1;
             if left == 0 {
                 break;
             }
         }
-        if seen >= FEW {
+        if seen >= FEW || blemished >= MANY {
             break;
         }
     }
-    best.map(|(_, node)| node)
+    best.map(|(.., node)| node)
 }
 
 #[cfg(test)]

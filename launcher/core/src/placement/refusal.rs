@@ -11,6 +11,7 @@ use phalanx_common::topology::Tier;
 
 use super::inside::Lack;
 use super::order::LayoutError;
+use super::request::UnknownTier;
 
 pub use reasons::{Reason, reasons};
 
@@ -83,6 +84,14 @@ pub enum Obstacle {
         kinds: Vec<String>,
     },
     Layout(LayoutError),
+    /// Nobody told of this tier here, so that nothing is known to be within one of it, or to be apart.
+    Unknown(UnknownTier),
+}
+
+impl From<UnknownTier> for Obstacle {
+    fn from(unknown: UnknownTier) -> Obstacle {
+        Obstacle::Unknown(unknown)
+    }
 }
 
 /// Something that would let the gang in.
@@ -215,6 +224,18 @@ impl fmt::Display for Obstacle {
             }
             Obstacle::Unlike { kinds } => write!(f, "no one kind of device is enough: {}", kinds.join(", ")),
             Obstacle::Layout(error) => write!(f, "{error}"),
+            Obstacle::Unknown(UnknownTier { of, tier, known }) => {
+                write!(f, "no {tier} is known here")?;
+                if let Some(known) = known {
+                    write!(f, " that holds several {known} domains")?;
+                }
+                f.write_str(": state it with --topology")?;
+                match (known, of.as_str()) {
+                    (_, "spread") => Ok(()),
+                    (Some(known), _) => write!(f, ", or require {known} or site for {of}"),
+                    (None, _) => write!(f, ", or require site for {of}"),
+                }
+            }
         }
     }
 }

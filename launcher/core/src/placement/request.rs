@@ -177,9 +177,17 @@ pub struct Limits {
 /// A tier that nothing is known of in this cluster.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UnknownTier {
-    /// `all`, or the kind of a group.
+    /// `all`, the kind of a group, or `spread`.
     pub of: String,
     pub tier: Tier,
+    /// The closer tier that is known.
+    pub known: Option<Tier>,
+}
+
+impl UnknownTier {
+    pub(super) fn new(of: &str, tier: Tier, known: Option<Tier>) -> UnknownTier {
+        UnknownTier { of: of.to_owned(), tier, known }
+    }
 }
 
 impl Limits {

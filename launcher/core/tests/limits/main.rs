@@ -5,6 +5,8 @@
     reason = "helpers of tests end where something is wrong"
 )]
 
+mod anew;
 mod cluster;
 mod kept;
 mod property;
+mod unknown;

@@ -6,7 +6,7 @@ use super::*;
 use crate::placement::fabric::{Member, NodeRow, Place};
 use crate::placement::free::{Class, Free, Room};
 use phalanx_common::id::NodeId;
-use phalanx_common::topology::Tier;
+use phalanx_common::topology::{Capacity, Tier};
 
 /// Blocks of leaves with so many nodes, of which the first so many are free: `(free, all)`.
 fn cluster(blocks: &[&[(u32, u32)]]) -> (Fabric, Free) {
@@ -82,6 +82,45 @@ fn what_no_block_holds_takes_whole_blocks_first() {
     let close = Need { within: 1, ..need(14) };
     assert_eq!(chosen(blocks, &close), Err(12), "the largest block has twelve");
     assert_eq!(chosen(blocks, &need(23)), Err(22));
+}
+
+#[test]
+fn of_equals_the_domains_with_the_widest_uplinks_are_taken() {
+    let leaves = |block: &str, live: &[u32], nodes: u32| {
+        let cables = |live: &u32| Some(Capacity { live: *live, expected: 18 });
+        let mut members = Vec::new();
+        for (leaf, live) in live.iter().enumerate() {
+            for node in 0..nodes {
+                let id = format!("{block}l{leaf}n{node}");
+                let at = Place { name: format!("l{leaf}"), cables: cables(live) };
+                let above = Place { name: block.to_owned(), cables: None };
+                members.push(Member {
+                    id: NodeId::new(&id),
+                    name: id,
+                    places: vec![Some(at), Some(above)],
+                    blemishes: Vec::new(),
+                });
+            }
+        }
+        members
+    };
+    let names = |members: Vec<Member>, nodes: u32| {
+        let fabric = Fabric::build(&[Tier::Leaf, Tier::Block], members).fabric;
+        let mut free = Free::new(&fabric);
+        for row in 0..fabric.nodes().len() as NodeRow {
+            free.set(&fabric, row, Some(Room { devices: 0xff, slots: 8 }));
+        }
+        let supply = Supply::indexed(&fabric, &free, Class::Devices, 8, BTreeSet::new());
+        let name = |share: &Share| {
+            let leaf = fabric.domain(share.domain);
+            format!("{}/{}:{}", fabric.domain(leaf.parent).name, leaf.name, share.nodes)
+        };
+        choose(&supply, &need(nodes)).unwrap().shares.iter().map(name).collect::<Vec<_>>()
+    };
+    // The first block is the fuller one once eight are taken.
+    let blocks = [leaves("b0", &[1, 1], 4), leaves("b1", &[18, 18, 18], 4)].concat();
+    assert!(names(blocks, 8).iter().all(|name| name.starts_with("b1")));
+    assert_eq!(names(leaves("b0", &[9, 18, 1, 18], 4), 8), ["b0/l1:4", "b0/l3:4"]);
 }
 
 #[test]

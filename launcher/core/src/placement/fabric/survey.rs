@@ -24,7 +24,11 @@ impl Fabric {
             places: tiers.iter().map(|tier| place(network, node, *tier)).collect(),
             blemishes: blemishes(network, node, &tiers, &usual),
         });
-        Fabric::build(&tiers, members.chain(others)).fabric
+        let unplaced = |member| {
+            let known = tiers.iter().filter(|tier| **tier != Tier::Nvlink);
+            Member { blemishes: known.map(|tier| Blemish::Unplaced(*tier)).collect(), ..member }
+        };
+        Fabric::build(&tiers, members.chain(others.into_iter().map(unplaced))).fabric
     }
 
     /// The fabric of every node of a recorded cluster, which has no ids but the names.

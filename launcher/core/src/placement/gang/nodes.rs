@@ -10,7 +10,8 @@ use crate::placement::partly::partly_used;
 use crate::placement::supply::Supply;
 
 impl Placing<'_> {
-    /// One that is partly used where that is possible, else an untouched one on the fullest of the lowest domains.
+    /// One that is partly used where that is possible, else an untouched one on the fullest of the lowest domains; of each one
+    /// without a blemish where there is any.
     pub(super) fn one(&self, supply: &Supply<'_>) -> Result<NodeRow, Miss> {
         let (fabric, free) = (self.stock.fabric(), self.stock.free());
         let class = self.class();
@@ -21,11 +22,23 @@ impl Placing<'_> {
                 return Ok(row);
             }
         }
+        let row = self.untouched(supply).ok_or(Miss::Obstacle(None))?;
+        if fabric.node(row).blemishes.is_empty() {
+            return Ok(row);
+        }
+        // A node of unknown place has a domain of its own, which is the fullest then.
+        let is_whole = |row| supply.takes(row) && fabric.node(row).blemishes.is_empty();
+        Ok(self.untouched(&Supply::counted(fabric, free, is_whole)).unwrap_or(row))
+    }
+
+    fn untouched(&self, supply: &Supply<'_>) -> Option<NodeRow> {
+        let (fabric, free) = (self.stock.fabric(), self.stock.free());
         let need = Need { nodes: 1, within: fabric.depth(), unit: None, apart: None, beside: 0 };
-        let chosen = choose(supply, &need).map_err(|_| Miss::Obstacle(None))?;
+        let chosen = choose(supply, &need).ok()?;
         let domain = chosen.shares.first().map_or(ROOT, |share| share.domain);
-        let key = |row: &NodeRow| (!fabric.node(*row).blemishes.is_empty(), free.amount(class, *row), *row);
-        supply.of(domain).min_by_key(key).ok_or(Miss::Obstacle(None))
+        let key =
+            |row: &NodeRow| (!fabric.node(*row).blemishes.is_empty(), free.amount(self.class(), *row), *row);
+        supply.of(domain).min_by_key(key)
     }
 
     /// Nodes for the slots in the order of the tree, those with a blemish last: they are taken where nothing else is left, and hold

@@ -9,7 +9,7 @@ use super::Placing;
 use crate::placement::across::Need;
 use crate::placement::fabric::{DomainRow, ROOT};
 use crate::placement::refusal::{NoFit, Obstacle, Refusal};
-use crate::placement::request::{Cut, Limits};
+use crate::placement::request::{Cut, Limits, UnknownTier};
 use crate::placement::supply::Supply;
 
 impl Placing<'_> {
@@ -29,9 +29,18 @@ impl Placing<'_> {
         };
         if let Some(apart) = need.apart {
             let (domains, needed) = (give(ROOT), need.nodes);
+            let spread = self.request.spec.placement.spread;
+            if let Some(tier) = spread.filter(|tier| domains < needed && *tier != fabric.tier(apart)) {
+                return Some(UnknownTier::new("spread", tier, None).into());
+            }
             if domains < needed {
                 return Some(Obstacle::TooFewDomains { tier: fabric.tier(apart), domains, needed });
             }
+        }
+        if let Some(tier) = self.request.spec.placement.require.all
+            && let Some(unknown) = self.unknown_above("all", tier, at)
+        {
+            return Some(unknown);
         }
         let largest = fabric.level(at).map(|row| (give(row), std::cmp::Reverse(row))).max();
         let (nodes, domain) = largest.map_or((0, String::new()), |(nodes, std::cmp::Reverse(row))| {
@@ -52,6 +61,9 @@ impl Placing<'_> {
 
     pub(super) fn groups_in_the_way(&self, limits: &Limits) -> Option<Obstacle> {
         let (kind, at) = limits.groups.iter().min_by_key(|(_, at)| **at)?;
+        if let Some(unknown) = self.unknown_group(limits) {
+            return Some(unknown);
+        }
         Some(Obstacle::Groups { kind: kind.clone(), tier: self.stock.fabric().tier(usize::from(*at)) })
     }
 
@@ -75,6 +87,37 @@ impl Placing<'_> {
         let limits = Limits::of(spec, self.stock.fabric(), false);
         let gang = self.uneven(world, &limits, false).filter(|gang| gang.pods.len() > 1)?;
         Some(Obstacle::Uneven { shares: gang.pods.iter().map(|pod| pod.ranks).collect() })
+    }
+
+    /// A group that has to be closer together than anybody told, as it has to be within a tier of which nothing is known.
+    pub(super) fn unknown_group(&self, limits: &Limits) -> Option<Obstacle> {
+        self.request
+            .spec
+            .placement
+            .require
+            .groups
+            .iter()
+            .find_map(|(kind, tier)| self.unknown_above(kind, *tier, usize::from(*limits.groups.get(kind)?)))
+    }
+
+    /// The tier that is required, where nodes of one domain of a lower one at this level are all that is known to be within it.
+    fn unknown_above(&self, of: &str, tier: Tier, at: usize) -> Option<Obstacle> {
+        let fabric = self.stock.fabric();
+        let known = fabric.tier(at);
+        (known < tier && fabric.level_within(tier) == Some(at))
+            .then(|| UnknownTier::new(of, tier, Some(known)).into())
+    }
+
+    /// What is required of tiers of which not two nodes are known to be within one.
+    pub(super) fn unknown_tier(&self) -> Option<Obstacle> {
+        let require = &self.request.spec.placement.require;
+        let all = require.all.iter().map(|tier| ("all", *tier));
+        let groups = require.groups.iter().map(|(kind, tier)| (kind.as_str(), *tier));
+        let unknown = |(of, tier): (&str, Tier)| {
+            let is_known = tier <= Tier::Node || self.stock.fabric().level_within(tier).is_some();
+            (!is_known).then(|| UnknownTier::new(of, tier, None).into())
+        };
+        all.chain(groups).find_map(unknown)
     }
 
     pub(super) fn no_fit(&self, obstacle: Option<Obstacle>) -> NoFit {

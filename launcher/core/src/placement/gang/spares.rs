@@ -44,7 +44,7 @@ impl Placing<'_> {
         let fabric = self.stock.fabric();
         let gang = Held::new(fabric, rows);
         let used: BTreeSet<NodeRow> = rows.iter().copied().collect();
-        let apart = self.request.spec.placement.spread.map(|tier| fabric.level_within(tier).unwrap_or(0));
+        let apart = self.request.spec.placement.spread.and_then(|tier| fabric.level_apart(tier));
         let mut near: Vec<(bool, u128, DomainRow)> = fabric
             .level(0)
             .filter(|row| supply.nodes_in(*row) > gang.on(*row))

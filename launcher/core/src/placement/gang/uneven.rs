@@ -2,45 +2,76 @@
 
 use std::collections::BTreeSet;
 
-use super::{Gang, GangPod, Placing};
+use super::{Gang, GangPod, Placing, RETRIES};
 use crate::placement::fabric::{NodeRow, ROOT};
 use crate::placement::request::{Cut, Limits};
 
 impl Placing<'_> {
-    /// Unequal pods: as few nodes as hold the ranks, with shares as even as their room allows, in the order of the tree.
+    /// Unequal pods: as few nodes as hold the ranks, of the lowest domain that has so many, with shares as even as their room
+    /// allows, in the order of the tree.
     pub(super) fn uneven(&self, world: u32, limits: &Limits, shunning: bool) -> Option<Gang> {
+        // Groups, distances and spares are of equal pods: nothing that was required is dropped for unequal ones. One pod is equal to
+        // itself.
+        let placement = &self.request.spec.placement;
+        let is_bound = limits.one_node
+            || !limits.groups.is_empty()
+            || !limits.inside.is_empty()
+            || placement.spread.is_some()
+            || placement.spares > 0;
+        if is_bound {
+            return None;
+        }
         let least = Cut { nodes: 2, ranks: 1 };
         let (supply, _) = self.supply(least, limits, shunning, &BTreeSet::new());
         let room = |row: NodeRow| Some((row, self.stock.ask(row, self.request, least).ok()?));
         let mut rooms: Vec<(NodeRow, u32)> = supply.of(ROOT).filter_map(room).collect();
-        rooms.sort_by_key(|(row, room)| (std::cmp::Reverse(*room), *row));
-        let shares = fewest(rooms, world)?;
-        // Groups, distances and spares are of equal pods: nothing that was required is dropped for unequal ones.
-        let placement = &self.request.spec.placement;
-        let several = shares.len() > 1;
-        let bound = limits.one_node
-            || !limits.groups.is_empty()
-            || !limits.inside.is_empty()
-            || placement.spread.is_some();
-        if placement.spares > 0 || several && (bound || self.too_far(&shares, limits)) {
-            return None;
+        for _ in 0..RETRIES {
+            let shares = self.shares(&rooms, world, limits)?;
+            let mut pods = Vec::with_capacity(shares.len());
+            for (node, ranks) in shares {
+                let cut = Cut { nodes: 2, ranks };
+                match self.stock.node(node).choose(self.request, cut) {
+                    Ok(inside) => pods.push(GangPod { node, ranks, inside }),
+                    // It looked as if it could: the others may do without it.
+                    Err(_) => {
+                        rooms.retain(|(row, _)| *row != node);
+                        break;
+                    }
+                }
+            }
+            if pods.iter().fold(0u32, |sum, pod| sum.saturating_add(pod.ranks)) == world {
+                super::imposed::reorder(self.stock, &mut pods);
+                let gang = Gang { pods, spares: Vec::new(), bound: 0, exact: false, best: None };
+                return (gang.pods.len() > 1).then_some(gang);
+            }
         }
-        let mut pods = Vec::with_capacity(shares.len());
-        for (node, ranks) in shares {
-            let cut = Cut { nodes: 2, ranks };
-            let inside = self.stock.node(node).choose(self.request, cut).ok()?;
-            pods.push(GangPod { node, ranks, inside });
-        }
-        super::imposed::reorder(self.stock, &mut pods);
-        Some(Gang { pods, spares: Vec::new(), bound: 0, exact: false, best: None })
+        None
     }
 
-    /// Whether the nodes are farther apart than the job as a whole may be.
-    fn too_far(&self, shares: &[(NodeRow, u32)], limits: &Limits) -> bool {
+    /// The fewest nodes of any domain that is close enough, the lowest first, and of equals the fullest. `rooms` are in the order of
+    /// the tree.
+    fn shares(&self, rooms: &[(NodeRow, u32)], world: u32, limits: &Limits) -> Option<Vec<(NodeRow, u32)>> {
         let fabric = self.stock.fabric();
-        let Some(((first, _), rest)) = shares.split_first() else { return false };
-        let meets = |limit: usize| rest.iter().all(|(row, _)| fabric.meet(*first, *row) <= limit);
-        limits.all.is_some_and(|limit| !meets(usize::from(limit)))
+        let highest = limits.all.map_or(fabric.depth(), usize::from).min(fabric.depth());
+        let mut best: Option<((usize, usize, u64), Vec<(NodeRow, u32)>)> = None;
+        for level in 0..=highest {
+            for domain in fabric.level(level) {
+                let nodes = &fabric.domain(domain).nodes;
+                let first = rooms.partition_point(|(row, _)| *row < nodes.start);
+                let last = rooms.partition_point(|(row, _)| *row < nodes.end);
+                let own = &rooms[first..last];
+                let all = own.iter().map(|(_, room)| u64::from(*room)).sum();
+                let mut own = own.to_vec();
+                let is_blemished = |row: NodeRow| !fabric.node(row).blemishes.is_empty();
+                own.sort_by_key(|(row, room)| (std::cmp::Reverse(*room), is_blemished(*row), *row));
+                let Some(shares) = fewest(own, world) else { continue };
+                let key = (shares.len(), level, all);
+                if best.as_ref().is_none_or(|(best, _)| key < *best) {
+                    best = Some((key, shares));
+                }
+            }
+        }
+        best.map(|(_, shares)| shares)
     }
 }
 

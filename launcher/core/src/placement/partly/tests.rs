@@ -2,7 +2,7 @@ use phalanx_common::id::NodeId;
 use phalanx_common::topology::Tier;
 
 use super::*;
-use crate::placement::fabric::{Member, Place};
+use crate::placement::fabric::{Blemish, Member, Place};
 use crate::placement::free::Room;
 
 /// Leaves of these nodes, by how many of eight GPUs are free.
@@ -49,6 +49,25 @@ fn leaves_without_untouched_nodes_come_first_and_the_others_run_empty() {
     let leaves: &[&[u32]] = &[&[1, 8, 8, 8], &[2, 3, 2, 3]];
     assert_eq!(chosen(leaves, 1, &[]), Some(4));
     assert_eq!(chosen(&[&[2, 2, 2, 2], &[1, 1, 1, 1]], 1, &[]), Some(0));
+}
+
+#[test]
+fn one_with_a_blemish_is_taken_where_no_other_is_left() {
+    let member = |name: &str, blemishes| Member {
+        id: NodeId::new(name),
+        name: name.into(),
+        places: vec![Some(Place { name: "leaf".into(), cables: None })],
+        blemishes,
+    };
+    let down = vec![Blemish::PortDown { port: "eth0".into() }];
+    let fabric = Fabric::build(&[Tier::Leaf], [member("a", down), member("b", Vec::new())]).fabric;
+    let mut free = Free::new(&fabric);
+    for (node, devices) in [(0, 0b11), (1, 0b1111)] {
+        free.set(&fabric, node, Some(Room { devices, slots: 0 }));
+    }
+    let chosen =
+        |takes: &[NodeRow]| partly_used(&fabric, &free, Class::Devices, (2, 8), |node| takes.contains(&node));
+    assert_eq!((chosen(&[0, 1]), chosen(&[0])), (Some(1), Some(0)), "though it is not the tightest");
 }
 
 #[test]

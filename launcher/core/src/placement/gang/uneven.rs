@@ -6,6 +6,9 @@ use super::{Gang, GangPod, Placing, RETRIES};
 use crate::placement::fabric::{NodeRow, ROOT};
 use crate::placement::request::{Cut, Limits};
 
+/// Ranks of each node.
+type Shares = Vec<(NodeRow, u32)>;
+
 impl Placing<'_> {
     /// Unequal pods: as few nodes as hold the ranks, of the lowest domain that has so many, with shares as even as their room
     /// allows, in the order of the tree.
@@ -50,10 +53,10 @@ impl Placing<'_> {
 
     /// The fewest nodes of any domain that is close enough, the lowest first, and of equals the fullest. `rooms` are in the order of
     /// the tree.
-    fn shares(&self, rooms: &[(NodeRow, u32)], world: u32, limits: &Limits) -> Option<Vec<(NodeRow, u32)>> {
+    fn shares(&self, rooms: &[(NodeRow, u32)], world: u32, limits: &Limits) -> Option<Shares> {
         let fabric = self.stock.fabric();
         let highest = limits.all.map_or(fabric.depth(), usize::from).min(fabric.depth());
-        let mut best: Option<((usize, usize, u64), Vec<(NodeRow, u32)>)> = None;
+        let mut best: Option<((usize, usize, u64), Shares)> = None;
         for level in 0..=highest {
             for domain in fabric.level(level) {
                 let nodes = &fabric.domain(domain).nodes;
@@ -77,7 +80,7 @@ impl Placing<'_> {
 
 /// As few nodes as hold `ranks`, with shares as even as their room allows. `rooms` are in the order of choice; the shares are in the
 /// order of rows.
-fn fewest(mut rooms: Vec<(NodeRow, u32)>, ranks: u32) -> Option<Vec<(NodeRow, u32)>> {
+fn fewest(mut rooms: Vec<(NodeRow, u32)>, ranks: u32) -> Option<Shares> {
     let mut room = 0u64;
     let last = rooms.iter().position(|(_, own)| {
         room += u64::from(*own);

@@ -107,7 +107,7 @@ fn groups_that_talk_the_most_are_kept_together_only_where_that_gains_something()
     // No leaf has room for two groups of seven nodes, and none of the ways to split them is on one block.
     let keys = "nodes: 28, ranksPerNode: 2, parallelism: {tp: 2, ep: 7, dp: 4}";
     let found = placed(&stock, keys, "", &[3, 0, 4, 2, 1, 3, 1, 4]);
-    assert_eq!((found.tier.name(), found.domains), ("core", 4), "{:?}", found.cost);
+    assert_eq!((found.tier.name(), found.domains), ("site", 4), "{:?}", found.cost);
     assert!(
         found.cost.cost <= 210_944,
         "whole groups on blocks, but on five leaves, cost 374,784: {:?}",

@@ -155,7 +155,7 @@ impl Placing<'_> {
             }
             if !limits.allow(self.request.spec, cut) {
                 let unknown = || self.unknown_tier();
-                obstacle = obstacle.or_else(unknown).or_else(|| self.node_in_the_way(&limits, cut));
+                obstacle = obstacle.or_else(|| self.node_in_the_way(&limits, cut)).or_else(unknown);
                 continue;
             }
             match self.cut(cut, &limits, shunning) {

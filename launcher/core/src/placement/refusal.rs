@@ -225,9 +225,9 @@ impl fmt::Display for Obstacle {
             Obstacle::Unlike { kinds } => write!(f, "no one kind of device is enough: {}", kinds.join(", ")),
             Obstacle::Layout(error) => write!(f, "{error}"),
             Obstacle::Unknown(UnknownTier { of, tier, known }) => {
-                write!(f, "no {tier} is known here")?;
+                write!(f, "no {} is known here", tier.one())?;
                 if let Some(known) = known {
-                    write!(f, " that holds several {known} domains")?;
+                    write!(f, " that holds several {}", known.several())?;
                 }
                 f.write_str(": state it with --topology")?;
                 match (known, of.as_str()) {

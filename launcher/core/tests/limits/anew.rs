@@ -14,7 +14,13 @@ fn nodes_that_are_to_be_apart_are_within_what_is_required_all_the_same() {
         ("b2/l4/e", None),
     ]);
     let far = refused(&two_each, four);
-    assert!(far.why.contains("the largest block, b1, has 2 of 4 nodes that can take it"), "{}", far.why);
+    assert!(
+        far.why.contains(
+            "it needs 4 nodes within one block, and the largest block, b1, has 2 that can take a share"
+        ),
+        "{}",
+        far.why
+    );
     let names_of = |paths: &[&str]| {
         let nodes: Vec<_> = paths.iter().map(|path| (*path, None)).collect();
         names(&placed(&stock(&nodes), four)).iter().map(ToString::to_string).collect::<Vec<_>>()
@@ -58,7 +64,7 @@ fn one_node_of_many_that_has_what_a_group_requires_is_found() {
     let stock = stock(&nodes);
     assert_eq!(names(&placed(&stock, &format!("nodes: 1, {keys}"))), ["other"]);
     let why = refused(&stock, &format!("nodes: 2, {keys}")).why;
-    assert!(why.contains("not every group of tp can be within one domain of tier island"), "{why}");
+    assert!(why.contains("not every group of tp can be within one NVLink island"), "{why}");
 }
 
 #[test]

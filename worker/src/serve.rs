@@ -81,6 +81,8 @@ async fn join(args: JoinArgs) -> anyhow::Result<()> {
     // What would keep the node from working is said before the token is used up.
     node::read(&args.node, Some(std::net::Ipv4Addr::LOCALHOST.into()))?;
     let made = MadeDir::make(&state)?;
+    // The identity of a worker that runs is its own: another would be a second node in its place.
+    drop(only_one(&state)?);
     let identity = join::join(&args.coordinator, &token, &facts.host_name).await?;
     identity.save(&identity_path(&state))?;
     made.keep();

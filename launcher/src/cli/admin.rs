@@ -5,6 +5,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
+use phalanx_common::identity::Role;
 use phalanx_common::status::{TokenStatus, UserStatus};
 use phalanx_common::wire::client_v1::{Reply, Request};
 use phalanx_net::authority::Keys;
@@ -165,10 +166,11 @@ pub(super) fn login(args: LoginArgs) -> anyhow::Result<Exit> {
             .with_context(|| format!("cannot make {}", dir.display()))?;
     }
     identity.save(&path)?;
-    print(&format!(
-        "logged in to cluster {} as {}; `phalanx run` runs jobs there from now on, `phalanx run --local` here\n",
-        identity.cluster, identity.principal
-    ))
+    let next = match identity.principal.role() {
+        Role::Viewer => "`phalanx ps` and `phalanx nodes` show what is there",
+        _ => "`phalanx run` runs jobs there from now on, `phalanx run --local` here",
+    };
+    print(&format!("logged in to cluster {} as {}; {next}\n", identity.cluster, identity.principal))
 }
 
 /// The socket of a coordinator of this user, or of root.

@@ -268,6 +268,15 @@ fn a_second_worker_on_one_state_directory_is_refused_and_the_first_ones_ranks_go
     let again = ["run", "--state-dir", &state, "--interface", "data0"];
     let second = Running::start(lab.on("node1", &crate::lab::worker(), &again)).finish();
     second.assert_code(125).assert_says("a worker runs on ").assert_says(" already");
+    // Nor does its identity become another's, and the token is not used up.
+    let identity = || fs::read(lab.dir.join("node1/identity.json")).expect("the worker's identity");
+    let before = identity();
+    let token = lab.operate(&["token", "create", "--quiet"]);
+    let join = ["join", "10.77.0.1", "--no-run", "--state-dir", &state, "--interface", "data0"];
+    let mut command = lab.on("node1", &crate::lab::worker(), &join);
+    command.env("PHALANX_TOKEN", token.out().trim());
+    Running::start(command).finish().assert_code(125).assert_says("a worker runs on ");
+    assert_eq!(identity(), before);
     assert!(running().is_some(), "{}", lab.run(&["status", &job]).out());
     lab.run(&["stop", &job]).assert_code(0);
 }

@@ -1,4 +1,5 @@
 //! Recorded clusters, and jobs for them.
+#![allow(dead_code, reason = "each test file uses its part of this")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use phalanx_common::id::NodeId;
-use phalanx_common::topology::{Capacity, Network, Node, Tier};
+use phalanx_common::topology::{Capacity, Network, Node, NodePort, Row, Tier};
 
 use super::{Blemish, Fabric, Member, Place};
 
@@ -79,10 +79,20 @@ impl<'a> Usual<'a> {
 fn blemishes(network: &Network, node: &Node, tiers: &[Tier], usual: &Usual<'_>) -> Vec<Blemish> {
     let unplaced =
         tiers.iter().filter(|tier| **tier != Tier::Nvlink && place(network, node, **tier).is_none());
+    let switch = |port: &NodePort| network.switches.get(port.at.as_ref()?.switch as usize);
+    // A node with fewer ports than there are rails (a management host) need not follow them.
+    let follows = |plane: Row| {
+        let own = node.ports.iter().filter(|port| switch(port).is_some_and(|on| on.plane == Some(plane)));
+        network.planes.get(plane as usize).is_some_and(|plane| own.count() >= usize::from(plane.rails))
+    };
     let off = node.ports.iter().filter_map(|port| {
-        let switch = port.at.as_ref().and_then(|at| network.switches.get(at.switch as usize))?;
+        let switch = switch(port)?;
         let (rail, on) = (port.rail?, switch.rail?);
-        (rail != on).then(|| Blemish::WrongRail { port: port.name.clone(), rail, on })
+        (rail != on && follows(switch.plane?)).then(|| Blemish::WrongRail {
+            port: port.name.clone(),
+            rail,
+            on,
+        })
     });
     let down = node.ports.iter().filter(|port| port.down && usual.is_up(&port.name));
     let down = down.map(|port| Blemish::PortDown { port: port.name.clone() });

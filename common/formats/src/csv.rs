@@ -189,9 +189,6 @@ fn outline(rows: &[Vec<String>], node: usize, domain: Option<usize>, names: &[Ve
     for (row, at) in rows.iter().zip(0..) {
         let node = &row[node];
         outline.nodes.extend(known(0, at).map(|on| (node.clone(), on.clone())));
-        if (0..names.len()).all(|level| known(level, at).is_none()) {
-            outline.unplaced.insert(node.clone());
-        }
         let gap = (0..names.len()).find(|level| known(*level, at).is_none()).unwrap_or(names.len());
         outline.switches.extend((0..names.len()).filter_map(|level| known(level, at).cloned()));
         let tiers = (0..names.len()).zip(Tier::OF_SWITCHES).filter(|(level, _)| *level > gap);
@@ -199,6 +196,9 @@ fn outline(rows: &[Vec<String>], node: usize, domain: Option<usize>, names: &[Ve
             .within
             .extend(tiers.filter_map(|(level, tier)| Some((node.clone(), tier, known(level, at)?.clone()))));
         let domain = domain.map(|of| &row[of]).filter(|domain| !domain.is_empty());
+        if domain.is_none() && (0..names.len()).all(|level| known(level, at).is_none()) {
+            outline.unplaced.insert(node.clone());
+        }
         outline.domains.extend(domain.map(|domain| (node.clone(), domain.clone())));
     }
     outline

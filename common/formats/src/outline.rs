@@ -88,13 +88,15 @@ impl Outline {
                 Some(group) => {
                     outline.nodes.insert((node.name.clone(), names[group].clone()));
                 }
-                None => {
-                    outline.unplaced.insert(node.name.clone());
-                }
+                None => {}
             }
             // Nodes of one cluster in cliques that nobody knows are not known to be together.
-            if let Some(domain) = node.nvlink.filter(|domain| !network.is_nvlink_cluster(*domain)) {
+            let domain = node.nvlink.filter(|domain| !network.is_nvlink_cluster(*domain));
+            if let Some(domain) = domain {
                 outline.domains.insert((node.name.clone(), network.nvlink[domain as usize].clone()));
+            }
+            if domain.is_none() && place.is_none_or(|place| place.groups.is_empty()) {
+                outline.unplaced.insert(node.name.clone());
             }
         }
         outline

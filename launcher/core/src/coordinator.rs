@@ -258,6 +258,9 @@ impl Coordinator {
         self.persist(Record::Suspended { job: job.clone() });
         self.timers.freeze(job, self.now);
         self.emit_for(job, EventKind::JobSuspended);
+        // Others do not wait behind it any more.
+        self.queued_why.remove(job);
+        self.queue_moved = true;
         for node in nodes {
             self.send(&node, OrderKind::Suspend { job: job.clone() });
         }

@@ -646,3 +646,14 @@ fn the_status_of_an_elastic_job_says_how_many_ranks_it_has() {
     let view = desk.coordinator.job(&job).unwrap();
     assert_eq!(desk.coordinator.job_status(&view).ranks, 4);
 }
+
+#[test]
+fn jobs_behind_one_that_is_suspended_do_not_wait_for_it() {
+    let mut desk = cluster(&["a", "b"]);
+    desk.submit("large", alone(3));
+    desk.submit("behind", spec(1, 1));
+    assert_eq!(desk.phase("behind"), GangPhase::Queued);
+    desk.input(Input::Suspend { job: desk::job("large") });
+    assert_eq!(desk.phase("behind"), GangPhase::Preparing);
+    assert_eq!(waits_for(&desk, "large"), "");
+}

@@ -384,3 +384,10 @@ fn what_is_told_of_a_gang_has_the_number_of_every_rank_and_what_was_asked_for() 
         fewer.pods.iter().flat_map(|pod| pod.ranks.iter().map(|rank| rank.rank)).collect();
     assert_eq!(numbers, (0..144).collect::<Vec<u32>>());
 }
+
+#[test]
+fn what_is_only_preferred_is_not_told_as_what_is_in_the_way() {
+    let keys = "nodes: 40, ranksPerNode: 8, placement: {prefer: {all: nvlink}}";
+    let why = refused(&stock(&cluster()), keys).why;
+    assert!(why.starts_with("needs 40 nodes") && !why.contains("NVLink"), "{why}");
+}

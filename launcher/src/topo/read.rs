@@ -121,15 +121,17 @@ pub(super) fn read(kind: Kind, file: &File<'_>) -> anyhow::Result<Read> {
 /// What a dump lacks, or has too much.
 fn missing(fabric: &ibnetdiscover::Fabric) -> Option<String> {
     let ibnetdiscover::Fabric { one_ended, unrecorded, strange, .. } = fabric;
-    let all = [
+    let lacks = [
         (one_ended, "cables are seen from one end only"),
         (unrecorded, "devices have no record of their own"),
-        (strange, "lines are of no dump, and were passed over"),
     ];
-    let told: Vec<String> =
-        all.iter().filter(|(count, _)| **count > 0).map(|(count, what)| format!("{count} {what}")).collect();
-    (!told.is_empty())
-        .then(|| format!("{}: the dump was cut, or changed while it was taken", told.join(", ")))
+    let counted = |(count, what): &(&usize, &str)| (**count > 0).then(|| format!("{count} {what}"));
+    let lacks: Vec<String> = lacks.iter().filter_map(counted).collect();
+    let cut = (!lacks.is_empty())
+        .then(|| format!("{}: the dump was cut, or changed while it was taken", lacks.join(", ")));
+    let strange = counted(&(strange, "lines are of no dump, and were passed over"));
+    let told: Vec<String> = cut.into_iter().chain(strange).collect();
+    (!told.is_empty()).then(|| told.join("; "))
 }
 
 /// What a capture of a node's interface has of its neighbours. Packets that are not LLDP are passed over.

@@ -106,9 +106,9 @@ impl Checks {
             };
             let binding = binding.clone();
             self.looking.spawn_blocking(move || {
-                let write = |rails| checker.nccl_topology(rails);
-                let topology = binding.nccl_topology.as_ref().map(write).transpose();
-                let found = topology.and_then(|topology| checker.check(&binding).map(|()| topology));
+                let found = checker.check(&binding).and_then(|()| {
+                    binding.nccl_topology.as_ref().map(|rails| checker.nccl_topology(rails)).transpose()
+                });
                 Looked { checker, key, found }
             });
         }

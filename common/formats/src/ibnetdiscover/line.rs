@@ -53,7 +53,8 @@ pub(super) fn is_usual(line: &str) -> bool {
     let key = || line.split_once('=').map(|(key, _)| key);
     line.is_empty()
         || line.starts_with('#')
-        || line.starts_with("DR path ")
+        // Headings of `-g`.
+        || ["DR path ", "Chassis ", "Non-Chassis"].iter().any(|begin| line.starts_with(begin))
         || key().is_some_and(|key| ["vendid", "devid", "sysimgguid"].contains(&key))
 }
 

@@ -19,7 +19,7 @@ use super::order::{Effort, Layout, Problem, SlotGraph, solve};
 use super::refusal::{self, Change, NoFit, Refusal, Stranger};
 use super::report::report;
 use super::request::{GangRequest, Limits};
-use super::worlds::Worlds;
+use super::worlds::{Worlds, gcd};
 use crate::stock::Stock;
 
 /// A pod as it was planned.
@@ -305,10 +305,6 @@ fn fewer(stock: &Stock, request: &GangRequest<'_>, fits: &Fits<'_>) -> Option<Ch
     let least = spec.elastic.map_or(spec.world_size(), |elastic| elastic.min);
     let below = Worlds::multiples(step, least.saturating_sub(1))?;
     below.largest(room(stock, request), may_be_cut(stock, request), with)
-}
-
-fn gcd(a: u32, b: u32) -> u32 {
-    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 fn whole(number: u128) -> u64 {

@@ -82,7 +82,9 @@ pub fn place_gang(
                 for kind in &kinds {
                     match (Placing { kind: *kind, ..placing }).world(world, *prefer, *shunning) {
                         Ok(gang) => return Some(gang),
-                        Err(found) => obstacle = found.or(obstacle.take()),
+                        // What was a wish alone is in nobody's way.
+                        Err(found) if !*prefer => obstacle = found.or(obstacle.take()),
+                        Err(_) => {}
                     }
                 }
             }
@@ -154,8 +156,7 @@ impl Placing<'_> {
                 continue;
             }
             if !limits.allow(self.request.spec, cut) {
-                let unknown = || self.unknown_tier();
-                obstacle = obstacle.or_else(|| self.node_in_the_way(&limits, cut)).or_else(unknown);
+                obstacle = obstacle.or_else(|| self.node_in_the_way(&limits, cut));
                 continue;
             }
             match self.cut(cut, &limits, shunning) {

@@ -52,7 +52,11 @@ impl Cut {
 impl GangRequest<'_> {
     /// Numbers of ranks that the job can run with. It gets the largest that fits.
     pub(super) fn worlds(&self) -> Worlds {
-        Worlds::of(self.spec.world_size(), self.spec.elastic)
+        let worlds = Worlds::of(self.spec.world_size(), self.spec.elastic);
+        match self.spec.shape {
+            Shape::Nodes { ranks_per_node, .. } => worlds.in_pods_of(ranks_per_node),
+            Shape::Ranks(_) => worlds,
+        }
     }
 
     /// Whether so many ranks can be cut into equal pods for which there are nodes, `nodes` of so many ranks.

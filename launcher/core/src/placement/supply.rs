@@ -90,12 +90,4 @@ impl<'a> Supply<'a> {
     pub fn of(&self, domain: DomainRow) -> impl Iterator<Item = NodeRow> + '_ {
         self.fabric.domain(domain).nodes.clone().filter(|node| self.takes(*node))
     }
-
-    /// The amount of its class that nodes are counted by; `None` where they were looked at one by one.
-    pub fn amount(&self) -> Option<u32> {
-        match self.by {
-            By::Index { amount, .. } => Some(amount),
-            By::Count { .. } => None,
-        }
-    }
 }

@@ -33,6 +33,15 @@ impl Worlds {
         Some(Worlds { least: step, step, steps: (most / step).checked_sub(1)? })
     }
 
+    /// Those that are whole pods of `each` ranks, where the least is.
+    pub(super) fn in_pods_of(self, each: u32) -> Worlds {
+        if each == 0 || !self.least.is_multiple_of(each) {
+            return self;
+        }
+        let steps = each / gcd(each, self.step);
+        Worlds { least: self.least, step: self.step.saturating_mul(steps), steps: self.steps / steps }
+    }
+
     pub(super) fn least(self) -> u32 {
         self.least
     }
@@ -87,6 +96,11 @@ impl Worlds {
         }
         best
     }
+}
+
+/// The greatest common divisor.
+pub(super) fn gcd(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 #[cfg(test)]
@@ -147,5 +161,12 @@ mod tests {
         );
         assert_eq!(found, Some(72_000));
         assert!(asked <= 34, "{asked}");
+    }
+
+    #[test]
+    fn worlds_of_large_pods_are_found_though_few_numbers_are_whole_pods() {
+        let worlds = Worlds::of(192, Some(Elastic { min: 192, max: 19_200, step: 1 })).in_pods_of(192);
+        assert_eq!(search(worlds, u64::MAX, |world| world <= 99 * 192).0, Some(99 * 192));
+        assert_eq!(Worlds::of(7, None).in_pods_of(4), Worlds::of(7, None), "no such job is whole pods");
     }
 }

@@ -7,15 +7,19 @@ use crate::placement::across::{Need, choose};
 use crate::placement::fabric::{DomainRow, NodeRow, ROOT};
 use crate::placement::free::MOST;
 use crate::placement::partly::partly_used;
+use crate::placement::request::Cut;
 use crate::placement::supply::Supply;
 
 impl Placing<'_> {
     /// One that is partly used where that is possible, else an untouched one on the fullest of the lowest domains; of each one
     /// without a blemish where there is any.
-    pub(super) fn one(&self, supply: &Supply<'_>) -> Result<NodeRow, Miss> {
+    pub(super) fn one(&self, supply: &Supply<'_>, cut: Cut) -> Result<NodeRow, Miss> {
         let (fabric, free) = (self.stock.fabric(), self.stock.free());
         let class = self.class();
-        if let Some(amount) = supply.amount() {
+        let each = self.request.spec.resources.devices.as_ref().map_or(1, |devices| devices.count.max(1));
+        let amount = cut.ranks.saturating_mul(each);
+        // More is not counted.
+        if amount <= MOST {
             let whole = (1..=MOST).rev().find(|amount| free.at_least(class, ROOT, *amount) > 0).unwrap_or(0);
             let partly = partly_used(fabric, free, class, (amount, whole), |row| supply.takes(row));
             if let Some(row) = partly {

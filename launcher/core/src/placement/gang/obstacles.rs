@@ -67,14 +67,17 @@ impl Placing<'_> {
         Some(Obstacle::Groups { kind: kind.clone(), tier: self.stock.fabric().tier(usize::from(*at)) })
     }
 
-    /// What must be within a node and is not, in pods like these.
+    /// What must be within a node and is not, in pods like these: of nodes nobody told that they are within one of its tier.
     pub(super) fn node_in_the_way(&self, limits: &Limits, cut: Cut) -> Option<Obstacle> {
         if limits.one_node {
             let tier = self.request.spec.placement.require.all.unwrap_or(Tier::Node).max(Tier::Node);
             return Some(Obstacle::OneNode { tier, most: self.most_ranks(), needed: cut.world() });
         }
         let (kind, tier) = limits.inside.iter().min_by_key(|(_, tier)| **tier)?;
-        Some(Obstacle::Groups { kind: kind.clone(), tier: *tier })
+        Some(match *tier > Tier::Node {
+            true => UnknownTier::new(kind, *tier, None).into(),
+            false => Obstacle::Groups { kind: kind.clone(), tier: *tier },
+        })
     }
 
     /// Where only pods of unequal size are in the way of the least of the numbers of ranks that there may be: such pods.
@@ -106,18 +109,6 @@ impl Placing<'_> {
         let known = fabric.tier(at);
         (known < tier && fabric.level_within(tier) == Some(at))
             .then(|| UnknownTier::new(of, tier, Some(known)).into())
-    }
-
-    /// What is required of tiers of which not two nodes are known to be within one.
-    pub(super) fn unknown_tier(&self) -> Option<Obstacle> {
-        let require = &self.request.spec.placement.require;
-        let all = require.all.iter().map(|tier| ("all", *tier));
-        let groups = require.groups.iter().map(|(kind, tier)| (kind.as_str(), *tier));
-        let unknown = |(of, tier): (&str, Tier)| {
-            let is_known = tier <= Tier::Node || self.stock.fabric().level_within(tier).is_some();
-            (!is_known).then(|| UnknownTier::new(of, tier, None).into())
-        };
-        all.chain(groups).find_map(unknown)
     }
 
     pub(super) fn no_fit(&self, obstacle: Option<Obstacle>) -> NoFit {

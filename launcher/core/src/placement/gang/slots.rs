@@ -23,7 +23,7 @@ impl Placing<'_> {
         });
         let apart = apart.transpose()?;
         if cut.nodes == 1 && apart.is_none() {
-            return Ok(Slots { rows: vec![self.one(supply)?], graph: None, mapped: None });
+            return Ok(Slots { rows: vec![self.one(supply, cut)?], graph: None, mapped: None });
         }
         let mut why = None;
         let mut best: Option<(Merit, SlotGraph, Mapped)> = None;

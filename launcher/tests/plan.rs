@@ -51,7 +51,7 @@ fn a_plan_says_what_its_numbers_are() {
     let (code, out, err) = plan(dir.path(), &args);
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
     for line in [
-        "5 ranks on 5 nodes, within one core, on 3 leaves",
+        "5 ranks on 5 nodes, within one site, on 3 leaves",
         "  n0                   rank 0          leaf leaf-0, block spine-0",
         "    rank 0: GPU 0",
         "  (volume times 64 for each leaf or NVLink domain that it leaves or comes into, 128 for a block, 256 for a core, 512 for a site; \
@@ -70,7 +70,7 @@ fn an_elastic_job_is_told_how_many_of_its_ranks_it_gets() {
     let (_, out, _) = plan(dir.path(), &[&ON[..], &["-f", "job.yaml"]].concat());
     assert!(
         out.starts_with(
-            "64 ranks of the 80 that the job asks for on 8 nodes, within one core, on 4 leaves\n"
+            "64 ranks of the 80 that the job asks for on 8 nodes, within one site, on 4 leaves\n"
         ),
         "{out}"
     );

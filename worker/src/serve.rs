@@ -82,7 +82,9 @@ async fn join(args: JoinArgs) -> anyhow::Result<()> {
     node::read(&args.node, Some(std::net::Ipv4Addr::LOCALHOST.into()))?;
     let made = MadeDir::make(&state)?;
     // The identity of a worker that runs is its own: another would be a second node in its place.
-    drop(only_one(&state)?);
+    if lock_path(&state).exists() {
+        drop(only_one(&state)?);
+    }
     let identity = join::join(&args.coordinator, &token, &facts.host_name).await?;
     identity.save(&identity_path(&state))?;
     made.keep();
@@ -177,7 +179,7 @@ fn policy(args: &NodeArgs) -> Policy {
 /// One worker works on a state directory at a time: a second would take the first one's pods for leftovers.
 /// Held for as long as this process lives.
 fn only_one(state: &Path) -> anyhow::Result<Flock<fs::File>> {
-    let path = state.join("lock");
+    let path = lock_path(state);
     let file = fs::OpenOptions::new()
         .write(true)
         .create(true)
@@ -271,6 +273,10 @@ fn make_dir(dir: &Path) -> anyhow::Result<()> {
         .mode(0o711)
         .create(dir)
         .with_context(|| format!("cannot make {}; name another directory with --state-dir", dir.display()))
+}
+
+fn lock_path(state: &Path) -> PathBuf {
+    state.join("lock")
 }
 
 fn identity_path(state: &Path) -> PathBuf {

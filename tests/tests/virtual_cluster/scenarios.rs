@@ -427,20 +427,6 @@ fn a_strictly_fenced_job_waits_for_the_lease_of_a_dead_node() {
 }
 
 #[test]
-fn ranks_that_a_lapsed_lease_ended_while_a_peer_heard_their_node_are_told_apart_from_a_dead_node() {
-    let mut world = in_a_cluster();
-    world.submit(
-        &job(),
-        JobSpec { max_restarts: 1, unreachable: secs(120), lease: secs(20), ..job_spec(2, 1) },
-    );
-    until_phase(&mut world, GangPhase::Running);
-    world.schedule(secs(1), Fault::LoseConnection { node: node("b"), cut: secs(300) });
-    until(&mut world, LONG, "again", |world| generation(world) == 2);
-    let lapsed = |kind: &EventKind| matches!(kind, EventKind::PodDead { lapsed: true, .. });
-    assert_eq!(count(&world, lapsed), 1);
-}
-
-#[test]
 fn leases_of_known_pods_are_renewed_by_the_next_coordinator() {
     let mut world = in_a_cluster();
     world.submit(&job(), JobSpec { lease: secs(20), ..job_spec(2, 1) });

@@ -657,3 +657,27 @@ fn jobs_behind_one_that_is_suspended_do_not_wait_for_it() {
     assert_eq!(desk.phase("behind"), GangPhase::Preparing);
     assert_eq!(waits_for(&desk, "large"), "");
 }
+
+#[test]
+fn ranks_that_a_lapsed_lease_ended_are_told_apart_from_a_dead_node() {
+    let lapsed = |after: Duration| {
+        let mut desk = cluster(&["a", "b"]);
+        let (lease, unreachable) = (Duration::from_secs(20), Duration::from_secs(120));
+        desk.submit("j", JobSpec { lease, unreachable, ..spec(2, 1) });
+        ["a", "b"].map(|node| desk.prepared(node, "j", 1));
+        ["a", "b"].map(|node| desk.started(node, "j", 1));
+        desk.input(Input::NodeDisconnected { node: NodeId::new("b") });
+        let (job, generation, target) = (desk::job("j"), Generation(1), NodeId::new("b"));
+        let probed = |heard| Report::Probed { job: job.clone(), generation, target: target.clone(), heard };
+        desk.report("a", probed(true));
+        desk.timeout(desk.now + after);
+        desk.report("a", probed(false));
+        let dead = desk.events.iter().find_map(|event| match event.kind {
+            EventKind::PodDead { lapsed, .. } => Some(lapsed),
+            _ => None,
+        });
+        dead.expect("no peer hears it")
+    };
+    assert!(lapsed(Duration::from_secs(19)));
+    assert!(!lapsed(Duration::from_secs(4)));
+}

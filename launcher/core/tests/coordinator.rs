@@ -664,8 +664,8 @@ fn ranks_that_a_lapsed_lease_ended_are_told_apart_from_a_dead_node() {
         let mut desk = cluster(&["a", "b"]);
         let (lease, unreachable) = (Duration::from_secs(20), Duration::from_secs(120));
         desk.submit("j", JobSpec { lease, unreachable, ..spec(2, 1) });
-        ["a", "b"].map(|node| desk.prepared(node, "j", 1));
-        ["a", "b"].map(|node| desk.started(node, "j", 1));
+        ["a", "b"].into_iter().for_each(|node| desk.prepared(node, "j", 1));
+        ["a", "b"].into_iter().for_each(|node| desk.started(node, "j", 1));
         desk.input(Input::NodeDisconnected { node: NodeId::new("b") });
         let (job, generation, target) = (desk::job("j"), Generation(1), NodeId::new("b"));
         let probed = |heard| Report::Probed { job: job.clone(), generation, target: target.clone(), heard };

@@ -10,21 +10,22 @@
 )]
 #![allow(clippy::disallowed_methods, reason = "a bench measures time")]
 
+#[path = "../tests/recorded/mod.rs"]
+mod recorded;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use phalanx_common::id::NodeId;
-use phalanx_common::spec::{Flags, JobFile, JobSpec, Shape, Surroundings};
-use phalanx_common::time::Timestamp;
+use phalanx_common::spec::{JobSpec, Shape};
+use phalanx_common::topology::Bdf;
 use phalanx_common::topology::machine::{Accelerator, AcceleratorKind, Machine};
-use phalanx_common::topology::{Bdf, Source, derive};
-use phalanx_formats::csv;
 use phalanx_launcher_core::placement::gang::{Gang, place_gang};
 use phalanx_launcher_core::placement::order::Effort;
-use phalanx_launcher_core::placement::request::GangRequest;
-use phalanx_launcher_core::stock::{Stock, Told, Topology};
+use phalanx_launcher_core::stock::Stock;
+
+use self::recorded::{job, of_table, request};
 
 const NODES: usize = 12_500;
 
@@ -42,17 +43,7 @@ fn main() {
 
 fn place(stock: &Stock, spec: &JobSpec) -> Gang {
     let refused = BTreeMap::new();
-    let request = GangRequest {
-        spec,
-        user: None,
-        probes: true,
-        last: &[],
-        spares: &[],
-        shun: None,
-        refused: &refused,
-        now: Timestamp(0),
-        port_salt: 0,
-    };
+    let request = request(spec, &refused, &[]);
     place_gang(stock, &request, &BTreeMap::new(), &Effort::default()).unwrap()
 }
 
@@ -62,9 +53,6 @@ fn stock() -> Stock {
     for node in 0..NODES {
         let _ = writeln!(table, "n{node:05},l{:04},b{:02}", node / 16, node / 512);
     }
-    let outline = csv::read(table.as_bytes()).unwrap();
-    let network =
-        derive(&[], &outline.evidence(Source::Csv, "the table", Timestamp(1)), Timestamp(2)).unwrap();
     let mut machine = Machine::default();
     machine.numa.entry(0).or_default().cpus = "0-63".parse().unwrap();
     machine.cores = (0..64).map(|cpu| cpu.to_string().parse().unwrap()).collect();
@@ -75,26 +63,7 @@ fn stock() -> Stock {
             .push(Accelerator { bdf: Some(bdf), ..Accelerator::new(AcceleratorKind::Nvidia) });
     }
     let machine = Arc::new(machine);
-    let ids: BTreeMap<String, NodeId> =
-        network.nodes.iter().map(|node| (node.name.clone(), NodeId::new(&node.name))).collect();
-    let told = || Told { machine: Some(machine.clone()), ..Told::default() };
-    let nodes = ids.values().map(|id| (id.clone(), told())).collect();
-    Stock::recorded(Arc::new(Topology { network, ids, nodes }))
-}
-
-fn job(keys: &str) -> JobSpec {
-    let around = Surroundings {
-        cwd: "/",
-        file_dir: None,
-        log_dir: None,
-        cluster: true,
-        cpus: 1,
-        gpus: &|| Ok(1),
-        env: &|_| None,
-    };
-    let text = format!("{{name: j, command: [train], {keys}}}");
-    let file = JobFile::parse("job.yaml", text.as_bytes()).unwrap();
-    file.overlay(&Flags::default(), &around).unwrap().resolve(&around).unwrap()
+    of_table(&table, |_| Some(machine.clone()))
 }
 
 /// 720 x 16 nodes, more than a job may have so far: placement takes them all the same.

@@ -180,7 +180,7 @@ fn a_pod_that_wants_a_topology_file_gets_the_rails_of_its_node() {
     let claims = names.iter().flat_map(|node| ["a", "b"].map(|port| attached(node, port)));
     let evidence: Vec<Evidence> =
         claims.map(|claim| Evidence::new(claim, Source::Lldp, "lldp", Timestamp(1))).collect();
-    let stock = recorded(&names.map(node), &evidence, None);
+    let stock = recorded(&names.map(node), &evidence, |_| None);
     let rails = |keys: &str| {
         let spec = job(keys);
         let none = BTreeMap::new();

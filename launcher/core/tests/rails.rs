@@ -26,7 +26,7 @@ use self::recorded::{job, recorded, request};
 fn stock() -> Option<Stock> {
     let dump = capture("topology/ibnetdiscover/topograph-dgx-ndr-railopt-40sw-582ca.out")?;
     let evidence = ibnetdiscover::read(&dump).unwrap().evidence("the dump", Timestamp(1));
-    Some(recorded(&[], &evidence, None))
+    Some(recorded(&[], &evidence, |_| None))
 }
 
 fn placed(stock: &Stock, keys: &str) -> Placed {

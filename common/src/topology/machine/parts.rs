@@ -43,26 +43,7 @@ pub struct Machine {
 impl Machine {
     /// One of which nothing is known but how many GPUs it has.
     pub fn of_gpus(count: u32) -> Machine {
-        let gpu = |index| Accelerator {
-            kind: AcceleratorKind::Nvidia,
-            bdf: None,
-            index: Some(index),
-            model: None,
-            uuid: None,
-            serial: None,
-            memory_bytes: None,
-            cpus: None,
-            nodes: None,
-            own_node: None,
-            mig: None,
-            slices: Vec::new(),
-            links: Vec::new(),
-            hive: None,
-            ailments: None,
-            processes: None,
-            fabric: None,
-            platform: None,
-        };
+        let gpu = |index| Accelerator { index: Some(index), ..Accelerator::new(AcceleratorKind::Nvidia) };
         Machine { accelerators: (0..count).map(gpu).collect(), ..Machine::default() }
     }
 

@@ -6,19 +6,21 @@ use std::sync::Arc;
 
 use phalanx_common::explanation::{Explained, Placed, Refused};
 use phalanx_common::id::NodeId;
-use phalanx_common::spec::{Flags, JobFile, JobSpec, Surroundings};
+use phalanx_common::spec::JobSpec;
 use phalanx_common::time::Timestamp;
+use phalanx_common::topology::Bdf;
 use phalanx_common::topology::machine::{
     Accelerator, AcceleratorKind, Attachment, LinkKind, Machine, PciDevice, PciKind, Peer,
 };
-use phalanx_common::topology::{Bdf, Source, derive};
-use phalanx_formats::csv;
 use phalanx_launcher_core::placement::gang::{Gang, place_gang};
 use phalanx_launcher_core::placement::order::Effort;
 use phalanx_launcher_core::placement::replace::keep;
 use phalanx_launcher_core::placement::request::GangRequest;
 use phalanx_launcher_core::plan;
-use phalanx_launcher_core::stock::{Stock, Told, Topology};
+use phalanx_launcher_core::stock::Stock;
+
+pub(crate) use crate::recorded::job;
+use crate::recorded::of_table;
 
 /// GPUs of this model, linked to each other in `islands` of equal size; half of them near each of two NUMA nodes, or near none that
 /// is known.
@@ -60,7 +62,8 @@ pub(crate) fn stock(nodes: &[(&str, Option<Arc<Machine>>)]) -> Stock {
         let _ = writeln!(table, "{},{},{}", parts[2], known(1), known(0));
     }
     let machines = nodes.iter().map(|(path, machine)| (path.rsplit('/').next().unwrap(), machine.clone()));
-    recorded(&table, &machines.collect())
+    let machines: BTreeMap<&str, Option<Arc<Machine>>> = machines.collect();
+    of_table(&table, |name| machines.get(name).cloned().flatten())
 }
 
 /// Nodes on leaves, and nothing is known above these.
@@ -69,34 +72,7 @@ pub(crate) fn leaves(nodes: &[(&str, &str)]) -> Stock {
     for (node, leaf) in nodes {
         let _ = writeln!(table, "{node},{leaf}");
     }
-    recorded(&table, &BTreeMap::new())
-}
-
-fn recorded(table: &str, machines: &BTreeMap<&str, Option<Arc<Machine>>>) -> Stock {
-    let outline = csv::read(table.as_bytes()).unwrap();
-    let evidence = outline.evidence(Source::Csv, "the table", Timestamp(1));
-    let network = derive(&[], &evidence, Timestamp(2)).unwrap();
-    let ids: BTreeMap<String, NodeId> =
-        network.nodes.iter().map(|node| (node.name.clone(), NodeId::new(&node.name))).collect();
-    let told = |name: &str| Told { machine: machines.get(name).cloned().flatten(), ..Told::default() };
-    let nodes = ids.iter().map(|(name, id)| (id.clone(), told(name))).collect();
-    Stock::recorded(Arc::new(Topology { network, ids, nodes }))
-}
-
-/// A job of a file of one line of YAML.
-pub(crate) fn job(keys: &str) -> JobSpec {
-    let around = Surroundings {
-        cwd: "/",
-        file_dir: None,
-        log_dir: None,
-        cluster: true,
-        cpus: 1,
-        gpus: &|| Ok(1),
-        env: &|_| None,
-    };
-    let text = format!("{{name: j, command: [train], {keys}}}");
-    let file = JobFile::parse("job.yaml", text.as_bytes()).unwrap();
-    file.overlay(&Flags::default(), &around).unwrap().resolve(&around).unwrap()
+    of_table(&table, |_| None)
 }
 
 pub(crate) fn explained(stock: &Stock, keys: &str) -> Explained {

@@ -9,4 +9,6 @@ mod anew;
 mod cluster;
 mod kept;
 mod property;
+#[path = "../recorded/mod.rs"]
+mod recorded;
 mod unknown;

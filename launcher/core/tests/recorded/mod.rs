@@ -19,17 +19,26 @@ pub(crate) fn stock(table: &str) -> Stock {
 
 /// Every node is such a machine.
 pub(crate) fn stock_of(table: &str, machine: Option<Machine>) -> Stock {
+    let machine = machine.map(Arc::new);
+    of_table(table, |_| machine.clone())
+}
+
+/// Nodes are what `machine` says of their names.
+pub(crate) fn of_table(table: &str, machine: impl Fn(&str) -> Option<Arc<Machine>>) -> Stock {
     let outline = csv::read(table.as_bytes()).unwrap();
     recorded(&[], &outline.evidence(Source::Csv, "the table", Timestamp(1)), machine)
 }
 
-pub(crate) fn recorded(ports: &[NodePorts], evidence: &[Evidence], machine: Option<Machine>) -> Stock {
+pub(crate) fn recorded(
+    ports: &[NodePorts],
+    evidence: &[Evidence],
+    machine: impl Fn(&str) -> Option<Arc<Machine>>,
+) -> Stock {
     let network = derive(ports, evidence, Timestamp(2)).unwrap();
     let ids: BTreeMap<String, NodeId> =
         network.nodes.iter().map(|node| (node.name.clone(), NodeId::new(&node.name))).collect();
-    let machine = machine.map(Arc::new);
-    let nodes =
-        ids.values().map(|id| (id.clone(), Told { machine: machine.clone(), ..Told::default() })).collect();
+    let told = |name: &str| Told { machine: machine(name), ..Told::default() };
+    let nodes = ids.iter().map(|(name, id)| (id.clone(), told(name))).collect();
     Stock::recorded(Arc::new(Topology { network, ids, nodes }))
 }
 

@@ -120,7 +120,7 @@ impl Coordinator {
         if let Some(stuck) = self.stuck.as_ref().filter(|stuck| stuck.key == key) {
             return stuck.never;
         }
-        let never = !self.nodes.is_empty() && never_fits(&self.stock, &self.request(job, &[]));
+        let never = never_fits(&self.stock, &self.request(job, &[]));
         self.stuck = Some(Stuck { key, never });
         never
     }

@@ -192,8 +192,12 @@ pub fn explain_refusal(stock: &Stock, request: &GangRequest<'_>, refusal: &NoFit
 }
 
 /// Whether a gang does not fit on all nodes that are known, reachable or not, with nothing on them. `false` while something is not
-/// known of a node that may let it in.
+/// known of a node that may let it in, and while none is there, or one that the networks know is not.
 pub(crate) fn never_fits(stock: &Stock, request: &GangRequest<'_>) -> bool {
+    let fabric = stock.fabric();
+    if fabric.nodes().is_empty() || stock.topology().ids.values().any(|id| fabric.row(id).is_none()) {
+        return false;
+    }
     let idle = stock.idle(true);
     // Whether it fits is asked, not how well.
     let effort = Effort { proposals: 0, search_nodes: 0, exact: false, ..Effort::default() };

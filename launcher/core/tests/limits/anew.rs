@@ -91,3 +91,13 @@ fn unequal_pods_are_on_the_leaf_that_holds_them() {
     let far = explained(&nodes, "ranks: 17, placement: {uneven: true, require: {all: leaf}}");
     assert!(matches!(far, Explained::Refused(_)), "{far:?}");
 }
+
+#[test]
+fn a_single_pod_fills_a_partly_used_node_whatever_else_it_asks_for() {
+    let with = |count| Some(gpus("H100", count, 1, true));
+    let nodes = stock(&[("b/l1/whole", with(8)), ("b/l2/few", with(2)), ("b/l2/other", with(8))]);
+    for also in ["", ", placement: {avoid: [nobody]}", ", placement: {exclusive: numa}"] {
+        let keys = format!("nodes: 1, ranksPerNode: 1, resources: {{devices: {{count: 1}}}}{also}");
+        assert_eq!(names(&placed(&nodes, &keys)), ["few"], "{also}");
+    }
+}

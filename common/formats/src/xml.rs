@@ -27,6 +27,8 @@ pub enum Error {
     Refused { line: usize, what: &'static str },
     #[error("line {line}: an element has more than {MAX_ATTRIBUTES} attributes")]
     TooManyAttributes { line: usize },
+    #[error("line {line}: the file ends before its elements do; it is cut short")]
+    Cut { line: usize },
     #[error("the XML cannot be read: {0}")]
     Syntax(#[source] roxmltree::Error),
 }
@@ -52,7 +54,12 @@ pub(crate) fn parse(bytes: &[u8], limit: usize) -> Result<Document<'_>, Error> {
         None => {}
     }
     let options = ParsingOptions { allow_dtd: true, nodes_limit: MAX_NODES, ..ParsingOptions::default() };
-    Document::parse_with_options(text, options).map_err(Error::Syntax)
+    Document::parse_with_options(text, options).map_err(|error| match error {
+        roxmltree::Error::UnclosedRootNode | roxmltree::Error::UnexpectedEndOfStream => {
+            Error::Cut { line: line(text.trim_end().len()) }
+        }
+        error => Error::Syntax(error),
+    })
 }
 
 enum Trap {
@@ -141,7 +148,12 @@ mod tests {
             parse(nodes.as_bytes(), 1 << 22).unwrap_err().to_string(),
             "the XML cannot be read: nodes limit reached"
         );
-        assert!(said("<a>").starts_with("the XML cannot be read: "));
+        assert_eq!(said("<a>"), "line 1: the file ends before its elements do; it is cut short");
+        assert_eq!(
+            said("<a>\n<b>\n<c d=\"e"),
+            "line 3: the file ends before its elements do; it is cut short"
+        );
+        assert_eq!(said("<a>\n</b>"), "the XML cannot be read: expected 'a' tag, not 'b' at 2:1");
         let large = parse(&[0; 9], 8).unwrap_err().to_string();
         assert!(large.starts_with("the file has 9 bytes, and at most 8 are read"), "{large}");
         assert_eq!(parse(b"<a>\xff", 8).unwrap_err().to_string(), "byte 3: this is not UTF-8 text");

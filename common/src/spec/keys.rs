@@ -58,6 +58,7 @@ pub(super) const PLACEMENT: &[&str] = &[
     "deviceView",
     "memoryBinding",
     "cpuBinding",
+    "ncclTopology",
 ];
 
 pub(super) const ELASTIC: &[&str] = &["min", "max", "step"];
@@ -180,6 +181,12 @@ mod tests {
         assert_eq!(top, sorted(SUPPORTED));
         let output: Vec<String> = keys(&schema["properties"]["output"]["anyOf"][1]);
         assert_eq!(output, sorted(OUTPUT));
+        for (of, known) in
+            [("ResourceKeys", RESOURCES), ("PlacementKeys", PLACEMENT), ("ElasticKeys", ELASTIC)]
+        {
+            let found: Vec<String> = keys(&schema["$defs"][of]);
+            assert_eq!(found, sorted(known), "{of}");
+        }
         assert!(NOT_YET.iter().all(|(key, _)| !SUPPORTED.contains(key)));
         assert!(NOT_YET.is_sorted(), "sorted, so that a key stands once");
         assert!(ELSEWHERE.iter().all(|(name, ours)| SUPPORTED.contains(ours) && fold(name) == **name));

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use phalanx_common::topology::machine::{Device, Machine, Nic};
 use phalanx_common::topology::{Network, Node, NodePort, Row};
 
-use super::super::paint::{Line, Paint, Tone, speed};
+use super::super::paint::{Line, Paint, Tone, counted, speed};
 use super::super::tree::table;
 use super::super::view::View;
 use super::nic_name;
@@ -88,14 +88,14 @@ fn places(network: &Network, node: &Node, row: Row) -> Vec<(String, Line)> {
     if let Some(domain) = node.nvlink {
         let peers = network.nodes.iter().filter(|peer| peer.nvlink == Some(domain)).count();
         let name = &network.nvlink[domain as usize];
-        lines.push(("NVLink".to_string(), Line::of(format!("{name}, {peers} nodes"))));
+        lines.push(("NVLink".to_string(), Line::of(format!("{name}, {}", counted(peers, "node")))));
     }
     let domains = network.layer2.iter().filter(|ports| ports.iter().any(|port| port.node == row));
     for ports in domains {
         let peers: std::collections::BTreeSet<Row> = ports.iter().map(|port| port.node).collect();
         lines.push((
             "layer 2".to_string(),
-            Line::of(format!("hears {} nodes", peers.len().saturating_sub(1))),
+            Line::of(format!("hears {}", counted(peers.len().saturating_sub(1), "node"))),
         ));
     }
     lines

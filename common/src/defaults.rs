@@ -20,6 +20,10 @@ pub const CLIENT_LOST: Duration = Duration::from_secs(60);
 pub const ENDED_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Most ended jobs that are kept, the newest: the coordinator holds them in memory.
 pub const ENDED_KEPT_MOST: usize = 10_000;
+/// A job ends after so many generations in a row that came to nothing.
+pub const NO_PROGRESS: u32 = 3;
+/// A generation that ran shorter came to nothing, unless its ranks told of progress.
+pub const PROGRESS: Duration = Duration::from_secs(10);
 /// The first gang restart comes at once, the next after this, doubled each time.
 pub const BACKOFF_INITIAL: Duration = Duration::from_secs(1);
 /// The longest wait before a gang restart.

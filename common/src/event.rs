@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::exit::ExitStatus;
 use crate::id::{Generation, JobId, NodeId, Rank};
 use crate::report::{Notice, PodEnd, PrepareFailure, PrepareFailureKind, RankExit};
+use crate::text;
 use crate::time::Timestamp;
 
 /// One event.
@@ -197,6 +198,8 @@ pub enum Cause {
         by: String,
         status: ExitStatus,
     },
+    /// Every rank ended with 0, and the job is to run always.
+    Completed,
 }
 
 impl Cause {
@@ -216,6 +219,7 @@ impl Cause {
             | Cause::ShimLost { .. }
             | Cause::LeaseLapsed { .. }
             | Cause::PodLost { .. } => 125,
+            Cause::Completed => 0,
         }
     }
 
@@ -249,6 +253,58 @@ impl fmt::Display for Cause {
             Cause::PodLost { node } => write!(f, "the pod on node {node} is gone, and its ranks with it"),
             Cause::ShimLost { node } => write!(f, "the shim on node {node} died, its ranks with it"),
             Cause::Requested { by, .. } => write!(f, "stopped by {by}"),
+            Cause::Completed => f.write_str("every rank ended with exit code 0"),
+        }
+    }
+}
+
+/// Why a job that failed is not started again, where somebody may have expected it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "no_restart", rename_all = "snake_case")]
+pub enum NoRestart {
+    /// Its restart policy is Never.
+    Policy,
+    /// One of its failure rules, counted from 0, ends it.
+    Rule { rule: u32 },
+    /// The code with which the rank ended says so.
+    ExitCode { code: u8 },
+    /// It had as many restarts as it may have, within `window` if it has one.
+    Budget { max: u32, window: Option<Duration> },
+    /// So many generations in a row came to nothing.
+    NoProgress { generations: u32 },
+}
+
+impl fmt::Display for NoRestart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoRestart::Policy => f.write_str("not started again: its restartPolicy is Never"),
+            NoRestart::Rule { rule } => {
+                write!(f, "not started again: failureRules[{rule}] of the job says FailJob")
+            }
+            NoRestart::ExitCode { code } => {
+                write!(
+                    f,
+                    "not started again: exit code {code} says so, and no rule of the job says otherwise"
+                )
+            }
+            NoRestart::Budget { max: 1, window: None } => {
+                f.write_str("not started again: it had its 1 restart")
+            }
+            NoRestart::Budget { max, window: None } => {
+                write!(f, "not started again: it had its {max} restarts")
+            }
+            NoRestart::Budget { max, window: Some(window) } => {
+                write!(
+                    f,
+                    "not started again: it had {max} of {max} restarts within {}",
+                    text::lasting(*window)
+                )
+            }
+            NoRestart::NoProgress { generations } => write!(
+                f,
+                "not started again: {generations} generations in a row ended within {} of running (restartBudget.noProgress)",
+                text::lasting(crate::defaults::PROGRESS)
+            ),
         }
     }
 }
@@ -262,6 +318,8 @@ pub enum Outcome {
     Failed {
         first_cause: Cause,
         exit_code: u8,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        no_restart: Option<NoRestart>,
     },
     Stopped {
         first_cause: Cause,

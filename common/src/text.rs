@@ -1,4 +1,6 @@
-//! Text for people: strangers', in messages and in order, and errors with their causes.
+//! Text for people: strangers', in messages and in order, times, and errors with their causes.
+
+use std::time::Duration;
 
 /// Text in quotes, escaped, and cut after 60 characters: fit for a message and a terminal, whoever wrote it.
 pub fn shown(text: &str) -> String {
@@ -29,6 +31,19 @@ pub fn natural(name: &str) -> Vec<(String, u64)> {
     parts
 }
 
+/// A time in its largest whole unit: `90 s`, `2 h`.
+pub fn lasting(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match (seconds, time.subsec_millis()) {
+        (0, millis) => format!("{millis} ms"),
+        (_, 1..) => format!("{:.1} s", time.as_secs_f64()),
+        (seconds, _) if seconds.is_multiple_of(86_400) => format!("{} d", seconds / 86_400),
+        (seconds, _) if seconds.is_multiple_of(3600) => format!("{} h", seconds / 3600),
+        (seconds, _) if seconds.is_multiple_of(60) => format!("{} min", seconds / 60),
+        (seconds, _) => format!("{seconds} s"),
+    }
+}
+
 /// An error with its causes, each once: many say their cause themselves.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -48,6 +63,13 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_is_said_in_its_largest_whole_unit() {
+        let said = [250, 1500, 10_000, 90_000, 120_000, 7_200_000, 172_800_000]
+            .map(|millis| lasting(Duration::from_millis(millis)));
+        assert_eq!(said, ["250 ms", "1.5 s", "10 s", "90 s", "2 min", "2 h", "2 d"]);
+    }
 
     #[derive(Debug, thiserror::Error)]
     enum Error {

@@ -52,6 +52,9 @@ impl Decoder<'_> {
                 file.termination_grace_period_seconds = self.scalar(name, node, read::seconds);
             }
             "maxRestarts" => file.max_restarts = self.scalar(name, node, read::count),
+            "restartPolicy" => file.restart_policy = self.scalar(name, node, read::choice),
+            "restartBudget" => file.restart_budget = self.restart_budget(node),
+            "failureRules" => file.failure_rules = self.failure_rules(node),
             "fencing" => file.fencing = self.scalar(name, node, read::choice),
             "unreachableSeconds" => file.unreachable_seconds = self.scalar(name, node, read::positive),
             "leaseSeconds" => file.lease_seconds = self.scalar(name, node, read::lease),

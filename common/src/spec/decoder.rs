@@ -81,6 +81,43 @@ impl Decoder<'_> {
         }
     }
 
+    /// The items of a list that has some.
+    pub(super) fn items<'n>(
+        &mut self,
+        path: &str,
+        node: &'n Node,
+        most: usize,
+        of: &'static str,
+    ) -> Option<&'n [Node]> {
+        let Value::List(items) = &node.value else {
+            self.expected(path, node, Expected::List(of));
+            return None;
+        };
+        if items.is_empty() || items.len() > most {
+            let kind = ProblemKind::ListLength { of, length: items.len(), most };
+            self.problem(node.span, Some(path.to_owned()), kind);
+            return None;
+        }
+        Some(items)
+    }
+
+    /// A list of scalars.
+    pub(super) fn list<T>(
+        &mut self,
+        path: &str,
+        node: &Node,
+        most: usize,
+        of: &'static str,
+        read: impl Fn(Scalar<'_>) -> Read<T>,
+    ) -> Option<Given<Vec<Given<T>>>> {
+        let items = self.items(path, node, most, of)?;
+        let mut read_items = Vec::with_capacity(items.len());
+        for (i, item) in items.iter().enumerate() {
+            read_items.extend(self.scalar(&format!("{path}[{i}]"), item, &read));
+        }
+        Some(Given::new(read_items, Origin::File(node.span)))
+    }
+
     pub(super) fn place(&self, span: Span) -> Place {
         self.source.place(span)
     }

@@ -15,6 +15,7 @@ use super::json;
 use super::needs::NeedsDocument;
 use super::place::Source;
 use super::read;
+use super::recovery::RecoveryDocument;
 use super::resolve::{MAX_TEXT_BYTES, Surroundings};
 use crate::defaults::SHIP_CAP;
 use crate::hex;
@@ -40,7 +41,8 @@ pub struct Document<'a> {
     env: BTreeMap<&'a str, Variable<'a>>,
     start_timeout_seconds: f64,
     termination_grace_period_seconds: f64,
-    max_restarts: u32,
+    #[serde(flatten)]
+    recovery: RecoveryDocument,
     fencing: Fencing,
     unreachable_seconds: f64,
     lease_seconds: f64,
@@ -84,7 +86,7 @@ impl<'a> From<&'a JobSpec> for Document<'a> {
             env: spec.env.iter().map(|(name, value)| (name.as_str(), Variable::Plain(value))).collect(),
             start_timeout_seconds: seconds(spec.start_timeout),
             termination_grace_period_seconds: seconds(spec.termination_grace),
-            max_restarts: spec.max_restarts,
+            recovery: spec.into(),
             fencing: spec.fencing,
             unreachable_seconds: seconds(spec.unreachable),
             lease_seconds: seconds(spec.lease),

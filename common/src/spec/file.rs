@@ -10,6 +10,7 @@ use super::error::Error;
 use super::job::{Fencing, Keep, OutputMode, StopScope};
 use super::needs::{ElasticKeys, ParallelismKeys, PlacementKeys, ResourceKeys};
 use super::place::{Given, Source};
+use super::recovery::{BudgetKeys, MAX_RULES, RestartPolicy, RuleKeys};
 use crate::defaults::{MAX_NODES, MAX_RANKS, MAX_RANKS_PER_NODE};
 
 /// A training job for `phalanx run -f`.
@@ -64,6 +65,14 @@ pub struct JobFile {
     pub termination_grace_period_seconds: Option<Given<Seconds>>,
     /// How often the job may be started again after a failure. Default: 0.
     pub max_restarts: Option<Given<u32>>,
+    /// Whether ranks start again: `Never`, `OnFailure`, or `Always`, after a good end as well. Default: OnFailure.
+    pub restart_policy: Option<Given<RestartPolicy>>,
+    /// How restarts are counted.
+    #[schemars(default)]
+    pub restart_budget: BudgetKeys,
+    /// What failures of some kinds do; the first rule that matches decides.
+    #[schemars(length(min = 1, max = MAX_RULES))]
+    pub failure_rules: Option<Given<Vec<RuleKeys>>>,
     /// What must be known before the job starts anew without a node that cannot be reached: `lenient`, that
     /// its peers do not hear it either or that it was unreachable for long enough; `strict`, that the lease
     /// of its pod has lapsed, so that no rank is ever doubled. Default: lenient.

@@ -37,6 +37,8 @@ pub struct Flags {
     pub grace: Option<String>,
     /// `--max-restarts NUMBER`
     pub max_restarts: Option<String>,
+    /// `--restart-policy Never|OnFailure|Always`
+    pub restart_policy: Option<String>,
     /// `--fencing lenient|strict`
     pub fencing: Option<String>,
     /// `--unreachable SECONDS`
@@ -70,6 +72,9 @@ impl JobFile {
         if flags.ranks.is_some() || flags.ranks_per_node.is_some() || flags.needs.count_ranks() {
             (self.ranks, self.ranks_per_node) = (None, None);
         }
+        if flags.max_restarts.is_some() {
+            self.restart_budget.gang.max = None;
+        }
         if flags.working_dir.is_some() || flags.ship.is_some() {
             (self.working_dir, self.ship) = (None, None);
         }
@@ -94,6 +99,7 @@ impl JobFile {
         );
         problems.set(&mut self.termination_grace_period_seconds, "--grace", &flags.grace, read::seconds);
         problems.set(&mut self.max_restarts, "--max-restarts", &flags.max_restarts, read::count);
+        problems.set(&mut self.restart_policy, "--restart-policy", &flags.restart_policy, read::choice);
         problems.set(&mut self.fencing, "--fencing", &flags.fencing, read::choice);
         problems.set(&mut self.unreachable_seconds, "--unreachable", &flags.unreachable, read::positive);
         problems.set(&mut self.lease_seconds, "--lease", &flags.lease, read::lease);

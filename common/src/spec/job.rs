@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::needs::{Elastic, Parallelism, PlacementSpec, Resources};
+use super::recovery::Recovery;
 
 /// A job, resolved: no value is missing and each was checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +41,8 @@ pub struct JobSpec {
     pub termination_grace: Duration,
     /// Gang restarts the job may use.
     pub max_restarts: u32,
+    /// What follows a failure.
+    pub recovery: Recovery,
     /// A pod on a node that was unreachable for this long is given up.
     pub unreachable: Duration,
     /// How long a pod may run without hearing from a coordinator.

@@ -1,7 +1,7 @@
 //! The keys of a job file: those that work, and those of later versions.
 
 const PROBES: &str = "a rank counts as ready once its program runs";
-const RESTARTS: &str = "this version restarts the whole job, at most maxRestarts times";
+const RESTARTS: &str = "this version restarts the whole gang";
 const PROCESSES: &str = "this version runs plain processes";
 const ROLES: &str = "this version runs ranks only";
 const QUEUE: &str = "this version runs one job, at once";
@@ -23,6 +23,9 @@ pub(super) const SUPPORTED: &[&str] = &[
     "startTimeoutSeconds",
     "terminationGracePeriodSeconds",
     "maxRestarts",
+    "restartPolicy",
+    "restartBudget",
+    "failureRules",
     "fencing",
     "unreachableSeconds",
     "leaseSeconds",
@@ -63,6 +66,24 @@ pub(super) const PLACEMENT: &[&str] = &[
 
 pub(super) const ELASTIC: &[&str] = &["min", "max", "step"];
 
+/// Keys in `restartBudget`.
+pub(super) const BUDGET: &[&str] = &["gang", "replaceNode", "noProgress"];
+
+/// Keys in `restartBudget.gang`.
+pub(super) const STEP: &[&str] = &["max", "window", "backoff"];
+
+/// Keys in `restartBudget.replaceNode`.
+pub(super) const REPLACE: &[&str] = &["max"];
+
+/// Keys in `restartBudget.gang.backoff`.
+pub(super) const BACKOFF: &[&str] = &["initial", "max"];
+
+/// Keys of a rule in `failureRules`.
+pub(super) const RULE: &[&str] = &["exitCodes", "signals", "reasons", "action"];
+
+/// Keys in `exitCodes` of a rule, if it is no list.
+pub(super) const CODES: &[&str] = &["operator", "values"];
+
 /// Keys of a variable in `env` that is no text.
 pub(super) const VARIABLE: &[&str] = &["secret"];
 
@@ -72,7 +93,6 @@ pub(super) const CLIENT: &[&str] = &["coordinator", "identity", "output", "color
 /// Keys of later versions: the key, and what this version does instead.
 pub(super) const NOT_YET: &[(&str, &str)] = &[
     ("activeDeadlineSeconds", QUEUE),
-    ("failureRules", RESTARTS),
     ("image", PROCESSES),
     ("initContainers", PROCESSES),
     ("lifecycle", PROCESSES),
@@ -80,8 +100,6 @@ pub(super) const NOT_YET: &[(&str, &str)] = &[
     ("priority", QUEUE),
     ("queue", QUEUE),
     ("readinessProbe", PROBES),
-    ("restartBudget", RESTARTS),
-    ("restartPolicy", RESTARTS),
     ("restartScope", RESTARTS),
     ("roles", ROLES),
     ("runtime", PROCESSES),
@@ -181,12 +199,18 @@ mod tests {
         assert_eq!(top, sorted(SUPPORTED));
         let output: Vec<String> = keys(&schema["properties"]["output"]["anyOf"][1]);
         assert_eq!(output, sorted(OUTPUT));
-        for (of, known) in
-            [("ResourceKeys", RESOURCES), ("PlacementKeys", PLACEMENT), ("ElasticKeys", ELASTIC)]
-        {
-            let found: Vec<String> = keys(&schema["$defs"][of]);
+        let within = [
+            ("resources", RESOURCES),
+            ("placement", PLACEMENT),
+            ("elastic", ELASTIC),
+            ("restartBudget", BUDGET),
+        ];
+        for (of, known) in within {
+            let found: Vec<String> = keys(&schema["properties"][of]);
             assert_eq!(found, sorted(known), "{of}");
         }
+        let rule: Vec<String> = keys(&schema["properties"]["failureRules"]["items"]);
+        assert_eq!(rule, sorted(RULE));
         assert!(NOT_YET.iter().all(|(key, _)| !SUPPORTED.contains(key)));
         assert!(NOT_YET.is_sorted(), "sorted, so that a key stands once");
         assert!(ELSEWHERE.iter().all(|(name, ours)| SUPPORTED.contains(ours) && fold(name) == **name));

@@ -54,6 +54,7 @@ mod needs;
 mod place;
 mod problem;
 mod read;
+mod recovery;
 mod resolve;
 mod schema;
 mod secret;
@@ -76,6 +77,11 @@ pub use needs::{
 };
 pub use place::{Given, Origin};
 pub use problem::{Expected, ProblemKind};
+pub use recovery::{
+    Backoff, BackoffKeys, BudgetKeys, CodeKeys, DO_NOT_RESTART, ExitCodes, FailureAction, FailureReason,
+    FailureRule, MAX_IN_WINDOW, MAX_RULES, Recovery, RecoveryProblem, ReplaceKeys, RestartPolicy, RuleKeys,
+    StepKeys, TimeSpan,
+};
 pub use resolve::{CountError, MAX_TEXT_BYTES, Surroundings};
 pub use schema::json_schema;
 pub use yaml::MAX_FILE_BYTES;

@@ -5,6 +5,7 @@ use std::fmt;
 use super::error::{At, Place};
 use super::file::MAX_SECONDS;
 use super::needs::{MAX_KIND, MAX_MODEL, NeedsProblem};
+use super::recovery::RecoveryProblem;
 use crate::defaults::{MAX_NODES, MAX_RANKS, MAX_RANKS_PER_NODE, MIN_LEASE};
 use crate::text::shown;
 use crate::yaml::{self, Found};
@@ -19,6 +20,11 @@ pub enum ProblemKind {
     /// Resources, groups or wishes that cannot be.
     #[error(transparent)]
     Needs(#[from] NeedsProblem),
+    /// A policy, a budget or a rule that cannot be.
+    #[error(transparent)]
+    Recovery(#[from] RecoveryProblem),
+    #[error("a list of {of} has from 1 to {most} items, and this one has {length}")]
+    ListLength { of: &'static str, length: usize, most: usize },
     #[error("the file has no content; a job file needs at least `command: [program, argument]`")]
     Empty,
     #[error("{}", UnknownKey { key, within, nearest: *nearest, known })]
@@ -151,6 +157,10 @@ pub enum Expected {
     Model,
     /// A profile of MIG slices.
     Mig,
+    /// The name of a signal.
+    Signal,
+    /// A time with its unit.
+    TimeSpan,
     OneOf(Vec<&'static str>),
     /// A mode or the mapping of `output`.
     Output,
@@ -203,6 +213,8 @@ impl fmt::Display for Expected {
             }
             Expected::Model => write!(f, "a part of a model's name, such as H100, at most {MAX_MODEL} bytes"),
             Expected::Mig => f.write_str("a profile of MIG slices, such as 1g.10gb or 3g.40gb"),
+            Expected::Signal => f.write_str("the name of a signal, such as SIGKILL"),
+            Expected::TimeSpan => f.write_str("a time above 0: seconds, or a number with ms, s, m, h or d, such as 1h"),
             Expected::OneOf(words) => write!(f, "one of {}", words.join(", ")),
             Expected::Output => f.write_str("a mode or a mapping of mode, logDir, maxFileSize and keepFiles"),
         }

@@ -49,7 +49,7 @@ impl<'a> Scalar<'a> {
         matches!(self.found(), Found::Text(_))
     }
 
-    fn is_number(self) -> bool {
+    pub(super) fn is_number(self) -> bool {
         self.style == Style::Flag || (self.style == Style::Plain && is_number(self.text))
     }
 
@@ -116,14 +116,19 @@ pub(super) fn positive(scalar: Scalar<'_>) -> Read<Positive> {
 /// Decimal seconds to the microsecond, which is what a `Timestamp` counts; digits beyond are cut. No way
 /// through a float, which would round.
 fn decimal(scalar: Scalar<'_>) -> Option<Duration> {
-    let (whole, fraction) = scalar.text.split_once('.').unwrap_or((scalar.text, ""));
+    let time = decimal_text(scalar.text).filter(|_| scalar.is_number())?;
+    (time <= Duration::from_secs(MAX_SECONDS.into())).then_some(time)
+}
+
+/// The same for text that may have had a unit behind it.
+pub(super) fn decimal_text(text: &str) -> Option<Duration> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
-    if !scalar.is_number() || whole.is_empty() || !digits(whole) || !digits(fraction) {
+    if whole.is_empty() || !digits(whole) || !digits(fraction) {
         return None;
     }
     let micros: u32 = format!("{:0<6.6}", fraction).parse().ok()?;
-    let time = Duration::new(whole.parse().ok()?, micros * 1000);
-    (time <= Duration::from_secs(MAX_SECONDS.into())).then_some(time)
+    Some(Duration::new(whole.parse().ok()?, micros * 1000))
 }
 
 pub(super) fn size(scalar: Scalar<'_>) -> Read<Size> {

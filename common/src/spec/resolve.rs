@@ -61,7 +61,13 @@ impl JobFile {
             (Ok(shape), Ok(command), Ok(())) => (shape, command),
             (shape, command, start) => return Err(Error::all([shape.err(), start.err(), command.err()])),
         };
-        let needs = self.resolve_needs(shape).map_err(Error::of)?;
+        let (needs, (recovery, max_restarts)) = match (self.resolve_needs(shape), self.resolve_recovery()) {
+            (Ok(needs), Ok(recovery)) => (needs, recovery),
+            (needs, recovery) => {
+                let problems = needs.err().into_iter().chain(recovery.err()).flatten().collect();
+                return Err(Error::of(problems));
+            }
+        };
         let command: Vec<String> = command.value.iter().map(|word| word.0.clone()).collect();
         let bytes = command.iter().map(String::len).sum::<usize>()
             + self
@@ -105,7 +111,8 @@ impl JobFile {
             start_timeout: time(&self.start_timeout_seconds).unwrap_or(defaults::START_TIMEOUT),
             termination_grace: seconds(&self.termination_grace_period_seconds)
                 .unwrap_or(defaults::TERMINATION_GRACE),
-            max_restarts: value(&self.max_restarts).unwrap_or(defaults::MAX_RESTARTS),
+            max_restarts,
+            recovery,
             stop_scope: value(&self.stop_scope).unwrap_or_default(),
             keep: value(&self.keep).unwrap_or_default(),
             output: OutputSpec {

@@ -1,4 +1,4 @@
-use phalanx_common::spec::{Fencing, Flags, JobFile, Ranks, Shape, StopScope, Surroundings};
+use phalanx_common::spec::{Fencing, Flags, JobFile, Ranks, RestartPolicy, Shape, StopScope, Surroundings};
 
 use crate::{around, run, some};
 
@@ -32,6 +32,7 @@ fn each_flag_wins_over_its_key() {
         start_timeout: some("1.5"),
         grace: some("0"),
         max_restarts: some("7"),
+        restart_policy: some("Always"),
         fencing: some("strict"),
         unreachable: some("30"),
         lease: some("20"),
@@ -51,6 +52,7 @@ fn each_flag_wins_over_its_key() {
     assert_eq!(env, ["A=file", "B=flag", "C=x=y", "D=line", "TOKEN=from the shell"]);
     assert_eq!((job.start_timeout.as_millis(), job.termination_grace.as_millis()), (1500, 0));
     assert_eq!((job.max_restarts, job.stop_scope), (7, StopScope::Process));
+    assert_eq!(job.recovery.policy, RestartPolicy::Always);
     assert_eq!((job.fencing, job.unreachable.as_secs(), job.lease.as_secs()), (Fencing::Strict, 30, 20));
     assert_eq!(format!("{:?} {:?}", job.keep, job.output.mode), "Always Rank0");
     assert_eq!(job.output.log_dir, some("/var/logs"));

@@ -9,6 +9,7 @@ mod errors;
 mod flags;
 mod needs;
 mod properties;
+mod recovery;
 mod resolve;
 mod schema;
 mod secret;

@@ -30,6 +30,7 @@ fn a_command_alone_makes_a_job() {
             start_timeout: defaults::START_TIMEOUT,
             termination_grace: defaults::TERMINATION_GRACE,
             max_restarts: defaults::MAX_RESTARTS,
+            recovery: Default::default(),
             unreachable: defaults::UNREACHABLE,
             lease: defaults::LEASE,
             fencing: Fencing::Lenient,

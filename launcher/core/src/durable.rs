@@ -14,7 +14,7 @@ use phalanx_common::time::Timestamp;
 use crate::ledger::{Ledger, PodShare};
 use crate::placement::inside::Held;
 use crate::records::{EndedRecord, GenerationRecord, Record, StoppingRecord};
-use crate::restart::{Accounting, Charge};
+use crate::restart::{Accounting, Charge, Progress};
 
 /// The durable state of a coordinator.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -336,19 +336,39 @@ impl Durable {
         self.free_generation(&record.job);
         let Some(job) = self.jobs.get_mut(&record.job) else { return };
         match record.charge {
-            Charge::Budget => {
+            Charge::Budget | Charge::Replacement => {
                 job.used.restarts += 1;
+                job.used.replacements += u32::from(record.charge == Charge::Replacement);
+                if let Some(window) = job.spec.recovery.window {
+                    job.used.recent.retain(|at| record.at.since(*at) < window);
+                    job.used.recent.push(record.at);
+                }
                 // Paid for: what a node could not do it may be able to by now.
                 if job.generation.as_ref().is_some_and(|last| !last.released) {
                     job.refused.clear();
                 }
-                job.used.backoff_step = if record.fresh { 1 } else { job.used.backoff_step + 1 };
             }
             Charge::PortConflict => job.used.port_conflicts += 1,
             Charge::PortRetry => job.used.port_retries += 1,
             Charge::NodeGone => job.used.node_retries += 1,
             // Each node refuses once.
             Charge::NodeRefused => {}
+            Charge::Ignored | Charge::Completed => {}
+        }
+        let used = &mut job.used;
+        if record.charge.waits() {
+            used.backoff_step = if record.progress == Progress::Long { 1 } else { used.backoff_step + 1 };
+        }
+        match record.progress {
+            Progress::Unknown => {}
+            Progress::Barren => used.barren += 1,
+            Progress::Some | Progress::Long => used.barren = 0,
+        }
+        if record.charge.waits() {
+            used.blamed = record.blamed.clone().map(|node| match used.blamed.take() {
+                Some((before, times)) if before == node => (node, times + 1),
+                _ => (node, 1),
+            });
         }
         job.shun = record.shun.clone();
         job.state = JobState::Queued { not_before: record.at + record.delay };

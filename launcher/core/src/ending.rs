@@ -13,7 +13,7 @@ use crate::durable::{Evidence, Job, JobState};
 use crate::gang::{GangPhase, PodView};
 use crate::input::Why;
 use crate::records::{EndedRecord, Record, StoppingRecord};
-use crate::restart::{self, Came, Charge, Verdict};
+use crate::restart::{self, Came, Verdict};
 
 impl Coordinator {
     pub(crate) fn on_stop(&mut self, job: &JobId, by: String, status: ExitStatus, force: bool) {
@@ -158,9 +158,11 @@ impl Coordinator {
         let Some(state) = self.durable.jobs.get(job) else { return };
         let Some(active) = state.active() else { return };
         let Some(Evidence { mut cause, port_conflict, .. }) = active.stopping.clone() else {
-            return self.end_job(job, Outcome::Succeeded);
+            return match restart::decide_completed(&state.spec, &state.used, ran) {
+                Some(verdict) if state.stop.is_none() => self.carry_out(job, verdict, Cause::Completed),
+                _ => self.end_job(job, Outcome::Succeeded),
+            };
         };
-        let generation = active.number;
         let came = if active.released {
             Came::Released { conflict: port_conflict, ran }
         } else {
@@ -172,28 +174,30 @@ impl Coordinator {
             Came::Held { elsewhere }
         };
         let verdict = match &state.stop {
-            Some(_) => Verdict::Fail,
-            None => restart::decide(state.spec.max_restarts, &state.used, &cause, came),
+            Some(_) => Verdict::Fail(None),
+            None => restart::decide(&state.spec, &state.used, &cause, came, self.now),
         };
+        self.carry_out(job, verdict, cause);
+    }
+
+    /// Another generation, or the end of the job.
+    fn carry_out(&mut self, job: &JobId, verdict: Verdict, cause: Cause) {
         let exit_code = cause.exit_code();
         match verdict {
-            Verdict::Restart { charge, delay, fresh } => {
-                let shun = match &cause {
-                    Cause::NotPrepared { node, reason } if reason.kind == PrepareFailureKind::Node => {
-                        Some(node.clone())
-                    }
-                    Cause::NodeLost { node } if charge == Charge::NodeGone => Some(node.clone()),
-                    _ => None,
-                };
-                let job_id = job.clone();
+            Verdict::Restart { charge, delay, progress, shun } => {
+                let Some(active) = self.durable.jobs.get(job).and_then(Job::active) else { return };
+                let (generation, blamed) = (active.number, restart::blames(&cause).cloned());
+                let (job_id, at) = (job.clone(), self.now);
                 let record =
-                    EndedRecord { job: job_id, generation, at: self.now, charge, fresh, delay, shun };
+                    EndedRecord { job: job_id, generation, at, charge, progress, delay, blamed, shun };
                 self.restart(job, record, cause);
             }
-            Verdict::Fail if matches!(cause, Cause::Requested { .. }) => {
+            Verdict::Fail(_) if matches!(cause, Cause::Requested { .. }) => {
                 self.end_job(job, Outcome::Stopped { first_cause: cause, exit_code });
             }
-            Verdict::Fail => self.end_job(job, Outcome::Failed { first_cause: cause, exit_code }),
+            Verdict::Fail(no_restart) => {
+                self.end_job(job, Outcome::Failed { first_cause: cause, exit_code, no_restart });
+            }
         }
     }
 

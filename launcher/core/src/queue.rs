@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use phalanx_common::defaults;
 use phalanx_common::event::EventKind;
 use phalanx_common::id::{Generation, JobId, NodeId, Rank};
 use phalanx_common::identity::Owner;
@@ -234,8 +233,10 @@ impl Coordinator {
 
     /// Begins the wait before the next generation; over at once if it is zero.
     pub(crate) fn wait_backoff(&mut self, id: &JobId, delay: Duration) {
-        let delay = delay.min(defaults::BACKOFF_MAX);
-        let suspended = self.durable.jobs.get(id).is_some_and(|job| job.suspended);
+        let Some(job) = self.durable.jobs.get(id) else { return };
+        let suspended = job.suspended;
+        // A record's time may be far off if the clock jumped while no coordinator was there.
+        let delay = delay.min(job.spec.recovery.backoff.max);
         if delay.is_zero() {
             self.queue_moved = true;
         } else {

@@ -1,25 +1,57 @@
-//! What a failed generation costs, and whether there is another.
+//! What a generation's end costs, and whether there is another: the ladder.
+//!
+//! ```text
+//! a rule of the job that matches, or else what is usual for the cause
+//!   FailJob                                             -> the job fails
+//!   Ignore                                              -> the gang again, at no cost
+//!   RestartGang --- the same node was blamed before? --+
+//!       | no                                           | yes
+//!       v                                              v
+//!   the gang again, where it was               the gang again, without that node
+//!       \____________________ while there is budget ___/
+//! ```
 
 use std::time::Duration;
 
 use phalanx_common::defaults;
-use phalanx_common::event::Cause;
+use phalanx_common::event::{Cause, NoRestart};
+use phalanx_common::exit::ExitStatus;
+use phalanx_common::id::NodeId;
 use phalanx_common::report::PrepareFailureKind;
+use phalanx_common::spec::{DO_NOT_RESTART, FailureAction, FailureReason, JobSpec, Recovery, RestartPolicy};
+use phalanx_common::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// What a job has used up. Changed by records alone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accounting {
     /// Restarts paid from `max_restarts`.
     pub restarts: u32,
+    /// When those were that the job's window counts; empty without a window.
+    pub recent: Vec<Timestamp>,
+    /// Paid restarts that were to leave a node.
+    pub replacements: u32,
     /// Restarts after a rank met a port in use.
     pub port_conflicts: u32,
     /// New generations because a port was taken before the ranks were released.
     pub port_retries: u32,
     /// New generations because a node went before the ranks were released.
     pub node_retries: u32,
-    /// Paid restarts since the last generation that ran long enough.
+    /// Restarts with a wait since the last generation that ran long enough.
     pub backoff_step: u32,
+    /// Generations in a row, up to the last, that came to nothing.
+    pub barren: u32,
+    /// The node that was blamed last, and how often in a row.
+    pub blamed: Option<(NodeId, u32)>,
+}
+
+impl Accounting {
+    /// Paid restarts that count at this time.
+    pub fn counted(&self, window: Option<Duration>, now: Timestamp) -> u32 {
+        let Some(window) = window else { return self.restarts };
+        let recent = self.recent.iter().filter(|at| now.since(**at) < window).count();
+        u32::try_from(recent).unwrap_or(u32::MAX)
+    }
 }
 
 /// Who pays for a restart.
@@ -36,25 +68,51 @@ pub enum Charge {
     NodeGone,
     /// Nobody: a node cannot take its pod, and others are left.
     NodeRefused,
+    /// The job's own budget, and that of nodes to be replaced.
+    Replacement,
+    /// Nobody: a rule of the job says so.
+    Ignored,
+    /// Nobody: the gang ended well, and is to run always.
+    Completed,
 }
 
 impl Charge {
     /// Whether the job's budget stays as it is.
     pub fn free(self) -> bool {
-        self != Charge::Budget
+        !matches!(self, Charge::Budget | Charge::Replacement)
+    }
+
+    /// Whether the next restart waits longer than this one.
+    pub fn waits(self) -> bool {
+        matches!(self, Charge::Budget | Charge::Replacement | Charge::Ignored | Charge::Completed)
     }
 }
 
-/// What comes after a failed generation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a generation came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Progress {
+    /// Its fault or not, it says nothing of the job: a node went, or it was not counted.
+    Unknown,
+    /// It was over before it got anywhere.
+    Barren,
+    Some,
+    /// It ran long enough for the backoff to begin anew.
+    Long,
+}
+
+/// What comes after a generation.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Another generation. `fresh` says that the last one ran long enough to begin the backoff anew.
     Restart {
         charge: Charge,
         delay: Duration,
-        fresh: bool,
+        progress: Progress,
+        /// Go here only if nothing else is left.
+        shun: Option<NodeId>,
     },
-    Fail,
+    /// No other. `None` needs no saying: nobody asked for one.
+    Fail(Option<NoRestart>),
 }
 
 /// How far a generation that failed had come.
@@ -74,148 +132,152 @@ pub enum Came {
 }
 
 /// Decides after a generation that failed for `cause`.
-pub fn decide(max_restarts: u32, used: &Accounting, cause: &Cause, came: Came) -> Verdict {
+pub fn decide(spec: &JobSpec, used: &Accounting, cause: &Cause, came: Came, now: Timestamp) -> Verdict {
     let (conflict, ran) = match came {
         Came::Held { .. } => (false, Duration::ZERO),
         Came::Released { conflict, ran } => (conflict, ran),
     };
-    let at_once = |charge| Verdict::Restart { charge, delay: Duration::ZERO, fresh: false };
+    let at_once = |charge, shun: Option<&NodeId>| {
+        let (delay, progress) = (Duration::ZERO, Progress::Unknown);
+        Verdict::Restart { charge, delay, progress, shun: shun.cloned() }
+    };
     match cause {
-        Cause::Requested { .. } => return Verdict::Fail,
-        Cause::NotPrepared { reason, .. } => match reason.kind {
+        Cause::Requested { .. } => return Verdict::Fail(None),
+        Cause::NotPrepared { node, reason } => match reason.kind {
             // The next generation would meet the same.
             PrepareFailureKind::CommandNotFound
             | PrepareFailureKind::CommandNotExecutable
             | PrepareFailureKind::Job => {
-                return Verdict::Fail;
+                return Verdict::Fail(None);
             }
             PrepareFailureKind::PortTaken(_) if used.port_retries < defaults::PORT_RETRIES => {
-                return at_once(Charge::PortRetry);
+                return at_once(Charge::PortRetry, None);
             }
             PrepareFailureKind::Node if came == (Came::Held { elsewhere: true }) => {
-                return at_once(Charge::NodeRefused);
+                return at_once(Charge::NodeRefused, Some(node));
             }
             PrepareFailureKind::PortTaken(_) | PrepareFailureKind::Node => {}
         },
-        Cause::NodeLost { .. }
+        Cause::NodeLost { node }
             if matches!(came, Came::Held { .. }) && used.node_retries < defaults::NODE_RETRIES =>
         {
-            return at_once(Charge::NodeGone);
+            return at_once(Charge::NodeGone, Some(node));
         }
         Cause::RankFailed { .. } if conflict && used.port_conflicts < defaults::PORT_CONFLICT_RESTARTS => {
-            return at_once(Charge::PortConflict);
+            return at_once(Charge::PortConflict, None);
         }
         _ => {}
     }
-    if used.restarts >= max_restarts {
-        return Verdict::Fail;
-    }
-    let fresh = ran >= defaults::BACKOFF_RESET;
-    let step = if fresh { 0 } else { used.backoff_step };
-    Verdict::Restart { charge: Charge::Budget, delay: backoff(step), fresh }
+    climb(spec, used, cause, ran, now)
 }
 
-/// The wait before the restart that follows `step` paid ones.
-pub fn backoff(step: u32) -> Duration {
-    match step.checked_sub(1) {
-        None => Duration::ZERO,
-        Some(doublings) => {
-            let factor = 1u32.checked_shl(doublings).unwrap_or(u32::MAX);
-            defaults::BACKOFF_INITIAL.saturating_mul(factor).min(defaults::BACKOFF_MAX)
+/// The steps that a failure of the job itself, or of its nodes, may take.
+fn climb(spec: &JobSpec, used: &Accounting, cause: &Cause, ran: Duration, now: Timestamp) -> Verdict {
+    let recovery = &spec.recovery;
+    let rule = recovery.rules.iter().position(|rule| match cause {
+        Cause::RankFailed { status, .. } => rule.matches_exit(*status),
+        cause => reason_of(cause).is_some_and(|reason| rule.reasons.contains(&reason)),
+    });
+    let action = rule.map(|rule| recovery.rules[rule].action);
+    match (action, rule, cause) {
+        (Some(FailureAction::FailJob), Some(rule), _) => {
+            return Verdict::Fail(Some(NoRestart::Rule { rule: u32::try_from(rule).unwrap_or(u32::MAX) }));
         }
+        (None, _, Cause::RankFailed { status: ExitStatus::Code(DO_NOT_RESTART), .. }) => {
+            return Verdict::Fail(Some(NoRestart::ExitCode { code: DO_NOT_RESTART }));
+        }
+        _ => {}
+    }
+    if recovery.policy == RestartPolicy::Never {
+        return Verdict::Fail(Some(NoRestart::Policy));
+    }
+    let free = action == Some(FailureAction::Ignore);
+    if !free && used.counted(recovery.window, now) >= spec.max_restarts {
+        let asked = (spec.max_restarts > 0)
+            .then_some(NoRestart::Budget { max: spec.max_restarts, window: recovery.window });
+        return Verdict::Fail(asked);
+    }
+    let progress = match ran {
+        ran if ran >= defaults::BACKOFF_RESET => Progress::Long,
+        ran if ran >= defaults::PROGRESS => Progress::Some,
+        _ if reason_of(cause) == Some(FailureReason::NodeLost) => Progress::Unknown,
+        _ => Progress::Barren,
+    };
+    let barren = used.barren + 1;
+    if progress == Progress::Barren && recovery.no_progress > 0 && barren >= recovery.no_progress {
+        return Verdict::Fail(Some(NoRestart::NoProgress { generations: barren }));
+    }
+    let shun = leaves(recovery, used, cause, action, progress);
+    let charge = match (free, &shun) {
+        (true, _) => Charge::Ignored,
+        (false, Some(_)) => Charge::Replacement,
+        (false, None) => Charge::Budget,
+    };
+    Verdict::Restart { charge, delay: wait(recovery, used, progress), progress, shun }
+}
+
+/// Decides after a generation whose ranks all ended with 0.
+pub fn decide_completed(spec: &JobSpec, used: &Accounting, ran: Duration) -> Option<Verdict> {
+    if spec.recovery.policy != RestartPolicy::Always {
+        return None;
+    }
+    let progress = if ran >= defaults::BACKOFF_RESET { Progress::Long } else { Progress::Some };
+    let delay = wait(&spec.recovery, used, progress);
+    Some(Verdict::Restart { charge: Charge::Completed, delay, progress, shun: None })
+}
+
+fn wait(recovery: &Recovery, used: &Accounting, progress: Progress) -> Duration {
+    let step = if progress == Progress::Long { 0 } else { used.backoff_step };
+    recovery.backoff.wait(step)
+}
+
+/// The node that the next generation is to leave: that of a rule, or one that is blamed again.
+fn leaves(
+    recovery: &Recovery,
+    used: &Accounting,
+    cause: &Cause,
+    action: Option<FailureAction>,
+    progress: Progress,
+) -> Option<NodeId> {
+    let node = blames(cause)?;
+    let again = used.blamed.as_ref().is_some_and(|(before, _)| before == node) && progress != Progress::Long;
+    let wanted = match action {
+        Some(FailureAction::ReplaceNode) => true,
+        Some(FailureAction::Ignore) => false,
+        _ => again,
+    };
+    let left = recovery.replace_node.is_none_or(|max| used.replacements < max);
+    (wanted && left).then(|| node.clone())
+}
+
+/// The kind of failure that no exit code tells.
+pub fn reason_of(cause: &Cause) -> Option<FailureReason> {
+    match cause {
+        Cause::NodeLost { .. }
+        | Cause::NodeRestarted { .. }
+        | Cause::ShimLost { .. }
+        | Cause::LeaseLapsed { .. }
+        | Cause::PodLost { .. } => Some(FailureReason::NodeLost),
+        Cause::StartTimeout { .. } => Some(FailureReason::StartTimeout),
+        Cause::RankFailed { .. } | Cause::NotPrepared { .. } | Cause::Requested { .. } | Cause::Completed => {
+            None
+        }
+    }
+}
+
+/// The node where it happened, if it was one.
+pub fn blames(cause: &Cause) -> Option<&NodeId> {
+    match cause {
+        Cause::RankFailed { node, .. }
+        | Cause::NotPrepared { node, .. }
+        | Cause::NodeLost { node }
+        | Cause::NodeRestarted { node }
+        | Cause::ShimLost { node }
+        | Cause::LeaseLapsed { node }
+        | Cause::PodLost { node } => Some(node),
+        Cause::StartTimeout { .. } | Cause::Requested { .. } | Cause::Completed => None,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use phalanx_common::exit::ExitStatus;
-    use phalanx_common::id::{NodeId, Rank};
-    use phalanx_common::report::PrepareFailure;
-
-    fn failed() -> Cause {
-        Cause::RankFailed { rank: Rank(0), node: NodeId::new("a"), status: ExitStatus::Code(1) }
-    }
-
-    fn ran(conflict: bool, seconds: u64) -> Came {
-        Came::Released { conflict, ran: Duration::from_secs(seconds) }
-    }
-
-    fn held() -> Came {
-        Came::Held { elsewhere: false }
-    }
-
-    fn not_prepared(kind: PrepareFailureKind) -> Cause {
-        let reason = PrepareFailure { kind, message: String::new() };
-        Cause::NotPrepared { node: NodeId::new("a"), reason }
-    }
-
-    #[test]
-    fn the_first_restart_comes_at_once_and_the_wait_doubles_to_its_cap() {
-        let waits: Vec<u64> = (0..9).map(|step| backoff(step).as_secs()).collect();
-        assert_eq!(waits, [0, 1, 2, 4, 8, 16, 32, 60, 60]);
-        assert_eq!(backoff(u32::MAX), defaults::BACKOFF_MAX);
-    }
-
-    #[test]
-    fn a_long_run_begins_the_backoff_anew() {
-        let used = Accounting { restarts: 5, backoff_step: 5, ..Accounting::default() };
-        let short = decide(9, &used, &failed(), ran(false, 599));
-        let long = decide(9, &used, &failed(), ran(false, 600));
-        let delay = Duration::from_secs(16);
-        assert_eq!(short, Verdict::Restart { charge: Charge::Budget, delay, fresh: false });
-        assert_eq!(long, Verdict::Restart { charge: Charge::Budget, delay: Duration::ZERO, fresh: true });
-    }
-
-    #[test]
-    fn the_budget_holds_and_a_missing_command_never_restarts() {
-        let used = Accounting { restarts: 2, ..Accounting::default() };
-        assert_eq!(decide(2, &used, &failed(), ran(false, 0)), Verdict::Fail);
-        let missing = not_prepared(PrepareFailureKind::CommandNotFound);
-        assert_eq!(decide(9, &used, &missing, ran(false, 0)), Verdict::Fail);
-    }
-
-    #[test]
-    fn port_trouble_is_free_until_its_own_bound() {
-        let mut used = Accounting::default();
-        let taken = not_prepared(PrepareFailureKind::PortTaken(1));
-        assert!(matches!(
-            decide(0, &used, &taken, ran(false, 0)),
-            Verdict::Restart { charge: Charge::PortRetry, .. }
-        ));
-        assert!(matches!(
-            decide(0, &used, &failed(), ran(true, 0)),
-            Verdict::Restart { charge: Charge::PortConflict, .. }
-        ));
-        used.port_retries = defaults::PORT_RETRIES;
-        used.port_conflicts = defaults::PORT_CONFLICT_RESTARTS;
-        assert_eq!(decide(0, &used, &taken, ran(false, 0)), Verdict::Fail);
-        assert_eq!(decide(0, &used, &failed(), ran(true, 0)), Verdict::Fail);
-    }
-
-    #[test]
-    fn a_node_that_goes_before_the_ranks_are_released_costs_nothing_until_its_own_bound() {
-        let lost = Cause::NodeLost { node: NodeId::new("a") };
-        let mut used = Accounting::default();
-        let free = decide(0, &used, &lost, held());
-        assert_eq!(free, Verdict::Restart { charge: Charge::NodeGone, delay: Duration::ZERO, fresh: false });
-        assert_eq!(decide(0, &used, &lost, ran(false, 0)), Verdict::Fail);
-        used.node_retries = defaults::NODE_RETRIES;
-        assert_eq!(decide(0, &used, &lost, held()), Verdict::Fail);
-    }
-
-    #[test]
-    fn a_node_that_cannot_take_its_pod_costs_nothing_while_others_are_left() {
-        let refused = not_prepared(PrepareFailureKind::Node);
-        let used = Accounting::default();
-        assert!(matches!(
-            decide(0, &used, &refused, Came::Held { elsewhere: true }),
-            Verdict::Restart { charge: Charge::NodeRefused, delay: Duration::ZERO, .. }
-        ));
-        assert_eq!(decide(0, &used, &refused, held()), Verdict::Fail);
-        assert!(matches!(
-            decide(1, &used, &refused, held()),
-            Verdict::Restart { charge: Charge::Budget, .. }
-        ));
-    }
-}
+mod tests;

@@ -83,7 +83,8 @@ fn the_earliest_failure_is_the_first_cause_however_late_it_is_heard() {
     assert!(revised, "older evidence renames the cause");
     desk.ended("a", "j", 1);
     desk.ended("b", "j", 1);
-    let Some(Outcome::Failed { first_cause: Cause::RankFailed { rank, .. }, exit_code }) = desk.outcome("j")
+    let Some(Outcome::Failed { first_cause: Cause::RankFailed { rank, .. }, exit_code, .. }) =
+        desk.outcome("j")
     else {
         panic!("{:?}", desk.outcome("j"));
     };
@@ -170,7 +171,7 @@ fn the_start_deadline_names_the_ranks_that_are_missing() {
     desk.timeout(deadline);
     desk.ended("a", "j", 1);
     desk.ended("b", "j", 1);
-    let Some(Outcome::Failed { first_cause: Cause::StartTimeout { missing, phase }, exit_code: 125 }) =
+    let Some(Outcome::Failed { first_cause: Cause::StartTimeout { missing, phase }, exit_code: 125, .. }) =
         desk.outcome("j")
     else {
         panic!("{:?}", desk.outcome("j"));
@@ -455,7 +456,7 @@ fn a_job_goes_on_without_the_nodes_that_cannot_take_it_and_fails_with_every_reas
     refuses(&mut desk, "b", 2, "there is no user ann");
     refuses(&mut desk, "c", 3, "the disk is full");
     refuses(&mut desk, "d", 4, "there is no user ann");
-    let Some(Outcome::Failed { first_cause, exit_code: 125 }) = desk.outcome("j") else {
+    let Some(Outcome::Failed { first_cause, exit_code: 125, .. }) = desk.outcome("j") else {
         panic!("{:?}", desk.outcome("j"));
     };
     assert_eq!(first_cause.with_node(), "d: there is no user ann; the same on a, b; c: the disk is full");

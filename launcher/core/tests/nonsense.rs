@@ -11,7 +11,8 @@ use phalanx_common::report::{
     NodeReport, PodEnd, PodPhase, PodStatus, PrepareFailure, PrepareFailureKind, RankExit, Report,
 };
 use phalanx_common::spec::{
-    Fencing, JobSpec, Keep, OutputMode, OutputSpec, Parallelism, PlacementSpec, Resources, Shape, StopScope,
+    ExitCodes, FailureAction, FailureReason, FailureRule, Fencing, JobSpec, Keep, OutputMode, OutputSpec,
+    Parallelism, PlacementSpec, Recovery, Resources, RestartPolicy, Shape, StopScope,
 };
 use phalanx_common::time::Timestamp;
 use phalanx_launcher_core::{Command, Config, Coordinator, Durable, Input, Record};
@@ -129,7 +130,7 @@ fn report() -> impl Strategy<Value = (NodeId, Report)> {
 }
 
 fn spec() -> impl Strategy<Value = Box<JobSpec>> {
-    (0..3u32, 0..3u32, 0..3u32).prop_map(|(nodes, ranks_per_node, max_restarts)| {
+    (0..3u32, 0..3u32, 0..3u32, recovery()).prop_map(|(nodes, ranks_per_node, max_restarts, recovery)| {
         Box::new(JobSpec {
             name: "j".into(),
             shape: Shape::Nodes { nodes, ranks_per_node },
@@ -150,6 +151,7 @@ fn spec() -> impl Strategy<Value = Box<JobSpec>> {
             start_timeout: Duration::from_secs(10),
             termination_grace: Duration::from_secs(1),
             max_restarts,
+            recovery,
             stop_scope: StopScope::Group,
             keep: Keep::Never,
             output: OutputSpec {
@@ -160,6 +162,34 @@ fn spec() -> impl Strategy<Value = Box<JobSpec>> {
             },
         })
     })
+}
+
+fn recovery() -> impl Strategy<Value = Recovery> {
+    let policy =
+        prop::sample::select(vec![RestartPolicy::Never, RestartPolicy::OnFailure, RestartPolicy::Always]);
+    let action = prop::sample::select(vec![
+        FailureAction::RestartGang,
+        FailureAction::ReplaceNode,
+        FailureAction::FailJob,
+        FailureAction::Ignore,
+    ]);
+    let rule = (action, any::<bool>()).prop_map(|(action, lost)| FailureRule {
+        exit_codes: Some(ExitCodes::NotIn([7].into())),
+        signals: [9].into(),
+        reasons: if lost { [FailureReason::NodeLost].into() } else { [].into() },
+        action,
+    });
+    let window = prop::option::of(Just(Duration::from_secs(30)));
+    (policy, prop::collection::vec(rule, 0..2), window, 0..3u32, prop::option::of(0..2u32)).prop_map(
+        |(policy, rules, window, no_progress, replace_node)| Recovery {
+            policy,
+            rules,
+            window,
+            no_progress,
+            replace_node,
+            ..Recovery::default()
+        },
+    )
 }
 
 /// An input, or the passing of time until deadlines are due.

@@ -477,6 +477,9 @@ pub(crate) struct JobArgs {
     /// Restart the gang up to this many times when a rank fails; 0 by default.
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) max_restarts: Option<String>,
+    /// Whether ranks start again: `Never`, `OnFailure` (the default), or `Always`, after a good end as well.
+    #[arg(long, value_name = "Never|OnFailure|Always")]
+    pub(crate) restart_policy: Option<String>,
     /// In a cluster: whether the job starts anew without a lost node as soon as that is known to be gone
     /// or was unreachable for long (`lenient`, the default), or only once its lease has lapsed (`strict`).
     #[arg(long, value_name = "lenient|strict")]

@@ -173,8 +173,9 @@ pub(super) fn status(args: &JobRefArgs) -> anyhow::Result<Exit> {
     if let Some(why) = &job.waits_for {
         line("waits", why);
     }
-    if let Some(Outcome::Failed { first_cause, exit_code } | Outcome::Stopped { first_cause, exit_code }) =
-        &job.outcome
+    if let Some(
+        Outcome::Failed { first_cause, exit_code, .. } | Outcome::Stopped { first_cause, exit_code },
+    ) = &job.outcome
     {
         let why = first_cause.with_node();
         // A rank's own code stands there already.
@@ -183,6 +184,9 @@ pub(super) fn status(args: &JobRefArgs) -> anyhow::Result<Exit> {
             _ => format!(" (exit code {exit_code})"),
         };
         line("why", &format!("{why}{code}"));
+        if let Some(Outcome::Failed { no_restart: Some(no_restart), .. }) = &job.outcome {
+            line("", &no_restart.to_string());
+        }
         if let Cause::RankFailed { rank, .. } = first_cause {
             let words: Vec<String> = last_words.iter().map(|line| format!("\n  {line}")).collect();
             line("last words", &format!("phalanx logs {} --rank {rank}{}", job.job, words.concat()));

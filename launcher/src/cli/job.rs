@@ -136,6 +136,7 @@ fn flags(args: &JobArgs) -> Flags {
         start_timeout: args.start_timeout.clone(),
         grace: args.grace.clone(),
         max_restarts: args.max_restarts.clone(),
+        restart_policy: args.restart_policy.clone(),
         fencing: args.fencing.clone(),
         unreachable: args.unreachable.clone(),
         lease: args.lease.clone(),

@@ -39,6 +39,9 @@ pub(super) fn lines(outcome: &Outcome, ending: &Ending<'_>) -> String {
     if ending.failed > 1 {
         let _ = write!(text, " (first of {} failed ranks)", ending.failed);
     }
+    if let Outcome::Failed { no_restart: Some(why), .. } = outcome {
+        let _ = write!(text, "\nphalanx: {why}");
+    }
     let Some(exit) = ending.culprit else { return text };
     match exit.error_file.as_deref().and_then(python_error) {
         Some(error) => {

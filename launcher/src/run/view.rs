@@ -235,10 +235,13 @@ impl View {
                     0 => "at once".to_owned(),
                     millis => format!("in {:.1} s", *millis as f64 / 1e3),
                 };
-                let budget =
-                    if *free { "at no cost".to_owned() } else { format!("{restart} of {max_restarts}") };
+                let budget = match free {
+                    _ if *cause == Cause::Completed => "restartPolicy: Always".to_owned(),
+                    true => "restart at no cost".to_owned(),
+                    false => format!("restart {restart} of {max_restarts}"),
+                };
                 let cause = if self.options.local { cause.to_string() } else { cause.with_node() };
-                self.say(&format!("{cause}; restarting the gang {when} (restart {budget})"));
+                self.say(&format!("{cause}; restarting the gang {when} ({budget})"));
             }
             EventKind::PodEnded { end, .. } if !end.survivors.is_empty() => {
                 let names: Vec<String> =

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use phalanx_common::event::{Cause, Event, EventKind, Outcome};
+use phalanx_common::event::{Cause, Event, EventKind, NoRestart, Outcome};
 use phalanx_common::id::JobId;
 use phalanx_common::report::{Notice, PrepareFailureKind};
 use phalanx_common::spec::Fencing;
+use phalanx_launcher_core::restart::Charge;
 use phalanx_launcher_core::{Durable, Job, Record};
 
 use super::world::World;
@@ -36,14 +37,19 @@ pub const FAULTS: [&str; 21] = [
 ];
 
 /// What has to follow from them, now and then.
-pub const CONSEQUENCES: [&str; 27] = [
+pub const CONSEQUENCES: [&str; 35] = [
     "a coordinator came back to a live generation",
+    "a budget was used up",
+    "a budget was used up within its window",
     "a coordinator came back to a queued job",
     "a gang restarted",
+    "a gang that ended well ran again",
+    "a gang was to leave a node",
     "a gang restarted at no cost",
     "a gang restarted without a lost node",
     "a gang whose ranks were held was placed again without a lost node",
     "a gang was placed again without a node that refused it",
+    "a job came to nothing too often",
     "a job failed",
     "a job resumed",
     "a job succeeded",
@@ -57,6 +63,9 @@ pub const CONSEQUENCES: [&str; 27] = [
     "a node restarted",
     "a node was unreachable",
     "a pod was dead",
+    "a policy of Never ended a job",
+    "a rule ended a job",
+    "an exit code ended a job",
     "a pod was given up",
     "a pod was heard by a peer",
     "a shim was lost",
@@ -94,6 +103,11 @@ pub(crate) fn consequences(world: &World) -> BTreeMap<&'static str, u64> {
     let mut durable = Durable::default();
     for record in &world.store {
         durable.apply(record);
+        if let Record::GenerationEnded(ended) = record
+            && ended.charge == Charge::Replacement
+        {
+            add("a gang was to leave a node");
+        }
         if let Record::EpochStarted { .. } = record {
             let mut jobs = durable.jobs.values().filter(|job| !job.ended());
             if jobs.clone().any(|job| job.active().is_some()) {
@@ -125,6 +139,7 @@ fn of_event(event: &Event) -> Vec<&'static str> {
         {
             vec!["a gang was placed again without a node that refused it"]
         }
+        EventKind::GangRestarting { cause: Cause::Completed, .. } => vec!["a gang that ended well ran again"],
         EventKind::GangRestarting { free: true, .. } => vec!["a gang restarted at no cost"],
         EventKind::GangRestarting { cause: Cause::NodeLost { .. }, .. } => {
             vec!["a gang restarted", "a gang restarted without a lost node"]
@@ -138,7 +153,17 @@ fn of_event(event: &Event) -> Vec<&'static str> {
         EventKind::JobSuspended => vec!["a job was suspended"],
         EventKind::JobResumed => vec!["a job resumed"],
         EventKind::JobEnded { outcome: Outcome::Succeeded } => vec!["a job succeeded"],
-        EventKind::JobEnded { outcome: Outcome::Failed { .. } } => vec!["a job failed"],
+        EventKind::JobEnded { outcome: Outcome::Failed { no_restart, .. } } => {
+            let why = no_restart.as_ref().map(|why| match why {
+                NoRestart::Policy => "a policy of Never ended a job",
+                NoRestart::Rule { .. } => "a rule ended a job",
+                NoRestart::ExitCode { .. } => "an exit code ended a job",
+                NoRestart::Budget { window: None, .. } => "a budget was used up",
+                NoRestart::Budget { window: Some(_), .. } => "a budget was used up within its window",
+                NoRestart::NoProgress { .. } => "a job came to nothing too often",
+            });
+            ["a job failed"].into_iter().chain(why).collect()
+        }
         EventKind::JobEnded { outcome: Outcome::Stopped { .. } } => vec!["a job was stopped"],
         EventKind::ClockJumped { .. } => vec!["the clock jumped"],
         EventKind::Notice { notice: Notice::Refused { what } } if what.contains("reigns") => {

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use phalanx_common::id::{JobId, NodeId};
 use phalanx_common::spec::{
-    Fencing, JobSpec, Keep, OutputMode, OutputSpec, Parallelism, PlacementSpec, Resources, Shape, StopScope,
+    ExitCodes, FailureAction, FailureReason, FailureRule, Fencing, JobSpec, Keep, OutputMode, OutputSpec,
+    Parallelism, PlacementSpec, Recovery, Resources, RestartPolicy, Shape, StopScope,
 };
 use phalanx_launcher_core::gang::GangPhase;
 use phalanx_launcher_core::records::OutcomeRecord;
@@ -26,6 +27,8 @@ const QUIET_AFTER: Duration = Duration::from_secs(180);
 /// Every job has settled this long after the last fault (invariant I10): all restarts a seeded job has,
 /// each with its longest start, run, stop and backoff.
 const SETTLED_WITHIN: Duration = Duration::from_secs(3600);
+/// A job that may go on for ever has its user stop it after this.
+const ENDLESS_STOPPED: Duration = Duration::from_secs(900);
 /// More than any run needs: one that gets here chases its own tail.
 const MOST_STEPS: u64 = 400_000;
 
@@ -67,6 +70,7 @@ pub fn job_spec(nodes: u32, ranks: u32) -> JobSpec {
         start_timeout: Duration::from_secs(60),
         termination_grace: Duration::from_secs(5),
         max_restarts: 0,
+        recovery: Recovery::default(),
         stop_scope: StopScope::Group,
         keep: Keep::Never,
         output: OutputSpec {
@@ -106,6 +110,10 @@ pub fn run(seed: u64, sabotage: Option<Sabotage>, trace: bool) -> Run {
         spec.start_timeout = Duration::from_secs(rng.between(5, 60));
         spec.termination_grace = rng.millis(0, 10_000);
         spec.max_restarts = *rng.pick(&[0, 1, 3, 8]).unwrap_or(&0);
+        spec.recovery = recovery(&mut rng, spec.max_restarts);
+        if endless(&spec.recovery) {
+            world.schedule(ENDLESS_STOPPED, Fault::Stop { job: job.clone(), force: false });
+        }
         world.submit_after(rng.millis(0, 60_000), job.clone(), spec);
     }
     plan_faults(&mut world, &mut rng, &jobs);
@@ -266,4 +274,44 @@ pub fn run_until(
 /// The phase of a job, if a coordinator knows it.
 pub fn phase(world: &World, job: &JobId) -> Option<GangPhase> {
     Some(world.coordinator()?.job(job)?.phase)
+}
+
+/// Whether nothing bounds the number of its generations.
+fn endless(recovery: &Recovery) -> bool {
+    let ignores = recovery.rules.iter().any(|rule| rule.action == FailureAction::Ignore);
+    recovery.policy == RestartPolicy::Always || recovery.window.is_some() || ignores
+}
+
+/// Policies, windows and rules, of which each seed has some.
+fn recovery(rng: &mut Rng, max_restarts: u32) -> Recovery {
+    let mut recovery = Recovery::default();
+    if max_restarts == 0 && rng.chance(30) {
+        recovery.policy = RestartPolicy::Never;
+        return recovery;
+    }
+    if rng.chance(10) {
+        recovery.policy = RestartPolicy::Always;
+    }
+    if rng.chance(30) {
+        recovery.window = Some(Duration::from_secs(rng.between(5, 120)));
+    }
+    recovery.no_progress = *rng.pick(&[0, 1, 3]).unwrap_or(&3);
+    recovery.replace_node = *rng.pick(&[None, None, Some(0), Some(1)]).unwrap_or(&None);
+    let actions = [
+        FailureAction::RestartGang,
+        FailureAction::ReplaceNode,
+        FailureAction::FailJob,
+        FailureAction::Ignore,
+    ];
+    for _ in 0..rng.between(0, 2) {
+        let code = u8::try_from(rng.between(1, 3)).unwrap_or(1);
+        let codes = [code].into();
+        recovery.rules.push(FailureRule {
+            exit_codes: Some(if rng.chance(80) { ExitCodes::In(codes) } else { ExitCodes::NotIn(codes) }),
+            signals: if rng.chance(30) { [9, 11].into() } else { [].into() },
+            reasons: if rng.chance(30) { [FailureReason::NodeLost].into() } else { [].into() },
+            action: *rng.pick(&actions).unwrap_or(&FailureAction::RestartGang),
+        });
+    }
+    recovery
 }

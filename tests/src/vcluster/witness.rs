@@ -81,8 +81,10 @@ impl Witness {
                 self.free_port(&ended.job);
                 if let Some(facts) = self.jobs.get_mut(&ended.job) {
                     match ended.charge {
-                        Charge::Budget => {
+                        Charge::Budget | Charge::Replacement => {
                             facts.used.restarts += 1;
+                            facts.used.recent.push(ended.at);
+                            facts.used.replacements += u32::from(ended.charge == Charge::Replacement);
                             if !self.released.contains(&(ended.job.clone(), ended.generation)) {
                                 facts.refused.clear();
                             }
@@ -90,7 +92,7 @@ impl Witness {
                         Charge::PortConflict => facts.used.port_conflicts += 1,
                         Charge::PortRetry => facts.used.port_retries += 1,
                         Charge::NodeGone => facts.used.node_retries += 1,
-                        Charge::NodeRefused => {}
+                        Charge::NodeRefused | Charge::Ignored | Charge::Completed => {}
                     }
                 }
             }

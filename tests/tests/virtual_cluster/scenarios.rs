@@ -51,7 +51,7 @@ fn when_the_budget_is_spent_the_job_fails_with_the_last_first_cause() {
     }
     let mut world = world(scripts);
     world.submit(&job(), JobSpec { max_restarts: 2, ..job_spec(3, 1) });
-    let Outcome::Failed { first_cause: Cause::RankFailed { rank, status, .. }, exit_code } =
+    let Outcome::Failed { first_cause: Cause::RankFailed { rank, status, .. }, exit_code, .. } =
         until_ended(&mut world)
     else {
         panic!("{:?}", outcome(&world));
@@ -74,7 +74,7 @@ fn the_start_deadline_names_the_ranks_that_hang() {
     scripts.set_pod(&job(), 1, &node("b"), PodScript { start: None, ..PodScript::default() });
     let mut world = world(scripts);
     world.submit(&job(), job_spec(3, 2));
-    let Outcome::Failed { first_cause: Cause::StartTimeout { missing, phase }, exit_code } =
+    let Outcome::Failed { first_cause: Cause::StartTimeout { missing, phase }, exit_code, .. } =
         until_ended(&mut world)
     else {
         panic!("{:?}", outcome(&world));
@@ -347,7 +347,7 @@ fn a_connected_job_outlives_many_leases_and_an_unheard_one_does_not() {
     world.schedule(secs(1), Fault::LoseConnection { node: node("a"), cut: secs(120) });
     let outcome = until_ended(&mut world);
     assert!(
-        matches!(&outcome, Outcome::Failed { first_cause: Cause::LeaseLapsed { node: lapsed }, exit_code: 125 } if *lapsed == node("a")),
+        matches!(&outcome, Outcome::Failed { first_cause: Cause::LeaseLapsed { node: lapsed }, exit_code: 125, .. } if *lapsed == node("a")),
         "{outcome:?}"
     );
 }
@@ -535,7 +535,7 @@ fn a_job_that_too_few_nodes_can_take_fails_and_does_not_wait() {
     world.submit(&job(), job_spec(3, 1));
     let outcome = until_ended(&mut world);
     assert!(
-        matches!(&outcome, Outcome::Failed { first_cause: Cause::NotPrepared { node: named, .. }, exit_code: 125 } if *named == node("b")),
+        matches!(&outcome, Outcome::Failed { first_cause: Cause::NotPrepared { node: named, .. }, exit_code: 125, .. } if *named == node("b")),
         "{outcome:?}"
     );
 }

@@ -13,7 +13,7 @@ use crate::spec::file::Text;
 use crate::spec::keys;
 use crate::spec::place::{Given, Origin};
 use crate::spec::problem::Expected;
-use crate::spec::read::{Read, Scalar, Style, boolean, choice};
+use crate::spec::read::{Scalar, Style, boolean, choice};
 use crate::yaml::{Node, Value};
 
 impl Decoder<'_> {
@@ -207,30 +207,6 @@ impl Decoder<'_> {
     }
 
     /// A list of at least one and at most `most` scalars.
-    fn list<T>(
-        &mut self,
-        path: &str,
-        node: &Node,
-        most: usize,
-        of: &'static str,
-        read: impl Fn(Scalar<'_>) -> Read<T>,
-    ) -> Option<Given<Vec<Given<T>>>> {
-        let Value::List(items) = &node.value else {
-            self.expected(path, node, Expected::List(of));
-            return None;
-        };
-        if items.is_empty() || items.len() > most {
-            let kind = NeedsProblem::ListLength { of, length: items.len(), most };
-            self.problem(node.span, Some(path.to_owned()), kind.into());
-            return None;
-        }
-        let mut read_items = Vec::with_capacity(items.len());
-        for (i, item) in items.iter().enumerate() {
-            read_items.extend(self.scalar(&format!("{path}[{i}]"), item, &read));
-        }
-        Some(Given::new(read_items, Origin::File(node.span)))
-    }
-
     pub(in crate::spec) fn elastic(&mut self, origin: Origin, node: &Node) -> ElasticKeys {
         let mut it = ElasticKeys { min: None, max: None, step: None, origin };
         for (key, node) in self.mapping("elastic", node, "keys such as `min: 8`").unwrap_or_default() {

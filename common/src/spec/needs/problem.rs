@@ -19,8 +19,6 @@ pub enum NeedsProblem {
     GroupTwice { kind: String, first: Place },
     #[error("a job has at most {MAX_GROUPS} kinds of groups")]
     TooManyGroups,
-    #[error("a list of {of} has from 1 to {most} items, and this one has {length}")]
-    ListLength { of: &'static str, length: usize, most: usize },
     #[error(transparent)]
     Label(label::Error),
     #[error(

@@ -1,6 +1,8 @@
 //! Causes and outcomes as they are stored.
 
-use phalanx_common::event::{Cause, Outcome};
+use std::time::Duration;
+
+use phalanx_common::event::{Cause, NoRestart, Outcome};
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::{NodeId, Rank};
 use phalanx_common::report::PrepareFailure;
@@ -19,6 +21,7 @@ pub enum CauseRecord {
     LeaseLapsed { node: NodeId },
     PodLost { node: NodeId },
     Requested { by: String, status: ExitStatus },
+    Completed,
 }
 
 /// How a job ended, as stored; see [`Outcome`].
@@ -26,8 +29,43 @@ pub enum CauseRecord {
 #[serde(rename_all = "snake_case")]
 pub enum OutcomeRecord {
     Succeeded,
-    Failed { first_cause: CauseRecord, exit_code: u8 },
+    Failed { first_cause: CauseRecord, exit_code: u8, no_restart: Option<NoRestartRecord> },
     Stopped { first_cause: CauseRecord, exit_code: u8 },
+}
+
+/// Why a job is not started again, as stored; see [`NoRestart`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoRestartRecord {
+    Policy,
+    Rule { rule: u32 },
+    ExitCode { code: u8 },
+    Budget { max: u32, window: Option<Duration> },
+    NoProgress { generations: u32 },
+}
+
+impl From<&NoRestart> for NoRestartRecord {
+    fn from(why: &NoRestart) -> NoRestartRecord {
+        match *why {
+            NoRestart::Policy => NoRestartRecord::Policy,
+            NoRestart::Rule { rule } => NoRestartRecord::Rule { rule },
+            NoRestart::ExitCode { code } => NoRestartRecord::ExitCode { code },
+            NoRestart::Budget { max, window } => NoRestartRecord::Budget { max, window },
+            NoRestart::NoProgress { generations } => NoRestartRecord::NoProgress { generations },
+        }
+    }
+}
+
+impl From<&NoRestartRecord> for NoRestart {
+    fn from(record: &NoRestartRecord) -> NoRestart {
+        match *record {
+            NoRestartRecord::Policy => NoRestart::Policy,
+            NoRestartRecord::Rule { rule } => NoRestart::Rule { rule },
+            NoRestartRecord::ExitCode { code } => NoRestart::ExitCode { code },
+            NoRestartRecord::Budget { max, window } => NoRestart::Budget { max, window },
+            NoRestartRecord::NoProgress { generations } => NoRestart::NoProgress { generations },
+        }
+    }
 }
 
 impl From<&Cause> for CauseRecord {
@@ -42,6 +80,7 @@ impl From<&Cause> for CauseRecord {
             Cause::LeaseLapsed { node } => CauseRecord::LeaseLapsed { node },
             Cause::PodLost { node } => CauseRecord::PodLost { node },
             Cause::Requested { by, status } => CauseRecord::Requested { by, status },
+            Cause::Completed => CauseRecord::Completed,
         }
     }
 }
@@ -58,6 +97,7 @@ impl From<&CauseRecord> for Cause {
             CauseRecord::LeaseLapsed { node } => Cause::LeaseLapsed { node },
             CauseRecord::PodLost { node } => Cause::PodLost { node },
             CauseRecord::Requested { by, status } => Cause::Requested { by, status },
+            CauseRecord::Completed => Cause::Completed,
         }
     }
 }
@@ -66,9 +106,11 @@ impl From<&Outcome> for OutcomeRecord {
     fn from(outcome: &Outcome) -> OutcomeRecord {
         match outcome {
             Outcome::Succeeded => OutcomeRecord::Succeeded,
-            Outcome::Failed { first_cause, exit_code } => {
-                OutcomeRecord::Failed { first_cause: first_cause.into(), exit_code: *exit_code }
-            }
+            Outcome::Failed { first_cause, exit_code, no_restart } => OutcomeRecord::Failed {
+                first_cause: first_cause.into(),
+                exit_code: *exit_code,
+                no_restart: no_restart.as_ref().map(Into::into),
+            },
             Outcome::Stopped { first_cause, exit_code } => {
                 OutcomeRecord::Stopped { first_cause: first_cause.into(), exit_code: *exit_code }
             }
@@ -80,9 +122,11 @@ impl From<&OutcomeRecord> for Outcome {
     fn from(record: &OutcomeRecord) -> Outcome {
         match record {
             OutcomeRecord::Succeeded => Outcome::Succeeded,
-            OutcomeRecord::Failed { first_cause, exit_code } => {
-                Outcome::Failed { first_cause: first_cause.into(), exit_code: *exit_code }
-            }
+            OutcomeRecord::Failed { first_cause, exit_code, no_restart } => Outcome::Failed {
+                first_cause: first_cause.into(),
+                exit_code: *exit_code,
+                no_restart: no_restart.as_ref().map(Into::into),
+            },
             OutcomeRecord::Stopped { first_cause, exit_code } => {
                 Outcome::Stopped { first_cause: first_cause.into(), exit_code: *exit_code }
             }

@@ -3,11 +3,13 @@
 //! These are stored, so they are types of their own: a shape never changes, a new one becomes a variant at
 //! the end (golden bytes below guard it). The small enums of `phalanx_common` that appear in them
 //! (`ExitStatus`, `PrepareFailure`, `StopScope`, `Keep`, `OutputMode`, `Shape`, `Ship`, `VirtualEnv`, `Fencing`, `Tier`, `DeviceKind`,
-//! `Pattern`, `Exclusive`, `DeviceView`, `MemoryBinding`, `CpuBinding`, `AcceleratorKind`) are only ever appended to.
+//! `Pattern`, `Exclusive`, `DeviceView`, `MemoryBinding`, `CpuBinding`, `AcceleratorKind`, `RestartPolicy`, `ExitCodes`,
+//! `FailureReason`, `FailureAction`) are only ever appended to.
 
 mod binding;
 mod cause;
 mod needs;
+mod recovery;
 mod spec;
 
 use std::net::IpAddr;
@@ -19,11 +21,12 @@ use phalanx_common::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use binding::{BindingRecord, DeviceRecord, HeldRecord, RankBindingRecord};
-pub use cause::{CauseRecord, OutcomeRecord};
+pub use cause::{CauseRecord, NoRestartRecord, OutcomeRecord};
 pub use needs::{DevicesRecord, ElasticRecord, GroupRecord, NeedsRecord, WishesRecord};
+pub use recovery::{RecoveryRecord, RuleRecord};
 pub use spec::SpecRecord;
 
-use crate::restart::Charge;
+use crate::restart::{Charge, Progress};
 
 /// One decided, durable fact.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,9 +171,10 @@ pub struct EndedRecord {
     pub generation: Generation,
     pub at: Timestamp,
     pub charge: Charge,
-    /// It ran long enough for the backoff to begin anew.
-    pub fresh: bool,
+    pub progress: Progress,
     pub delay: Duration,
+    /// The node where the failure was, if it was one.
+    pub blamed: Option<NodeId>,
     /// The next generation goes here only if nothing else is left.
     pub shun: Option<NodeId>,
 }
@@ -181,8 +185,8 @@ mod tests {
     use crate::placement::inside::Held;
     use phalanx_common::plan::{BoundDevice, PodBinding, RankBinding};
     use phalanx_common::spec::{
-        CpuBinding, DeviceKind, DeviceView, Exclusive, Fencing, JobSpec, MemoryBinding, Pattern, Shape, Ship,
-        VirtualEnv,
+        CpuBinding, DeviceKind, DeviceView, Exclusive, ExitCodes, FailureAction, FailureReason, Fencing,
+        JobSpec, MemoryBinding, Pattern, RestartPolicy, Shape, Ship, VirtualEnv,
     };
     use phalanx_common::topology::Tier;
     use phalanx_common::topology::machine::AcceleratorKind;
@@ -208,6 +212,7 @@ mod tests {
             start_timeout: Duration::from_secs(600),
             termination_grace: Duration::from_secs(30),
             max_restarts: 1,
+            recovery: recovery(),
             unreachable: Duration::from_secs(120),
             lease: Duration::from_secs(600),
             fencing: Fencing::Strict,
@@ -217,6 +222,23 @@ mod tests {
             log_dir: Some("/l".into()),
             max_file_bytes: 1 << 30,
             keep_files: 3,
+        }
+    }
+
+    fn recovery() -> RecoveryRecord {
+        RecoveryRecord {
+            policy: RestartPolicy::Always,
+            rules: vec![RuleRecord {
+                exit_codes: Some(ExitCodes::NotIn([7].into())),
+                signals: [9].into(),
+                reasons: [FailureReason::StartTimeout].into(),
+                action: FailureAction::Ignore,
+            }],
+            window: Some(Duration::from_secs(3600)),
+            backoff_initial: Duration::from_secs(1),
+            backoff_max: Duration::from_secs(60),
+            replace_node: Some(2),
+            no_progress: 3,
         }
     }
 
@@ -342,7 +364,7 @@ mod tests {
                     unix_user: Some("ann".into()),
                     attached: true,
                 },
-                "8700000001036a2d31fbe803016a00010401010201016d010700010801090001027470040101010a010500000102747001010001016b01760201610162010163010100010101000104080401047472756501012f010261620301022f76000101410162010153fb5802001e00017800fb5802000101010301022f6cfc000000400303616e6e0103616e6e01",
+                "9e00000001036a2d31fbe803016a00010401010201016d010700010801090001027470040101010a010500000102747001010001016b01760201610162010163010100010101000104080401047472756501012f010261620301022f76000101410162010153fb5802001e0001020101010107010901010301fb100e0001003c000102037800fb5802000101010301022f6cfc000000400303616e6e0103616e6e01",
             ),
             (
                 Record::GenerationPlanned(Box::new(GenerationRecord {
@@ -398,15 +420,28 @@ mod tests {
                     generation,
                     at,
                     charge: Charge::PortRetry,
-                    fresh: false,
+                    progress: Progress::Barren,
                     delay: Duration::from_millis(1500),
+                    blamed: Some(NodeId::new("a")),
                     shun: None,
                 })),
-                "1200000009036a2d3102fbe803020001fc0065cd1d00",
+                "1500000009036a2d3102fbe803020101fc0065cd1d01016100",
             ),
             (
                 Record::JobEnded { job: job(), at, outcome: OutcomeRecord::Succeeded },
                 "090000000a036a2d31fbe80300",
+            ),
+            (
+                Record::JobEnded {
+                    job: job(),
+                    at,
+                    outcome: OutcomeRecord::Failed {
+                        first_cause: CauseRecord::NodeLost { node: NodeId::new("a") },
+                        exit_code: 125,
+                        no_restart: Some(NoRestartRecord::Budget { max: 2, window: None }),
+                    },
+                },
+                "110000000a036a2d31fbe803010301617d01030200",
             ),
             (Record::JobForgotten { job: job() }, "050000000b036a2d31"),
             (Record::JobAttached { job: job() }, "050000000c036a2d31"),
@@ -418,8 +453,16 @@ mod tests {
         for (record, want) in golden {
             assert_eq!(bytes(&record), want, "{record:?}");
         }
-        let charges =
-            [Charge::Budget, Charge::PortConflict, Charge::PortRetry, Charge::NodeGone, Charge::NodeRefused];
+        let charges = [
+            Charge::Budget,
+            Charge::PortConflict,
+            Charge::PortRetry,
+            Charge::NodeGone,
+            Charge::NodeRefused,
+            Charge::Replacement,
+            Charge::Ignored,
+            Charge::Completed,
+        ];
         for (charge, number) in charges.into_iter().zip(0..) {
             let mut out = Vec::new();
             codec::encode(&charge, &mut out).unwrap();

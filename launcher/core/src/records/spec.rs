@@ -9,6 +9,7 @@ use phalanx_common::spec::{
 use serde::{Deserialize, Serialize};
 
 use super::needs::NeedsRecord;
+use super::recovery::RecoveryRecord;
 
 /// A job, as stored; see [`JobSpec`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +26,7 @@ pub struct SpecRecord {
     pub start_timeout: Duration,
     pub termination_grace: Duration,
     pub max_restarts: u32,
+    pub recovery: RecoveryRecord,
     pub unreachable: Duration,
     pub lease: Duration,
     pub fencing: Fencing,
@@ -51,6 +53,7 @@ impl From<&JobSpec> for SpecRecord {
             start_timeout: spec.start_timeout,
             termination_grace: spec.termination_grace,
             max_restarts: spec.max_restarts,
+            recovery: (&spec.recovery).into(),
             unreachable: spec.unreachable,
             lease: spec.lease,
             fencing: spec.fencing,
@@ -82,6 +85,7 @@ impl From<&SpecRecord> for JobSpec {
             start_timeout: record.start_timeout,
             termination_grace: record.termination_grace,
             max_restarts: record.max_restarts,
+            recovery: (&record.recovery).into(),
             unreachable: record.unreachable,
             lease: record.lease,
             fencing: record.fencing,

@@ -10,7 +10,8 @@ use phalanx_common::identity::Owner;
 use phalanx_common::order::OrderKind;
 use phalanx_common::report::{NodeReport, PodEnd, PodPhase, PodStatus, RankExit, Report};
 use phalanx_common::spec::{
-    Fencing, JobSpec, Keep, OutputMode, OutputSpec, Parallelism, PlacementSpec, Resources, Shape, StopScope,
+    Fencing, JobSpec, Keep, OutputMode, OutputSpec, Parallelism, PlacementSpec, Recovery, Resources, Shape,
+    StopScope,
 };
 use phalanx_common::time::Timestamp;
 use phalanx_launcher_core::gang::GangPhase;
@@ -49,6 +50,7 @@ pub(crate) fn spec(nodes: u32, ranks_per_node: u32) -> JobSpec {
         start_timeout: Duration::from_secs(600),
         termination_grace: Duration::from_secs(30),
         max_restarts: 0,
+        recovery: Recovery::default(),
         stop_scope: StopScope::Group,
         keep: Keep::Never,
         output: OutputSpec {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use phalanx_common::spec::{
-    Fencing, GroupSpec, JobSpec, Keep, OutputMode, OutputSpec, Parallelism, PlacementSpec, Resources, Shape,
-    StopScope,
+    Fencing, GroupSpec, JobSpec, Keep, OutputMode, OutputSpec, Parallelism, PlacementSpec, Recovery,
+    Resources, Shape, StopScope,
 };
 use phalanx_common::time::Timestamp;
 
@@ -111,6 +111,7 @@ fn job(ask: Ask, groups: Vec<GroupSpec>) -> JobSpec {
         start_timeout: Duration::ZERO,
         termination_grace: Duration::ZERO,
         max_restarts: 0,
+        recovery: Recovery::default(),
         unreachable: Duration::ZERO,
         lease: Duration::ZERO,
         fencing: Fencing::Lenient,

@@ -1,0 +1,56 @@
+//! What can be wrong with what a job says of failures, and how it is put into words.
+
+use std::fmt;
+
+use super::{DO_NOT_RESTART, FailureAction, MAX_IN_WINDOW};
+use crate::spec::error::{At, Place};
+use crate::spec::job::Choice;
+
+/// What is wrong with a policy, a budget or a rule.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecoveryProblem {
+    #[error("restartPolicy is Never ({}), so there are no restarts to count", At(policy))]
+    BudgetOfNever { policy: Place },
+    #[error("maxRestarts is {other} ({}), and this says {max}; leave one of the two out", At(at))]
+    TwoBudgets { max: u32, other: u32, at: Place },
+    #[error("the window has nothing to count: give the restarts within it, as `max` beside it")]
+    WindowOfNone,
+    #[error("{max} restarts within a window; at most {MAX_IN_WINDOW} are counted")]
+    WindowTooLarge { max: u32 },
+    #[error("the first wait is longer than the longest one ({})", At(longest))]
+    BackoffOrder { longest: Place },
+    #[error("a rule needs what it matches: exitCodes, signals or reasons")]
+    MatchesNothing,
+    #[error("a rule needs an action: one of {}", Actions)]
+    NoAction,
+    #[error("all codes but these: none is left that it matches")]
+    NoCodesLeft,
+    #[error("this can never match: the rule at {} takes all of it", At(first))]
+    Shadowed { first: Place },
+    #[error("{} starts ranks again, and restartPolicy is Never ({})", word(*action), At(policy))]
+    ActionOfNever { action: FailureAction, policy: Place },
+    #[error("{} is a restart, and the job may have none: give it some with maxRestarts", word(*action))]
+    ActionWithoutBudget { action: FailureAction },
+    #[error("{0} stands in the list a second time")]
+    Twice(String),
+    #[error("the operator is missing: write `{{operator: In, values: [{DO_NOT_RESTART}]}}` or a list alone")]
+    NoOperator,
+    #[error(
+        "the values are missing: write `{{operator: NotIn, values: [{DO_NOT_RESTART}]}}` or a list alone"
+    )]
+    NoValues,
+}
+
+struct Actions;
+
+impl fmt::Display for Actions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words: Vec<&str> = FailureAction::CHOICES.iter().map(|(word, _)| *word).collect();
+        f.write_str(&words.join(", "))
+    }
+}
+
+fn word(action: FailureAction) -> &'static str {
+    FailureAction::CHOICES.iter().find(|(_, it)| *it == action).map_or("", |(word, _)| word)
+}

@@ -1,0 +1,229 @@
+//! What a job says of failures: what it means, what cannot be, and that it comes back as it was sent.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use phalanx_common::spec::{
+    Backoff, ExitCodes, FailureAction, FailureReason, FailureRule, Flags, JobSpec, Recovery, RestartPolicy,
+};
+use proptest::prelude::*;
+
+use crate::{run_in_cluster, some};
+
+fn job(text: &str) -> JobSpec {
+    told(text, &Flags::default()).unwrap_or_else(|error| panic!("{text}\n{error}"))
+}
+
+fn told(text: &str, flags: &Flags) -> Result<JobSpec, String> {
+    run_in_cluster(&format!("command: [a]\n{text}\n"), flags)
+}
+
+/// What is said, without the excerpts. The command stands in the first line.
+fn said(text: &str) -> Vec<String> {
+    let error = match told(text, &Flags::default()) {
+        Ok(job) => return vec![format!("{:?}", job.recovery)],
+        Err(error) => error,
+    };
+    let lines = error.lines().filter(|line| !line.starts_with("  "));
+    lines.map(|line| line.strip_prefix("job.yaml:").unwrap_or(line).to_owned()).collect()
+}
+
+#[test]
+fn everything_that_can_be_said_of_failures_is_read() {
+    let text = "\
+restartPolicy: Always
+restartBudget:
+  gang: {max: 5, window: 1.5h, backoff: {initial: 250ms, max: 2m}}
+  replaceNode: {max: 2}
+  noProgress: 0
+failureRules:
+  - {exitCodes: [93, 94], action: FailJob}
+  - {signals: [KILL, sigsegv], reasons: [NodeLost], action: ReplaceNode}
+  - {exitCodes: {operator: NotIn, values: [1]}, action: Ignore}
+";
+    let job = job(text);
+    assert_eq!(job.max_restarts, 5);
+    let rule = |exit_codes, signals: &[u8], reasons: &[FailureReason], action| FailureRule {
+        exit_codes,
+        signals: signals.iter().copied().collect(),
+        reasons: reasons.iter().copied().collect(),
+        action,
+    };
+    assert_eq!(
+        job.recovery,
+        Recovery {
+            policy: RestartPolicy::Always,
+            rules: vec![
+                rule(Some(ExitCodes::In([93, 94].into())), &[], &[], FailureAction::FailJob),
+                rule(None, &[9, 11], &[FailureReason::NodeLost], FailureAction::ReplaceNode),
+                rule(Some(ExitCodes::NotIn([1].into())), &[], &[], FailureAction::Ignore),
+            ],
+            window: Some(Duration::from_secs(5400)),
+            backoff: Backoff { initial: Duration::from_millis(250), max: Duration::from_secs(120) },
+            replace_node: Some(2),
+            no_progress: 0,
+        }
+    );
+}
+
+#[test]
+fn flags_win_and_a_short_longest_wait_shortens_the_first() {
+    let flags = Flags { max_restarts: some("7"), restart_policy: some("OnFailure"), ..Flags::default() };
+    let text = "restartBudget: {gang: {max: 5, backoff: {max: 200ms}}}\nrestartPolicy: Always";
+    let job = told(text, &flags).unwrap();
+    assert_eq!((job.max_restarts, job.recovery.policy), (7, RestartPolicy::OnFailure));
+    let short = Duration::from_millis(200);
+    assert_eq!(job.recovery.backoff, Backoff { initial: short, max: short });
+    let never = Flags { restart_policy: some("never"), ..Flags::default() };
+    assert_eq!(
+        told("", &never).unwrap_err(),
+        "--restart-policy never: expected one of Never, OnFailure, Always; did you mean \"Never\"?"
+    );
+}
+
+const WRONG: &[(&str, &[&str])] = &[
+    (
+        "restartPolicy: Sometimes",
+        &["2:16: restartPolicy: expected one of Never, OnFailure, Always, found the string \"Sometimes\""],
+    ),
+    (
+        "maxRestarts: 3\nrestartPolicy: Never",
+        &["2:14: maxRestarts: restartPolicy is Never (job.yaml:3:16), so there are no restarts to count"],
+    ),
+    (
+        "maxRestarts: 3\nrestartBudget: {gang: {max: 4}}",
+        &[
+            "3:29: restartBudget.gang.max: maxRestarts is 3 (job.yaml:2:14), and this says 4; leave one of the two out",
+        ],
+    ),
+    (
+        "restartBudget: {gang: {window: 1h}}",
+        &[
+            "2:32: restartBudget.gang.window: the window has nothing to count: give the restarts within it, as `max` beside it",
+        ],
+    ),
+    (
+        "restartBudget: {gang: {max: 20000, window: -1}}",
+        &[
+            "2:44: restartBudget.gang.window: expected a time above 0: seconds, or a number with ms, s, m, h or d, such as 1h, found -1",
+        ],
+    ),
+    (
+        "restartBudget: {gang: {max: 20000, window: 1h}}",
+        &["2:44: restartBudget.gang.window: 20000 restarts within a window; at most 10000 are counted"],
+    ),
+    (
+        "maxRestarts: 1\nrestartBudget: {gang: {backoff: {initial: 2m, max: 60}}}",
+        &[
+            "3:43: restartBudget.gang.backoff.initial: the first wait is longer than the longest one (job.yaml:3:52)",
+        ],
+    ),
+    (
+        "failureRules: []",
+        &[
+            "2:15: failureRules: a list of rules such as `{exitCodes: [93], action: FailJob}` has from 1 to 20 items, and this one has 0",
+        ],
+    ),
+    (
+        "failureRules: [{action: FailJob}]",
+        &["2:16: failureRules[0]: a rule needs what it matches: exitCodes, signals or reasons"],
+    ),
+    (
+        "failureRules: [{exitCodes: [1]}]",
+        &["2:16: failureRules[0]: a rule needs an action: one of RestartGang, ReplaceNode, FailJob, Ignore"],
+    ),
+    (
+        "failureRules: [{exitCodes: [0, 256, -1], action: FailJob}]",
+        &[
+            "2:29: failureRules[0].exitCodes[0]: expected a whole number from 1 to 255, found 0",
+            "2:32: failureRules[0].exitCodes[1]: expected a whole number from 1 to 255, found 256",
+            "2:37: failureRules[0].exitCodes[2]: expected a whole number from 1 to 255, found -1",
+        ],
+    ),
+    (
+        "failureRules: [{exitCodes: [7, 7], action: FailJob}]",
+        &["2:32: failureRules[0].exitCodes: 7 stands in the list a second time"],
+    ),
+    (
+        "failureRules: [{exitCodes: {values: [7]}, action: FailJob}]",
+        &[
+            "2:28: failureRules[0].exitCodes: the operator is missing: write `{operator: In, values: [93]}` or a list alone",
+        ],
+    ),
+    (
+        "failureRules: [{signals: [SIGKIL], reasons: [NodeLos], action: Stop}]",
+        &[
+            "2:27: failureRules[0].signals[0]: expected the name of a signal, such as SIGKILL, found the string \"SIGKIL\"; did you mean \"SIGKILL\"?",
+            "2:46: failureRules[0].reasons[0]: expected one of NodeLost, StartTimeout, found the string \"NodeLos\"; did you mean \"NodeLost\"?",
+            "2:64: failureRules[0].action: expected one of RestartGang, ReplaceNode, FailJob, Ignore, found the string \"Stop\"",
+        ],
+    ),
+    (
+        "maxRestarts: 1\nfailureRules:\n- {exitCodes: {operator: NotIn, values: [7]}, action: FailJob}\n- {exitCodes: [6], signals: [SIGKILL], action: FailJob}\n- {exitCodes: [5, 6], action: RestartGang}",
+        &["6:3: failureRules[2]: this can never match: the rule at job.yaml:4:3 takes all of it"],
+    ),
+    (
+        "failureRules: [{exitCodes: [7], action: RestartGang}]",
+        &[
+            "2:41: failureRules[0].action: RestartGang is a restart, and the job may have none: give it some with maxRestarts",
+        ],
+    ),
+    (
+        "restartPolicy: Never\nfailureRules: [{exitCodes: [7], action: Ignore}]",
+        &[
+            "3:41: failureRules[0].action: Ignore starts ranks again, and restartPolicy is Never (job.yaml:2:16)",
+        ],
+    ),
+    (
+        "restartBudget: {gangs: 1, replaceNode: {window: 1h}}",
+        &[
+            "2:17: unknown key \"gangs\" in restartBudget; did you mean \"gang\"?",
+            "2:41: unknown key \"window\" in restartBudget.replaceNode; expected one of max",
+        ],
+    ),
+];
+
+#[test]
+fn what_cannot_be_is_refused_with_its_place() {
+    for (text, expected) in WRONG {
+        assert_eq!(said(text), *expected, "{text}");
+    }
+}
+
+fn recovery() -> impl Strategy<Value = (Recovery, u32)> {
+    let micros = || (1..=1_000_000_000_000_000u64).prop_map(Duration::from_micros);
+    let policy = prop::sample::select(vec![RestartPolicy::OnFailure, RestartPolicy::Always]);
+    let action = prop::sample::select(vec![
+        FailureAction::RestartGang,
+        FailureAction::ReplaceNode,
+        FailureAction::FailJob,
+        FailureAction::Ignore,
+    ]);
+    // Each rule has codes of its own, so that none is in another's shadow.
+    let rules = prop::collection::vec((any::<bool>(), any::<bool>(), action), 0..8).prop_map(|rules| {
+        let rule = |(first, (signal, lost, action)): (u8, (bool, bool, FailureAction))| FailureRule {
+            exit_codes: Some(ExitCodes::In(BTreeSet::from([first, first + 100]))),
+            signals: if signal { [first].into() } else { [].into() },
+            reasons: if lost { [FailureReason::NodeLost].into() } else { [].into() },
+            action,
+        };
+        (1..).zip(rules).map(rule).collect::<Vec<_>>()
+    });
+    let times = (prop::option::of(micros()), micros(), micros());
+    let counts = (1..=10_000u32, prop::option::of(any::<u32>()), any::<u32>());
+    (policy, rules, times, counts).prop_map(
+        |(policy, rules, (window, a, b), (max, replace_node, no_progress))| {
+            let backoff = Backoff { initial: a.min(b), max: a.max(b) };
+            (Recovery { policy, rules, window, backoff, replace_node, no_progress }, max)
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn what_a_client_sends_comes_back_as_it_was((recovery, max_restarts) in recovery()) {
+        let sent = JobSpec { recovery, max_restarts, ..job("output: {logDir: /l}") };
+        let document = sent.to_document();
+        prop_assert_eq!(JobSpec::from_document(document.as_bytes()).map_err(|error| error.to_string()), Ok(sent));
+    }
+}

@@ -200,6 +200,14 @@ pub enum Cause {
     },
     /// Every rank ended with 0, and the job is to run always.
     Completed,
+    /// One of its success rules, counted from 0, is fulfilled: what still runs is not needed.
+    Enough {
+        rule: u32,
+    },
+    /// It was active for as long as it may be.
+    DeadlineExceeded {
+        after: Duration,
+    },
 }
 
 impl Cause {
@@ -219,7 +227,9 @@ impl Cause {
             | Cause::ShimLost { .. }
             | Cause::LeaseLapsed { .. }
             | Cause::PodLost { .. } => 125,
-            Cause::Completed => 0,
+            Cause::Completed | Cause::Enough { .. } => 0,
+            // As `timeout` has it.
+            Cause::DeadlineExceeded { .. } => 124,
         }
     }
 
@@ -254,6 +264,14 @@ impl fmt::Display for Cause {
             Cause::ShimLost { node } => write!(f, "the shim on node {node} died, its ranks with it"),
             Cause::Requested { by, .. } => write!(f, "stopped by {by}"),
             Cause::Completed => f.write_str("every rank ended with exit code 0"),
+            Cause::Enough { rule } => write!(f, "successPolicy.rules[{rule}] of the job is fulfilled"),
+            Cause::DeadlineExceeded { after } => {
+                write!(
+                    f,
+                    "it was active for {}, and may be no longer (activeDeadlineSeconds)",
+                    text::lasting(*after)
+                )
+            }
         }
     }
 }
@@ -272,6 +290,8 @@ pub enum NoRestart {
     Budget { max: u32, window: Option<Duration> },
     /// So many generations in a row came to nothing.
     NoProgress { generations: u32 },
+    /// It was active for as long as it may be.
+    Deadline,
 }
 
 impl fmt::Display for NoRestart {
@@ -300,6 +320,7 @@ impl fmt::Display for NoRestart {
                     text::lasting(*window)
                 )
             }
+            NoRestart::Deadline => f.write_str("not started again: its activeDeadlineSeconds are over"),
             NoRestart::NoProgress { generations } => write!(
                 f,
                 "not started again: {generations} generations in a row ended within {} of running (restartBudget.noProgress)",

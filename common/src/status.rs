@@ -17,6 +17,8 @@ pub struct JobStatus {
     pub owner: String,
     /// queued, preparing, starting, running, finishing, stopping or ended.
     pub phase: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub suspended: bool,
     pub ranks: u32,
     pub generation: u32,
     pub restarts: u32,
@@ -25,6 +27,9 @@ pub struct JobStatus {
     pub running_since: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub ended_at: Option<Timestamp>,
+    /// When it is ended, whatever it does by then.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub deadline_at: Option<Timestamp>,
     /// Why it waits, if it does.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub waits_for: Option<String>,

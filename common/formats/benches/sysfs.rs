@@ -69,12 +69,19 @@ fn generate(root: &Path) {
         let socket = core / 64;
         let own = format!("{core},{}", core + CPUS / 2);
         tree.file(&format!("{at}/topology/physical_package_id"), &socket.to_string());
-        tree.file(&format!("{at}/topology/package_cpus_list"), &threads(socket * 64, socket * 64 + 63));
-        tree.file(&format!("{at}/topology/core_cpus_list"), &own);
-        for (index, level) in [(0, 1), (1, 1), (2, 2), (3, 3)] {
+        tree.file(&format!("{at}/topology/core_id"), &(core % 64).to_string());
+        for (name, cpus) in [("package_cpus", &threads(socket * 64, socket * 64 + 63)), ("core_cpus", &own)] {
+            tree.cpus(&format!("{at}/topology/{name}_list"), &format!("{at}/topology/{name}"), cpus);
+        }
+        for (index, level, kind) in
+            [(0, 1, "Data"), (1, 1, "Instruction"), (2, 2, "Unified"), (3, 3, "Unified")]
+        {
             let shared = if level == 3 { threads(core / 8 * 8, core / 8 * 8 + 7) } else { own.clone() };
             tree.file(&format!("{at}/cache/index{index}/level"), &level.to_string());
-            tree.file(&format!("{at}/cache/index{index}/shared_cpu_list"), &shared);
+            tree.file(&format!("{at}/cache/index{index}/type"), kind);
+            tree.file(&format!("{at}/cache/index{index}/size"), if level == 3 { "32768K" } else { "512K" });
+            let at = format!("{at}/cache/index{index}");
+            tree.cpus(&format!("{at}/shared_cpu_list"), &format!("{at}/shared_cpu_map"), &shared);
         }
     }
     for node in 0..NODES {
@@ -88,7 +95,8 @@ fn generate(root: &Path) {
                 "32"
             }
         };
-        tree.file(&format!("{at}/cpulist"), &threads(node * 16, node * 16 + 15));
+        let cpus = threads(node * 16, node * 16 + 15);
+        tree.cpus(&format!("{at}/cpulist"), &format!("{at}/cpumap"), &cpus);
         tree.file(&format!("{at}/distance"), &(0..NODES).map(distance).collect::<Vec<_>>().join(" "));
         tree.file(&format!("{at}/meminfo"), &format!("Node {node} MemTotal:       131891200 kB"));
     }
@@ -116,6 +124,18 @@ fn generate(root: &Path) {
     }
 }
 
+/// A list of CPUs as the kernel writes a mask: 32 at a time, the last ones first. libhwloc reads nothing else.
+fn mask(list: &str) -> String {
+    let mut words = [0u32; CPUS as usize / 32];
+    for range in list.split(',') {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        for cpu in first.parse::<usize>().expect("a number")..=last.parse().expect("a number") {
+            words[cpu / 32] |= 1 << (cpu % 32);
+        }
+    }
+    words.iter().rev().map(|word| format!("{word:08x}")).collect::<Vec<_>>().join(",")
+}
+
 struct Tree {
     root: PathBuf,
 }
@@ -125,6 +145,12 @@ impl Tree {
         let path = self.root.join(path);
         fs::create_dir_all(path.parent().expect("it has one")).expect("a folder in TMPDIR");
         fs::write(path, format!("{text}\n")).expect("a file in TMPDIR");
+    }
+
+    /// A set of CPUs, as a list and as a mask.
+    fn cpus(&self, list_path: &str, mask_path: &str, list: &str) {
+        self.file(list_path, list);
+        self.file(mask_path, &mask(list));
     }
 
     fn link(&self, path: &str, target: &str) {

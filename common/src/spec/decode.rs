@@ -55,6 +55,14 @@ impl Decoder<'_> {
             "restartPolicy" => file.restart_policy = self.scalar(name, node, read::choice),
             "restartBudget" => file.restart_budget = self.restart_budget(node),
             "failureRules" => file.failure_rules = self.failure_rules(node),
+            "successPolicy" => {
+                file.success_policy = Some(self.success_policy(Origin::File(key.span), node));
+            }
+            "activeDeadlineSeconds" => file.active_deadline_seconds = self.scalar(name, node, read::positive),
+            "ttlSecondsAfterFinished" => {
+                file.ttl_seconds_after_finished = self.scalar(name, node, read::seconds);
+            }
+            "suspend" => file.suspend = self.scalar(name, node, read::boolean),
             "fencing" => file.fencing = self.scalar(name, node, read::choice),
             "unreachableSeconds" => file.unreachable_seconds = self.scalar(name, node, read::positive),
             "leaseSeconds" => file.lease_seconds = self.scalar(name, node, read::lease),

@@ -12,6 +12,7 @@ use super::error::Error;
 use super::file::JobFile;
 use super::job::{Fencing, JobSpec, Keep, OutputMode, Shape, Ship, StopScope, VirtualEnv};
 use super::json;
+use super::lifetime::LifetimeDocument;
 use super::needs::NeedsDocument;
 use super::place::Source;
 use super::read;
@@ -43,6 +44,8 @@ pub struct Document<'a> {
     termination_grace_period_seconds: f64,
     #[serde(flatten)]
     recovery: RecoveryDocument,
+    #[serde(flatten)]
+    lifetime: LifetimeDocument,
     fencing: Fencing,
     unreachable_seconds: f64,
     lease_seconds: f64,
@@ -87,6 +90,7 @@ impl<'a> From<&'a JobSpec> for Document<'a> {
             start_timeout_seconds: seconds(spec.start_timeout),
             termination_grace_period_seconds: seconds(spec.termination_grace),
             recovery: spec.into(),
+            lifetime: spec.into(),
             fencing: spec.fencing,
             unreachable_seconds: seconds(spec.unreachable),
             lease_seconds: seconds(spec.lease),

@@ -8,6 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::error::Error;
 use super::job::{Fencing, Keep, OutputMode, StopScope};
+use super::lifetime::SuccessKeys;
 use super::needs::{ElasticKeys, ParallelismKeys, PlacementKeys, ResourceKeys};
 use super::place::{Given, Source};
 use super::recovery::{BudgetKeys, MAX_RULES, RestartPolicy, RuleKeys};
@@ -73,6 +74,15 @@ pub struct JobFile {
     /// What failures of some kinds do; the first rule that matches decides.
     #[schemars(length(min = 1, max = MAX_RULES))]
     pub failure_rules: Option<Given<Vec<RuleKeys>>>,
+    /// When the job has succeeded before every rank has ended with 0.
+    pub success_policy: Option<SuccessKeys>,
+    /// Seconds from its first placement after which the job is ended; the time in which it is suspended does not
+    /// count. Default: as long as it takes.
+    pub active_deadline_seconds: Option<Given<Positive>>,
+    /// Seconds after which the ended job is forgotten, if it is not for other reasons before.
+    pub ttl_seconds_after_finished: Option<Given<Seconds>>,
+    /// Whether the job begins suspended: it gets nodes once it is resumed. Default: false.
+    pub suspend: Option<Given<bool>>,
     /// What must be known before the job starts anew without a node that cannot be reached: `lenient`, that
     /// its peers do not hear it either or that it was unreachable for long enough; `strict`, that the lease
     /// of its pod has lapsed, so that no rank is ever doubled. Default: lenient.

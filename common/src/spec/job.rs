@@ -6,6 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::lifetime::Lifetime;
 use super::needs::{Elastic, Parallelism, PlacementSpec, Resources};
 use super::recovery::Recovery;
 
@@ -43,6 +44,8 @@ pub struct JobSpec {
     pub max_restarts: u32,
     /// What follows a failure.
     pub recovery: Recovery,
+    /// How long it lasts.
+    pub lifetime: Lifetime,
     /// A pod on a node that was unreachable for this long is given up.
     pub unreachable: Duration,
     /// How long a pod may run without hearing from a coordinator.

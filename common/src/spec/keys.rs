@@ -26,6 +26,10 @@ pub(super) const SUPPORTED: &[&str] = &[
     "restartPolicy",
     "restartBudget",
     "failureRules",
+    "successPolicy",
+    "activeDeadlineSeconds",
+    "ttlSecondsAfterFinished",
+    "suspend",
     "fencing",
     "unreachableSeconds",
     "leaseSeconds",
@@ -84,6 +88,12 @@ pub(super) const RULE: &[&str] = &["exitCodes", "signals", "reasons", "action"];
 /// Keys in `exitCodes` of a rule, if it is no list.
 pub(super) const CODES: &[&str] = &["operator", "values"];
 
+/// Keys in `successPolicy`.
+pub(super) const SUCCESS: &[&str] = &["rules"];
+
+/// Keys of a rule in `successPolicy`.
+pub(super) const SUCCESS_RULE: &[&str] = &["succeededIndexes", "succeededCount"];
+
 /// Keys of a variable in `env` that is no text.
 pub(super) const VARIABLE: &[&str] = &["secret"];
 
@@ -92,7 +102,6 @@ pub(super) const CLIENT: &[&str] = &["coordinator", "identity", "output", "color
 
 /// Keys of later versions: the key, and what this version does instead.
 pub(super) const NOT_YET: &[(&str, &str)] = &[
-    ("activeDeadlineSeconds", QUEUE),
     ("image", PROCESSES),
     ("initContainers", PROCESSES),
     ("lifecycle", PROCESSES),
@@ -109,9 +118,6 @@ pub(super) const NOT_YET: &[(&str, &str)] = &[
     ("startupProbe", PROBES),
     ("stopSignal", "the stop signal is SIGTERM"),
     ("store", "rank 0 serves the rendezvous itself"),
-    ("successPolicy", "a job succeeds when every rank ends with 0"),
-    ("suspend", QUEUE),
-    ("ttlSecondsAfterFinished", QUEUE),
     ("volumes", PROCESSES),
 ];
 
@@ -211,6 +217,8 @@ mod tests {
         }
         let rule: Vec<String> = keys(&schema["properties"]["failureRules"]["items"]);
         assert_eq!(rule, sorted(RULE));
+        let success: Vec<String> = keys(&schema["properties"]["successPolicy"]);
+        assert_eq!(success, sorted(SUCCESS));
         assert!(NOT_YET.iter().all(|(key, _)| !SUPPORTED.contains(key)));
         assert!(NOT_YET.is_sorted(), "sorted, so that a key stands once");
         assert!(ELSEWHERE.iter().all(|(name, ours)| SUPPORTED.contains(ours) && fold(name) == **name));

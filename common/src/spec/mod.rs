@@ -49,6 +49,7 @@ mod flags;
 mod job;
 mod json;
 mod keys;
+mod lifetime;
 mod name;
 mod needs;
 mod place;
@@ -68,6 +69,9 @@ pub use file::{
 };
 pub use flags::Flags;
 pub use job::{Choice, Fencing, JobSpec, Keep, OutputMode, OutputSpec, Shape, Ship, StopScope, VirtualEnv};
+pub use lifetime::{
+    Lifetime, LifetimeProblem, MAX_RANGES, MAX_SUCCESS_RULES, SuccessKeys, SuccessRule, SuccessRuleKeys,
+};
 pub use name::MAX_NAME;
 pub use needs::{
     Bytes, CpuBinding, DeviceKeys, DeviceKind, DeviceNeeds, DeviceView, Elastic, ElasticKeys, Exclusive,

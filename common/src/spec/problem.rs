@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::error::{At, Place};
 use super::file::MAX_SECONDS;
+use super::lifetime::LifetimeProblem;
 use super::needs::{MAX_KIND, MAX_MODEL, NeedsProblem};
 use super::recovery::RecoveryProblem;
 use crate::defaults::{MAX_NODES, MAX_RANKS, MAX_RANKS_PER_NODE, MIN_LEASE};
@@ -20,6 +21,9 @@ pub enum ProblemKind {
     /// Resources, groups or wishes that cannot be.
     #[error(transparent)]
     Needs(#[from] NeedsProblem),
+    /// A success policy that cannot be.
+    #[error(transparent)]
+    Lifetime(#[from] LifetimeProblem),
     /// A policy, a budget or a rule that cannot be.
     #[error(transparent)]
     Recovery(#[from] RecoveryProblem),

@@ -61,11 +61,13 @@ impl JobFile {
             (Ok(shape), Ok(command), Ok(())) => (shape, command),
             (shape, command, start) => return Err(Error::all([shape.err(), start.err(), command.err()])),
         };
-        let (needs, (recovery, max_restarts)) = match (self.resolve_needs(shape), self.resolve_recovery()) {
-            (Ok(needs), Ok(recovery)) => (needs, recovery),
-            (needs, recovery) => {
-                let problems = needs.err().into_iter().chain(recovery.err()).flatten().collect();
-                return Err(Error::of(problems));
+        let needs = self.resolve_needs(shape);
+        let (recovery, lifetime) = (self.resolve_recovery(), self.resolve_lifetime(shape.ranks()));
+        let (needs, (recovery, max_restarts), lifetime) = match (needs, recovery, lifetime) {
+            (Ok(needs), Ok(recovery), Ok(lifetime)) => (needs, recovery, lifetime),
+            (needs, recovery, lifetime) => {
+                let problems = [needs.err(), recovery.err(), lifetime.err()];
+                return Err(Error::of(problems.into_iter().flatten().flatten().collect()));
             }
         };
         let command: Vec<String> = command.value.iter().map(|word| word.0.clone()).collect();
@@ -113,6 +115,7 @@ impl JobFile {
                 .unwrap_or(defaults::TERMINATION_GRACE),
             max_restarts,
             recovery,
+            lifetime,
             stop_scope: value(&self.stop_scope).unwrap_or_default(),
             keep: value(&self.keep).unwrap_or_default(),
             output: OutputSpec {

@@ -102,6 +102,13 @@ pub enum Request {
     Explain {
         job: String,
     },
+    /// Freezes the job: its processes stop, and its deadlines stand still.
+    Suspend {
+        job: String,
+    },
+    Resume {
+        job: String,
+    },
 }
 
 /// A job to run.

@@ -33,6 +33,8 @@ fn each_flag_wins_over_its_key() {
         grace: some("0"),
         max_restarts: some("7"),
         restart_policy: some("Always"),
+        deadline: some("3600"),
+        suspend: some("true"),
         fencing: some("strict"),
         unreachable: some("30"),
         lease: some("20"),
@@ -53,6 +55,10 @@ fn each_flag_wins_over_its_key() {
     assert_eq!((job.start_timeout.as_millis(), job.termination_grace.as_millis()), (1500, 0));
     assert_eq!((job.max_restarts, job.stop_scope), (7, StopScope::Process));
     assert_eq!(job.recovery.policy, RestartPolicy::Always);
+    assert_eq!(
+        (job.lifetime.active_deadline.map(|it| it.as_secs()), job.lifetime.suspend),
+        (Some(3600), true)
+    );
     assert_eq!((job.fencing, job.unreachable.as_secs(), job.lease.as_secs()), (Fencing::Strict, 30, 20));
     assert_eq!(format!("{:?} {:?}", job.keep, job.output.mode), "Always Rank0");
     assert_eq!(job.output.log_dir, some("/var/logs"));

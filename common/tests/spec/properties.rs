@@ -43,7 +43,7 @@ proptest! {
         let flags = Flags {
             name: flag.clone(), ranks: flag.clone(), nodes: flag.clone(), ranks_per_node: flag.clone(), needs,
             working_dir: flag.clone(), ship: flag.clone(), env: vec![text.clone()], env_file: vec![text.clone()], secret: vec![text.clone()], start_timeout: flag.clone(),
-            grace: flag.clone(), max_restarts: flag.clone(), restart_policy: flag.clone(), fencing: flag.clone(), unreachable: flag.clone(),
+            grace: flag.clone(), max_restarts: flag.clone(), restart_policy: flag.clone(), deadline: flag.clone(), suspend: flag.clone(), fencing: flag.clone(), unreachable: flag.clone(),
             lease: flag.clone(), stop_scope: flag.clone(), keep: flag.clone(),
             output: flag.clone(), log_dir: flag.clone(), max_file_size: flag.clone(), keep_files: flag,
             command: vec![text],
@@ -161,6 +161,7 @@ pub(crate) fn job() -> impl Strategy<Value = JobSpec> {
         termination_grace: Duration::from_micros(times.1),
         max_restarts: times.2,
         recovery: Default::default(),
+        lifetime: Default::default(),
         stop_scope: words.0,
         keep: words.1,
         output: OutputSpec {

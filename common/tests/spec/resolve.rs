@@ -31,6 +31,7 @@ fn a_command_alone_makes_a_job() {
             termination_grace: defaults::TERMINATION_GRACE,
             max_restarts: defaults::MAX_RESTARTS,
             recovery: Default::default(),
+            lifetime: Default::default(),
             unreachable: defaults::UNREACHABLE,
             lease: defaults::LEASE,
             fencing: Fencing::Lenient,

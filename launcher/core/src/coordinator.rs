@@ -124,6 +124,7 @@ impl Coordinator {
                 Why::Recover => self.recover(),
                 Why::Start { job } => self.on_start_deadline(&job),
                 Why::Backoff { .. } => self.queue_moved = true,
+                Why::Deadline { job } => self.on_active_deadline(&job),
                 Why::Client { job } => self.on_client_gone(&job),
                 Why::Unreachable { job, node } => self.on_unreachable(&job, &node),
                 Why::Probe { job, node } => self.on_probe_deadline(&job, &node),
@@ -248,7 +249,7 @@ impl Coordinator {
         self.emit(job, None, EventKind::Ignored { what });
     }
 
-    fn on_suspend(&mut self, job: &JobId) {
+    pub(crate) fn on_suspend(&mut self, job: &JobId) {
         let Some(state) = self.durable.jobs.get(job).filter(|state| !state.ended() && !state.suspended)
         else {
             return self

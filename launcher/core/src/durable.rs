@@ -27,6 +27,8 @@ pub struct Durable {
     submitted: u64,
     /// Ended jobs by their end.
     ended: BTreeSet<(Timestamp, JobId)>,
+    /// Those that say themselves how long they are kept, by when that is over.
+    ended_until: BTreeSet<(Timestamp, JobId)>,
 }
 
 /// One job.
@@ -42,6 +44,8 @@ pub struct Job {
     pub order: u64,
     pub used: Accounting,
     pub suspended: bool,
+    /// It was active for as long as it may be: what runs is ended, and nothing follows.
+    pub deadline_passed: bool,
     pub stop: Option<StopRequest>,
     /// The generation planned last; over unless the state is Active.
     pub generation: Option<GenerationState>,
@@ -51,6 +55,8 @@ pub struct Job {
     /// because none was left.
     pub refused: BTreeMap<NodeId, String>,
     pub state: JobState,
+    /// When it got nodes for the first time.
+    pub began_at: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,
 }
 
@@ -185,11 +191,13 @@ impl Durable {
                     order: self.submitted,
                     used: Accounting::default(),
                     suspended: false,
+                    deadline_passed: false,
                     stop: None,
                     generation: None,
                     shun: None,
                     refused: BTreeMap::new(),
                     state,
+                    began_at: None,
                     ended_at: None,
                 };
                 self.submitted += 1;
@@ -225,10 +233,13 @@ impl Durable {
                 if let Some(job) = self.jobs.get_mut(id) {
                     job.state = JobState::Ended(outcome.into());
                     job.suspended = false;
+                    let kept = job.spec.lifetime.ttl_after_finished;
                     if let Some(before) = job.ended_at.replace(*at) {
                         self.ended.remove(&(before, id.clone()));
+                        kept.map(|kept| self.ended_until.remove(&(before + kept, id.clone())));
                     }
                     self.ended.insert((*at, id.clone()));
+                    kept.map(|kept| self.ended_until.insert((*at + kept, id.clone())));
                 }
             }
             Record::JobAttached { job } => {
@@ -241,11 +252,18 @@ impl Durable {
                     job.refused.insert(node.clone(), why.clone());
                 }
             }
+            Record::DeadlinePassed { job } => {
+                if let Some(job) = self.jobs.get_mut(job) {
+                    job.deadline_passed = true;
+                }
+            }
             Record::JobForgotten { job: id } => {
                 self.free_generation(id);
-                let ended_at = self.jobs.remove(id).and_then(|job| job.ended_at);
-                if let Some(at) = ended_at {
+                let Some(job) = self.jobs.remove(id) else { return };
+                if let Some(at) = job.ended_at {
                     self.ended.remove(&(at, id.clone()));
+                    let kept = job.spec.lifetime.ttl_after_finished;
+                    kept.map(|kept| self.ended_until.remove(&(at + kept, id.clone())));
                 }
             }
         }
@@ -254,6 +272,11 @@ impl Durable {
     /// When the job ended that ended first, and which it is.
     pub fn ended_first(&self) -> Option<&(Timestamp, JobId)> {
         self.ended.first()
+    }
+
+    /// The first time at which a job is to be forgotten that says so itself, and which it is.
+    pub fn kept_until(&self) -> Option<&(Timestamp, JobId)> {
+        self.ended_until.first()
     }
 
     /// How many jobs have ended, and are not forgotten.
@@ -313,6 +336,7 @@ impl Durable {
             self.ledger.add_pod(node, &record.job, PodShare::spare());
         }
         job.state = JobState::Active;
+        job.began_at.get_or_insert(record.at);
         job.generation = Some(GenerationState {
             number: record.generation,
             planned_at: record.at,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use phalanx_common::event::{Cause, EventKind, Outcome};
+use phalanx_common::event::{Cause, EventKind, NoRestart, Outcome};
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::{JobId, NodeId, Rank};
 use phalanx_common::order::OrderKind;
@@ -123,6 +123,34 @@ impl Coordinator {
         }
     }
 
+    /// Sets the deadline of a job that has one and has begun.
+    pub(crate) fn wait_deadline(&mut self, job: &JobId) {
+        let why = Why::Deadline { job: job.clone() };
+        let Some(state) = self.durable.jobs.get(job).filter(|_| !self.timers.is_set(&why)) else { return };
+        let (Some(limit), Some(began)) = (state.spec.lifetime.active_deadline, state.began_at) else {
+            return;
+        };
+        // A record's time may be far off if the clock jumped while no coordinator was there.
+        let left = (began + limit).since(self.now).min(limit);
+        let suspended = state.suspended;
+        self.timers.set_unless_frozen(why, self.now, left, suspended);
+    }
+
+    pub(crate) fn on_active_deadline(&mut self, job: &JobId) {
+        let Some(state) = self.durable.jobs.get(job).filter(|state| !state.ended()) else { return };
+        let Some(after) = state.spec.lifetime.active_deadline else { return };
+        let cause = Cause::DeadlineExceeded { after };
+        match self.phase(job) {
+            Some(GangPhase::Queued) => self.carry_out(job, Verdict::Fail(None), cause),
+            // Every rank has ended with 0: it was in time.
+            Some(GangPhase::Finishing) | None => {}
+            Some(_) => {
+                self.persist(Record::DeadlinePassed { job: job.clone() });
+                self.fail(job, Evidence::new(cause, self.now));
+            }
+        }
+    }
+
     pub(crate) fn on_start_deadline(&mut self, job: &JobId) {
         let Some((missing, phase)) = self.culprits(job) else { return };
         self.fail(job, Evidence::new(Cause::StartTimeout { missing, phase }, self.now));
@@ -175,6 +203,8 @@ impl Coordinator {
         };
         let verdict = match &state.stop {
             Some(_) => Verdict::Fail(None),
+            None if matches!(cause, Cause::Enough { .. }) => return self.end_job(job, Outcome::Succeeded),
+            None if state.deadline_passed => Verdict::Fail(Some(NoRestart::Deadline)),
             None => restart::decide(&state.spec, &state.used, &cause, came, self.now),
         };
         self.carry_out(job, verdict, cause);
@@ -226,6 +256,7 @@ impl Coordinator {
         self.drop_generation(job);
         self.queued_why.remove(job);
         self.timers.cancel(&Why::Client { job: job.clone() });
+        self.timers.cancel(&Why::Deadline { job: job.clone() });
         self.waiting.remove(job);
         self.persist(Record::JobEnded { job: job.clone(), at: self.now, outcome: (&outcome).into() });
         self.wait_to_forget();

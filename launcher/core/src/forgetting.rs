@@ -4,6 +4,7 @@
 //! same answer as for any job that is not there, Stop and then Forget.
 
 use phalanx_common::event::EventKind;
+use phalanx_common::id::JobId;
 use phalanx_common::time::Timestamp;
 
 use crate::coordinator::Coordinator;
@@ -14,28 +15,30 @@ use crate::records::Record;
 const AT_ONCE: usize = 256;
 
 impl Coordinator {
-    /// Sets the deadline for the job that ended first.
+    /// Sets the deadline for the job that is forgotten first.
     pub(crate) fn wait_to_forget(&mut self) {
-        let Some((at, _)) = self.durable.ended_first() else { return self.timers.cancel(&Why::Forget) };
-        let due = if self.too_many_ended() { self.now } else { *at + self.config.ended_kept };
-        self.timers.set(Why::Forget, due);
+        match self.forgotten_next() {
+            Some((at, _)) => self.timers.set(Why::Forget, at),
+            None => self.timers.cancel(&Why::Forget),
+        }
     }
 
     pub(crate) fn on_forget_deadline(&mut self) {
         for _ in 0..AT_ONCE {
-            let first = self.durable.ended_first().filter(|(at, _)| self.has_lapsed(*at));
-            let Some(job) = first.map(|(_, job)| job.clone()) else { break };
+            let due = self.forgotten_next().filter(|(at, _)| *at <= self.now);
+            let Some((_, job)) = due else { break };
             self.persist(Record::JobForgotten { job: job.clone() });
             self.emit(Some(&job), None, EventKind::JobForgotten);
         }
         self.wait_to_forget();
     }
 
-    fn has_lapsed(&self, ended_at: Timestamp) -> bool {
-        self.too_many_ended() || self.now.since(ended_at) >= self.config.ended_kept
-    }
-
-    fn too_many_ended(&self) -> bool {
-        self.durable.ended_count() > self.config.ended_kept_most
+    /// The job that is forgotten first, and when: the one that ended first, or one that says so itself.
+    fn forgotten_next(&self) -> Option<(Timestamp, JobId)> {
+        let (ended, job) = self.durable.ended_first()?;
+        let too_many = self.durable.ended_count() > self.config.ended_kept_most;
+        let at = if too_many { self.now } else { *ended + self.config.ended_kept };
+        let own = self.durable.kept_until().filter(|(until, _)| *until < at);
+        Some(own.map_or_else(|| (at, job.clone()), |(until, job)| (*until, job.clone())))
     }
 }

@@ -113,6 +113,8 @@ pub enum Why {
     Start { job: JobId },
     /// The delay before the next generation.
     Backoff { job: JobId },
+    /// The job to have been active for as long as it may be.
+    Deadline { job: JobId },
     /// The node to be heard again before its pod of this job is given up.
     Unreachable { job: JobId, node: NodeId },
     /// The answers of peers that were asked about the pod on this node, or to ask them again.

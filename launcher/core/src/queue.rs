@@ -57,6 +57,9 @@ impl Coordinator {
             self.waiting.insert(job.clone(), 1);
         }
         self.emit(Some(&job), None, EventKind::JobSubmitted { ranks });
+        if spec.lifetime.suspend {
+            self.on_suspend(&job);
+        }
         self.queue_moved = true;
     }
 
@@ -214,6 +217,7 @@ impl Coordinator {
             self.gangs.insert(id.clone(), Gang::new(state));
         }
         self.timers.set(Why::Start { job: id.clone() }, self.now + timeout);
+        self.wait_deadline(id);
         self.renew_by(lease);
         for node in &nodes {
             self.send_prepare(id, node);

@@ -48,6 +48,7 @@ impl Coordinator {
             if let JobState::Queued { not_before } = job.state {
                 self.wait_backoff(&id, not_before.since(self.now));
             }
+            self.wait_deadline(&id);
             let Some(active) = job.active() else { continue };
             for place in &active.pods {
                 self.nodes.entry(place.node.clone()).or_insert_with(|| Node::unheard(self.now));

@@ -6,6 +6,7 @@ use phalanx_common::event::{Cause, EventKind};
 use phalanx_common::id::{Generation, JobId, NodeId};
 use phalanx_common::order::OrderKind;
 use phalanx_common::report::{Notice, PodEnd, PrepareFailure, PrepareFailureKind, RankExit, Report};
+use phalanx_common::time::Timestamp;
 
 use crate::coordinator::Coordinator;
 use crate::durable::{Evidence, Job};
@@ -148,10 +149,31 @@ impl Coordinator {
             at: exit.at,
             port_conflict: exit.port_conflict,
         });
+        let (good, at) = (exit.status.success() && !exit.after_stop, exit.at);
         self.emit_for(job, EventKind::RankExited { node: node.clone(), exit });
         match evidence {
             Some(evidence) => self.fail(job, evidence),
             None => self.run_if_started(job),
+        }
+        if good {
+            self.end_if_enough(job, at);
+        }
+    }
+
+    /// A rank ended well at this time: the rest of the gang stops if that was all the job waited for.
+    fn end_if_enough(&mut self, job: &JobId, at: Timestamp) {
+        let (Some(state), Some(gang)) = (self.durable.jobs.get(job), self.gangs.get(job)) else { return };
+        let Some(active) = state.active().filter(|active| active.stopping.is_none()) else { return };
+        if gang.finished() {
+            return;
+        }
+        let ended = || gang.pods().flat_map(|(_, pod)| &pod.exits).filter(|(_, status)| status.success());
+        let fulfilled = state.spec.lifetime.success.iter().position(|rule| {
+            let count = ended().filter(|(rank, _)| rule.counts(**rank)).count();
+            u32::try_from(count).is_ok_and(|count| count >= rule.needed(active.world()))
+        });
+        if let Some(rule) = fulfilled.and_then(|rule| u32::try_from(rule).ok()) {
+            self.fail(job, Evidence::new(Cause::Enough { rule }, at));
         }
     }
 

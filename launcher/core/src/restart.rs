@@ -142,7 +142,7 @@ pub fn decide(spec: &JobSpec, used: &Accounting, cause: &Cause, came: Came, now:
         Verdict::Restart { charge, delay, progress, shun: shun.cloned() }
     };
     match cause {
-        Cause::Requested { .. } => return Verdict::Fail(None),
+        Cause::Requested { .. } | Cause::DeadlineExceeded { .. } => return Verdict::Fail(None),
         Cause::NotPrepared { node, reason } => match reason.kind {
             // The next generation would meet the same.
             PrepareFailureKind::CommandNotFound
@@ -259,9 +259,12 @@ pub fn reason_of(cause: &Cause) -> Option<FailureReason> {
         | Cause::LeaseLapsed { .. }
         | Cause::PodLost { .. } => Some(FailureReason::NodeLost),
         Cause::StartTimeout { .. } => Some(FailureReason::StartTimeout),
-        Cause::RankFailed { .. } | Cause::NotPrepared { .. } | Cause::Requested { .. } | Cause::Completed => {
-            None
-        }
+        Cause::RankFailed { .. }
+        | Cause::NotPrepared { .. }
+        | Cause::Requested { .. }
+        | Cause::Enough { .. }
+        | Cause::DeadlineExceeded { .. }
+        | Cause::Completed => None,
     }
 }
 
@@ -275,7 +278,11 @@ pub fn blames(cause: &Cause) -> Option<&NodeId> {
         | Cause::ShimLost { node }
         | Cause::LeaseLapsed { node }
         | Cause::PodLost { node } => Some(node),
-        Cause::StartTimeout { .. } | Cause::Requested { .. } | Cause::Completed => None,
+        Cause::StartTimeout { .. }
+        | Cause::Requested { .. }
+        | Cause::Enough { .. }
+        | Cause::DeadlineExceeded { .. }
+        | Cause::Completed => None,
     }
 }
 

@@ -92,8 +92,8 @@ impl Timers {
 }
 
 /// The deadlines that stand still while their job is suspended.
-fn of_job(job: &JobId) -> [Why; 2] {
-    [Why::Start { job: job.clone() }, Why::Backoff { job: job.clone() }]
+fn of_job(job: &JobId) -> [Why; 3] {
+    [Why::Start { job: job.clone() }, Why::Backoff { job: job.clone() }, Why::Deadline { job: job.clone() }]
 }
 
 pub(crate) fn shifted(at: Timestamp, by_micros: i64) -> Timestamp {

@@ -31,6 +31,7 @@ impl Coordinator {
             job: view.id.clone(),
             owner: job.owner.name.clone(),
             phase: word(view.phase).to_owned(),
+            suspended: job.suspended,
             ranks: generation.map_or(job.spec.world_size(), GenerationState::world),
             generation: generation.map_or(0, |generation| generation.number.0),
             restarts: job.used.restarts,
@@ -40,6 +41,7 @@ impl Coordinator {
                 .filter(|_| !matches!(job.state, JobState::Queued { .. }))
                 .and_then(|generation| generation.running_since),
             ended_at: job.ended_at,
+            deadline_at: self.timers.at(&Why::Deadline { job: view.id.clone() }),
             waits_for: self.queued_why.get(view.id).map(ToString::to_string),
             outcome,
             pods: pods

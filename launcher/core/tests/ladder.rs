@@ -1,6 +1,7 @@
 //! What follows a failure: policies, budgets and rules, driven by hand.
 #![expect(clippy::expect_used, reason = "in a test that is how it fails")]
 
+#[allow(dead_code, reason = "other tests use the rest")]
 mod desk;
 
 use std::time::Duration;
@@ -8,7 +9,9 @@ use std::time::Duration;
 use desk::{Desk, exit, spec};
 use phalanx_common::event::{NoRestart, Outcome};
 use phalanx_common::exit::ExitStatus;
-use phalanx_common::spec::{ExitCodes, FailureAction, FailureRule, JobSpec, RestartPolicy};
+use phalanx_common::report::RankExit;
+use phalanx_common::spec::{ExitCodes, FailureAction, FailureRule, JobSpec, RestartPolicy, SuccessRule};
+use phalanx_launcher_core::Input;
 use phalanx_launcher_core::gang::GangPhase;
 
 fn with(max_restarts: u32, change: impl FnOnce(&mut JobSpec)) -> JobSpec {
@@ -133,4 +136,95 @@ fn a_job_that_is_to_run_always_starts_again_after_a_good_end_until_it_is_stopped
     desk.exited("a", "j", 6, exit(0, ExitStatus::Code(0), desk.now.0));
     desk.ended("a", "j", 6);
     assert!(matches!(desk.outcome("j"), Some(Outcome::Stopped { .. })), "{:?}", desk.outcome("j"));
+}
+
+/// Suspends the job, or lets it go on.
+fn suspend(desk: &mut Desk, suspend: bool) {
+    let job = desk::job("j");
+    desk.input(if suspend { Input::Suspend { job } } else { Input::Resume { job } });
+}
+
+#[test]
+fn a_deadline_ends_a_job_through_its_restarts_and_stands_still_while_it_is_suspended() {
+    let limit = Some(Duration::from_secs(100));
+    let mut desk = Desk::running(&["a"], "j", with(9, |spec| spec.lifetime.active_deadline = limit));
+    fails(&mut desk, "a", 1, 1, 60);
+    assert_eq!(runs(&mut desk, 2), "a");
+    suspend(&mut desk, true);
+    desk.timeout(desk.now + Duration::from_secs(500));
+    suspend(&mut desk, false);
+    desk.timeout(desk.now + Duration::from_secs(39));
+    assert_eq!(desk.phase("j"), GangPhase::Running);
+    desk.timeout(desk.now + Duration::from_secs(1));
+    assert_eq!(desk.phase("j"), GangPhase::Stopping);
+    desk.ended("a", "j", 2);
+    let outcome = desk.outcome("j").expect("it has ended");
+    assert_eq!(outcome.exit_code(), 124, "{outcome:?}");
+}
+
+#[test]
+fn a_deadline_in_the_wait_before_a_restart_ends_the_job_and_one_while_it_stops_keeps_the_cause() {
+    let limit = Some(Duration::from_millis(60_500));
+    let job = with(9, |spec| {
+        spec.lifetime.active_deadline = limit;
+        spec.recovery.backoff.initial = Duration::from_secs(30);
+    });
+    let mut desk = Desk::running(&["a"], "j", job.clone());
+    fails(&mut desk, "a", 1, 1, 20);
+    runs(&mut desk, 2);
+    fails(&mut desk, "a", 2, 1, 20);
+    assert_eq!(desk.phase("j"), GangPhase::Queued);
+    desk.timeout(desk.now + Duration::from_secs(21));
+    assert_eq!(desk.outcome("j").map(|outcome| outcome.exit_code()), Some(124));
+
+    let mut desk = Desk::running(&["a"], "j", job);
+    desk.timeout(desk.now + Duration::from_secs(60));
+    desk.exited("a", "j", 1, exit(0, ExitStatus::Code(7), desk.now.0));
+    desk.timeout(desk.now + Duration::from_secs(1));
+    desk.ended("a", "j", 1);
+    assert_eq!(no_restart(&desk), Some(NoRestart::Deadline));
+    assert_eq!(desk.outcome("j").map(|outcome| outcome.exit_code()), Some(7));
+}
+
+#[test]
+fn a_job_has_succeeded_once_the_ranks_that_count_have_ended_well() {
+    let success = vec![SuccessRule { ranks: vec![(0, 0)], count: None }];
+    let mut two = spec(2, 1);
+    two.lifetime.success = success;
+    let mut desk = Desk::running(&["a", "b"], "j", two.clone());
+    desk.exited("b", "j", 1, exit(1, ExitStatus::Code(0), desk.now.0));
+    assert_eq!(desk.phase("j"), GangPhase::Running, "rank 1 does not count");
+    let mut desk = Desk::running(&["a", "b"], "j", two);
+    desk.exited("a", "j", 1, exit(0, ExitStatus::Code(0), desk.now.0));
+    assert_eq!(desk.phase("j"), GangPhase::Stopping);
+    let after_stop = RankExit { after_stop: true, ..exit(1, ExitStatus::Signal(15), desk.now.0) };
+    desk.exited("b", "j", 1, after_stop);
+    desk.ended("a", "j", 1);
+    desk.ended("b", "j", 1);
+    assert_eq!(desk.outcome("j"), Some(Outcome::Succeeded));
+}
+
+#[test]
+fn a_job_that_begins_suspended_gets_nodes_once_it_is_resumed() {
+    let mut desk = Desk::new(Default::default(), &["a"]);
+    desk.submit("j", with(0, |spec| spec.lifetime.suspend = true));
+    assert_eq!(desk.phase("j"), GangPhase::Queued);
+    suspend(&mut desk, false);
+    assert_eq!(desk.phase("j"), GangPhase::Preparing);
+}
+
+#[test]
+fn a_job_is_forgotten_when_it_says_so_and_those_that_say_nothing_are_not() {
+    let mut desk = Desk::running(
+        &["a"],
+        "j",
+        with(0, |spec| {
+            spec.lifetime.ttl_after_finished = Some(Duration::from_secs(5));
+        }),
+    );
+    fails(&mut desk, "a", 1, 0, 1);
+    desk.timeout(desk.now + Duration::from_secs(4));
+    assert!(desk.coordinator.job(&desk::job("j")).is_some());
+    desk.timeout(desk.now + Duration::from_secs(1));
+    assert!(desk.coordinator.job(&desk::job("j")).is_none());
 }

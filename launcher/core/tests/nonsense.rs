@@ -152,6 +152,7 @@ fn spec() -> impl Strategy<Value = Box<JobSpec>> {
             termination_grace: Duration::from_secs(1),
             max_restarts,
             recovery,
+            lifetime: Default::default(),
             stop_scope: StopScope::Group,
             keep: Keep::Never,
             output: OutputSpec {

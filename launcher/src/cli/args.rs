@@ -69,6 +69,10 @@ pub(crate) enum Command {
     Logs(LogsArgs),
     /// Stop a job of the cluster.
     Stop(StopArgs),
+    /// Freeze a job of the cluster: its processes stop where they are, one that waits for nodes gets none.
+    Suspend(JobsArgs),
+    /// Let a suspended job go on.
+    Resume(JobsArgs),
     /// List the cluster's nodes.
     Nodes(ListArgs),
     /// Change what a cluster knows of a node.
@@ -283,6 +287,15 @@ pub(crate) struct LogsArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct JobsArgs {
+    /// The jobs' ids, or unambiguous beginnings of them.
+    #[arg(value_name = "JOB", required = true)]
+    pub(crate) ids: Vec<String>,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct StopArgs {
     /// The jobs' ids, or unambiguous beginnings of them.
     #[arg(value_name = "JOB", required = true)]
@@ -480,6 +493,12 @@ pub(crate) struct JobArgs {
     /// Whether ranks start again: `Never`, `OnFailure` (the default), or `Always`, after a good end as well.
     #[arg(long, value_name = "Never|OnFailure|Always")]
     pub(crate) restart_policy: Option<String>,
+    /// End the job once it was active for so long, restarts included.
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
+    pub(crate) deadline: Option<String>,
+    /// Take the job and let it wait until it is resumed.
+    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) suspend: Option<String>,
     /// In a cluster: whether the job starts anew without a lost node as soon as that is known to be gone
     /// or was unreachable for long (`lenient`, the default), or only once its lease has lapsed (`strict`).
     #[arg(long, value_name = "lenient|strict")]

@@ -15,7 +15,7 @@ use phalanx_common::time::Timestamp;
 use phalanx_common::wire::client_v1::Request;
 use phalanx_net::identity_file::Identity;
 
-use super::args::{ClusterArgs, JobRefArgs, ListArgs, PsArgs, StopArgs};
+use super::args::{ClusterArgs, JobRefArgs, JobsArgs, ListArgs, PsArgs, StopArgs};
 use super::{Exit, pretty, print};
 use crate::cluster::{default_dir, operator_path};
 use crate::driver::wall;
@@ -169,6 +169,9 @@ pub(super) fn status(args: &JobRefArgs) -> anyhow::Result<Exit> {
         let after = ago(at.since(job.submitted_at));
         line("ended", &format!("{}, {after} after it was submitted", at.to_rfc3339()));
     }
+    if let Some(at) = job.deadline_at {
+        line("deadline", &format!("in {}", ago(at.since(wall()))));
+    }
     line("generation", &format!("{}, {} of {} restarts", job.generation, job.restarts, job.max_restarts));
     if let Some(why) = &job.waits_for {
         line("waits", why);
@@ -257,11 +260,39 @@ pub(super) fn stop(args: &StopArgs) -> anyhow::Result<Exit> {
     })
 }
 
+/// `phalanx suspend` and `phalanx resume`.
+pub(super) fn suspend(args: &JobsArgs, suspend: bool) -> anyhow::Result<Exit> {
+    let identity = need_identity(&args.cluster, Purpose::Work)?;
+    on_event_loop(async {
+        let client = Client::connect(&identity).await?;
+        for id in &args.ids {
+            let job: JobStatus = client.document(&Request::Job { job: id.clone() }).await?;
+            let id = job.job.to_string();
+            let (request, doing) = match suspend {
+                true => (Request::Suspend { job: id.clone() }, "suspending"),
+                false => (Request::Resume { job: id.clone() }, "resuming"),
+            };
+            if job.outcome.is_some() {
+                print(&format!("{id} has ended before\n"))?;
+            } else if job.suspended == suspend {
+                let is = if suspend { "is suspended already" } else { "is not suspended" };
+                print(&format!("{id} {is}\n"))?;
+            } else {
+                client.done(&request).await?;
+                print(&format!("{doing} {id}\n"))?;
+            }
+        }
+        client.close().await;
+        Ok(Exit::Success)
+    })
+}
+
 fn phase(job: &JobStatus) -> String {
     match &job.outcome {
         Some(Outcome::Succeeded) => "succeeded".to_owned(),
         Some(Outcome::Failed { .. }) => "failed".to_owned(),
         Some(Outcome::Stopped { .. }) => "stopped".to_owned(),
+        None if job.suspended => format!("{}, suspended", job.phase),
         None => job.phase.clone(),
     }
 }

@@ -137,6 +137,8 @@ fn flags(args: &JobArgs) -> Flags {
         grace: args.grace.clone(),
         max_restarts: args.max_restarts.clone(),
         restart_policy: args.restart_policy.clone(),
+        deadline: args.deadline.clone(),
+        suspend: args.suspend.clone(),
         fencing: args.fencing.clone(),
         unreachable: args.unreachable.clone(),
         lease: args.lease.clone(),

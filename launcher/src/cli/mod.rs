@@ -55,6 +55,8 @@ fn carry_out(cli: Cli) -> anyhow::Result<Exit> {
         Command::Status(args) => cluster::status(&args),
         Command::Logs(args) => output::logs(&args, color),
         Command::Stop(args) => cluster::stop(&args),
+        Command::Suspend(args) => cluster::suspend(&args, true),
+        Command::Resume(args) => cluster::suspend(&args, false),
         Command::Nodes(args) => cluster::nodes(&args),
         Command::Node(command) => admin::node(command),
         Command::Token(command) => admin::token(command),

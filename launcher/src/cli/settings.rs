@@ -53,6 +53,7 @@ fn cluster(command: &mut Command) -> Option<&mut ClusterArgs> {
         Command::Status(args) => &mut args.cluster,
         Command::Logs(args) => &mut args.cluster,
         Command::Stop(args) => &mut args.cluster,
+        Command::Suspend(args) | Command::Resume(args) => &mut args.cluster,
         Command::Nodes(args) => &mut args.cluster,
         Command::Check(args) => &mut args.cluster,
         Command::Plan(args) => &mut args.cluster,

@@ -71,11 +71,9 @@ pub(crate) enum Message {
         status: ExitStatus,
         force: bool,
     },
-    #[cfg(feature = "local")]
     Suspend {
         job: JobId,
     },
-    #[cfg(feature = "local")]
     Resume {
         job: JobId,
     },

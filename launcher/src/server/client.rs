@@ -167,6 +167,8 @@ impl Session {
             }
             Request::Nodes => self.nodes(send).await,
             Request::Plan { document, as_user } => self.plan(&document, as_user, send).await,
+            Request::Suspend { job } => self.suspend(&job).await,
+            Request::Resume { job } => self.resume(&job).await,
             Request::Explain { job } => self.explain(&job, send).await,
             Request::Topology => self.topology(send).await,
             Request::Witnesses => self.witnesses(send).await,

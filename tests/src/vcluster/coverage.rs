@@ -37,12 +37,15 @@ pub const FAULTS: [&str; 21] = [
 ];
 
 /// What has to follow from them, now and then.
-pub const CONSEQUENCES: [&str; 35] = [
+pub const CONSEQUENCES: [&str; 38] = [
     "a coordinator came back to a live generation",
     "a budget was used up",
     "a budget was used up within its window",
     "a coordinator came back to a queued job",
+    "a deadline ended a job",
+    "a deadline ended a job that was failing",
     "a gang restarted",
+    "a gang stopped because enough ranks had ended well",
     "a gang that ended well ran again",
     "a gang was to leave a node",
     "a gang restarted at no cost",
@@ -153,6 +156,12 @@ fn of_event(event: &Event) -> Vec<&'static str> {
         EventKind::JobSuspended => vec!["a job was suspended"],
         EventKind::JobResumed => vec!["a job resumed"],
         EventKind::JobEnded { outcome: Outcome::Succeeded } => vec!["a job succeeded"],
+        EventKind::JobEnded {
+            outcome: Outcome::Failed { first_cause: Cause::DeadlineExceeded { .. }, .. },
+        } => vec!["a job failed", "a deadline ended a job"],
+        EventKind::GangStopping { cause: Cause::Enough { .. }, .. } => {
+            vec!["a gang stopped because enough ranks had ended well"]
+        }
         EventKind::JobEnded { outcome: Outcome::Failed { no_restart, .. } } => {
             let why = no_restart.as_ref().map(|why| match why {
                 NoRestart::Policy => "a policy of Never ended a job",
@@ -160,6 +169,7 @@ fn of_event(event: &Event) -> Vec<&'static str> {
                 NoRestart::ExitCode { .. } => "an exit code ended a job",
                 NoRestart::Budget { window: None, .. } => "a budget was used up",
                 NoRestart::Budget { window: Some(_), .. } => "a budget was used up within its window",
+                NoRestart::Deadline => "a deadline ended a job that was failing",
                 NoRestart::NoProgress { .. } => "a job came to nothing too often",
             });
             ["a job failed"].into_iter().chain(why).collect()

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use phalanx_common::id::{JobId, NodeId};
 use phalanx_common::spec::{
-    ExitCodes, FailureAction, FailureReason, FailureRule, Fencing, JobSpec, Keep, OutputMode, OutputSpec,
-    Parallelism, PlacementSpec, Recovery, Resources, RestartPolicy, Shape, StopScope,
+    ExitCodes, FailureAction, FailureReason, FailureRule, Fencing, JobSpec, Keep, Lifetime, OutputMode,
+    OutputSpec, Parallelism, PlacementSpec, Recovery, Resources, RestartPolicy, Shape, StopScope,
+    SuccessRule,
 };
 use phalanx_launcher_core::gang::GangPhase;
 use phalanx_launcher_core::records::OutcomeRecord;
@@ -71,6 +72,7 @@ pub fn job_spec(nodes: u32, ranks: u32) -> JobSpec {
         termination_grace: Duration::from_secs(5),
         max_restarts: 0,
         recovery: Recovery::default(),
+        lifetime: Default::default(),
         stop_scope: StopScope::Group,
         keep: Keep::Never,
         output: OutputSpec {
@@ -111,6 +113,7 @@ pub fn run(seed: u64, sabotage: Option<Sabotage>, trace: bool) -> Run {
         spec.termination_grace = rng.millis(0, 10_000);
         spec.max_restarts = *rng.pick(&[0, 1, 3, 8]).unwrap_or(&0);
         spec.recovery = recovery(&mut rng, spec.max_restarts);
+        spec.lifetime = lifetime(&mut rng, spec.world_size(), spec.recovery.policy);
         if endless(&spec.recovery) {
             world.schedule(ENDLESS_STOPPED, Fault::Stop { job: job.clone(), force: false });
         }
@@ -280,6 +283,23 @@ pub fn phase(world: &World, job: &JobId) -> Option<GangPhase> {
 fn endless(recovery: &Recovery) -> bool {
     let ignores = recovery.rules.iter().any(|rule| rule.action == FailureAction::Ignore);
     recovery.policy == RestartPolicy::Always || recovery.window.is_some() || ignores
+}
+
+/// Deadlines and rules of success, of which some seeds have some.
+fn lifetime(rng: &mut Rng, world: u32, policy: RestartPolicy) -> Lifetime {
+    let mut lifetime = Lifetime::default();
+    if rng.chance(20) {
+        lifetime.active_deadline = Some(Duration::from_secs(rng.between(5, 200)));
+    }
+    if rng.chance(20) {
+        lifetime.ttl_after_finished = Some(rng.millis(0, 120_000));
+    }
+    if rng.chance(20) && policy != RestartPolicy::Always {
+        let rank = u32::try_from(rng.between(0, u64::from(world) - 1)).unwrap_or(0);
+        let ranks = if rng.chance(50) { vec![(rank, rank)] } else { Vec::new() };
+        lifetime.success.push(SuccessRule { ranks, count: Some(1) });
+    }
+    lifetime
 }
 
 /// Policies, windows and rules, of which each seed has some.

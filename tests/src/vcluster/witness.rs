@@ -121,7 +121,8 @@ impl Witness {
             | Record::Stopping(_)
             | Record::Suspended { .. }
             | Record::Resumed { .. }
-            | Record::JobAttached { .. } => {}
+            | Record::JobAttached { .. }
+            | Record::DeadlinePassed { .. } => {}
         }
     }
 

@@ -22,6 +22,8 @@ pub enum CauseRecord {
     PodLost { node: NodeId },
     Requested { by: String, status: ExitStatus },
     Completed,
+    Enough { rule: u32 },
+    DeadlineExceeded { after: Duration },
 }
 
 /// How a job ended, as stored; see [`Outcome`].
@@ -42,6 +44,7 @@ pub enum NoRestartRecord {
     ExitCode { code: u8 },
     Budget { max: u32, window: Option<Duration> },
     NoProgress { generations: u32 },
+    Deadline,
 }
 
 impl From<&NoRestart> for NoRestartRecord {
@@ -52,6 +55,7 @@ impl From<&NoRestart> for NoRestartRecord {
             NoRestart::ExitCode { code } => NoRestartRecord::ExitCode { code },
             NoRestart::Budget { max, window } => NoRestartRecord::Budget { max, window },
             NoRestart::NoProgress { generations } => NoRestartRecord::NoProgress { generations },
+            NoRestart::Deadline => NoRestartRecord::Deadline,
         }
     }
 }
@@ -64,6 +68,7 @@ impl From<&NoRestartRecord> for NoRestart {
             NoRestartRecord::ExitCode { code } => NoRestart::ExitCode { code },
             NoRestartRecord::Budget { max, window } => NoRestart::Budget { max, window },
             NoRestartRecord::NoProgress { generations } => NoRestart::NoProgress { generations },
+            NoRestartRecord::Deadline => NoRestart::Deadline,
         }
     }
 }
@@ -81,6 +86,8 @@ impl From<&Cause> for CauseRecord {
             Cause::PodLost { node } => CauseRecord::PodLost { node },
             Cause::Requested { by, status } => CauseRecord::Requested { by, status },
             Cause::Completed => CauseRecord::Completed,
+            Cause::Enough { rule } => CauseRecord::Enough { rule },
+            Cause::DeadlineExceeded { after } => CauseRecord::DeadlineExceeded { after },
         }
     }
 }
@@ -98,6 +105,8 @@ impl From<&CauseRecord> for Cause {
             CauseRecord::PodLost { node } => Cause::PodLost { node },
             CauseRecord::Requested { by, status } => Cause::Requested { by, status },
             CauseRecord::Completed => Cause::Completed,
+            CauseRecord::Enough { rule } => Cause::Enough { rule },
+            CauseRecord::DeadlineExceeded { after } => Cause::DeadlineExceeded { after },
         }
     }
 }

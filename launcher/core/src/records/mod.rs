@@ -8,6 +8,7 @@
 
 mod binding;
 mod cause;
+mod lifetime;
 mod needs;
 mod recovery;
 mod spec;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub use binding::{BindingRecord, DeviceRecord, HeldRecord, RankBindingRecord};
 pub use cause::{CauseRecord, NoRestartRecord, OutcomeRecord};
+pub use lifetime::{LifetimeRecord, SuccessRecord};
 pub use needs::{DevicesRecord, ElasticRecord, GroupRecord, NeedsRecord, WishesRecord};
 pub use recovery::{RecoveryRecord, RuleRecord};
 pub use spec::SpecRecord;
@@ -99,6 +101,10 @@ pub enum Record {
         node: NodeId,
         why: String,
     },
+    /// It was active for as long as it may be.
+    DeadlinePassed {
+        job: JobId,
+    },
 }
 
 impl Record {
@@ -115,7 +121,8 @@ impl Record {
             | Record::JobEnded { job, .. }
             | Record::JobForgotten { job }
             | Record::JobAttached { job }
-            | Record::NodeRefused { job, .. } => Some(job),
+            | Record::NodeRefused { job, .. }
+            | Record::DeadlinePassed { job } => Some(job),
             Record::GenerationPlanned(record) => Some(&record.job),
             Record::Stopping(record) => Some(&record.job),
             Record::GenerationEnded(record) => Some(&record.job),
@@ -213,6 +220,12 @@ mod tests {
             termination_grace: Duration::from_secs(30),
             max_restarts: 1,
             recovery: recovery(),
+            lifetime: LifetimeRecord {
+                active_deadline: Some(Duration::from_secs(60)),
+                ttl_after_finished: None,
+                suspend: true,
+                success: vec![SuccessRecord { ranks: vec![(0, 2)], count: Some(1) }],
+            },
             unreachable: Duration::from_secs(120),
             lease: Duration::from_secs(600),
             fencing: Fencing::Strict,
@@ -364,7 +377,7 @@ mod tests {
                     unix_user: Some("ann".into()),
                     attached: true,
                 },
-                "9e00000001036a2d31fbe803016a00010401010201016d010700010801090001027470040101010a010500000102747001010001016b01760201610162010163010100010101000104080401047472756501012f010261620301022f76000101410162010153fb5802001e0001020101010107010901010301fb100e0001003c000102037800fb5802000101010301022f6cfc000000400303616e6e0103616e6e01",
+                "a900000001036a2d31fbe803016a00010401010201016d010700010801090001027470040101010a010500000102747001010001016b01760201610162010163010100010101000104080401047472756501012f010261620301022f76000101410162010153fb5802001e0001020101010107010901010301fb100e0001003c00010203013c0000010101000201017800fb5802000101010301022f6cfc000000400303616e6e0103616e6e01",
             ),
             (
                 Record::GenerationPlanned(Box::new(GenerationRecord {
@@ -449,6 +462,7 @@ mod tests {
                 Record::NodeRefused { job: job(), generation, node: NodeId::new("a"), why: "no".into() },
                 "0b0000000d036a2d31020161026e6f",
             ),
+            (Record::DeadlinePassed { job: job() }, "050000000e036a2d31"),
         ];
         for (record, want) in golden {
             assert_eq!(bytes(&record), want, "{record:?}");

@@ -8,6 +8,7 @@ use phalanx_common::spec::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::lifetime::LifetimeRecord;
 use super::needs::NeedsRecord;
 use super::recovery::RecoveryRecord;
 
@@ -27,6 +28,7 @@ pub struct SpecRecord {
     pub termination_grace: Duration,
     pub max_restarts: u32,
     pub recovery: RecoveryRecord,
+    pub lifetime: LifetimeRecord,
     pub unreachable: Duration,
     pub lease: Duration,
     pub fencing: Fencing,
@@ -54,6 +56,7 @@ impl From<&JobSpec> for SpecRecord {
             termination_grace: spec.termination_grace,
             max_restarts: spec.max_restarts,
             recovery: (&spec.recovery).into(),
+            lifetime: (&spec.lifetime).into(),
             unreachable: spec.unreachable,
             lease: spec.lease,
             fencing: spec.fencing,
@@ -86,6 +89,7 @@ impl From<&SpecRecord> for JobSpec {
             termination_grace: record.termination_grace,
             max_restarts: record.max_restarts,
             recovery: (&record.recovery).into(),
+            lifetime: (&record.lifetime).into(),
             unreachable: record.unreachable,
             lease: record.lease,
             fencing: record.fencing,

@@ -51,6 +51,7 @@ pub(crate) fn spec(nodes: u32, ranks_per_node: u32) -> JobSpec {
         termination_grace: Duration::from_secs(30),
         max_restarts: 0,
         recovery: Recovery::default(),
+        lifetime: Default::default(),
         stop_scope: StopScope::Group,
         keep: Keep::Never,
         output: OutputSpec {

@@ -168,6 +168,18 @@ impl Session {
         Err(Failed::Refused(Refusal::Failed, "this client did not keep up with the events".to_owned()))
     }
 
+    pub(super) async fn suspend(&self, job: &str) -> Result<(), Failed> {
+        let (job, owner) = self.find(job).await?;
+        self.may(Action::Control { owner: &owner })?;
+        self.tell(Message::Suspend { job }).await
+    }
+
+    pub(super) async fn resume(&self, job: &str) -> Result<(), Failed> {
+        let (job, owner) = self.find(job).await?;
+        self.may(Action::Control { owner: &owner })?;
+        self.tell(Message::Resume { job }).await
+    }
+
     pub(super) async fn stop(&self, job: &str, signal: u8, force: bool) -> Result<(), Failed> {
         let (job, owner) = self.find(job).await?;
         self.may(Action::Control { owner: &owner })?;

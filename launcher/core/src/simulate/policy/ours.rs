@@ -112,6 +112,7 @@ fn job(ask: Ask, groups: Vec<GroupSpec>) -> JobSpec {
         termination_grace: Duration::ZERO,
         max_restarts: 0,
         recovery: Recovery::default(),
+        lifetime: Default::default(),
         unreachable: Duration::ZERO,
         lease: Duration::ZERO,
         fencing: Fencing::Lenient,

@@ -216,7 +216,8 @@ pub(crate) fn record_is_lawful(witness: &Witness, record: &Record) -> Option<(In
             let mut copy = Witness { jobs: std::mem::take(&mut after), ..Witness::default() };
             copy.note_record(record);
             let used = copy.jobs.get(&ended.job)?.used.clone();
-            let over = used.counted(facts.spec.recovery.window, ended.at) > facts.spec.max_restarts
+            let window = facts.spec.recovery.window;
+            let over = !ended.charge.free() && used.counted(window, ended.at) > facts.spec.max_restarts
                 || facts.spec.recovery.replace_node.is_some_and(|max| used.replacements > max)
                 || used.port_conflicts > defaults::PORT_CONFLICT_RESTARTS
                 || used.port_retries > defaults::PORT_RETRIES

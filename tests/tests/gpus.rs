@@ -104,6 +104,7 @@ devices:
     instances:
     - {id: 1, profile: 3g.40gb, uuid: MIG-a1}
     - {id: 5, profile: 1g.10gb, uuid: MIG-a5}
+    - {id: 6, profile: 1c.2g.20gb, uuid: MIG-a6}
 - index: 1
   uuid: GPU-bb
   pci: {bus_id: "0000:20:00.0"}
@@ -129,9 +130,14 @@ fn slices_links_to_gpus_and_the_nearest_cpus_are_seen() {
     let sandbox = Sandbox::new();
     let found = gpus(&sandbox.file("own.yaml", OWN));
     let [first, second, third] = &found[..] else { panic!("{found:?}") };
-    let slices: Vec<_> =
-        first.slices.iter().map(|it| (it.index, it.uuid.as_deref(), it.memory_bytes)).collect();
-    assert_eq!(slices, [(0, Some("MIG-a1"), Some(40 << 30)), (1, Some("MIG-a5"), Some(10 << 30))]);
+    let slices: Vec<_> = first
+        .slices
+        .iter()
+        .map(|it| (it.index, it.uuid.as_deref(), it.memory_bytes.unwrap() >> 30))
+        .collect();
+    assert_eq!(slices, [(0, Some("MIG-a1"), 40), (1, Some("MIG-a5"), 10), (2, Some("MIG-a6"), 20)]);
+    let compute: Vec<_> = first.slices.iter().map(|it| it.instance_slices.zip(it.compute_slices)).collect();
+    assert_eq!(compute, [Some((3, 3)), Some((1, 1)), Some((2, 1))]);
     assert_eq!((first.mig, second.mig, second.slices.len()), (Some(true), Some(false), 0));
     let links: Vec<_> = second.links.iter().map(|link| (link.peer, link.lanes, link.mb_per_s)).collect();
     let peer = Peer::Accelerator(bdf("30:00.0"));

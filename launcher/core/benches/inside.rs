@@ -79,7 +79,15 @@ fn whole(machine: &Machine) -> (NodeModel, FreeInside) {
 
 fn slice(index: u32) -> MigSlice {
     let memory_bytes = Some(10 << 30);
-    MigSlice { index, uuid: None, gpu_instance: Some(index), compute_instance: None, memory_bytes }
+    MigSlice {
+        index,
+        uuid: None,
+        gpu_instance: Some(index),
+        compute_instance: None,
+        memory_bytes,
+        instance_slices: Some(1),
+        compute_slices: Some(1),
+    }
 }
 
 /// GPUs on NVSwitches, each with a port behind its own PCI switch; two sockets of 48 cores with two threads.

@@ -227,6 +227,31 @@ unsafe extern "C" fn nvmlDeviceGetMigDeviceHandleByIndex(
 }
 
 /// # Safety
+/// `at` is null, or can be written.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn nvmlDeviceGetAttributes_v2(
+    slice: ffi::nvmlDevice_t,
+    at: *mut ffi::nvmlDeviceAttributes_t,
+) -> Code {
+    code(ask(|host| {
+        let Device::Slice(slice) = device(host, slice)? else { return Err(NOT_SUPPORTED) };
+        let attributes = ffi::nvmlDeviceAttributes_t {
+            multiprocessorCount: 0,
+            sharedCopyEngineCount: 0,
+            sharedDecoderCount: 0,
+            sharedEncoderCount: 0,
+            sharedJpegCount: 0,
+            sharedOfaCount: 0,
+            gpuInstanceSliceCount: slice.slices.0,
+            computeInstanceSliceCount: slice.slices.1,
+            memorySizeMB: slice.memory_bytes >> 20,
+        };
+        // SAFETY: the caller's structure, by this call's contract.
+        unsafe { give(at, attributes) }
+    }))
+}
+
+/// # Safety
 /// `count` is null, or can be read and written; as many places as it says are at `infos`.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn nvmlDeviceGetComputeRunningProcesses_v3(

@@ -39,6 +39,8 @@ pub(crate) struct Gpu {
 pub(crate) struct Slice {
     pub(crate) uuid: String,
     pub(crate) memory_bytes: u64,
+    /// Compute slices of its GPU instance and of its compute instance.
+    pub(crate) slices: (u32, u32),
 }
 
 impl Host {
@@ -135,9 +137,12 @@ fn slices(values: &Values<'_>) -> Vec<Slice> {
     let listed = values.value("mig/instances").and_then(Node::items).unwrap_or_default();
     let slice = |node: &Node| {
         let text = |key| node.get(key).and_then(Node::text);
-        // `1g.10gb`
-        let gigabytes = text("profile")?.split_once('.')?.1.strip_suffix("gb")?.parse::<u64>().ok()?;
-        Some(Slice { uuid: text("uuid")?.to_owned(), memory_bytes: gigabytes << 30 })
+        // `3g.40gb`, or `1c.3g.40gb` of a compute instance that is smaller than its GPU instance.
+        let (slices, gigabytes) = text("profile")?.strip_suffix("gb")?.rsplit_once('.')?;
+        let (compute, instance) = slices.split_once("c.").unwrap_or((slices.strip_suffix('g')?, slices));
+        let slices = (instance.strip_suffix('g')?.parse().ok()?, compute.parse().ok()?);
+        let memory_bytes = gigabytes.parse::<u64>().ok()? << 30;
+        Some(Slice { uuid: text("uuid")?.to_owned(), memory_bytes, slices })
     };
     listed.iter().filter_map(slice).collect()
 }

@@ -11,7 +11,8 @@
 //! Of a device it knows these keys besides those that the reader of profiles does, with the names and values that
 //! `mocknvml` has for them where it does:
 //!
-//! - `mig: {instances: [{profile: 1g.10gb, uuid: MIG-…}]}`: its slices, with the memory that the profile's name says
+//! - `mig: {instances: [{profile: 1g.10gb, uuid: MIG-…}]}`: its slices, with the compute and the memory that
+//!   the profile's name says
 //! - `failure: {mode: lost, after_calls: 1}`: every call but the first is answered by NVML_ERROR_GPU_IS_LOST
 //! - `recovery_action: 1`: NVML_FI_DEV_GET_GPU_RECOVERY_ACTION
 #![expect(unsafe_code, reason = "a C library in Rust: exported names, pointers that the caller gives")]

@@ -123,6 +123,9 @@ fn slice(device: Node<'_, '_>) -> Option<MigSlice> {
         gpu_instance: number(device, "gpu_instance_id"),
         compute_instance: number(device, "compute_instance_id"),
         memory_bytes: mebibytes(device, "fb_memory_usage/total"),
+        // It tells multiprocessors alone: how many of them a slice has differs between boards.
+        instance_slices: None,
+        compute_slices: None,
     })
 }
 

@@ -61,6 +61,10 @@ pub struct MigSlice {
     pub gpu_instance: Option<u32>,
     pub compute_instance: Option<u32>,
     pub memory_bytes: Option<u64>,
+    /// How many slices of the GPU's compute its GPU instance has (the `3g` of a profile), and how many of these its compute
+    /// instance has. Fewer: others are in the same GPU instance, and in its memory.
+    pub instance_slices: Option<u32>,
+    pub compute_slices: Option<u32>,
 }
 
 /// A bundle of links to one peer.

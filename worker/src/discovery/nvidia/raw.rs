@@ -140,6 +140,26 @@ pub(super) fn remapped(device: &Device<'_>) -> Option<Remapped> {
         .then_some(Remapped { pending: pending != 0, failed: failed != 0 })
 }
 
+/// `nvmlDeviceGetAttributes` of a MIG device: the compute slices of its GPU instance and of its compute instance.
+pub(super) fn slices(device: &Device<'_>) -> Option<(u32, u32)> {
+    let call = device.nvml().lib().nvmlDeviceGetAttributes_v2.as_ref().ok()?;
+    let mut attributes = ffi::nvmlDeviceAttributes_t {
+        multiprocessorCount: 0,
+        sharedCopyEngineCount: 0,
+        sharedDecoderCount: 0,
+        sharedEncoderCount: 0,
+        sharedJpegCount: 0,
+        sharedOfaCount: 0,
+        gpuInstanceSliceCount: 0,
+        computeInstanceSliceCount: 0,
+        memorySizeMB: 0,
+    };
+    // SAFETY: the handle is of this initialised library, and `attributes` is what this version of the call writes.
+    let done = unsafe { call(device.handle(), &raw mut attributes) };
+    let (instance, compute) = (attributes.gpuInstanceSliceCount, attributes.computeInstanceSliceCount);
+    (done == ffi::nvmlReturn_enum_NVML_SUCCESS && instance > 0 && compute > 0).then_some((instance, compute))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -173,12 +173,15 @@ fn slices(device: &Device<'_>) -> Vec<MigSlice> {
     let most = device.mig_device_count().unwrap_or(0);
     let slice = |index| {
         let slice = device.mig_device_by_index(index).ok()?;
+        let (instance_slices, compute_slices) = raw::slices(&slice).unzip();
         Some(MigSlice {
             index,
             uuid: slice.uuid().ok(),
             gpu_instance: None,
             compute_instance: None,
             memory_bytes: slice.memory_info().ok().map(|memory| memory.total),
+            instance_slices,
+            compute_slices,
         })
     };
     (0..most).filter_map(slice).collect()

@@ -13,6 +13,7 @@ use super::free::FreeInside;
 use super::identity::{DeviceIdentity, NodeIdentity};
 use super::model::NodeModel;
 use super::needs::DeviceNeed;
+use super::slice::SliceKind;
 
 /// What a pod holds of its node beside devices, whether or not it is bound to it. What is held is told apart from what is
 /// bound, as ranks that run on any core still have been given theirs.
@@ -182,8 +183,8 @@ pub struct DeviceKind {
     pub model: Option<String>,
     /// Bytes.
     pub memory: Option<u64>,
-    /// The memory of a slice, in GB.
-    pub slice_gb: Option<u16>,
+    /// Of slices.
+    pub slice: Option<SliceKind>,
 }
 
 impl NodeModel {
@@ -193,7 +194,7 @@ impl NodeModel {
             vendor: class.kind,
             model: class.model.clone(),
             memory: class.memory,
-            slice_gb: class.slice_gb,
+            slice: class.slice,
         })
     }
 }
@@ -204,8 +205,8 @@ impl fmt::Display for DeviceKind {
             Some(model) => f.write_str(model)?,
             None => write!(f, "{:?} of unknown model", self.vendor)?,
         }
-        match (self.slice_gb, self.memory) {
-            (Some(slice), _) => write!(f, ", slices of {slice} GB"),
+        match (self.slice, self.memory) {
+            (Some(slice), _) => write!(f, ", slices of {slice}"),
             (None, Some(memory)) => write!(f, ", {} GiB", memory >> 30),
             (None, None) => Ok(()),
         }

@@ -28,6 +28,7 @@ mod order;
 mod ports;
 mod set;
 mod share;
+mod slice;
 #[cfg(test)]
 mod tests;
 
@@ -40,3 +41,4 @@ pub use lack::{Change, Filter, Lack, Missing};
 pub use model::{Device, NodeModel, Port};
 pub use needs::{DeviceNeed, MigProfile, ProfileError, RankNeeds};
 pub use ports::RankPort;
+pub use slice::SliceKind;

@@ -6,6 +6,7 @@ use phalanx_common::topology::machine::{AcceleratorKind, CpuSet, Device as Row, 
 use super::bandwidth::{self, Worth};
 use super::cores::{Group, Layout};
 use super::needs::DeviceNeed;
+use super::slice::SliceKind;
 
 /// Devices and ports are bits of a mask.
 pub(super) const MAX_ROWS: usize = 64;
@@ -49,8 +50,8 @@ pub(crate) struct Class {
     pub(super) kind: AcceleratorKind,
     pub(super) model: Option<String>,
     pub(super) memory: Option<u64>,
-    /// The `10gb` of a slice's profile; `None` for a whole device.
-    pub(super) slice_gb: Option<u16>,
+    /// `None` for a whole device.
+    pub(super) slice: Option<SliceKind>,
     pub(super) devices: u64,
 }
 
@@ -328,16 +329,18 @@ impl Class {
         let it = machine.accelerators.get(slot.accelerator as usize)?;
         let slice = slot.slice.and_then(|row| it.slices.get(usize::from(row)));
         let memory = slice.map_or(it.memory_bytes, |slice| slice.memory_bytes);
-        // A slice has somewhat less than its profile's name says: 19.6 GiB are `20gb`.
-        let named = |bytes: u64| u16::try_from(bytes.div_ceil(1 << 30)).unwrap_or(u16::MAX);
-        let slice_gb = slice.map(|slice| slice.memory_bytes.map_or(0, named));
-        Some(Class { kind: it.kind, model: it.model.clone(), memory, slice_gb, devices: 0 })
+        let slice = slice.map(|slice| SliceKind::of(it, slice));
+        Some(Class { kind: it.kind, model: it.model.clone(), memory, slice, devices: 0 })
     }
 
     pub(super) fn serves(&self, need: &DeviceNeed) -> bool {
         need.kind.is_none_or(|kind| kind == self.kind)
             && need.memory.is_none_or(|least| self.memory.is_some_and(|memory| memory >= least))
-            && need.mig.map(|profile| profile.memory_gb) == self.slice_gb
+            && match (need.mig, self.slice) {
+                (Some(profile), Some(slice)) => slice.is_of(profile),
+                (None, None) => true,
+                _ => false,
+            }
             && need.names(self.model.as_deref())
     }
 }

@@ -42,7 +42,7 @@ pub struct DeviceNeed {
 /// A profile of a MIG slice, `1g.10gb`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MigProfile {
-    /// Slices of compute. Machines tell the memory of a slice alone, so two profiles of the same memory are one.
+    /// Slices of compute. Where a machine does not tell those of a slice, the memory alone decides.
     pub compute: u8,
     pub memory_gb: u16,
 }

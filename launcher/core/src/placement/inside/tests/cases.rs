@@ -226,6 +226,34 @@ fn slices_are_devices_and_those_of_one_gpu_are_no_pair() {
 }
 
 #[test]
+fn slices_of_one_memory_are_told_apart_by_their_compute() {
+    let mut machine = hgx();
+    cut(&mut machine, 0, &[20, 20, 20, 20]);
+    // 1g.20gb, 2g.20gb, one of several in a 2g.20gb, and one of which only the memory is known.
+    let told = [(Some(1), Some(1)), (Some(2), Some(2)), (Some(2), Some(1)), (None, None)];
+    for (slice, slices) in machine.accelerators[0].slices.iter_mut().zip(told) {
+        (slice.instance_slices, slice.compute_slices) = slices;
+    }
+    let (model, free) = whole(&machine);
+    let sliced = |profile: &str| {
+        let mut needs = RankNeeds::new(1, 1);
+        needs.device.mig = Some(profile.parse().unwrap());
+        needs
+    };
+    let serving = |profile| {
+        let needs = sliced(profile);
+        let kinds: Vec<_> = model.kinds(&needs.device).map(|kind| kind.to_string()).collect();
+        kinds
+    };
+    let of = |slices: &str| format!("NVIDIA H100 80GB HBM3, slices of {slices}");
+    assert_eq!(serving("1g.20gb"), [of("1g.20gb"), of("20 GB")]);
+    assert_eq!(serving("2g.20gb"), [of("2g.20gb"), of("20 GB")]);
+    assert_eq!(choose(&model, &free, &sliced("2g.20gb")).unwrap().devices, 0b0010);
+    assert_eq!(choose(&model, &free, &sliced("1g.20gb")).unwrap().devices, 0b0001);
+    assert_eq!(capacity(&model, &free, &sliced("3g.20gb")), 1, "what may be one");
+}
+
+#[test]
 fn a_device_of_an_unknown_numa_node_gets_cores_and_is_taken_last() {
     let mut machine = board(2, 8, 1, 8);
     gpu(&mut machine, 0x10, None, None);

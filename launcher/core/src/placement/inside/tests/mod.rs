@@ -166,6 +166,8 @@ pub(super) fn cut(machine: &mut Machine, gpu: usize, slices: &[u64]) {
             gpu_instance: Some(index),
             compute_instance: Some(0),
             memory_bytes: Some(gib * GIB - (GIB >> 2)),
+            instance_slices: None,
+            compute_slices: None,
         })
         .collect();
 }

@@ -137,7 +137,7 @@ proptest! {
         let least = |set: u64| model.classes().iter().find(|class| set & !class.devices == 0).map(|class| class.memory);
         let sets = (0..1u64 << model.devices().len()).filter(|set| {
             set & !free.devices == 0 && set.count_ones() == count && least(*set).is_some()
-                && model.classes().iter().any(|class| class.slice_gb.is_none() && set & !class.devices == 0)
+                && model.classes().iter().any(|class| class.slice.is_none() && set & !class.devices == 0)
         });
         let pairs = |set: u64| -> Vec<u64> {
             let rows: Vec<usize> = rows_of(set).collect();

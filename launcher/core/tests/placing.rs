@@ -92,6 +92,19 @@ fn the_order_of_ranks_follows_their_groups() {
 }
 
 #[test]
+fn nodes_that_are_to_be_apart_are_so_with_groups_that_are_to_be_close() {
+    // Three leaves in a block, two in the other: two pairs that each stay within a block, and no two nodes on a leaf.
+    let stock = stock(&cluster());
+    let keys = "nodes: 4, ranksPerNode: 8, parallelism: {tp: 16, dp: 2}, \
+                placement: {spread: leaf, require: {tp: block}}";
+    let found = placed(&stock, keys);
+    assert_eq!((found.domains, found.groups[0].worst.name()), (4, "block"), "{:?}", names(&found));
+    for pair in names(&found).chunks(2) {
+        assert_eq!(pair[0][..2], pair[1][..2], "{:?}", names(&found));
+    }
+}
+
+#[test]
 fn what_does_not_fit_is_refused_with_what_would() {
     let stock = stock(&cluster());
     let far = refused(&stock, "nodes: 5, ranksPerNode: 8, placement: {require: {all: leaf}}");

@@ -17,7 +17,7 @@ pub struct Need {
     pub within: usize,
     /// Nodes of a parallel group that has to be in one domain of a level: `nodes` is a multiple.
     pub unit: Option<Unit>,
-    /// No two nodes are in one domain of this level. A unit has no place in it.
+    /// No two nodes are in one domain of this level, so that a unit has no place in it.
     pub apart: Option<usize>,
     /// So many nodes more are in the domain of the level `within` that holds the gang.
     pub beside: u32,
@@ -242,21 +242,34 @@ fn fewest(fabric: &Fabric, mut children: Vec<(u32, DomainRow)>, nodes: u32) -> V
     taken
 }
 
-/// One node of each domain of a level, those next to each other: as far apart as is asked for, and no farther. `Err`: in so many
-/// domains there is one at most, within a domain that is close enough.
+/// One node of each domain of a level, those next to each other: as far apart as is asked for, and no farther; where there are
+/// units, whole ones. `Err`: in so many domains there is one at most, within a domain that is close enough.
 fn apart(counts: &Counts<'_>, level: usize, need: &Need) -> Result<Vec<Share>, u32> {
     let fabric = counts.fabric;
     let level = level.min(fabric.depth());
     let within = need.within.min(fabric.depth());
     let nodes = need.nodes as usize;
-    let give: Vec<DomainRow> = fabric.level(level).filter(|row| counts.of(*row) > 0).collect();
-    let top = |few: &[DomainRow]| fabric.domain(common(fabric, few[0], few[few.len() - 1])).level;
-    // Of all stretches of so many domains one that fits into the lowest domain, the first of equals.
-    let stretches = give.windows(nodes).map(|few| (top(few), few));
-    let best = stretches.filter(|(top, _)| usize::from(*top) <= within).min_by_key(|(top, _)| *top);
+    if counts.unit.is_some_and(|unit| unit.level <= level) {
+        return Err(1);
+    }
+    let give: Vec<DomainRow> = fabric.level(level).filter(|row| counts.supply.nodes_in(*row) > 0).collect();
+    let meet = |a: &DomainRow, b: &DomainRow| usize::from(fabric.domain(common(fabric, *a, *b)).level);
+    let top = |few: &[DomainRow]| meet(&few[0], &few[few.len() - 1]);
+    // A stretch that is in one domain of a unit's level may begin anywhere, as it is whole units. One that goes over several takes
+    // whole units of each: it begins with one, and what is too much in a domain is left out.
+    let (unit, at) = counts.unit.map_or((1, 0), |unit| (unit.nodes as usize, unit.level.min(within)));
+    let of_units = give.chunk_by(|a, b| meet(a, b) <= at);
+    let whole: Vec<DomainRow> = match counts.unit {
+        Some(_) => of_units.flat_map(|few| &few[..few.len() / unit * unit]).copied().collect(),
+        None => give.clone(),
+    };
+    let inside = give.windows(nodes).filter(|few| counts.unit.is_some() && top(few) <= at);
+    let over = whole.windows(nodes).step_by(unit);
+    // Of these one that fits into the lowest domain, the first of equals.
+    let stretches = inside.chain(over).map(|few| (top(few), few));
+    let best = stretches.filter(|(top, _)| *top <= within).min_by_key(|(top, _)| *top);
     let Some((_, few)) = best else {
-        let together =
-            give.chunk_by(|a, b| usize::from(fabric.domain(common(fabric, *a, *b)).level) <= within);
+        let together = whole.chunk_by(|a, b| meet(a, b) <= within);
         return Err(together.map(|few| super::fabric::row(few.len())).max().unwrap_or(0));
     };
     let mut shares = Vec::new();

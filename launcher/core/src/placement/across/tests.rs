@@ -154,6 +154,17 @@ fn nodes_that_are_to_be_apart_are_on_leaves_of_their_own_as_close_as_can_be() {
 }
 
 #[test]
+fn nodes_that_are_to_be_apart_are_whole_units_of_a_block() {
+    let blocks: &[&[(u32, u32)]] = &[&[(4, 8), (1, 8), (2, 8)], &[(6, 8), (1, 8), (2, 8)]];
+    let pairs = |nodes| Need { apart: Some(0), unit: Some(Unit { nodes: 2, level: 1 }), ..need(nodes) };
+    assert_eq!(chosen(blocks, &pairs(4)).unwrap(), ["b0/l0:1", "b0/l1:1", "b1/l0:1", "b1/l1:1"]);
+    assert_eq!(chosen(blocks, &pairs(6)), Err(4), "a third of a pair is in neither block");
+    assert_eq!(chosen(blocks, &Need { within: 1, ..pairs(4) }), Err(2));
+    let on_a_leaf = Need { unit: Some(Unit { nodes: 2, level: 0 }), ..pairs(2) };
+    assert_eq!(chosen(blocks, &on_a_leaf), Err(1), "two of a leaf are not apart");
+}
+
+#[test]
 fn a_node_of_which_nothing_is_known_is_near_to_nobody() {
     let member = |name: &str, places: Vec<Option<Place>>| Member {
         id: NodeId::new(name),
@@ -221,6 +232,34 @@ proptest! {
                 if let Some(fewest) = fewest_leaves(&blocks, nodes) {
                     prop_assert!(fabric.domain(chosen.top).level < 2);
                     prop_assert_eq!(chosen.shares.len(), fewest);
+                }
+            }
+        }
+    }
+
+    /// Blocks of leaves, of which some have a node; units of a block, no two nodes on a leaf.
+    #[test]
+    fn nodes_apart_in_units_are_found_wherever_blocks_hold_them(
+        blocks in prop::collection::vec(prop::collection::vec(any::<bool>(), 1..7), 1..5),
+        unit in 2u32..4,
+        units in 1u32..5,
+    ) {
+        let with_all: Vec<Vec<(u32, u32)>> =
+            blocks.iter().map(|leaves| leaves.iter().map(|free| (u32::from(*free) * 2, 2)).collect()).collect();
+        let slices: Vec<&[(u32, u32)]> = with_all.iter().map(Vec::as_slice).collect();
+        let open = |leaves: &Vec<bool>| leaves.iter().filter(|free| **free).count() as u32;
+        let holds: Vec<u32> = blocks.iter().map(|leaves| open(leaves) / unit * unit).collect();
+        let nodes = unit * units;
+        let need = Need { apart: Some(0), unit: Some(Unit { nodes: unit, level: 1 }), ..need(nodes) };
+        match chosen(&slices, &need) {
+            Err(_) => prop_assert!(holds.iter().sum::<u32>() < nodes),
+            Ok(chosen) => {
+                prop_assert_eq!(chosen.len(), nodes as usize);
+                let of = |block: usize| chosen.iter().filter(|it| it.starts_with(&format!("b{block}/"))).count();
+                let of_blocks: Vec<u32> = (0..blocks.len()).map(|block| of(block) as u32).collect();
+                prop_assert!(of_blocks.iter().all(|nodes| nodes.is_multiple_of(unit)), "{of_blocks:?}");
+                if holds.iter().any(|held| *held >= nodes) {
+                    prop_assert_eq!(of_blocks.iter().filter(|nodes| **nodes > 0).count(), 1);
                 }
             }
         }

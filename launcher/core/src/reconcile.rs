@@ -218,6 +218,8 @@ impl Coordinator {
         };
         node.link = LinkState::Unreachable { since: self.now };
         self.stock.touch(id);
+        // Why a job waits is told of the nodes as they are.
+        self.queue_moved |= !self.queued_why.is_empty();
         self.emit(None, None, EventKind::NodeUnreachable { node: id.clone() });
         let jobs = self.gangs_on(id);
         if jobs.is_empty() {

@@ -615,6 +615,20 @@ fn status_and_explain_give_one_reason() {
 }
 
 #[test]
+fn why_a_job_waits_is_told_of_nodes_that_went_and_came_back() {
+    let mut desk = cluster(&["a", "b", "c"]);
+    desk.submit("first", alone(2));
+    desk.submit("second", alone(2));
+    desk.input(Input::NodeDisconnected { node: NodeId::new("c") });
+    let (status, found) = (waits_for(&desk, "second"), explained(&desk, "second"));
+    assert_eq!(found.why, "needs 2 nodes with 1 free slot each, 0 can take it");
+    assert!(status.starts_with(&found.why) && status.contains("node c is unreachable"), "{status}");
+    assert!(found.nodes.iter().any(|node| node.node == "c" && node.why == "is unreachable"), "{found:?}");
+    desk.hello("c", Vec::new());
+    assert_eq!(explained(&desk, "second").why, "needs 2 nodes with 1 free slot each, 1 can take it");
+}
+
+#[test]
 fn whoever_submits_a_job_that_never_fits_or_names_strangers_is_warned() {
     let mut desk = cluster(&["node-1", "node-2"]);
     let warnings = |desk: &Desk, name: &str, hears| {

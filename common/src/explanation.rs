@@ -14,6 +14,8 @@ pub enum Explained {
     Refused(Refused),
     /// It is over.
     Ended { why: String },
+    /// It has nodes, and not all of them are known.
+    Runs { why: String },
 }
 
 /// Where a gang is, and what that costs.

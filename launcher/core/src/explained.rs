@@ -9,7 +9,7 @@ use phalanx_common::spec::JobSpec;
 use phalanx_common::time::Timestamp;
 
 use crate::coordinator::Coordinator;
-use crate::durable::{Job, JobState};
+use crate::durable::{GenerationState, Job, JobState, PodPlace};
 use crate::placement::explain::{PlannedPod, Proven, explain, explain_refusal, never_fits, strangers};
 use crate::placement::gang::place_gang;
 use crate::placement::order::Effort;
@@ -18,6 +18,9 @@ use crate::placement::replace::anew;
 use crate::placement::request::GangRequest;
 use crate::stock::Stock;
 use crate::waits::{NEVER, Waits};
+
+/// So many nodes are named in one line.
+const NAMED: usize = 4;
 
 /// Where a job would go on nodes that are as they are now.
 pub fn plan(stock: &Stock, request: &GangRequest<'_>) -> Explained {
@@ -51,6 +54,15 @@ pub fn plan(stock: &Stock, request: &GangRequest<'_>) -> Explained {
             }
         }
         Err(no_fit) => Explained::Refused(explain_refusal(stock, request, &no_fit)),
+    }
+}
+
+/// The first few of these names.
+fn list(names: &[&str]) -> String {
+    let named = names.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(NAMED) {
+        0 => named,
+        more => format!("{named} and {more} more"),
     }
 }
 
@@ -126,11 +138,11 @@ impl Planning {
             return Explained::Ended { why };
         }
         let request = self.request(&job.spec, job.owner.unix_user.as_deref(), &job.refused);
-        if let Some(placed) = self.placed(&request, job) {
-            return Explained::Placed(Box::new(placed));
-        }
-        if !matches!(job.state, JobState::Queued { .. }) {
-            return refused("it is on nodes of which nothing is known at the moment");
+        if let Some(active) = job.active() {
+            return match self.placed(&request, active) {
+                Some(placed) => Explained::Placed(Box::new(placed)),
+                None => Explained::Runs { why: self.held(active) },
+            };
         }
         let mut refused = match waits {
             // What was found when it was tried last, and not what would be found now: one answer wherever somebody asks.
@@ -157,9 +169,21 @@ impl Planning {
         Explained::Refused(refused)
     }
 
-    /// What the pods of a live generation cost by what is known now; `None`: it has none, or a node is unknown.
-    fn placed(&self, request: &GangRequest<'_>, job: &Job) -> Option<Placed> {
-        let active = job.active()?;
+    /// What is to be said of a live generation on nodes that are not known.
+    fn held(&self, active: &GenerationState) -> String {
+        let on: Vec<&str> = active.pods.iter().map(|pod| pod.node.as_str()).collect();
+        let is_unknown = |pod: &&PodPlace| self.stock.fabric().row(&pod.node).is_none();
+        let unknown: Vec<&str> = active.pods.iter().filter(is_unknown).map(|pod| pod.node.as_str()).collect();
+        let verb = if active.running_since.is_some() { "runs" } else { "begins" };
+        let of = if unknown.is_empty() { String::new() } else { format!(" of {}", list(&unknown)) };
+        format!(
+            "it {verb} on {}; nothing is known{of} since the coordinator began, so it is not known what its traffic crosses",
+            list(&on)
+        )
+    }
+
+    /// What the pods of a live generation cost by what is known now; `None`: a node is unknown.
+    fn placed(&self, request: &GangRequest<'_>, active: &GenerationState) -> Option<Placed> {
         let row = |node: &NodeId| self.stock.fabric().row(node);
         let pods: Vec<PlannedPod<'_>> = active
             .pods
@@ -171,6 +195,16 @@ impl Planning {
             .collect::<Option<_>>()?;
         let spares: Vec<u32> = active.spares.iter().filter_map(row).collect();
         let mut placed = explain(&self.stock, request, &pods, &spares, None)?;
+        let silent: Vec<&str> = active
+            .pods
+            .iter()
+            .zip(&pods)
+            .filter(|(_, pod)| self.stock.node(pod.node).is_silent())
+            .map(|(place, _)| place.node.as_str())
+            .collect();
+        if !silent.is_empty() {
+            placed.notes.push(format!("nothing was heard of {} since the coordinator began", list(&silent)));
+        }
         let on: Vec<_> = pods.iter().map(|pod| (pod.node, pod.ranks)).collect();
         let anew = self.without.as_ref().and_then(|stock| anew(stock, request, &on));
         placed.notes.extend(anew.map(|anew| anew.to_string()));

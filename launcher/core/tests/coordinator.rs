@@ -629,6 +629,29 @@ fn why_a_job_waits_is_told_of_nodes_that_went_and_came_back() {
 }
 
 #[test]
+fn explain_says_that_a_job_runs_whose_nodes_the_next_reign_does_not_know_yet() {
+    let mut desk = cluster(&["a", "b"]);
+    desk.submit("j", spec(2, 1));
+    ["a", "b"].into_iter().for_each(|node| desk.prepared(node, "j", 1));
+    ["a", "b"].into_iter().for_each(|node| desk.started(node, "j", 1));
+    let config = Config { cluster: true, ..Config::default() };
+    let next = Coordinator::new(config, desk.coordinator.epoch(), &desk.records);
+    let mut next = Desk::over(next, &desk);
+    let explain = |desk: &Desk| {
+        let (planning, job, waits) = desk.coordinator.planning_of(&desk::job("j")).unwrap();
+        planning.explain(&job, waits.as_ref())
+    };
+    let Explained::Runs { why } = explain(&next) else { panic!("{:?}", explain(&next)) };
+    assert!(
+        why.starts_with("it runs on a, b; nothing is known of a, b since the coordinator began"),
+        "{why}"
+    );
+    next.hello_with("a", "j", 1);
+    let Explained::Placed(placed) = explain(&next) else { panic!("{:?}", explain(&next)) };
+    assert_eq!(placed.notes, ["nothing was heard of b since the coordinator began"]);
+}
+
+#[test]
 fn whoever_submits_a_job_that_never_fits_or_names_strangers_is_warned() {
     let mut desk = cluster(&["node-1", "node-2"]);
     let warnings = |desk: &Desk, name: &str, hears| {

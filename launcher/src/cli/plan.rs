@@ -88,7 +88,7 @@ fn offline(paths: &[PathBuf], gpus: Option<u32>, spec: &JobSpec) -> anyhow::Resu
     let notes = match &mut explained {
         Explained::Placed(placed) => Some(&mut placed.notes),
         Explained::Refused(refused) => Some(&mut refused.notes),
-        Explained::Ended { .. } => None,
+        Explained::Ended { .. } | Explained::Runs { .. } => None,
     };
     if let (1.., Some(notes)) = (unknown, notes) {
         notes.push(assumption(unknown, gpus));
@@ -119,7 +119,7 @@ fn text(explained: &Explained, waiting: &str) -> String {
     match explained {
         Explained::Placed(placed) => placed_text(placed),
         Explained::Refused(refused) => refused_text(refused, waiting),
-        Explained::Ended { why } => format!("{why}\n"),
+        Explained::Ended { why } | Explained::Runs { why } => format!("{why}\n"),
     }
 }
 

@@ -51,6 +51,11 @@ impl NodeStock {
         devices > 0 && self.slots.1 as usize <= devices
     }
 
+    /// Whether nobody told anything of it, and it did not say what it is either.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.inside.is_none() && self.slots.1 == 0
+    }
+
     fn needs(&self, request: &GangRequest<'_>, cut: Cut) -> RankNeeds {
         let implied = request.spec.resources.devices.is_none() && self.implies_devices();
         request.needs(cut.ranks, implied)

@@ -26,8 +26,8 @@ pub struct Coordinator {
     pub(crate) now: Timestamp,
     pub(crate) durable: Durable,
     pub(crate) nodes: Nodes,
-    /// The nodes as placement sees them.
-    pub(crate) stock: Stock,
+    /// The nodes as placement sees them, shared with questions that are answered elsewhere.
+    pub(crate) stock: Arc<Stock>,
     /// Live generations, of jobs that are Active.
     pub(crate) gangs: BTreeMap<JobId, Gang>,
     pub(crate) timers: Timers,
@@ -77,7 +77,7 @@ impl Coordinator {
             now: Timestamp::default(),
             durable,
             nodes: Nodes::new(),
-            stock: Stock::default(),
+            stock: Arc::default(),
             gangs,
             timers,
             rounds: BTreeMap::new(),
@@ -212,12 +212,12 @@ impl Coordinator {
         for node in
             active.iter().flat_map(|active| active.pods.iter().map(|pod| &pod.node).chain(&active.spares))
         {
-            self.stock.touch(node);
+            Arc::make_mut(&mut self.stock).touch(node);
         }
     }
 
     fn on_topology(&mut self, topology: Arc<Topology>) {
-        self.stock.set_topology(topology);
+        Arc::make_mut(&mut self.stock).set_topology(topology);
         self.learnt += 1;
         self.queue_moved = true;
     }

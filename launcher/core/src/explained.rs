@@ -1,6 +1,7 @@
 //! Why jobs are where they are, and where one would go: for people, without changing anything.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use phalanx_common::event::Outcome;
 use phalanx_common::explanation::{Explained, Placed, Refused};
@@ -70,10 +71,10 @@ fn refused(why: &str) -> Explained {
     Explained::Refused(Refused { why: why.to_owned(), ..Refused::default() })
 }
 
-/// What there is to know for a question about placement: a copy, so that nobody waits for the answer.
+/// What there is to know for a question about placement, as it is in this moment: nobody waits for the answer.
 #[derive(Clone, Debug)]
 pub struct Planning {
-    stock: Stock,
+    stock: Arc<Stock>,
     /// The same without what a job holds that was started again.
     without: Option<Stock>,
     /// Jobs that wait.
@@ -234,8 +235,10 @@ impl Planning {
 impl Coordinator {
     /// What is known for questions about placement.
     pub fn planning(&self) -> Planning {
-        let mut stock = self.stock.clone();
-        stock.refresh(&self.nodes, &self.durable.ledger);
+        let mut stock = Arc::clone(&self.stock);
+        if !stock.is_fresh() {
+            Arc::make_mut(&mut stock).refresh(&self.nodes, &self.durable.ledger);
+        }
         let waiting = self.jobs().filter(|view| matches!(view.job.state, JobState::Queued { .. })).count();
         Planning {
             stock,
@@ -259,3 +262,6 @@ impl Coordinator {
         Some((planning, job.clone(), self.queued_why.get(id).cloned()))
     }
 }
+
+#[cfg(test)]
+mod tests;

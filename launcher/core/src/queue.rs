@@ -1,6 +1,7 @@
 //! Jobs that wait, and how the next generation of a job is planned.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use phalanx_common::event::EventKind;
@@ -128,7 +129,9 @@ impl Coordinator {
     }
 
     fn try_place(&mut self, id: &JobId) -> Option<Result<Placement, Box<NoFit>>> {
-        self.stock.refresh(&self.nodes, &self.durable.ledger);
+        if !self.stock.is_fresh() {
+            Arc::make_mut(&mut self.stock).refresh(&self.nodes, &self.durable.ledger);
+        }
         let job = self.durable.jobs.get(id)?;
         let last = last_pods(job);
         let request = self.request(job, &last);

@@ -1,6 +1,7 @@
 //! Nodes that come and go. A Hello is the whole truth of a node: what is missing between it and what the
 //! coordinator knew is derived, and what is due is ordered again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use phalanx_common::defaults;
@@ -96,7 +97,7 @@ impl Coordinator {
 
     fn note_return(&mut self, report: &NodeReport) -> Return {
         let id = &report.node;
-        self.stock.touch(id);
+        Arc::make_mut(&mut self.stock).touch(id);
         self.learnt += 1;
         let node = self.nodes.entry(id.clone()).or_insert_with(|| Node::unheard(self.now));
         let before = node.facts.replace(NodeFacts::of(report));
@@ -217,7 +218,7 @@ impl Coordinator {
             return self.ignore(None, format!("node {id} was not connected"));
         };
         node.link = LinkState::Unreachable { since: self.now };
-        self.stock.touch(id);
+        Arc::make_mut(&mut self.stock).touch(id);
         // Why a job waits is told of the nodes as they are.
         self.queue_moved |= !self.queued_why.is_empty();
         self.emit(None, None, EventKind::NodeUnreachable { node: id.clone() });

@@ -12,8 +12,9 @@
 mod bare;
 mod node;
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use phalanx_common::id::{JobId, NodeId};
 use phalanx_common::plan::PodBinding;
@@ -55,19 +56,22 @@ pub struct Told {
     pub share: bool,
 }
 
-/// The nodes of a coordinator, ready to be placed on.
+/// The nodes of a coordinator, ready to be placed on. A copy shares what is in the nodes until it is changed, so that it is taken
+/// for a question of one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Stock {
     topology: Arc<Topology>,
-    fabric: Fabric,
+    fabric: Arc<Fabric>,
     free: Free,
-    nodes: Vec<NodeStock>,
+    nodes: Vec<Arc<NodeStock>>,
     /// `false`: everything is made anew before the next placement.
     made: bool,
     /// These are.
     dirty: BTreeSet<NodeId>,
     odd: BTreeSet<NodeRow>,
     models: Models,
+    /// [`Stock::emptied_of_jobs`], once somebody asked.
+    without_jobs: Arc<OnceLock<Stock>>,
 }
 
 /// Ranks that a node takes of which nobody recorded what is in it: as many as most GPU servers have GPUs.
@@ -151,7 +155,7 @@ impl Stock {
         let everybody: Nodes = everybody.collect();
         stock.refresh(&everybody, &Ledger::default());
         for row in 0..crate::placement::fabric::row(stock.nodes.len()) {
-            let node = &mut stock.nodes[row as usize];
+            let node = Arc::make_mut(&mut stock.nodes[row as usize]);
             node.reachable = true;
             let has = node.inside.as_ref().map(|inside| (inside.model.devices().len(), inside.model.cores()));
             let slots = match has {
@@ -210,9 +214,9 @@ impl Stock {
     /// The same nodes with nothing on them, as far as they can be reached. `away`: those as well that cannot be reached at the
     /// moment, if they ever said what they are.
     pub fn idle(&self, away: bool) -> Stock {
-        let mut idle = self.clone();
+        let mut idle = Stock { without_jobs: Arc::default(), ..self.clone() };
         for row in 0..crate::placement::fabric::row(idle.nodes.len()) {
-            let node = &mut idle.nodes[row as usize];
+            let node = Arc::make_mut(&mut idle.nodes[row as usize]);
             node.reachable |= away && node.slots.1 > 0;
             node.free = node.inside.as_ref().map(|inside| inside.whole.clone());
             node.slots.0 = node.slots.1;
@@ -220,6 +224,17 @@ impl Stock {
             idle.count(row);
         }
         idle
+    }
+
+    /// What is there when every job has ended, and every node is back: made once for all who ask, as it does not change while jobs
+    /// come and go.
+    pub(crate) fn emptied_of_jobs(&self) -> &Stock {
+        self.without_jobs.get_or_init(|| self.idle(true))
+    }
+
+    /// Whether nothing is to be looked at again.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.made && self.dirty.is_empty()
     }
 
     pub(crate) fn set_topology(&mut self, topology: Arc<Topology>) {
@@ -238,12 +253,13 @@ impl Stock {
     pub(crate) fn refresh(&mut self, nodes: &Nodes, ledger: &Ledger) {
         let known = |id: &NodeId| self.fabric.row(id).is_some();
         // A node without a place hangs by its name, which it tells in its Hello.
+        let placed = LazyCell::new(|| self.topology.ids.values().collect::<BTreeSet<&NodeId>>());
         let renamed = |id: &NodeId| {
             let facts = nodes.get(id).and_then(|node| node.facts.as_ref());
             let row = self.fabric.row(id);
             let name = row.map(|row| &self.fabric.node(row).name);
             facts.is_some_and(|facts| name.is_some_and(|name| *name != facts.host_name))
-                && !self.topology.ids.values().any(|placed| placed == id)
+                && !placed.contains(id)
         };
         let anew = |id: &NodeId| nodes.contains_key(id) && !known(id) || renamed(id);
         if !self.made || self.dirty.iter().any(anew) {
@@ -272,9 +288,9 @@ impl Stock {
             blemishes: Vec::new(),
         });
         let fabric = Fabric::of(&topology.network, &ids, others);
-        let former = std::mem::replace(&mut self.fabric, fabric);
+        let former = std::mem::replace(&mut self.fabric, Arc::new(fabric));
         let names: BTreeMap<&NodeId, &str> = ids.iter().map(|(name, id)| (id, name.as_str())).collect();
-        let mut before: BTreeMap<NodeId, NodeStock> =
+        let mut before: BTreeMap<NodeId, Arc<NodeStock>> =
             former.nodes().iter().map(|node| node.id.clone()).zip(std::mem::take(&mut self.nodes)).collect();
         let mut models = Models::new();
         let mut stock = |node: &FabricNode| {
@@ -287,7 +303,7 @@ impl Stock {
                 ports: names.get(&node.id).map(|name| ports(&topology.network, name)).unwrap_or_default(),
                 address: nodes.get(&node.id).and_then(|node| Some(node.facts.as_ref()?.address)),
             });
-            let known = before.remove(&node.id).and_then(|known| known.inside);
+            let known = before.remove(&node.id).and_then(|known| Arc::unwrap_or_clone(known).inside);
             let inside = source.map(|source| match known.filter(|known| known.of == source) {
                 Some(known) => {
                     models.insert(known.model.clone());
@@ -297,11 +313,12 @@ impl Stock {
             });
             NodeStock { inside, labels: told.labels.clone(), ..NodeStock::default() }
         };
-        self.nodes = self.fabric.nodes().iter().map(&mut stock).collect();
+        self.nodes = self.fabric.nodes().iter().map(|node| Arc::new(stock(node))).collect();
         self.models = models;
         self.free = Free::new(&self.fabric);
         self.dirty.clear();
         self.odd.clear();
+        self.without_jobs = Arc::default();
         self.made = true;
         for row in 0..crate::placement::fabric::row(self.nodes.len()) {
             let id = self.fabric.node(row).id.clone();
@@ -312,11 +329,14 @@ impl Stock {
     /// What is free on a node by now.
     fn look(&mut self, row: NodeRow, node: Option<&Node>, ledger: &Ledger) {
         let id = &self.fabric.node(row).id;
-        let stock = &mut self.nodes[row as usize];
+        let stock = Arc::make_mut(&mut self.nodes[row as usize]);
+        let before = (stock.reachable, stock.slots.1, stock.user.clone());
+        let mut is_another = false;
         // Known from records or the topology before it said where it is: which ports jobs may use depends on that.
         let address = node.and_then(|node| Some(node.facts.as_ref()?.address));
         if let Some(inside) = stock.inside.as_mut().filter(|inside| inside.of.address != address) {
             *inside = Interior::new(Source { address, ..inside.of.clone() }, &mut self.models);
+            is_another = true;
         }
         stock.free = stock.inside.as_ref().map(|inside| ledger.left(id, inside));
         let facts = node.and_then(|node| node.facts.as_ref());
@@ -325,6 +345,9 @@ impl Stock {
         stock.user = facts.and_then(|facts| facts.user.clone());
         stock.slots = (of.saturating_sub(ledger.ranks_on(id)), of);
         stock.taken = ledger.taken(id);
+        if is_another || before != (stock.reachable, of, stock.user.clone()) {
+            self.without_jobs = Arc::default();
+        }
         self.count(row);
     }
 

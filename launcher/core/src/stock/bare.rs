@@ -1,15 +1,21 @@
 //! Nodes of which nothing is known but how many ranks they take: what a simulation places on.
 
+use std::sync::Arc;
+
 use super::{NodeStock, Stock};
 use crate::placement::fabric::{Fabric, NodeRow};
 
 impl Stock {
     /// Every node of a fabric takes so many ranks, and nothing runs on any.
     pub(crate) fn bare(fabric: Fabric, slots: u32) -> Stock {
-        let mut stock =
-            Stock { free: crate::placement::free::Free::new(&fabric), fabric, ..Stock::default() };
+        let mut stock = Stock {
+            free: crate::placement::free::Free::new(&fabric),
+            fabric: Arc::new(fabric),
+            ..Stock::default()
+        };
         for row in (0..).take(stock.fabric.nodes().len()) {
-            stock.nodes.push(NodeStock { reachable: true, slots: (slots, slots), ..NodeStock::default() });
+            let node = NodeStock { reachable: true, slots: (slots, slots), ..NodeStock::default() };
+            stock.nodes.push(Arc::new(node));
             stock.count(row);
         }
         stock
@@ -17,7 +23,7 @@ impl Stock {
 
     /// A node takes so many more ranks from here on.
     pub(crate) fn set_slots(&mut self, node: NodeRow, free: u32) {
-        self.nodes[node as usize].slots.0 = free;
+        Arc::make_mut(&mut self.nodes[node as usize]).slots.0 = free;
         self.count(node);
     }
 }

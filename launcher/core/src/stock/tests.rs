@@ -119,7 +119,7 @@ fn seen(stock: &Stock) -> String {
         let of = node.inside.as_ref().map(|inside| (&inside.whole, &inside.of.address));
         format!("{of:?} {:?} {:?} {} {:?} {:?}", node.free, node.slots, node.reachable, node.user, node.taken)
     };
-    let nodes: Vec<String> = stock.nodes.iter().map(node).collect();
+    let nodes: Vec<String> = stock.nodes.iter().map(|it| node(it)).collect();
     format!("{:?} {:?} {nodes:#?}", stock.fabric, stock.odd)
 }
 
@@ -156,6 +156,7 @@ proptest! {
             anew.refresh(&nodes, &ledger);
             prop_assert_eq!(seen(&stock), seen(&anew));
             prop_assert_eq!(&stock.free, &anew.free);
+            prop_assert_eq!(seen(stock.emptied_of_jobs()), seen(&anew.idle(true)));
             let (spec, none) = (job(), BTreeMap::new());
             let request = GangRequest {
                 spec: &spec,

@@ -107,14 +107,73 @@ fn raise(level: &mut [u8], under: &[(usize, usize)]) {
 /// Switches on a written ring, or between two: what is left of the tree once all without anything below, or without
 /// anything above, are taken away again and again.
 pub(super) fn rings(under: &BTreeSet<(Row, Row)>) -> Vec<Row> {
-    let mut left = under.clone();
-    loop {
-        let lowers: BTreeSet<Row> = left.iter().map(|(lower, _)| *lower).collect();
-        let uppers: BTreeSet<Row> = left.iter().map(|(_, upper)| *upper).collect();
-        let before = left.len();
-        left.retain(|(lower, upper)| uppers.contains(lower) && lowers.contains(upper));
-        if left.len() == before {
-            return lowers.into_iter().collect();
+    let mut left: BTreeMap<Row, Beside> = BTreeMap::new();
+    for (lower, upper) in under {
+        left.entry(*lower).or_default().above.push(*upper);
+        left.entry(*upper).or_default().below.push(*lower);
+    }
+    for it in left.values_mut() {
+        it.count = (it.below.len(), it.above.len());
+    }
+    let is_end = |it: &Beside| it.count.0 == 0 || it.count.1 == 0;
+    let mut ends: Vec<Row> = left.iter().filter(|(_, it)| is_end(it)).map(|(row, _)| *row).collect();
+    while let Some(row) = ends.pop() {
+        let Some(gone) = left.remove(&row) else { continue };
+        for upper in gone.above {
+            let Some(it) = left.get_mut(&upper) else { continue };
+            it.count.0 -= 1;
+            ends.extend(is_end(it).then_some(upper));
+        }
+        for lower in gone.below {
+            let Some(it) = left.get_mut(&lower) else { continue };
+            it.count.1 -= 1;
+            ends.extend(is_end(it).then_some(lower));
+        }
+    }
+    left.into_keys().collect()
+}
+
+/// What is stated to be next to a switch, and how many of these below and above are left.
+#[derive(Debug, Default)]
+struct Beside {
+    below: Vec<Row>,
+    above: Vec<Row>,
+    count: (usize, usize),
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_ring_at_the_end_of_a_long_chain_is_found_at_once() {
+        let chain = 0..100_000;
+        let mut under: BTreeSet<(Row, Row)> = chain.map(|row| (row, row + 1)).collect();
+        assert_eq!(rings(&under), [0; 0]);
+        under.extend([(100_000, 200_001), (200_001, 200_002), (200_002, 100_000), (200_002, 200_003)]);
+        assert_eq!(rings(&under), [100_000, 200_001, 200_002]);
+    }
+
+    /// All without anything below or above are taken away at once, as often as there are any.
+    fn in_rounds(under: &BTreeSet<(Row, Row)>) -> Vec<Row> {
+        let mut left = under.clone();
+        loop {
+            let lowers: BTreeSet<Row> = left.iter().map(|(lower, _)| *lower).collect();
+            let uppers: BTreeSet<Row> = left.iter().map(|(_, upper)| *upper).collect();
+            let before = left.len();
+            left.retain(|(lower, upper)| uppers.contains(lower) && lowers.contains(upper));
+            if left.len() == before {
+                return lowers.into_iter().collect();
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn one_after_another_is_as_in_rounds(under in prop::collection::btree_set((0..12u32, 0..12u32), 0..20)) {
+            prop_assert_eq!(rings(&under), in_rounds(&under));
         }
     }
 }

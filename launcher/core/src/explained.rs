@@ -44,9 +44,11 @@ pub fn plan(stock: &Stock, request: &GangRequest<'_>) -> Explained {
                 Some(mut placed) => {
                     let cost = placed.cost.cost;
                     placed.notes.extend(gang.best.map(|best| {
+                        // The order of the network is what unequal pods have else: it is not always better.
                         format!(
                             "nodes are in the dictionary order of their addresses, as Ascend's rank table wants them: \
-                             cost {cost}, in the best order {best}"
+                             cost {cost}, in the best order found {}",
+                            best.min(u128::from(cost))
                         )
                     }));
                     Explained::Placed(Box::new(placed))

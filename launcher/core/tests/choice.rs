@@ -119,16 +119,23 @@ fn groups_that_talk_the_most_are_kept_together_only_where_that_gains_something()
     assert_eq!((found.tier.name(), found.groups[1].worst.name()), ("block", "block"));
 }
 
-/// The same cluster, with eight devices in every node.
-fn with_devices(stock: &Stock, kind: AcceleratorKind) -> Stock {
+/// A machine with eight devices of each of these kinds.
+fn machine(kinds: &[AcceleratorKind]) -> Arc<Machine> {
     let mut machine = Machine::default();
     machine.numa.entry(0).or_default().cpus = "0-63".parse().unwrap();
     machine.cores = (0..64).map(|cpu| cpu.to_string().parse().unwrap()).collect();
-    for bus in 1..=8 {
-        let bdf: Bdf = format!("{bus:02x}:00.0").parse().unwrap();
-        machine.accelerators.push(Accelerator { bdf: Some(bdf), ..Accelerator::new(kind) });
+    for (kind, domain) in kinds.iter().zip(0..) {
+        for bus in 1..=8 {
+            let bdf: Bdf = format!("{domain:04x}:{bus:02x}:00.0").parse().unwrap();
+            machine.accelerators.push(Accelerator { bdf: Some(bdf), ..Accelerator::new(*kind) });
+        }
     }
-    let machine = Arc::new(machine);
+    Arc::new(machine)
+}
+
+/// The same cluster, with eight devices in every node.
+fn with_devices(stock: &Stock, kind: AcceleratorKind) -> Stock {
+    let machine = machine(&[kind]);
     let mut topology = stock.topology().clone();
     for told in topology.nodes.values_mut() {
         *told = Told { machine: Some(machine.clone()), ..Told::default() };
@@ -141,27 +148,37 @@ fn nodes_with_ascend_devices_are_in_the_dictionary_order_of_their_servers_and_th
 {
     // Servers of two leaves take turns in the dictionary, where 10 comes before 9.
     let servers = stock("node,leaf\n9,l1\n11,l1\n10,l2\n12,l2\n");
-    let keys = "nodes: 4, ranksPerNode: 8, resources: {devices: {count: 1}}";
-    let of = |kind| match plan(&with_devices(&servers, kind), &request(&job(keys), &BTreeMap::new(), &[])) {
-        Explained::Placed(placed) => *placed,
-        other => panic!("{other:?}"),
+    let devices = |kind| if kind == AcceleratorKind::Ascend { "npu" } else { "gpu" };
+    let planned = |kind, keys: &str| {
+        let keys = format!("{keys}, resources: {{devices: {{kind: {}, count: 1}}}}", devices(kind));
+        match plan(&with_devices(&servers, kind), &request(&job(&keys), &BTreeMap::new(), &[])) {
+            Explained::Placed(placed) => *placed,
+            other => panic!("{other:?}"),
+        }
     };
+    let of = |kind| planned(kind, "nodes: 4, ranksPerNode: 8");
     let names = |placed: &Placed| placed.pods.iter().map(|pod| pod.name.clone()).collect::<Vec<_>>();
     let other = of(AcceleratorKind::Nvidia);
     assert_eq!((names(&other), other.notes.len()), (["9", "11", "10", "12"].map(String::from).to_vec(), 0));
     let ascend = of(AcceleratorKind::Ascend);
-    assert_eq!(names(&ascend), ["10", "11", "12", "9"]);
+    let names_in_order = ["10", "11", "12", "9"].map(String::from).to_vec();
+    assert_eq!(names(&ascend), names_in_order);
     let first: Vec<u32> = ascend.pods.iter().map(|pod| pod.first_rank).collect();
     assert_eq!(first, [0, 8, 16, 24]);
     assert_eq!((other.cost.cost * 2, ascend.cost.bound), (ascend.cost.cost, other.cost.bound));
     assert_eq!(
         ascend.notes,
         [format!(
-            "nodes are in the dictionary order of their addresses, as Ascend's rank table wants them: cost {}, in the best order {}",
+            "nodes are in the dictionary order of their addresses, as Ascend's rank table wants them: cost {}, in the best order found {}",
             ascend.cost.cost, other.cost.cost
         )]
     );
-    let groups = "nodes: 4, ranksPerNode: 8, resources: {devices: {count: 1}}, parallelism: {tp: 16, dp: 2}, \
+    let uneven = |kind| planned(kind, "ranks: 31, placement: {uneven: true}");
+    let (other, ascend) = (uneven(AcceleratorKind::Nvidia), uneven(AcceleratorKind::Ascend));
+    assert_eq!((names(&ascend), other.cost.cost < ascend.cost.cost), (names_in_order.clone(), true));
+    let costs = format!("cost {}, in the best order found {}", ascend.cost.cost, other.cost.cost);
+    assert!(ascend.notes[0].ends_with(&costs), "{:?}, not {costs}", ascend.notes);
+    let groups = "nodes: 4, ranksPerNode: 8, resources: {devices: {kind: npu, count: 1}}, parallelism: {tp: 16, dp: 2}, \
                   placement: {require: {tp: leaf}}";
     let ascend = with_devices(&servers, AcceleratorKind::Ascend);
     let found = plan(&ascend, &request(&job(groups), &BTreeMap::new(), &[]));

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Gang, GangPod, Placing, RETRIES};
 use crate::placement::fabric::{NodeRow, ROOT};
+use crate::placement::report::report;
 use crate::placement::request::{Cut, Limits};
 
 /// Ranks of each node.
@@ -43,12 +44,22 @@ impl Placing<'_> {
                 }
             }
             if pods.iter().fold(0u32, |sum, pod| sum.saturating_add(pod.ranks)) == world {
-                super::imposed::reorder(self.stock, &mut pods);
-                let gang = Gang { pods, spares: Vec::new(), bound: 0, exact: false, best: None };
+                let order: Vec<(NodeRow, u32)> = pods.iter().map(|pod| (pod.node, pod.ranks)).collect();
+                let is_imposed = super::imposed::reorder(self.stock, &mut pods);
+                let best = if is_imposed { self.cost(&order) } else { None };
+                let gang = Gang { pods, spares: Vec::new(), bound: 0, exact: false, best };
                 return (gang.pods.len() > 1).then_some(gang);
             }
         }
         None
+    }
+
+    /// What these shares cost in this order.
+    fn cost(&self, order: &[(NodeRow, u32)]) -> Option<u128> {
+        let (rows, shares): (Vec<NodeRow>, Vec<u32>) = order.iter().copied().unzip();
+        let world = shares.iter().fold(0u32, |sum, share| sum.saturating_add(*share));
+        let layout = self.request.layout(world, &Limits::default()).ok()?;
+        Some(report(self.stock, &layout, &rows, &shares).ok()?.cost)
     }
 
     /// The fewest nodes of any domain that is close enough, the lowest first, and of equals the fullest. `rooms` are in the order of

@@ -119,6 +119,12 @@ impl Stock {
         self.models.iter().flat_map(|model| model.kinds(&needs.device)).collect()
     }
 
+    /// Whether all devices of the cluster will do for a job that asks for some, so that their number tells enough.
+    pub(crate) fn all_serve(&self, request: &GangRequest<'_>) -> bool {
+        let need = request.needs(1, false).device;
+        request.spec.resources.devices.is_none() || self.models.iter().all(|model| model.all_serve(&need))
+    }
+
     /// Whether a node has devices of a kind.
     pub fn has(&self, row: NodeRow, request: &GangRequest<'_>, kind: &DeviceKind) -> bool {
         let needs = request.needs(1, false);

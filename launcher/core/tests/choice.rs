@@ -18,7 +18,7 @@ use phalanx_launcher_core::placement::replace::anew;
 use phalanx_launcher_core::plan;
 use phalanx_launcher_core::stock::{Stock, Told};
 
-use self::recorded::{job, request, stock};
+use self::recorded::{job, of_table, request, stock};
 
 /// Leaves of `nodes` nodes in blocks of `leaves`.
 fn tree(blocks: usize, leaves: usize, nodes: usize) -> Stock {
@@ -199,4 +199,41 @@ fn a_gang_that_would_cost_less_if_it_were_placed_anew_is_told_how_much() {
         format!("a fresh placement would cost 0 instead of {} (100 % less)", scattered.kept)
     );
     assert_eq!(anew(&stock, &request, &on([0, 1, 2, 3])), None, "it could not be better");
+}
+
+#[test]
+fn gpus_are_no_npus_in_unlike_nodes_nor_in_one() {
+    let of = |stock: &Stock, keys: &str| plan(stock, &request(&job(keys), &BTreeMap::new(), &[]));
+    // Of each kind more nodes than are tried one after another.
+    let table: String = (0..70).map(|at| format!("a{at:02},l1\nb{at:02},l2\n")).collect();
+    let (gpus, npus) = (machine(&[AcceleratorKind::Nvidia]), machine(&[AcceleratorKind::Ascend]));
+    for (first, second) in [(&gpus, &npus), (&npus, &gpus)] {
+        let is_first = |name: &str| Some(if name.starts_with('a') { first.clone() } else { second.clone() });
+        let stock = of_table(&format!("node,leaf\n{table}"), is_first);
+        for (kind, machine) in [("gpu", &gpus), ("npu", &npus)] {
+            let keys =
+                format!("nodes: 2, ranksPerNode: 8, resources: {{devices: {{kind: {kind}, count: 1}}}}");
+            let Explained::Placed(placed) = of(&stock, &keys) else {
+                panic!("{kind}: {:?}", of(&stock, &keys))
+            };
+            let wanted = if Arc::ptr_eq(first, machine) { 'a' } else { 'b' };
+            assert!(placed.pods.iter().all(|pod| pod.name.starts_with(wanted)), "{kind}: {:?}", placed.pods);
+        }
+    }
+    let both = of_table("node,leaf\nn1,l1\n", |_| {
+        Some(machine(&[AcceleratorKind::Nvidia, AcceleratorKind::Ascend]))
+    });
+    for kind in ["gpu", "npu"] {
+        let keys = |ranks: u32| {
+            format!(
+                "ranks: {ranks}, resources: {{devices: {{kind: {kind}, count: 1}}}}, placement: {{require: {{all: node}}}}"
+            )
+        };
+        let Explained::Placed(placed) = of(&both, &keys(8)) else { panic!("{:?}", of(&both, &keys(8))) };
+        let devices: Vec<&String> = placed.pods[0].ranks.iter().flat_map(|rank| &rank.devices).collect();
+        assert!(devices.iter().all(|name| name.to_lowercase().contains(kind)), "{devices:?}");
+        let Explained::Refused(refused) = of(&both, &keys(9)) else { panic!("{:?}", of(&both, &keys(9))) };
+        let room = "it has to be on one node; none has room for more than 8 of its 9 ranks";
+        assert!(refused.why.starts_with(room), "{}", refused.why);
+    }
 }

@@ -296,6 +296,7 @@ impl Placing<'_> {
         let odd = self.stock.odd();
         if request.is_particular()
             || self.kind.is_some()
+            || !self.stock.all_serve(request)
             || amount > MOST
             || amount == 0
             || odd.len() > MOST as usize

@@ -3,12 +3,9 @@
 use std::collections::BTreeMap;
 
 use phalanx_common::id::NodeId;
-use phalanx_common::spec::{
-    CpuBinding, DeviceKind, Exclusive, GroupSpec, JobSpec, Pattern as SpecPattern, Shape,
-};
+use phalanx_common::spec::{CpuBinding, Exclusive, GroupSpec, JobSpec, Pattern as SpecPattern, Shape};
 use phalanx_common::time::Timestamp;
 use phalanx_common::topology::Tier;
-use phalanx_common::topology::machine::AcceleratorKind;
 
 use super::fabric::Fabric;
 use super::inside::{DeviceNeed, RankNeeds};
@@ -107,7 +104,7 @@ impl GangRequest<'_> {
         if let Some(devices) = &resources.devices {
             needs.devices = devices.count;
             needs.device = DeviceNeed {
-                kind: (devices.kind == DeviceKind::Npu).then_some(AcceleratorKind::Ascend),
+                kind: Some(devices.kind),
                 model: devices.model.clone(),
                 memory: devices.memory_bytes,
                 mig: devices.mig.as_ref().and_then(|profile| profile.parse().ok()),

@@ -7,7 +7,7 @@ use phalanx_common::topology::Tier;
 
 use super::Placing;
 use crate::placement::across::Need;
-use crate::placement::fabric::{DomainRow, ROOT};
+use crate::placement::fabric::{DomainRow, ROOT, row};
 use crate::placement::refusal::{NoFit, Obstacle, Refusal};
 use crate::placement::request::{Cut, Limits, UnknownTier};
 use crate::placement::supply::Supply;
@@ -71,13 +71,21 @@ impl Placing<'_> {
     pub(super) fn node_in_the_way(&self, limits: &Limits, cut: Cut) -> Option<Obstacle> {
         if limits.one_node {
             let tier = self.request.spec.placement.require.all.unwrap_or(Tier::Node).max(Tier::Node);
-            return Some(Obstacle::OneNode { tier, most: self.most_ranks(), needed: cut.world() });
+            return Some(Obstacle::OneNode { tier, most: self.most_on_one(), needed: cut.world() });
         }
         let (kind, tier) = limits.inside.iter().min_by_key(|(_, tier)| **tier)?;
         Some(match *tier > Tier::Node {
             true => UnknownTier::new(kind, *tier, None).into(),
             false => Obstacle::Groups { kind: kind.clone(), tier: *tier },
         })
+    }
+
+    /// The most ranks that fit on one node.
+    fn most_on_one(&self) -> u32 {
+        let one = Cut { nodes: 1, ranks: 1 };
+        let rows = 0..row(self.stock.fabric().nodes().len());
+        let open = rows.filter(|row| !self.without.contains_key(row));
+        open.filter_map(|row| self.stock.ask(row, self.request, one).ok()).max().unwrap_or(0)
     }
 
     /// Where only pods of unequal size are in the way of the least of the numbers of ranks that there may be: such pods.

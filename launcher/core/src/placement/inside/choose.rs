@@ -210,7 +210,7 @@ fn unmatched(model: &NodeModel, need: &DeviceNeed) -> Missing {
     let count = |fits: &dyn Fn(&Class) -> bool| -> u32 {
         model.classes().iter().filter(|class| fits(class)).map(|class| class.devices.count_ones()).sum()
     };
-    let of_kind = |class: &Class| need.kind.is_none_or(|kind| kind == class.kind);
+    let of_kind = |class: &Class| need.is_kind(class.kind);
     let steps = [
         (Filter::Kind, count(&of_kind)),
         (Filter::Mig, count(&|class| class.serves(&only(true, false, false)))),

@@ -197,6 +197,11 @@ impl NodeModel {
         &self.islands
     }
 
+    /// Whether any of its devices will do.
+    pub(crate) fn all_serve(&self, need: &DeviceNeed) -> bool {
+        self.classes.iter().all(|class| class.serves(need))
+    }
+
     pub(crate) fn classes(&self) -> &[Class] {
         &self.classes
     }
@@ -334,7 +339,7 @@ impl Class {
     }
 
     pub(super) fn serves(&self, need: &DeviceNeed) -> bool {
-        need.kind.is_none_or(|kind| kind == self.kind)
+        need.is_kind(self.kind)
             && need.memory.is_none_or(|least| self.memory.is_some_and(|memory| memory >= least))
             && match (need.mig, self.slice) {
                 (Some(profile), Some(slice)) => slice.is_of(profile),

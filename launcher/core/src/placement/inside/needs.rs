@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use phalanx_common::spec::DeviceKind;
 use phalanx_common::topology::machine::AcceleratorKind;
 
 /// What each of the ranks that a node is to take needs. The ranks are equal.
@@ -29,7 +30,8 @@ pub struct RankNeeds {
 /// Which devices will do. The devices of one node are always of one class: same model, memory and profile.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeviceNeed {
-    pub kind: Option<AcceleratorKind>,
+    /// GPUs, of whatever vendor, or NPUs.
+    pub kind: Option<DeviceKind>,
     /// Words of the model's name in any case: `H100` is found in `NVIDIA H100 80GB HBM3` and not in `GH1000`. A number
     /// may follow what ends in a letter: `910B` is found in `Ascend 910B3`.
     pub model: Option<String>,
@@ -91,6 +93,13 @@ impl RankNeeds {
 }
 
 impl DeviceNeed {
+    pub(super) fn is_kind(&self, of: AcceleratorKind) -> bool {
+        self.kind.is_none_or(|kind| match kind {
+            DeviceKind::Gpu => of != AcceleratorKind::Ascend,
+            DeviceKind::Npu => of == AcceleratorKind::Ascend,
+        })
+    }
+
     pub(super) fn names(&self, model: Option<&str>) -> bool {
         let Some(wanted) = &self.model else { return true };
         let wanted = wanted.trim();

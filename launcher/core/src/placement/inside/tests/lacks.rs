@@ -1,5 +1,7 @@
 //! What is said where ranks do not fit.
 
+use phalanx_common::spec::DeviceKind;
+
 use super::super::{Change, Lack, RankNeeds, choose};
 use super::*;
 
@@ -53,7 +55,7 @@ fn a_device_that_is_not_there_says_by_which_filter() {
     };
     let end = "; no rank of this job ever fits here";
     let none = |what: &str| format!("none of 8 devices is one {what} that is asked for{end}");
-    assert_eq!(said(&|needs| needs.device.kind = Some(AcceleratorKind::Amd)), none("of the kind"));
+    assert_eq!(said(&|needs| needs.device.kind = Some(DeviceKind::Npu)), none("of the kind"));
     assert_eq!(said(&|needs| needs.device.mig = "1g.10gb".parse().ok()), none("of the MIG profile"));
     assert_eq!(said(&|needs| needs.device.model = Some("A100".into())), none("of the model"));
     assert_eq!(said(&|needs| needs.device.memory = Some(81 * GIB)), none("with the memory"));

@@ -12,11 +12,12 @@
 
 #[path = "../tests/recorded/mod.rs"]
 mod recorded;
+mod timing;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use phalanx_common::spec::{JobSpec, Shape};
 use phalanx_common::topology::Bdf;
@@ -26,6 +27,7 @@ use phalanx_launcher_core::placement::order::Effort;
 use phalanx_launcher_core::stock::Stock;
 
 use self::recorded::{job, of_table, request};
+use self::timing::{median, say, timed};
 
 const NODES: usize = 12_500;
 
@@ -33,12 +35,20 @@ fn main() {
     let (stock, took) = timed(stock);
     println!("{NODES} nodes with 8 GPUs, built in {took:.1?}");
     let one = job("nodes: 1, ranksPerNode: 8, resources: {devices: {count: 1}}");
-    say("an 8-GPU job, with its devices, cores and ports", median(1_001, || place(&stock, &one)), 5);
+    say(
+        "an 8-GPU job, with its devices, cores and ports",
+        median(1_001, || place(&stock, &one)),
+        Duration::from_millis(5),
+    );
     let bound = grid(", resources: {devices: {count: 1}}");
     assert_eq!(place(&stock, &bound).pods.len(), 11_520);
-    say("720 x 16 nodes in order, with 92,160 devices", median(5, || place(&stock, &bound)), 2_000);
+    say(
+        "720 x 16 nodes in order, with 92,160 devices",
+        median(5, || place(&stock, &bound)),
+        Duration::from_secs(2),
+    );
     let plain = grid("");
-    say("the same without devices", median(5, || place(&stock, &plain)), 2_000);
+    say("the same without devices", median(5, || place(&stock, &plain)), Duration::from_secs(2));
 }
 
 fn place(stock: &Stock, spec: &JobSpec) -> Gang {
@@ -73,21 +83,4 @@ fn grid(keys: &str) -> JobSpec {
     let dp = spec.parallelism.groups.iter_mut().find(|group| group.kind == "dp");
     dp.unwrap().size = 720;
     spec
-}
-
-fn timed<T>(what: impl FnOnce() -> T) -> (T, Duration) {
-    let begun = Instant::now();
-    let result = what();
-    (result, begun.elapsed())
-}
-
-fn median<T>(times: usize, mut what: impl FnMut() -> T) -> Duration {
-    let mut took: Vec<Duration> = (0..times).map(|_| timed(&mut what).1).collect();
-    took.sort_unstable();
-    took[times / 2]
-}
-
-fn say(what: &str, took: Duration, bound_ms: u64) {
-    println!("{took:>10.1?}  {what}");
-    assert!(took < Duration::from_millis(bound_ms), "{what} took {took:?}, more than {bound_ms} ms");
 }

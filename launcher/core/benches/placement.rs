@@ -12,8 +12,10 @@
 )]
 #![allow(clippy::disallowed_methods, reason = "a bench measures time, and looks up its own memory")]
 
+mod timing;
+
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use phalanx_common::id::NodeId;
 use phalanx_common::topology::Tier;
@@ -22,6 +24,8 @@ use phalanx_launcher_core::placement::fabric::{Fabric, Member, NodeRow, Place};
 use phalanx_launcher_core::placement::free::{Class, Free, Room};
 use phalanx_launcher_core::placement::partly::partly_used;
 use phalanx_launcher_core::placement::supply::Supply;
+
+use self::timing::{median, say, timed};
 
 const GPUS: u32 = 8;
 
@@ -109,23 +113,6 @@ fn place(fabric: &Fabric, free: &Free, gpus: u32) -> Option<NodeRow> {
     let need = Need { nodes: 1, within: fabric.depth(), unit: None, apart: None, beside: 0 };
     let chosen = choose(&supply, &need).ok()?;
     supply.of(chosen.shares.first()?.domain).next()
-}
-
-fn timed<T>(what: impl FnOnce() -> T) -> (T, Duration) {
-    let begun = Instant::now();
-    let result = what();
-    (result, begun.elapsed())
-}
-
-fn median<T>(times: usize, mut what: impl FnMut() -> T) -> Duration {
-    let mut took: Vec<Duration> = (0..times).map(|_| timed(&mut what).1).collect();
-    took.sort_unstable();
-    took[times / 2]
-}
-
-fn say(what: &str, took: Duration, bound: Duration) {
-    println!("{took:>10.1?}  {what}");
-    assert!(took < bound, "{what} took {took:?}, more than {bound:?}");
 }
 
 /// Bytes of this process that are in memory.

@@ -1,34 +1,16 @@
 //! Runs the real `phalanx plan` on recorded clusters.
 #![allow(clippy::unwrap_used, reason = "helpers of tests end where something is wrong")]
 
+mod small;
+
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+
+use self::small::{cluster, phalanx};
 
 /// Exit code, standard output, standard error.
 fn plan(dir: &Path, args: &[&str]) -> (i32, String, String) {
-    let done = Command::new(env!("CARGO_BIN_EXE_phalanx"))
-        .arg("plan")
-        .args(args)
-        .args(["--", "true"])
-        .current_dir(dir)
-        .env_clear()
-        .env("HOME", dir)
-        .output()
-        .unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (done.status.code().unwrap(), text(done.stdout), text(done.stderr))
-}
-
-/// Eight nodes on four leaves under two spines.
-fn cluster() -> tempfile::TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    let mut topology = String::from("node,leaf,spine\n");
-    for node in 0..8 {
-        topology += &format!("n{node},leaf-{},spine-{}\n", node / 2, node / 4);
-    }
-    fs::write(dir.path().join("hosts.csv"), topology).unwrap();
-    dir
+    phalanx(dir, &[&["plan"], args, &["--", "true"]].concat())
 }
 
 const ON: [&str; 2] = ["--topology", "hosts.csv"];

@@ -1,32 +1,21 @@
 //! Runs the real `phalanx simulate` on a small cluster.
 #![allow(clippy::unwrap_used, reason = "helpers of tests end where something is wrong")]
 
+mod small;
+
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+
+use self::small::phalanx;
 
 /// Exit code, standard output, standard error.
 fn simulate(dir: &Path, args: &[&str]) -> (i32, String, String) {
-    let done = Command::new(env!("CARGO_BIN_EXE_phalanx"))
-        .arg("simulate")
-        .args(args)
-        .current_dir(dir)
-        .env_clear()
-        .env("LANG", "C.UTF-8")
-        .output()
-        .unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (done.status.code().unwrap(), text(done.stdout), text(done.stderr))
+    phalanx(dir, &[&["simulate"], args].concat())
 }
 
-/// Eight nodes on four leaves under two spines, and a trace of a hundred jobs.
+/// The small cluster, and a trace of a hundred jobs.
 fn cluster() -> tempfile::TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    let mut topology = String::from("node,leaf,spine\n");
-    for node in 0..8 {
-        topology += &format!("n{node},leaf-{},spine-{}\n", node / 2, node / 4);
-    }
-    fs::write(dir.path().join("hosts.csv"), topology).unwrap();
+    let dir = small::cluster();
     let mut trace = String::from("job,submitted_at,duration,gpus\n");
     for job in 0..100 {
         trace += &format!("j{job},{},{},{}\n", job * 977, 600 + job * 131 % 4_000, [1, 8, 2, 32, 4][job % 5]);

@@ -204,7 +204,10 @@ impl Coordinator {
         let verdict = match &state.stop {
             Some(_) => Verdict::Fail(None),
             None if matches!(cause, Cause::Enough { .. }) => return self.end_job(job, Outcome::Succeeded),
-            None if state.deadline_passed => Verdict::Fail(Some(NoRestart::Deadline)),
+            None if state.deadline_passed => {
+                let said = matches!(cause, Cause::DeadlineExceeded { .. });
+                Verdict::Fail((!said).then_some(NoRestart::Deadline))
+            }
             None => restart::decide(&state.spec, &state.used, &cause, came, self.now),
         };
         self.carry_out(job, verdict, cause);

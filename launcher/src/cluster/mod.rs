@@ -76,8 +76,10 @@ pub(crate) async fn serve(options: Options) -> anyhow::Result<()> {
     let (tails, ships) = (state.private("tails")?, state.private("ship")?);
     let endpoint = answer_on(socket, &state)?;
     let address = endpoint.local_addr().context("the coordinator's socket has no address")?;
-    let advertise =
-        if options.advertise.is_empty() { state::own_addresses(address) } else { options.advertise.clone() };
+    let advertise = match options.advertise.as_slice() {
+        [] => state::own_addresses(address),
+        named => named.iter().map(|name| state::with_port(name, address.port())).collect(),
+    };
 
     let registry = Registry::load(state.store.clone())?;
     let authority = state.authority()?;

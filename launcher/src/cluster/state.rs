@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use phalanx_common::defaults::CERTIFICATE_LIFETIME;
+use phalanx_common::defaults::{CERTIFICATE_LIFETIME, COORDINATOR_PORT};
 use phalanx_common::identity::Role;
 use phalanx_net::authority::{Authority, Keys};
 use phalanx_net::identity_file::Identity;
@@ -165,6 +165,18 @@ pub(super) fn local_addresses(address: SocketAddr) -> Vec<String> {
     vec![local.to_string()]
 }
 
+/// An address as it was advertised, with the port that is listened on if it has none and that is not the usual one.
+pub(super) fn with_port(address: &str, port: u16) -> String {
+    let bare_v6 = address.parse::<std::net::Ipv6Addr>().is_ok();
+    let has_port =
+        if address.starts_with('[') { address.contains("]:") } else { !bare_v6 && address.contains(':') };
+    match (has_port || port == COORDINATOR_PORT, bare_v6) {
+        (true, _) => address.to_owned(),
+        (false, true) => format!("[{address}]:{port}"),
+        (false, false) => format!("{address}:{port}"),
+    }
+}
+
 /// How other hosts may reach the coordinator: by this host's name, unless it listens on one address.
 pub(super) fn own_addresses(address: SocketAddr) -> Vec<String> {
     if !address.ip().is_unspecified() {
@@ -174,5 +186,25 @@ pub(super) fn own_addresses(address: SocketAddr) -> Vec<String> {
     match name.trim() {
         "" => local_addresses(address),
         name => vec![format!("{name}:{}", address.port())],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_is_advertised_without_a_port_gets_the_one_that_is_listened_on() {
+        let cases = [
+            ("head.lab", 7777, "head.lab:7777"),
+            ("head.lab:80", 7777, "head.lab:80"),
+            ("head.lab", COORDINATOR_PORT, "head.lab"),
+            ("fd00::1", 7777, "[fd00::1]:7777"),
+            ("[fd00::1]", 7777, "[fd00::1]:7777"),
+            ("[fd00::1]:80", 7777, "[fd00::1]:80"),
+        ];
+        for (address, port, expected) in cases {
+            assert_eq!(with_port(address, port), expected);
+        }
     }
 }

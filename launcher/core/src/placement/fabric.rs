@@ -58,7 +58,7 @@ pub struct Domain {
     pub uplink: u64,
     /// Cables of its uplink, where they were counted.
     pub cables: Option<Capacity>,
-    /// `false`: made for one node, as its place in this tier is unknown. The worst is assumed.
+    /// `false`: made for one node, or for those of one domain below, as their place in this tier is unknown. The worst is assumed.
     pub known: bool,
 }
 

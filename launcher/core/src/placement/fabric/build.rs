@@ -54,14 +54,22 @@ impl Fabric {
     }
 }
 
-/// What orders a node: its groups from the top, then its name.
+/// What orders a node: its groups from the top, then its name. Where a group is unknown, it is that of the nearest group below which is
+/// known: nodes that share that one share all above it, whatever these are.
 fn keys(depth: usize, member: &Member) -> Vec<Key> {
     let own = || (true, natural(&member.name), member.id.to_string());
-    let group = |level: usize| match member.places.get(level).and_then(Option::as_ref) {
-        Some(place) => (false, natural(&place.name), place.name.clone()),
-        None => own(),
+    let place = |level: usize| member.places.get(level).and_then(Option::as_ref);
+    let group = |level: usize| match (place(level), below(member, level)) {
+        (Some(place), _) => (false, natural(&place.name), place.name.clone()),
+        (None, Some(below)) => (true, natural(&below.name), below.name.clone()),
+        (None, None) => own(),
     };
     (0..depth).rev().map(group).chain([own()]).collect()
+}
+
+/// The nearest known group below a level.
+fn below(member: &Member, level: usize) -> Option<&Place> {
+    member.places.iter().take(level).rev().flatten().next()
 }
 
 fn assemble(tiers: &[Tier], members: Vec<(Vec<Key>, Member)>) -> Fabric {
@@ -94,7 +102,10 @@ fn assemble(tiers: &[Tier], members: Vec<(Vec<Key>, Member)>) -> Fabric {
                 let place = member.places.get(level).and_then(Option::as_ref);
                 let cables = place.and_then(|place| place.cables);
                 domains.push(Domain {
-                    name: place.map_or_else(|| member.name.clone(), |place| place.name.clone()),
+                    name: match place.or_else(|| below(member, level)) {
+                        Some(place) => place.name.clone(),
+                        None => member.name.clone(),
+                    },
                     level: level_of(level),
                     parent,
                     children: 0..0,

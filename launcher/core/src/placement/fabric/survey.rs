@@ -1,6 +1,6 @@
 //! A fabric from what was found out about the networks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use phalanx_common::id::NodeId;
 use phalanx_common::topology::{Capacity, Network, Node, NodePort, Row, Tier};
@@ -17,11 +17,12 @@ impl Fabric {
     ) -> Fabric {
         let tiers = tiers(network);
         let usual = Usual::of(network);
+        let above = Above::of(network, &tiers);
         let named = network.nodes.iter().filter_map(|node| Some((node, ids.get(&node.name)?)));
         let members = named.map(|(node, id)| Member {
             id: id.clone(),
             name: node.name.clone(),
-            places: tiers.iter().map(|tier| place(network, node, *tier)).collect(),
+            places: above.places(network, node, &tiers),
             blemishes: blemishes(network, node, &tiers, &usual),
         });
         let unplaced = |member| {
@@ -55,6 +56,42 @@ fn place(network: &Network, node: &Node, tier: Tier) -> Option<Place> {
     let mut groups = groups.iter().filter_map(|group| network.groups.get(*group as usize));
     let group = groups.find(|group| group.tier == tier)?;
     Some(Place { name: group.name.clone(), cables: group.uplinks })
+}
+
+/// What is above a group, as any node of it tells: where it is one, it is so for all of them.
+struct Above(BTreeMap<(usize, Place), Vec<Option<Place>>>);
+
+impl Above {
+    fn of(network: &Network, tiers: &[Tier]) -> Above {
+        let mut all: BTreeMap<(usize, Place), Vec<BTreeSet<Place>>> = BTreeMap::new();
+        for node in &network.nodes {
+            let places: Vec<Option<Place>> = tiers.iter().map(|tier| place(network, node, *tier)).collect();
+            for (level, at) in places.iter().enumerate() {
+                let Some(at) = at else { continue };
+                let told =
+                    all.entry((level, at.clone())).or_insert_with(|| vec![BTreeSet::new(); tiers.len()]);
+                for (above, place) in places.iter().enumerate().skip(level + 1) {
+                    told[above].extend(place.clone());
+                }
+            }
+        }
+        let one = |told: BTreeSet<Place>| if told.len() == 1 { told.into_iter().next() } else { None };
+        Above(all.into_iter().map(|(key, told)| (key, told.into_iter().map(one).collect())).collect())
+    }
+
+    /// A node's groups, and those of which others of its groups tell.
+    fn places(&self, network: &Network, node: &Node, tiers: &[Tier]) -> Vec<Option<Place>> {
+        let mut places: Vec<Option<Place>> = Vec::with_capacity(tiers.len());
+        for (level, tier) in tiers.iter().enumerate() {
+            let told = |below: usize| {
+                let key = (below, places.get(below)?.clone()?);
+                self.0.get(&key)?.get(level)?.clone()
+            };
+            let found = place(network, node, *tier).or_else(|| (0..level).rev().find_map(told));
+            places.push(found);
+        }
+        places
+    }
 }
 
 /// On how many nodes a port of this name has a link, and on how many it has none.

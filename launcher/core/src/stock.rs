@@ -33,7 +33,7 @@ use crate::placement::request::{Cut, GangRequest};
 
 pub(crate) use self::node::Taken;
 pub use self::node::{Interior, NodeStock};
-use self::node::{Models, Source, is_called, ports};
+use self::node::{Models, Source, ports};
 
 /// What was found out about the cluster, as it goes into the coordinator.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -137,8 +137,10 @@ impl Stock {
     /// Those of `names` that no node goes by.
     pub fn strangers(&self, names: &[String]) -> Vec<Stranger> {
         let nodes = self.fabric.nodes();
+        let rows = || (0..).take(nodes.len());
         let is_known = |name: &str| {
-            self.fabric.row(&NodeId::new(name)).is_some() || nodes.iter().any(|node| is_called(node, name))
+            self.fabric.row(&NodeId::new(name)).is_some()
+                || rows().any(|row| self.fabric.is_called(row, name))
         };
         let strange: Vec<&String> = names.iter().filter(|name| !is_known(name)).collect();
         if strange.is_empty() {
@@ -180,7 +182,7 @@ impl Stock {
     /// # Errors
     /// Why it does not take a pod of so many.
     pub fn ask(&self, row: NodeRow, request: &GangRequest<'_>, cut: Cut) -> Result<u32, Refusal> {
-        self.node(row).ask(self.fabric.node(row), request, cut)
+        self.node(row).ask((&self.fabric, row), request, cut)
     }
 
     /// What a plan says of a pod's share of its node.

@@ -37,3 +37,20 @@ fn a_leaf_is_one_though_nobody_knows_its_block_or_one_of_its_nodes_alone_does() 
     // Nothing tells that they share a block.
     assert_eq!(tier(other, both), "site");
 }
+
+#[test]
+fn a_name_in_whole_is_that_node_alone_and_a_beginning_is_all_that_begin_so() {
+    let table = "node,leaf\nn1,s\nn10,s\nn11,s\nn2,s\n";
+    let named = |placement: &str| {
+        let stock = stock(table);
+        let keys = format!("ranks: 3, ranksPerNode: 1, placement: {{{placement}}}");
+        match phalanx_launcher_core::plan(&stock, &request(&job(&keys), &BTreeMap::new(), &[])) {
+            Explained::Placed(placed) => placed.pods.iter().map(|pod| pod.name.clone()).collect(),
+            _ => Vec::new(),
+        }
+    };
+    assert_eq!(named("avoid: [n1]"), ["n10", "n11", "n2"]);
+    assert_eq!(named("nodes: [n1]"), [""; 0], "three nodes, and one is named");
+    assert_eq!(named("nodes: [n1, n10, n2]"), ["n1", "n2", "n10"]);
+    assert_eq!(named("avoid: [n2]"), ["n1", "n10", "n11"]);
+}

@@ -15,7 +15,7 @@
 mod build;
 mod survey;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use phalanx_common::id::NodeId;
@@ -42,6 +42,8 @@ pub struct Fabric {
     /// For each node its domains, the lowest first, without the root.
     paths: Vec<DomainRow>,
     rows: BTreeMap<NodeId, NodeRow>,
+    /// Of nodes, for people.
+    names: BTreeSet<String>,
 }
 
 /// Nodes that are equally close, and the links that lead out of it.
@@ -154,6 +156,14 @@ impl Fabric {
 
     pub fn row(&self, id: &NodeId) -> Option<NodeRow> {
         self.rows.get(id).copied()
+    }
+
+    /// Whether a node goes by this: its name, its id, or the beginning of its id where no node is called so in whole.
+    pub fn is_called(&self, row: NodeRow, text: &str) -> bool {
+        let node = self.node(row);
+        let in_whole = || self.names.contains(text) || self.rows.contains_key(&NodeId::new(text));
+        let id = node.id.as_str();
+        node.name == text || id == text || (id.starts_with(text) && !in_whole())
     }
 
     /// The domain of a node at a level; the root above the highest.

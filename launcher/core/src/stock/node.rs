@@ -9,7 +9,7 @@ use phalanx_common::spec::Exclusive;
 use phalanx_common::topology::Network;
 use phalanx_common::topology::machine::{CpuSet, Machine};
 
-use crate::placement::fabric::FabricNode;
+use crate::placement::fabric::{Fabric, NodeRow};
 use crate::placement::gang::GangPod;
 use crate::placement::inside::{
     Force, FreeInside, Inside, JobPorts, Lack, NodeIdentity, NodeModel, RankNeeds, capacity, choose,
@@ -82,7 +82,7 @@ impl NodeStock {
     /// Why it does not take a pod of so many.
     pub(super) fn ask(
         &self,
-        known: &FabricNode,
+        (fabric, row): (&Fabric, NodeRow),
         request: &GangRequest<'_>,
         cut: Cut,
     ) -> Result<u32, Refusal> {
@@ -95,7 +95,7 @@ impl NodeStock {
         {
             return Err(Refusal::RunsOnly { user: only.clone() });
         }
-        let is_named = |names: &[String]| names.iter().any(|name| is_called(known, name));
+        let is_named = |names: &[String]| names.iter().any(|name| fabric.is_called(row, name));
         if is_named(&placement.avoid) {
             return Err(Refusal::Avoided);
         }
@@ -213,11 +213,6 @@ impl Interior {
         }
         Interior { model, identity: Arc::new(identity), whole, of }
     }
-}
-
-/// By its name, or by its id or the beginning of that.
-pub(super) fn is_called(node: &FabricNode, name: &str) -> bool {
-    node.id.as_str().starts_with(name) || node.name == name
 }
 
 /// The ports of a node that are in the plane which jobs' traffic takes; none where that is not known.

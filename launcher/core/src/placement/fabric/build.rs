@@ -121,11 +121,12 @@ fn assemble(tiers: &[Tier], members: Vec<(Vec<Key>, Member)>) -> Fabric {
         }
     }
     let rows = members.iter().zip(0..).map(|((_, member), row)| (member.id.clone(), row)).collect();
+    let names = members.iter().map(|(_, member)| member.name.clone()).collect();
     let nodes = members
         .into_iter()
         .map(|(_, member)| FabricNode { id: member.id, name: member.name, blemishes: member.blemishes })
         .collect();
-    Fabric { tiers: tiers.to_vec(), domains, nodes, paths, rows }
+    Fabric { tiers: tiers.to_vec(), domains, nodes, paths, rows, names }
 }
 
 /// There are fewer tiers than fingers.

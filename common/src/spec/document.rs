@@ -14,6 +14,7 @@ use super::job::{Fencing, JobSpec, Keep, OutputMode, Shape, Ship, StopScope, Vir
 use super::json;
 use super::needs::NeedsDocument;
 use super::place::Source;
+use super::probes::ProbesDocument;
 use super::read;
 use super::resolve::{MAX_TEXT_BYTES, Surroundings};
 use crate::defaults::SHIP_CAP;
@@ -40,6 +41,8 @@ pub struct Document<'a> {
     env: BTreeMap<&'a str, Variable<'a>>,
     start_timeout_seconds: f64,
     termination_grace_period_seconds: f64,
+    #[serde(flatten)]
+    probes: ProbesDocument<'a>,
     max_restarts: u32,
     fencing: Fencing,
     unreachable_seconds: f64,
@@ -84,6 +87,7 @@ impl<'a> From<&'a JobSpec> for Document<'a> {
             env: spec.env.iter().map(|(name, value)| (name.as_str(), Variable::Plain(value))).collect(),
             start_timeout_seconds: seconds(spec.start_timeout),
             termination_grace_period_seconds: seconds(spec.termination_grace),
+            probes: spec.into(),
             max_restarts: spec.max_restarts,
             fencing: spec.fencing,
             unreachable_seconds: seconds(spec.unreachable),
@@ -111,7 +115,7 @@ impl<'a> Document<'a> {
 }
 
 /// Exact: a float holds the microseconds of the longest time a job file can ask for.
-fn seconds(time: Duration) -> f64 {
+pub(super) fn seconds(time: Duration) -> f64 {
     time.as_micros() as f64 / 1e6
 }
 
@@ -233,7 +237,7 @@ fn text_bytes(spec: &JobSpec) -> usize {
     let words = spec.command.iter().map(String::len);
     let names = spec.secrets.iter().map(String::len);
     words
-        .chain([spec.placement.text_bytes()])
+        .chain([spec.placement.text_bytes(), spec.probes.text_bytes()])
         .chain(environment)
         .chain(virtual_env)
         .chain(paths)

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::needs::{Elastic, Parallelism, PlacementSpec, Resources};
+use super::probes::Probes;
 
 /// A job, resolved: no value is missing and each was checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +39,8 @@ pub struct JobSpec {
     pub start_timeout: Duration,
     /// Stop signal to SIGKILL.
     pub termination_grace: Duration,
+    /// How it is found out whether a rank has started, is ready and is alive.
+    pub probes: Probes,
     /// Gang restarts the job may use.
     pub max_restarts: u32,
     /// A pod on a node that was unreachable for this long is given up.

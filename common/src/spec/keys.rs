@@ -1,6 +1,5 @@
 //! The keys of a job file: those that work, and those of later versions.
 
-const PROBES: &str = "a rank counts as ready once its program runs";
 const RESTARTS: &str = "this version restarts the whole job, at most maxRestarts times";
 const PROCESSES: &str = "this version runs plain processes";
 const ROLES: &str = "this version runs ranks only";
@@ -22,6 +21,9 @@ pub(super) const SUPPORTED: &[&str] = &[
     "env",
     "startTimeoutSeconds",
     "terminationGracePeriodSeconds",
+    "startupProbe",
+    "readinessProbe",
+    "livenessProbe",
     "maxRestarts",
     "fencing",
     "unreachableSeconds",
@@ -63,6 +65,36 @@ pub(super) const PLACEMENT: &[&str] = &[
 
 pub(super) const ELASTIC: &[&str] = &["min", "max", "step"];
 
+/// Keys of `startupProbe`, `readinessProbe` and `livenessProbe`.
+pub(super) const PROBE: &[&str] = &[
+    "exec",
+    "httpGet",
+    "tcpSocket",
+    "notify",
+    "log",
+    "initialDelaySeconds",
+    "timeoutSeconds",
+    "periodSeconds",
+    "successThreshold",
+    "failureThreshold",
+    "terminationGracePeriodSeconds",
+];
+
+/// Keys in `exec` of a probe.
+pub(super) const EXEC: &[&str] = &["command"];
+
+/// Keys in `httpGet` of a probe.
+pub(super) const HTTP_GET: &[&str] = &["path", "port", "portPerLocalRank", "host", "scheme", "httpHeaders"];
+
+/// Keys of a header in `httpGet.httpHeaders`.
+pub(super) const HEADER: &[&str] = &["name", "value"];
+
+/// Keys in `tcpSocket` of a probe.
+pub(super) const TCP_SOCKET: &[&str] = &["port", "portPerLocalRank", "host"];
+
+/// Keys in `log` of a probe.
+pub(super) const LOG: &[&str] = &["pattern"];
+
 /// Keys of a variable in `env` that is no text.
 pub(super) const VARIABLE: &[&str] = &["secret"];
 
@@ -76,10 +108,8 @@ pub(super) const NOT_YET: &[(&str, &str)] = &[
     ("image", PROCESSES),
     ("initContainers", PROCESSES),
     ("lifecycle", PROCESSES),
-    ("livenessProbe", PROBES),
     ("priority", QUEUE),
     ("queue", QUEUE),
-    ("readinessProbe", PROBES),
     ("restartBudget", RESTARTS),
     ("restartPolicy", RESTARTS),
     ("restartScope", RESTARTS),
@@ -88,7 +118,6 @@ pub(super) const NOT_YET: &[(&str, &str)] = &[
     ("secrets", "a secret is a variable: `env: {NAME: {secret: KEY}}`"),
     ("securityContext", PROCESSES),
     ("sidecars", PROCESSES),
-    ("startupProbe", PROBES),
     ("stopSignal", "the stop signal is SIGTERM"),
     ("store", "rank 0 serves the rendezvous itself"),
     ("successPolicy", "a job succeeds when every rank ends with 0"),
@@ -181,11 +210,22 @@ mod tests {
         assert_eq!(top, sorted(SUPPORTED));
         let output: Vec<String> = keys(&schema["properties"]["output"]["anyOf"][1]);
         assert_eq!(output, sorted(OUTPUT));
-        for (of, known) in
-            [("ResourceKeys", RESOURCES), ("PlacementKeys", PLACEMENT), ("ElasticKeys", ELASTIC)]
-        {
-            let found: Vec<String> = keys(&schema["$defs"][of]);
+        for (of, known) in [("resources", RESOURCES), ("placement", PLACEMENT), ("elastic", ELASTIC)] {
+            let found: Vec<String> = keys(&schema["properties"][of]);
             assert_eq!(found, sorted(known), "{of}");
+        }
+        let probe = &schema["properties"]["livenessProbe"];
+        let handlers = &probe["properties"];
+        for (of, known) in [
+            (probe, PROBE),
+            (&handlers["exec"], EXEC),
+            (&handlers["httpGet"], HTTP_GET),
+            (&handlers["httpGet"]["properties"]["httpHeaders"]["items"], HEADER),
+            (&handlers["tcpSocket"], TCP_SOCKET),
+            (&handlers["log"], LOG),
+        ] {
+            let found: Vec<String> = keys(of);
+            assert_eq!(found, sorted(known));
         }
         assert!(NOT_YET.iter().all(|(key, _)| !SUPPORTED.contains(key)));
         assert!(NOT_YET.is_sorted(), "sorted, so that a key stands once");

@@ -52,6 +52,7 @@ mod keys;
 mod name;
 mod needs;
 mod place;
+mod probes;
 mod problem;
 mod read;
 mod resolve;
@@ -75,6 +76,10 @@ pub use needs::{
     ParallelismKeys, Pattern, PlacementKeys, PlacementSpec, ResourceKeys, Resources, TierKeys, TierLimits,
 };
 pub use place::{Given, Origin};
+pub use probes::{
+    ExecKeys, HeaderKeys, HttpGetKeys, LogKeys, LogPattern, MAX_HEADERS, MAX_PATTERN, MIN_PERIOD, NotifyKeys,
+    Period, Probe, ProbeHandler, ProbeKeys, ProbeKind, ProbePort, ProbeProblem, Probes, TcpSocketKeys,
+};
 pub use problem::{Expected, ProblemKind};
 pub use resolve::{CountError, MAX_TEXT_BYTES, Surroundings};
 pub use schema::json_schema;

@@ -5,6 +5,7 @@ use std::fmt;
 use super::error::{At, Place};
 use super::file::MAX_SECONDS;
 use super::needs::{MAX_KIND, MAX_MODEL, NeedsProblem};
+use super::probes::ProbeProblem;
 use crate::defaults::{MAX_NODES, MAX_RANKS, MAX_RANKS_PER_NODE, MIN_LEASE};
 use crate::text::shown;
 use crate::yaml::{self, Found};
@@ -19,6 +20,9 @@ pub enum ProblemKind {
     /// Resources, groups or wishes that cannot be.
     #[error(transparent)]
     Needs(#[from] NeedsProblem),
+    /// A probe that cannot be.
+    #[error(transparent)]
+    Probe(#[from] ProbeProblem),
     #[error("the file has no content; a job file needs at least `command: [program, argument]`")]
     Empty,
     #[error("{}", UnknownKey { key, within, nearest: *nearest, known })]
@@ -151,6 +155,14 @@ pub enum Expected {
     Model,
     /// A profile of MIG slices.
     Mig,
+    /// Seconds from one probe to the next.
+    Period,
+    /// What a probe asks for.
+    HttpPath,
+    /// Whom a probe asks.
+    ProbeHost,
+    HeaderName,
+    HeaderValue,
     OneOf(Vec<&'static str>),
     /// A mode or the mapping of `output`.
     Output,
@@ -203,6 +215,13 @@ impl fmt::Display for Expected {
             }
             Expected::Model => write!(f, "a part of a model's name, such as H100, at most {MAX_MODEL} bytes"),
             Expected::Mig => f.write_str("a profile of MIG slices, such as 1g.10gb or 3g.40gb"),
+            Expected::Period => {
+                write!(f, "a number of seconds from 0.1 to {MAX_SECONDS}, such as 1 or 10")
+            }
+            Expected::HttpPath => f.write_str("a path such as /healthz: it begins with `/` and has no spaces"),
+            Expected::ProbeHost => f.write_str("an IP address or localhost; no name server is asked"),
+            Expected::HeaderName => f.write_str("the name of a header, such as X-Probe"),
+            Expected::HeaderValue => f.write_str("the value of a header, of printable ASCII characters"),
             Expected::OneOf(words) => write!(f, "one of {}", words.join(", ")),
             Expected::Output => f.write_str("a mode or a mapping of mode, logDir, maxFileSize and keepFiles"),
         }

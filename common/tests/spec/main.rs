@@ -8,6 +8,7 @@ mod document;
 mod errors;
 mod flags;
 mod needs;
+mod probes;
 mod properties;
 mod resolve;
 mod schema;

@@ -44,6 +44,7 @@ fn exit() -> impl Strategy<Value = RankExit> {
             stderr_tail: Vec::new(),
             stdout_tail: Vec::new(),
             error_file: None,
+            probe: None,
         },
     )
 }
@@ -90,6 +91,7 @@ fn pod_status() -> impl Strategy<Value = PodStatus> {
             exits,
             end,
             pids,
+            health: Vec::new(),
         })
 }
 
@@ -150,6 +152,7 @@ fn spec() -> impl Strategy<Value = Box<JobSpec>> {
             start_timeout: Duration::from_secs(10),
             termination_grace: Duration::from_secs(1),
             max_restarts,
+            probes: Default::default(),
             stop_scope: StopScope::Group,
             keep: Keep::Never,
             output: OutputSpec {

@@ -382,7 +382,7 @@ pub(crate) fn nothing_waits_in_vain(coordinator: &Coordinator) -> Vec<String> {
                 let ready = gang.pods().all(|(node, pod)| pod.view == PodView::Prepared && reachable(node));
                 ready && !view.job.suspended
             }
-            GangPhase::Starting => gang.started(),
+            GangPhase::Starting => gang.ready(),
             GangPhase::Finishing | GangPhase::Stopping => gang.over(),
             GangPhase::Queued | GangPhase::Running | GangPhase::Ended => false,
         }

@@ -18,7 +18,7 @@ use super::machine::PORTS;
 use super::net::Way;
 use super::rng::Rng;
 use super::sabotage::Sabotage;
-use super::script::Scripts;
+use super::script::{Scripts, seeded_probes};
 use super::world::{Happening, Setup, World};
 
 /// Faults happen before this.
@@ -67,6 +67,7 @@ pub fn job_spec(nodes: u32, ranks: u32) -> JobSpec {
         start_timeout: Duration::from_secs(60),
         termination_grace: Duration::from_secs(5),
         max_restarts: 0,
+        probes: Default::default(),
         stop_scope: StopScope::Group,
         keep: Keep::Never,
         output: OutputSpec {
@@ -106,6 +107,9 @@ pub fn run(seed: u64, sabotage: Option<Sabotage>, trace: bool) -> Run {
         spec.start_timeout = Duration::from_secs(rng.between(5, 60));
         spec.termination_grace = rng.millis(0, 10_000);
         spec.max_restarts = *rng.pick(&[0, 1, 3, 8]).unwrap_or(&0);
+        if Rng::fork(seed, &format!("{job}/probed")).chance(50) {
+            spec.probes = seeded_probes(&mut Rng::fork(seed, &format!("{job}/probes")));
+        }
         world.submit_after(rng.millis(0, 60_000), job.clone(), spec);
     }
     plan_faults(&mut world, &mut rng, &jobs);

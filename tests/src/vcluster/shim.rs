@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use phalanx_common::exit::ExitStatus;
+use phalanx_common::health::{ProbeFailure, ProbeWord, RankHealth};
 use phalanx_common::id::{Generation, JobId, NodeId, Rank};
 use phalanx_common::report::{PodEnd, PrepareFailure, PrepareFailureKind, RankExit};
 use phalanx_common::time::Timestamp;
+use phalanx_worker_core::prober::{Act, Answer, Prober};
 use phalanx_worker_core::shim::{ShimOrder, ShimPlan, ShimReport};
 
 use super::machine::{Process, Processes};
@@ -37,6 +39,16 @@ struct ShimPod {
     lapsed: bool,
     /// Ranks that have not ended.
     left: u32,
+    /// When their programs began, and what asks them since.
+    probed: BTreeMap<Rank, Probed>,
+}
+
+/// A rank that is asked.
+#[derive(Debug)]
+struct Probed {
+    prober: Prober,
+    begun: Timestamp,
+    failure: Option<ProbeFailure>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +70,10 @@ enum Timer {
     Kill,
     /// SIGKILL was sent: the process is gone a little later.
     Reap(Rank),
+    /// A probe is due.
+    Probe(Rank),
+    /// SIGKILL for a rank whose probe is bad.
+    End(Rank),
 }
 
 /// What a shim sees of the world around it.
@@ -133,7 +149,15 @@ impl Shim {
         let timers = BTreeMap::from([(Timer::Prepared, around.now + script.prepare)]);
         let left = u32::try_from(plan.ranks.len()).unwrap_or(u32::MAX);
         self.suspended = false;
-        self.pod = Some(ShimPod { plan, state: State::Preparing, timers, stop: false, lapsed: false, left });
+        self.pod = Some(ShimPod {
+            plan,
+            state: State::Preparing,
+            timers,
+            stop: false,
+            lapsed: false,
+            left,
+            probed: BTreeMap::new(),
+        });
     }
 
     fn on_go(&mut self, generation: Generation, around: &mut Around<'_>) {
@@ -183,7 +207,16 @@ impl Shim {
                     let script = around.scripts.rank(&self.job, generation, rank);
                     self.rank_ends(rank, script.status, script.port_conflict, around);
                 }
-                Timer::Term(rank) => self.rank_ends(rank, ExitStatus::Signal(15), false, around),
+                Timer::Term(rank) => {
+                    let well = pod.probed.get(&rank).is_some_and(|probed| probed.failure.is_some())
+                        && around.scripts.rank(&self.job, pod.plan.generation, rank).health.ends_well;
+                    let status = if well { ExitStatus::SUCCESS } else { ExitStatus::Signal(15) };
+                    self.rank_ends(rank, status, false, around);
+                }
+                Timer::Probe(rank) => self.on_probe_due(rank, around),
+                Timer::End(rank) => {
+                    pod.timers.entry(Timer::Reap(rank)).or_insert(around.now + KILL_TAKES);
+                }
                 Timer::Kill => self.kill(around),
                 Timer::Reap(rank) => self.rank_ends(rank, ExitStatus::Signal(9), false, around),
             }
@@ -219,7 +252,7 @@ impl Shim {
         let ranks: Vec<Rank> = pod.plan.ranks.iter().map(|rank| rank.rank).collect();
         let pids = around.processes.pids(&self.job, generation);
         around.reports.push(ShimReport::Started { generation, pids });
-        for rank in ranks {
+        for rank in ranks.iter().copied() {
             let script = around.scripts.rank(&self.job, generation, rank);
             if let Some(runs) = script.runs {
                 pod.timers.insert(Timer::Exit(rank), around.now + runs);
@@ -228,6 +261,70 @@ impl Shim {
                 around.processes.add_grandchild(&self.job, generation);
             }
         }
+        for rank in ranks {
+            self.begin_probes(rank, around);
+        }
+    }
+
+    fn begin_probes(&mut self, rank: Rank, around: &mut Around<'_>) {
+        let Some(pod) = self.pod.as_mut().filter(|pod| !pod.plan.probes.is_empty()) else { return };
+        if !around.processes.live_ranks(&self.job, pod.plan.generation).contains(&rank) {
+            return;
+        }
+        let mut prober = Prober::new(&pod.plan.probes);
+        prober.handle_begun(around.now);
+        if pod.stop {
+            prober.handle_stopping(around.now);
+        }
+        pod.probed.insert(rank, Probed { prober, begun: around.now, failure: None });
+        if pod.plan.probes.gate() {
+            self.tell_health(rank, around);
+        }
+        self.on_probe_due(rank, around);
+    }
+
+    /// Ticks of one rank, answered at once as its script says.
+    fn on_probe_due(&mut self, rank: Rank, around: &mut Around<'_>) {
+        let Some(pod) = self.pod.as_mut() else { return };
+        let generation = pod.plan.generation;
+        let script = around.scripts.rank(&self.job, generation, rank);
+        let Some(probed) = pod.probed.get_mut(&rank) else { return };
+        let (mut changed, mut end) = (false, None);
+        probed.prober.handle_timeout(around.now);
+        while let Some(act) = probed.prober.poll_act() {
+            match act {
+                Act::Ask { kind, number } => {
+                    let good = script.health.finds(kind, around.now.since(probed.begun));
+                    let answer = if good { Answer::Good } else { Answer::Bad("scripted".to_owned()) };
+                    probed.prober.handle_answer(around.now, kind, number, answer);
+                }
+                Act::Ready(_) => changed = true,
+                Act::End { kind, message } => end = Some((kind, message)),
+            }
+        }
+        if let Some(next) = probed.prober.poll_timeout() {
+            pod.timers.insert(Timer::Probe(rank), next);
+        }
+        if let Some((probe, message)) = end.filter(|_| !pod.stop) {
+            probed.failure = Some(ProbeFailure { probe, message, at: around.now });
+            let grace = pod.plan.probes.get(probe).and_then(|probe| probe.grace);
+            pod.timers.insert(Timer::End(rank), around.now + grace.unwrap_or(pod.plan.termination_grace));
+            if let Some(after) = script.heeds_term {
+                pod.timers.insert(Timer::Term(rank), around.now + after);
+            }
+        }
+        if changed {
+            self.tell_health(rank, around);
+        }
+    }
+
+    fn tell_health(&self, rank: Rank, around: &mut Around<'_>) {
+        let Some(pod) = &self.pod else { return };
+        let Some(Probed { prober, .. }) = pod.probed.get(&rank) else { return };
+        let waits = prober.why_not_ready().filter(|_| !prober.is_ready());
+        let waits = waits.map(|(probe, message)| ProbeWord { probe, message });
+        let health = RankHealth { rank, ready: prober.is_ready(), waits, status: None };
+        around.reports.push(ShimReport::Health { generation: pod.plan.generation, ranks: vec![health] });
     }
 
     /// Stop signal, grace, SIGKILL; a shorter grace shortens an earlier one.
@@ -248,6 +345,7 @@ impl Shim {
         let known = pod.timers.get(&Timer::Kill).copied();
         pod.timers.insert(Timer::Kill, known.map_or(deadline, |known| known.min(deadline)));
         if !std::mem::replace(&mut pod.stop, true) {
+            pod.probed.values_mut().for_each(|probed| probed.prober.handle_stopping(around.now));
             for rank in around.processes.live_ranks(&self.job, pod.plan.generation) {
                 let script = around.scripts.rank(&self.job, pod.plan.generation, rank);
                 if let Some(after) = script.heeds_term {
@@ -271,7 +369,9 @@ impl Shim {
         let Some(pod) = self.pod.as_mut() else { return };
         let generation = pod.plan.generation;
         pod.timers.remove(&Timer::Exit(rank));
-        pod.timers.remove(&Timer::Term(rank));
+        for timer in [Timer::Term(rank), Timer::Probe(rank), Timer::End(rank)] {
+            pod.timers.remove(&timer);
+        }
         if !around.processes.end_rank(&self.job, generation, rank) {
             return;
         }
@@ -284,6 +384,7 @@ impl Shim {
             stderr_tail: Vec::new(),
             stdout_tail: Vec::new(),
             error_file: None,
+            probe: pod.probed.remove(&rank).and_then(|probed| probed.failure),
         };
         if pod.state == State::Released {
             around.reports.push(ShimReport::Exited { generation, exit });

@@ -2,8 +2,10 @@
 
 use phalanx_common::event::{Cause, Outcome};
 use phalanx_common::exit::ExitStatus;
+use phalanx_common::health::Culprit;
 use phalanx_common::id::{NodeId, Rank};
 use phalanx_common::report::PrepareFailure;
+use phalanx_common::spec::ProbeKind;
 use serde::{Deserialize, Serialize};
 
 /// Why a gang stops, as stored; see [`Cause`].
@@ -12,13 +14,14 @@ use serde::{Deserialize, Serialize};
 pub enum CauseRecord {
     RankFailed { rank: Rank, node: NodeId, status: ExitStatus },
     NotPrepared { node: NodeId, reason: PrepareFailure },
-    StartTimeout { missing: Vec<Rank>, phase: String },
+    StartTimeout { missing: Vec<Rank>, phase: String, culprits: Vec<Culprit> },
     NodeLost { node: NodeId },
     NodeRestarted { node: NodeId },
     ShimLost { node: NodeId },
     LeaseLapsed { node: NodeId },
     PodLost { node: NodeId },
     Requested { by: String, status: ExitStatus },
+    ProbeFailed { rank: Rank, node: NodeId, probe: ProbeKind, message: String, status: ExitStatus },
 }
 
 /// How a job ended, as stored; see [`Outcome`].
@@ -35,7 +38,12 @@ impl From<&Cause> for CauseRecord {
         match cause.clone() {
             Cause::RankFailed { rank, node, status } => CauseRecord::RankFailed { rank, node, status },
             Cause::NotPrepared { node, reason } => CauseRecord::NotPrepared { node, reason },
-            Cause::StartTimeout { missing, phase } => CauseRecord::StartTimeout { missing, phase },
+            Cause::StartTimeout { missing, phase, culprits } => {
+                CauseRecord::StartTimeout { missing, phase, culprits }
+            }
+            Cause::ProbeFailed { rank, node, probe, message, status } => {
+                CauseRecord::ProbeFailed { rank, node, probe, message, status }
+            }
             Cause::NodeLost { node } => CauseRecord::NodeLost { node },
             Cause::NodeRestarted { node } => CauseRecord::NodeRestarted { node },
             Cause::ShimLost { node } => CauseRecord::ShimLost { node },
@@ -51,7 +59,12 @@ impl From<&CauseRecord> for Cause {
         match record.clone() {
             CauseRecord::RankFailed { rank, node, status } => Cause::RankFailed { rank, node, status },
             CauseRecord::NotPrepared { node, reason } => Cause::NotPrepared { node, reason },
-            CauseRecord::StartTimeout { missing, phase } => Cause::StartTimeout { missing, phase },
+            CauseRecord::StartTimeout { missing, phase, culprits } => {
+                Cause::StartTimeout { missing, phase, culprits }
+            }
+            CauseRecord::ProbeFailed { rank, node, probe, message, status } => {
+                Cause::ProbeFailed { rank, node, probe, message, status }
+            }
             CauseRecord::NodeLost { node } => Cause::NodeLost { node },
             CauseRecord::NodeRestarted { node } => Cause::NodeRestarted { node },
             CauseRecord::ShimLost { node } => Cause::ShimLost { node },

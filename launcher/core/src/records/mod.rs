@@ -3,11 +3,12 @@
 //! These are stored, so they are types of their own: a shape never changes, a new one becomes a variant at
 //! the end (golden bytes below guard it). The small enums of `phalanx_common` that appear in them
 //! (`ExitStatus`, `PrepareFailure`, `StopScope`, `Keep`, `OutputMode`, `Shape`, `Ship`, `VirtualEnv`, `Fencing`, `Tier`, `DeviceKind`,
-//! `Pattern`, `Exclusive`, `DeviceView`, `MemoryBinding`, `CpuBinding`, `AcceleratorKind`) are only ever appended to.
+//! `Pattern`, `Exclusive`, `DeviceView`, `MemoryBinding`, `CpuBinding`, `AcceleratorKind`, `ProbeKind`) are only ever appended to.
 
 mod binding;
 mod cause;
 mod needs;
+mod probes;
 mod spec;
 
 use std::net::IpAddr;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 pub use binding::{BindingRecord, DeviceRecord, HeldRecord, RankBindingRecord};
 pub use cause::{CauseRecord, OutcomeRecord};
 pub use needs::{DevicesRecord, ElasticRecord, GroupRecord, NeedsRecord, WishesRecord};
+pub use probes::{HandlerRecord, PortRecord, ProbeRecord, ProbesRecord};
 pub use spec::SpecRecord;
 
 use crate::restart::Charge;
@@ -217,6 +219,29 @@ mod tests {
             log_dir: Some("/l".into()),
             max_file_bytes: 1 << 30,
             keep_files: 3,
+            probes: probes(),
+        }
+    }
+
+    fn probes() -> ProbesRecord {
+        let probe = |handler| ProbeRecord {
+            handler,
+            initial_delay: Duration::from_secs(1),
+            timeout: Duration::from_millis(1500),
+            period: Duration::from_secs(10),
+            success_threshold: 1,
+            failure_threshold: 3,
+            grace: None,
+        };
+        let at = PortRecord { host: Some(IpAddr::from([127, 0, 0, 1])), port: 8000, per_local_rank: true };
+        let headers = vec![("a".into(), "b".into())];
+        ProbesRecord {
+            startup: Some(probe(HandlerRecord::Log { pattern: "up".into() })),
+            readiness: Some(probe(HandlerRecord::HttpGet { path: "/r".into(), at, headers })),
+            liveness: Some(ProbeRecord {
+                grace: Some(Duration::from_secs(2)),
+                ..probe(HandlerRecord::Exec { command: vec!["true".into()] })
+            }),
         }
     }
 
@@ -342,7 +367,7 @@ mod tests {
                     unix_user: Some("ann".into()),
                     attached: true,
                 },
-                "8700000001036a2d31fbe803016a00010401010201016d010700010801090001027470040101010a010500000102747001010001016b01760201610162010163010100010101000104080401047472756501012f010261620301022f76000101410162010153fb5802001e00017800fb5802000101010301022f6cfc000000400303616e6e0103616e6e01",
+                "d100000001036a2d31fbe803016a00010401010201016d010700010801090001027470040101010a010500000102747001010001016b01760201610162010163010100010101000104080401047472756501012f010261620301022f76000101410162010153fb5802001e00017800fb5802000101010301022f6cfc00000040030104027570010001fc0065cd1d0a000103000101022f7201007f000001fb401f010101610162010001fc0065cd1d0a000103000100010474727565010001fc0065cd1d0a00010301020003616e6e0103616e6e01",
             ),
             (
                 Record::GenerationPlanned(Box::new(GenerationRecord {

@@ -9,6 +9,7 @@ use phalanx_common::spec::{
 use serde::{Deserialize, Serialize};
 
 use super::needs::NeedsRecord;
+use super::probes::ProbesRecord;
 
 /// A job, as stored; see [`JobSpec`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +35,7 @@ pub struct SpecRecord {
     pub log_dir: Option<String>,
     pub max_file_bytes: u64,
     pub keep_files: u32,
+    pub probes: ProbesRecord,
 }
 
 impl From<&JobSpec> for SpecRecord {
@@ -60,6 +62,7 @@ impl From<&JobSpec> for SpecRecord {
             log_dir: spec.output.log_dir.clone(),
             max_file_bytes: spec.output.max_file_bytes,
             keep_files: spec.output.keep_files,
+            probes: (&spec.probes).into(),
         }
     }
 }
@@ -81,6 +84,7 @@ impl From<&SpecRecord> for JobSpec {
             secrets: record.secrets.clone(),
             start_timeout: record.start_timeout,
             termination_grace: record.termination_grace,
+            probes: (&record.probes).into(),
             max_restarts: record.max_restarts,
             unreachable: record.unreachable,
             lease: record.lease,

@@ -49,6 +49,7 @@ pub(crate) fn spec(nodes: u32, ranks_per_node: u32) -> JobSpec {
         start_timeout: Duration::from_secs(600),
         termination_grace: Duration::from_secs(30),
         max_restarts: 0,
+        probes: Default::default(),
         stop_scope: StopScope::Group,
         keep: Keep::Never,
         output: OutputSpec {
@@ -70,6 +71,7 @@ pub(crate) fn exit(rank: u32, status: ExitStatus, at: u64) -> RankExit {
         stderr_tail: Vec::new(),
         stdout_tail: Vec::new(),
         error_file: None,
+        probe: None,
     }
 }
 
@@ -84,6 +86,7 @@ pub(crate) fn status(name: &str, generation: u32) -> PodStatus {
         exits: Vec::new(),
         end: None,
         pids: Vec::new(),
+        health: Vec::new(),
     }
 }
 

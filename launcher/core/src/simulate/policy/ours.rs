@@ -111,6 +111,7 @@ fn job(ask: Ask, groups: Vec<GroupSpec>) -> JobSpec {
         start_timeout: Duration::ZERO,
         termination_grace: Duration::ZERO,
         max_restarts: 0,
+        probes: Default::default(),
         unreachable: Duration::ZERO,
         lease: Duration::ZERO,
         fencing: Fencing::Lenient,

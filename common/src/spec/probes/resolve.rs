@@ -110,8 +110,8 @@ impl Reader<'_> {
             });
         }
         if let Some(get) = &keys.http_get {
-            let at =
-                self.port(kind, "httpGet", &get.origin, (&get.port, &get.port_per_local_rank, &get.host))?;
+            let keys = At { port: &get.port, per_local_rank: &get.port_per_local_rank, host: &get.host };
+            let at = self.port(kind, "httpGet", &get.origin, keys)?;
             let mut headers = Vec::with_capacity(get.http_headers.len());
             for header in &get.http_headers {
                 match (&header.name, &header.value) {
@@ -124,7 +124,7 @@ impl Reader<'_> {
             return Some(ProbeHandler::HttpGet { path, at, headers });
         }
         if let Some(tcp) = &keys.tcp_socket {
-            let at = (&tcp.port, &tcp.port_per_local_rank, &tcp.host);
+            let at = At { port: &tcp.port, per_local_rank: &tcp.port_per_local_rank, host: &tcp.host };
             return Some(ProbeHandler::TcpSocket { at: self.port(kind, "tcpSocket", &tcp.origin, at)? });
         }
         if let Some(log) = &keys.log {
@@ -146,16 +146,10 @@ impl Reader<'_> {
         Some(ProbeHandler::Notify)
     }
 
-    fn port(
-        &mut self,
-        kind: ProbeKind,
-        handler: &str,
-        origin: &Origin,
-        (port, per_local_rank, host): (&Option<Given<u32>>, &Option<Given<bool>>, &Option<Given<String>>),
-    ) -> Option<ProbePort> {
-        let Some(given) = port else { return self.missing(kind, handler, origin, "port") };
+    fn port(&mut self, kind: ProbeKind, handler: &str, origin: &Origin, keys: At<'_>) -> Option<ProbePort> {
+        let Some(given) = keys.port else { return self.missing(kind, handler, origin, "port") };
         let port = u16::try_from(given.value).unwrap_or(u16::MAX);
-        let per_local_rank = value(per_local_rank, false);
+        let per_local_rank = keys.per_local_rank.as_ref().is_some_and(|given| given.value);
         let ranks = match self.shape {
             Shape::Nodes { ranks_per_node, .. } => ranks_per_node,
             Shape::Ranks(ranks) => ranks.min(defaults::MAX_RANKS_PER_NODE),
@@ -164,7 +158,7 @@ impl Reader<'_> {
             let problem = ProbeProblem::PortsEnd { port, ranks };
             self.problem(kind, &format!("{handler}.port"), &given.origin, problem);
         }
-        let host = host.as_ref().and_then(|host| read::address(&host.value));
+        let host = keys.host.as_ref().and_then(|host| read::address(&host.value));
         Some(ProbePort { host, port, per_local_rank })
     }
 
@@ -180,6 +174,13 @@ impl Reader<'_> {
         };
         self.problems.push(self.file.problem(&path, origin, problem.into()));
     }
+}
+
+/// Where a rank listens, as it was written.
+struct At<'a> {
+    port: &'a Option<Given<u32>>,
+    per_local_rank: &'a Option<Given<bool>>,
+    host: &'a Option<Given<String>>,
 }
 
 fn value<T: Copy>(given: &Option<Given<T>>, default: T) -> T {

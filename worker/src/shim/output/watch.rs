@@ -63,10 +63,12 @@ impl Watch {
 
 #[cfg(test)]
 mod tests {
+    use phalanx_common::spec::LogPattern;
+
     use super::*;
 
     fn watch(kind: ProbeKind, pattern: &str) -> Watch {
-        Watch::new(vec![(kind, Regex::new(pattern).unwrap())])
+        Watch::new(vec![(kind, LogPattern::new(pattern).unwrap().compile().unwrap())])
     }
 
     #[test]

@@ -203,18 +203,19 @@ fn seeded_health(rng: &mut Rng) -> HealthScript {
 
 /// Probes of a job of this seed: none, or some of them.
 pub(crate) fn seeded_probes(rng: &mut Rng) -> Probes {
-    let mut probe = |readiness: bool| {
+    let mut probe = |readiness: bool, failures: (u64, u64)| {
         rng.chance(50).then(|| Probe {
             handler: ProbeHandler::Exec { command: vec!["true".to_owned()] },
             initial_delay: if rng.chance(30) { rng.millis(0, 3000) } else { Duration::ZERO },
             timeout: Duration::from_secs(1),
             period: rng.millis(500, 5000),
             success_threshold: if readiness && rng.chance(30) { 2 } else { 1 },
-            failure_threshold: u32::try_from(rng.between(1, 6)).unwrap_or(1),
+            failure_threshold: u32::try_from(rng.between(failures.0, failures.1)).unwrap_or(1),
             grace: (!readiness && rng.chance(50)).then(|| rng.millis(1, 5000)),
         })
     };
-    Probes { startup: probe(false), readiness: probe(true), liveness: probe(false) }
+    // Most ranks start in time.
+    Probes { startup: probe(false, (5, 40)), readiness: probe(true, (1, 6)), liveness: probe(false, (1, 6)) }
 }
 
 fn seeded_pod(seed: u64, job: &JobId, generation: Generation, node: &NodeId) -> PodScript {

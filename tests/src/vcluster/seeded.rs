@@ -107,7 +107,7 @@ pub fn run(seed: u64, sabotage: Option<Sabotage>, trace: bool) -> Run {
         spec.start_timeout = Duration::from_secs(rng.between(5, 60));
         spec.termination_grace = rng.millis(0, 10_000);
         spec.max_restarts = *rng.pick(&[0, 1, 3, 8]).unwrap_or(&0);
-        if Rng::fork(seed, &format!("{job}/probed")).chance(50) {
+        if Rng::fork(seed, &format!("{job}/probed")).chance(40) {
             spec.probes = seeded_probes(&mut Rng::fork(seed, &format!("{job}/probes")));
         }
         world.submit_after(rng.millis(0, 60_000), job.clone(), spec);

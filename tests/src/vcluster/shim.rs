@@ -49,6 +49,7 @@ struct Probed {
     prober: Prober,
     begun: Timestamp,
     failure: Option<ProbeFailure>,
+    told: Option<RankHealth>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +89,8 @@ pub(crate) struct Around<'a> {
     /// Pods that became prepared or released: witnessed truth for the invariants.
     pub(crate) prepared: Vec<(JobId, Generation)>,
     pub(crate) released: Vec<(JobId, Generation)>,
+    /// Ranks that their probes found ready, or that ended with 0.
+    pub(crate) ready: Vec<(JobId, Generation, Rank)>,
     /// What the worker must not ask of a shim.
     pub(crate) broken: Vec<String>,
 }
@@ -276,10 +279,7 @@ impl Shim {
         if pod.stop {
             prober.handle_stopping(around.now);
         }
-        pod.probed.insert(rank, Probed { prober, begun: around.now, failure: None });
-        if pod.plan.probes.gate() {
-            self.tell_health(rank, around);
-        }
+        pod.probed.insert(rank, Probed { prober, begun: around.now, failure: None, told: None });
         self.on_probe_due(rank, around);
     }
 
@@ -289,7 +289,7 @@ impl Shim {
         let generation = pod.plan.generation;
         let script = around.scripts.rank(&self.job, generation, rank);
         let Some(probed) = pod.probed.get_mut(&rank) else { return };
-        let (mut changed, mut end) = (false, None);
+        let mut end = None;
         probed.prober.handle_timeout(around.now);
         while let Some(act) = probed.prober.poll_act() {
             match act {
@@ -298,7 +298,7 @@ impl Shim {
                     let answer = if good { Answer::Good } else { Answer::Bad("scripted".to_owned()) };
                     probed.prober.handle_answer(around.now, kind, number, answer);
                 }
-                Act::Ready(_) => changed = true,
+                Act::Ready(_) => {}
                 Act::End { kind, message } => end = Some((kind, message)),
             }
         }
@@ -313,17 +313,24 @@ impl Shim {
                 pod.timers.insert(Timer::Term(rank), around.now + after);
             }
         }
-        if changed {
-            self.tell_health(rank, around);
-        }
+        self.tell_health(rank, around);
     }
 
-    fn tell_health(&self, rank: Rank, around: &mut Around<'_>) {
-        let Some(pod) = &self.pod else { return };
-        let Some(Probed { prober, .. }) = pod.probed.get(&rank) else { return };
+    /// How it stands, if that is not what was told last.
+    fn tell_health(&mut self, rank: Rank, around: &mut Around<'_>) {
+        let Some(pod) = self.pod.as_mut().filter(|pod| pod.plan.probes.gate()) else { return };
+        let Some(Probed { prober, told, .. }) = pod.probed.get_mut(&rank) else { return };
         let waits = prober.why_not_ready().filter(|_| !prober.is_ready());
         let waits = waits.map(|(probe, message)| ProbeWord { probe, message });
-        let health = RankHealth { rank, ready: prober.is_ready(), waits, status: None };
+        if prober.is_ready() {
+            around.ready.push((self.job.clone(), pod.plan.generation, rank));
+        }
+        let ready = prober.is_ready() || around.sabotage == Some(Sabotage::ForgeReady);
+        let health = RankHealth { rank, ready, waits, status: None };
+        if told.as_ref() == Some(&health) {
+            return;
+        }
+        *told = Some(health.clone());
         around.reports.push(ShimReport::Health { generation: pod.plan.generation, ranks: vec![health] });
     }
 
@@ -374,6 +381,9 @@ impl Shim {
         }
         if !around.processes.end_rank(&self.job, generation, rank) {
             return;
+        }
+        if status.success() {
+            around.ready.push((self.job.clone(), generation, rank));
         }
         let exit = RankExit {
             rank,

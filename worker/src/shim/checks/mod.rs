@@ -1,25 +1,27 @@
 //! Probes of the ranks of one generation: what is being asked, what was answered, and what there is to report of it.
-//! When to ask, and what follows, `phalanx_worker_core::prober` decides; the event loop is `checks_events`.
+//! When to ask, and what follows, `phalanx_worker_core::prober` decides; `checks_events` is where the event loop
+//! meets this.
 
 mod clock;
 mod exec;
+mod questions;
+mod rank;
 mod socket;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use nix::sys::epoll::EpollFlags;
 use phalanx_common::exit::ExitStatus;
-use phalanx_common::health::{MAX_MESSAGE, ProbeWord, RankHealth, last_of};
-use phalanx_common::id::Rank;
+use phalanx_common::health::RankHealth;
 use phalanx_common::spec::{ProbeHandler, ProbeKind, Probes};
 use phalanx_common::time::Timestamp;
-use phalanx_worker_core::prober::{Act, Answer, Prober};
+use phalanx_worker_core::prober::Act;
 use phalanx_worker_core::shim::ShimPlan;
 
 use self::clock::PodClock;
-use self::exec::{Exec, Kit};
-use self::socket::{Connection, Progress};
+use self::exec::Kit;
+use self::questions::{Answered, Questions};
+use self::rank::Checked;
 use super::cgroup::Cgroup;
 use super::environ::Inherited;
 use super::limits::OpenFiles;
@@ -37,46 +39,18 @@ const RANKS_PER_REPORT: usize = 256;
 /// The probes of a generation.
 pub(super) struct Checks {
     probes: Probes,
-    kit: Option<Kit>,
     clock: PodClock,
     ranks: Vec<Checked>,
-    running: BTreeMap<(usize, ProbeKind), Running>,
-    /// Ranks of which something is to be reported.
+    questions: Questions,
+    /// Ranks of which something may be to be reported.
     changed: BTreeSet<usize>,
     /// One of them became ready, or not ready.
     urgent: bool,
+    reported_at: Option<Instant>,
     /// Something was learnt after the last turn.
     moved: bool,
     /// When something is due, as the last turn found it.
     next: Option<Timestamp>,
-    reported_at: Option<Instant>,
-}
-
-/// One rank.
-struct Checked {
-    rank: Rank,
-    prober: Prober,
-    socket: Option<NotifySocket>,
-    status: Option<String>,
-    /// What it told before the programs of all ranks ran.
-    early: BTreeMap<ProbeKind, (bool, &'static str)>,
-    begun: bool,
-    ended: bool,
-    told: Option<RankHealth>,
-    /// SIGKILL, for one that was told to end.
-    kill_at: Option<Timestamp>,
-}
-
-/// A question without an answer.
-struct Running {
-    number: u64,
-    until: Timestamp,
-    asking: Asking,
-}
-
-enum Asking {
-    Exec(Exec),
-    Connection(Connection),
 }
 
 /// What the pod has to do about a rank.
@@ -102,28 +76,17 @@ impl Checks {
         sockets: Vec<NotifySocket>,
         now: Instant,
     ) -> Result<Checks, Refusal> {
-        let ranks = plan.ranks.iter().zip(sockets).map(|(rank, socket)| Checked {
-            rank: rank.rank,
-            prober: Prober::new(&plan.probes),
-            socket: Some(socket),
-            status: None,
-            early: BTreeMap::new(),
-            begun: false,
-            ended: false,
-            told: None,
-            kill_at: None,
-        });
+        let ranks = plan.ranks.iter().zip(sockets);
         Ok(Checks {
             probes: plan.probes.clone(),
-            kit: Kit::prepare(plan, inherited, files)?,
             clock: PodClock::new(now),
-            ranks: ranks.collect(),
-            running: BTreeMap::new(),
+            ranks: ranks.map(|(rank, socket)| Checked::new(rank.rank, &plan.probes, socket)).collect(),
+            questions: Questions::new(Kit::prepare(plan, inherited, files)?),
             changed: BTreeSet::new(),
             urgent: false,
+            reported_at: None,
             moved: false,
             next: None,
-            reported_at: None,
         })
     }
 
@@ -151,17 +114,10 @@ impl Checks {
     pub(super) fn begin(&mut self, now: Instant) {
         let at = self.clock.at(now);
         self.moved = true;
-        for index in 0..self.ranks.len() {
-            let checked = &mut self.ranks[index];
-            if !checked.ended && !std::mem::replace(&mut checked.begun, true) {
-                checked.prober.handle_begun(at);
-                for (kind, (good, message)) in std::mem::take(&mut checked.early) {
-                    checked.prober.handle_told(at, kind, good, message);
-                }
-                if self.probes.gate() {
-                    self.changed.insert(index);
-                    self.urgent = true;
-                }
+        for (index, checked) in self.ranks.iter_mut().enumerate() {
+            if checked.begin(at) && self.probes.gate() {
+                self.changed.insert(index);
+                self.urgent = true;
             }
         }
     }
@@ -170,11 +126,7 @@ impl Checks {
     pub(super) fn on_rank_ended(&mut self, index: usize, poll: &Poll) {
         let Some(checked) = self.ranks.get_mut(index) else { return };
         self.moved = true;
-        checked.ended = true;
-        checked.kill_at = None;
-        checked.prober.handle_ended();
-        while checked.prober.poll_act().is_some() {}
-        if let Some(socket) = checked.socket.take() {
+        if let Some(socket) = checked.end() {
             poll.remove(socket.as_fd());
         }
         self.changed.remove(&index);
@@ -240,7 +192,7 @@ impl Checks {
         self.moved = true;
     }
 
-    /// Whether this process is one of a probe; then that has its answer.
+    /// A child that is no rank has ended.
     pub(super) fn on_reaped(
         &mut self,
         pid: i32,
@@ -248,40 +200,15 @@ impl Checks {
         known: &[i32],
         now: Instant,
         poll: &Poll,
-    ) -> bool {
-        let is_it = |running: &Running| matches!(&running.asking, Asking::Exec(exec) if exec.pid == pid);
-        let Some(key) = self.running.iter().find(|(_, running)| is_it(running)).map(|(key, _)| *key) else {
-            return false;
-        };
-        if let Some(Running { number, asking: Asking::Exec(exec), .. }) = self.running.remove(&key) {
-            poll.remove(exec.as_fd());
-            let answer = exec.finish(status, known);
-            self.answer(key, number, answer, now);
-        }
-        true
+    ) {
+        let answered = self.questions.on_reaped(pid, status, known, poll);
+        self.answer(answered, now);
     }
 
     /// Something happened to what a probe asks.
     pub(super) fn on_event(&mut self, index: usize, kind: ProbeKind, now: Instant, poll: &Poll) {
-        let key = (index, kind);
-        let Some(running) = self.running.get_mut(&key) else { return };
-        match &mut running.asking {
-            // It answers by its end.
-            Asking::Exec(exec) => {
-                if !exec.read() {
-                    poll.remove(exec.as_fd());
-                }
-            }
-            Asking::Connection(connection) => match connection.go_on() {
-                Progress::Waits(flags) => poll.want(connection.as_fd(), Source::Check(index, kind), flags),
-                Progress::Done(answer) => {
-                    poll.remove(connection.as_fd());
-                    let number = running.number;
-                    self.running.remove(&key);
-                    self.answer(key, number, answer, now);
-                }
-            },
-        }
+        let answered = self.questions.on_event((index, kind), poll);
+        self.answer(answered, now);
     }
 
     /// Asks what is due, gives up what takes too long, and says what is to be done about ranks.
@@ -291,7 +218,8 @@ impl Checks {
         if !self.moved && self.next.is_none_or(|next| next > at) {
             return orders;
         }
-        self.give_up(at, now, poll);
+        let late = self.questions.late(at, poll);
+        self.answer(late, now);
         for index in 0..self.ranks.len() {
             let checked = &mut self.ranks[index];
             if checked.kill_at.is_some_and(|kill_at| kill_at <= at) {
@@ -301,7 +229,13 @@ impl Checks {
             checked.prober.handle_timeout(at);
             while let Some(act) = self.ranks[index].prober.poll_act() {
                 match act {
-                    Act::Ask { kind, number } => self.ask(index, kind, number, now, poll, cgroup),
+                    Act::Ask { kind, number } => {
+                        let Some(probe) = self.probes.get(kind) else { continue };
+                        let until = at + probe.timeout;
+                        let answered =
+                            self.questions.ask((index, kind), number, probe, until, (poll, cgroup));
+                        self.answer(answered, now);
+                    }
                     Act::Ready(_) => {
                         self.urgent |= self.probes.gate();
                         self.changed.insert(index);
@@ -314,9 +248,7 @@ impl Checks {
             }
         }
         self.moved = false;
-        let ticks = self.ranks.iter().flat_map(|checked| [checked.prober.poll_timeout(), checked.kill_at]);
-        let late = self.running.values().map(|running| Some(running.until));
-        self.next = ticks.chain(late).flatten().min();
+        self.next = self.ranks.iter().filter_map(Checked::next).chain(self.questions.next()).min();
         orders
     }
 
@@ -347,19 +279,10 @@ impl Checks {
         if self.changed.is_empty() || (early && !self.urgent) {
             return Vec::new();
         }
-        let mut news = Vec::new();
-        for index in std::mem::take(&mut self.changed) {
-            let checked = &mut self.ranks[index];
-            if !checked.begun || checked.ended {
-                continue;
-            }
-            let health = checked.health();
-            let says_nothing = checked.told.is_none() && !self.probes.gate() && health.status.is_none();
-            if !says_nothing && checked.told.as_ref() != Some(&health) {
-                checked.told = Some(health.clone());
-                news.push(health);
-            }
-        }
+        let gated = self.probes.gate();
+        let changed = std::mem::take(&mut self.changed);
+        let news: Vec<RankHealth> =
+            changed.into_iter().filter_map(|index| self.ranks.get_mut(index)?.news(gated)).collect();
         self.urgent = false;
         if !news.is_empty() {
             self.reported_at = Some(now);
@@ -369,121 +292,24 @@ impl Checks {
 
     /// Processes of probes.
     pub(super) fn pids(&self) -> impl Iterator<Item = i32> {
-        self.running.values().filter_map(|running| match &running.asking {
-            Asking::Exec(exec) => Some(exec.pid),
-            Asking::Connection(_) => None,
-        })
+        self.questions.pids()
     }
 
-    fn ask(
-        &mut self,
-        index: usize,
-        kind: ProbeKind,
-        number: u64,
-        now: Instant,
-        poll: &Poll,
-        cgroup: Option<&Cgroup>,
-    ) {
-        let Some(probe) = self.probes.get(kind) else { return };
-        let until = self.clock.at(now) + probe.timeout;
-        let address = |at: &phalanx_common::spec::ProbePort| at.address(index as u32);
-        let opened = match &probe.handler {
-            ProbeHandler::Exec { .. } => match &mut self.kit {
-                Some(kit) => kit.start(index, kind, cgroup).map(Asking::Exec),
-                None => return,
-            },
-            ProbeHandler::HttpGet { path, at, headers } => {
-                let address = address(at);
-                let request = socket::request(path, address, headers);
-                Connection::open(address, Some(request)).map(Asking::Connection)
-            }
-            ProbeHandler::TcpSocket { at } => Connection::open(address(at), None).map(Asking::Connection),
-            // They are told, not asked.
-            ProbeHandler::Notify | ProbeHandler::Log { .. } => return,
-        };
-        let asking = match opened {
-            Ok(asking) => asking,
-            // Refused at once.
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
-                return self.answer((index, kind), number, Answer::Bad(error.to_string()), now);
-            }
-            // This host has no room for a process or a socket: that says nothing of the rank.
-            Err(_) => return self.answer((index, kind), number, Answer::Unknown, now),
-        };
-        let (fd, flags) = match &asking {
-            Asking::Exec(exec) => (exec.as_fd(), EpollFlags::EPOLLIN),
-            Asking::Connection(connection) => (connection.as_fd(), EpollFlags::EPOLLOUT),
-        };
-        let watched = poll.add_for(fd, Source::Check(index, kind), flags);
-        self.running.insert((index, kind), Running { number, until, asking });
-        if watched.is_err() {
-            self.drop_running((index, kind), poll);
-            self.answer((index, kind), number, Answer::Unknown, now);
-        }
-    }
-
-    fn answer(&mut self, (index, kind): (usize, ProbeKind), number: u64, answer: Answer, now: Instant) {
+    fn answer(&mut self, answered: impl IntoIterator<Item = Answered>, now: Instant) {
         let at = self.clock.at(now);
-        if let Some(checked) = self.ranks.get_mut(index) {
-            checked.prober.handle_answer(at, kind, number, answer);
-            self.changed.insert(index);
-            self.moved = true;
-        }
-    }
-
-    /// No answer in time is a failure.
-    fn give_up(&mut self, at: Timestamp, now: Instant, poll: &Poll) {
-        let late = self.running.iter().filter(|(_, running)| running.until <= at);
-        let late: Vec<_> = late.map(|(key, running)| (*key, running.number)).collect();
-        for (key, number) in late {
-            let timeout = self.probes.get(key.1).map_or(Duration::ZERO, |probe| probe.timeout);
-            let what = format!("no answer within {} s", timeout.as_secs_f64());
-            let answer = self.running.get(&key).and_then(|running| match &running.asking {
-                Asking::Exec(exec) => Some(Answer::Bad(exec.message(&what))),
-                Asking::Connection(connection) => connection.as_far(),
-            });
-            self.drop_running(key, poll);
-            self.answer(key, number, answer.unwrap_or(Answer::Bad(what)), now);
-        }
-    }
-
-    /// Ends what nobody waits for any more.
-    fn drop_unwanted(&mut self, poll: &Poll) {
-        let unwanted = self.running.iter().filter(|((index, kind), running)| {
-            self.ranks.get(*index).is_none_or(|checked| !checked.prober.awaits(*kind, running.number))
-        });
-        let unwanted: Vec<_> = unwanted.map(|(key, _)| *key).collect();
-        unwanted.into_iter().for_each(|key| self.drop_running(key, poll));
-    }
-
-    fn drop_running(&mut self, key: (usize, ProbeKind), poll: &Poll) {
-        match self.running.remove(&key).map(|running| running.asking) {
-            Some(Asking::Exec(exec)) => {
-                poll.remove(exec.as_fd());
-                exec.kill();
+        for Answered { key: (index, kind), number, answer } in answered {
+            if let Some(checked) = self.ranks.get_mut(index) {
+                checked.prober.handle_answer(at, kind, number, answer);
+                self.changed.insert(index);
+                self.moved = true;
             }
-            Some(Asking::Connection(connection)) => poll.remove(connection.as_fd()),
-            None => {}
-        }
-    }
-}
-
-impl Checked {
-    fn tell(&mut self, at: Timestamp, kind: ProbeKind, good: bool, message: &'static str) {
-        if self.begun {
-            self.prober.handle_told(at, kind, good, message);
-        } else {
-            self.early.insert(kind, (good, message));
         }
     }
 
-    fn health(&self) -> RankHealth {
-        let ready = self.prober.is_ready();
-        let waits = self.prober.why_not_ready().filter(|_| !ready);
-        let word = |(probe, message): (ProbeKind, String)| ProbeWord {
-            probe,
-            message: last_of(&message, MAX_MESSAGE).to_owned(),
+    fn drop_unwanted(&mut self, poll: &Poll) {
+        let awaits = |(index, kind): (usize, ProbeKind), number| {
+            self.ranks.get(index).is_some_and(|checked| checked.prober.awaits(kind, number))
         };
-        RankHealth { rank: self.rank, ready, waits: waits.map(word), status: self.status.clone() }
+        self.questions.keep(poll, awaits);
     }
 }

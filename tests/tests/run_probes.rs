@@ -12,7 +12,7 @@ const SAY: &str = r#"say() { perl -MSocket -e 'my $name = $ENV{NOTIFY_SOCKET}; $
 
 /// Writes a job of a shell script, with these lines besides.
 fn write(sandbox: &Sandbox, ranks: u32, script: &str, lines: &str) {
-    let script = serde_json::to_string(&format!("{SAY}{script}")).unwrap();
+    let script = serde_json::to_string(&format!("{SAY}{script}")).expect("text");
     sandbox
         .file("job.yaml", &format!("name: probed\nranks: {ranks}\ncommand: [sh, -c, {script}]\n{lines}\n"));
 }
@@ -25,7 +25,7 @@ fn run(sandbox: &Sandbox, ranks: u32, script: &str, lines: &str, flags: &[&str])
 /// Starts it; its events go to a file.
 fn start(sandbox: &Sandbox) -> Running {
     let mut command = sandbox.phalanx(&["run", "-f", "job.yaml", "--json"]);
-    command.stdout(std::fs::File::create(sandbox.dir.join("events")).unwrap());
+    command.stdout(std::fs::File::create(sandbox.dir.join("events")).expect("a file for the test"));
     Running::start(command)
 }
 

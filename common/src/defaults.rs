@@ -6,6 +6,14 @@ use std::time::Duration;
 pub const START_TIMEOUT: Duration = Duration::from_secs(600);
 /// How long a rank has between the stop signal and SIGKILL.
 pub const TERMINATION_GRACE: Duration = Duration::from_secs(30);
+/// A probe that is not answered for this long has failed.
+pub const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+/// From one probe of a rank to the next.
+pub const PROBE_PERIOD: Duration = Duration::from_secs(10);
+/// Successes in a row that make a probe good.
+pub const PROBE_SUCCESSES: u32 = 1;
+/// Failures in a row that make a probe bad.
+pub const PROBE_FAILURES: u32 = 3;
 /// Gang restarts a job may use; a failed job is not retried unless asked for.
 pub const MAX_RESTARTS: u32 = 0;
 /// A job is failed or moved once a node with its pods was unreachable for this long.

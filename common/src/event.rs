@@ -10,8 +10,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::exit::ExitStatus;
+use crate::health::{Culprit, ProbeWord, one_line};
 use crate::id::{Generation, JobId, NodeId, Rank};
 use crate::report::{Notice, PodEnd, PrepareFailure, PrepareFailureKind, RankExit};
+use crate::spec::ProbeKind;
 use crate::text;
 use crate::time::Timestamp;
 
@@ -73,6 +75,17 @@ pub enum EventKind {
     PodStarted {
         node: NodeId,
         pids: Vec<u32>,
+    },
+    /// These ranks became ready.
+    RanksReady {
+        node: NodeId,
+        ranks: Vec<Rank>,
+    },
+    /// A rank that was ready is not ready any more. Nothing follows from that.
+    RankNotReady {
+        node: NodeId,
+        rank: Rank,
+        waits: Option<ProbeWord>,
     },
     /// Every rank is ready.
     GangRunning,
@@ -174,6 +187,18 @@ pub enum Cause {
     StartTimeout {
         missing: Vec<Rank>,
         phase: String,
+        /// The first of them, and what kept them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        culprits: Vec<Culprit>,
+    },
+    /// A rank was ended because its startup or liveness probe was bad.
+    ProbeFailed {
+        rank: Rank,
+        node: NodeId,
+        probe: ProbeKind,
+        message: String,
+        /// How it ended.
+        status: ExitStatus,
     },
     NodeLost {
         node: NodeId,
@@ -216,6 +241,8 @@ impl Cause {
     pub fn exit_code(&self) -> u8 {
         match self {
             Cause::RankFailed { status, .. } | Cause::Requested { status, .. } => status.shell_code(),
+            // A rank that takes its end well has failed all the same.
+            Cause::ProbeFailed { status, .. } => status.shell_code().max(1),
             Cause::NotPrepared { reason, .. } => match reason.kind {
                 PrepareFailureKind::CommandNotFound => 127,
                 PrepareFailureKind::CommandNotExecutable => 126,
@@ -233,10 +260,22 @@ impl Cause {
         }
     }
 
+    /// The rank whose last output tells more.
+    pub fn rank(&self) -> Option<Rank> {
+        match self {
+            Cause::RankFailed { rank, .. } | Cause::ProbeFailed { rank, .. } => Some(*rank),
+            Cause::StartTimeout { culprits, .. } => culprits.first().map(|culprit| culprit.rank),
+            _ => None,
+        }
+    }
+
     /// In words that name the node, which the plain ones leave out where there may be one node alone.
     pub fn with_node(&self) -> String {
         match self {
             Cause::RankFailed { node, .. } => format!("{self} on {node}"),
+            Cause::ProbeFailed { rank, node, probe, message, .. } => {
+                format!("rank {rank} on {node} was ended, its {probe} probe failed: {}", one_line(message))
+            }
             // Before the reason, which may end in advice.
             Cause::NotPrepared { node, .. } => format!("{node}: {self}"),
             _ => self.to_string(),
@@ -249,11 +288,25 @@ impl fmt::Display for Cause {
         match self {
             Cause::RankFailed { rank, status, .. } => write!(f, "rank {rank} ended with {status}"),
             Cause::NotPrepared { reason, .. } => f.write_str(&reason.message),
-            Cause::StartTimeout { missing, phase } => {
+            Cause::ProbeFailed { rank, probe, message, .. } => {
+                write!(f, "rank {rank} was ended, its {probe} probe failed: {}", one_line(message))
+            }
+            Cause::StartTimeout { missing, phase, culprits } => {
                 let ranks: Vec<String> = missing.iter().take(16).map(|rank| rank.to_string()).collect();
                 let more = if missing.len() > 16 { ", …" } else { "" };
                 let s = if missing.len() == 1 { "" } else { "s" };
-                write!(f, "not ready before the start deadline: rank{s} {}{more} ({phase})", ranks.join(", "))
+                write!(
+                    f,
+                    "not ready before the start deadline: rank{s} {}{more} ({phase})",
+                    ranks.join(", ")
+                )?;
+                culprits.iter().try_for_each(|culprit| {
+                    write!(f, "\n  rank {} on {}", culprit.rank, culprit.node)?;
+                    match &culprit.waits {
+                        Some(waits) => write!(f, ", {} probe: {}", waits.probe, one_line(&waits.message)),
+                        None => Ok(()),
+                    }
+                })
             }
             Cause::NodeLost { node } => write!(f, "node {node} is lost"),
             Cause::NodeRestarted { node } => write!(f, "node {node} restarted, its ranks are gone"),

@@ -6,6 +6,7 @@ pub mod defaults;
 pub mod event;
 pub mod exit;
 pub mod explanation;
+pub mod health;
 pub mod hex;
 pub mod id;
 pub mod identity;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::exit::ExitStatus;
+use crate::health::{ProbeFailure, RankHealth};
 use crate::id::{Generation, Incarnation, JobId, NodeId, Rank};
 use crate::spec::Keep;
 use crate::time::Timestamp;
@@ -47,6 +48,12 @@ pub enum Report {
         generation: Generation,
         target: NodeId,
         heard: bool,
+    },
+    /// How these ranks stand; those that are not here stand as they did.
+    Health {
+        job: JobId,
+        generation: Generation,
+        ranks: Vec<RankHealth>,
     },
     /// Something people should know that decides nothing (a dropped log, a swept orphan).
     Notice {
@@ -119,6 +126,8 @@ pub struct PodStatus {
     pub end: Option<PodEnd>,
     /// Set once the phase is Started or later: process ids in LOCAL_RANK order.
     pub pids: Vec<u32>,
+    /// How its ranks stand, as far as they or their probes said anything.
+    pub health: Vec<RankHealth>,
 }
 
 /// Life of a pod's generation on its node.
@@ -182,6 +191,8 @@ pub struct RankExit {
     /// What the rank left in TORCHELASTIC_ERROR_FILE (JSON), at most `defaults::LOG_TAIL` bytes.
     #[serde(with = "bytes_or_text::option")]
     pub error_file: Option<Vec<u8>>,
+    /// The probe for which the shim ended it.
+    pub probe: Option<ProbeFailure>,
 }
 
 /// Bytes on the wire, text for people: JSON events show output as (lossy) text.

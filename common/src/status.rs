@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::event::Outcome;
+use crate::health::RankHealth;
 use crate::id::{JobId, NodeId};
 use crate::time::Timestamp;
 
@@ -48,6 +49,12 @@ pub struct PodStatus {
     pub reachable: bool,
     /// When the job goes on without it if nobody hears of it before.
     pub given_up_at: Option<Timestamp>,
+    /// How many of its ranks are ready; `None` if none runs.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ready: Option<u32>,
+    /// Ranks that are not ready or say something of themselves, the first of them.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub health: Vec<RankHealth>,
 }
 
 /// A node.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use phalanx_common::exit::ExitStatus;
+use phalanx_common::health::{ProbeFailure, ProbeWord, RankHealth};
 use phalanx_common::id::{Epoch, Generation, Incarnation, JobId, NodeId, Rank};
 use phalanx_common::order::{Order, OrderKind};
 use phalanx_common::plan::{BoundDevice, PlanBody, PodBinding, PodPlan, RankBinding};
@@ -13,7 +14,10 @@ use phalanx_common::report::{
     Network, NodeReport, Notice, PodEnd, PodPhase, PodStatus, PrepareFailure, PrepareFailureKind, RankExit,
     Report,
 };
-use phalanx_common::spec::{DeviceView, Keep, MemoryBinding, Ship, StopScope, VirtualEnv};
+use phalanx_common::spec::{
+    DeviceView, Keep, LogPattern, MemoryBinding, Probe, ProbeHandler, ProbeKind, ProbePort, Probes, Ship,
+    StopScope, VirtualEnv,
+};
 use phalanx_common::time::Timestamp;
 use phalanx_common::topology::machine::AcceleratorKind;
 use phalanx_common::wire::bytes::Bytes;
@@ -91,8 +95,38 @@ fn plan() -> PodPlan {
             max_file_bytes: 1 << 30,
             keep_files: 3,
             lease: Some(Duration::from_millis(600_000)),
+            probes: probes(),
         },
     }
+}
+
+fn probes() -> Probes {
+    let probe = |handler| Probe {
+        handler,
+        initial_delay: Duration::from_millis(1),
+        timeout: Duration::from_secs(1),
+        period: Duration::from_secs(10),
+        success_threshold: 1,
+        failure_threshold: 3,
+        grace: None,
+    };
+    let at = ProbePort { host: Some([127, 0, 0, 1].into()), port: 8000, per_local_rank: true };
+    let headers = vec![("a".to_owned(), "b".to_owned())];
+    let command = vec!["true".to_owned()];
+    Probes {
+        startup: Some(probe(ProbeHandler::Log { pattern: LogPattern::from_existing("up") })),
+        readiness: Some(probe(ProbeHandler::HttpGet { path: "/r".to_owned(), at, headers })),
+        liveness: Some(Probe {
+            grace: Some(Duration::from_secs(2)),
+            ..probe(ProbeHandler::Exec { command })
+        }),
+    }
+}
+
+fn health() -> Vec<RankHealth> {
+    let waits = Some(ProbeWord { probe: ProbeKind::Readiness, message: "no".to_owned() });
+    let at = |rank| RankHealth { rank: Rank(rank), ready: true, waits: None, status: None };
+    vec![RankHealth { ready: false, waits, status: Some("epoch 3".to_owned()), ..at(4) }, at(5)]
 }
 
 fn orders() -> Vec<Order> {
@@ -126,7 +160,13 @@ fn exit() -> RankExit {
         stderr_tail: b"no\xff".to_vec(),
         stdout_tail: Vec::new(),
         error_file: Some(b"{}".to_vec()),
+        probe: None,
     }
+}
+
+fn failure() -> ProbeFailure {
+    let (probe, message) = (ProbeKind::Liveness, "no".to_owned());
+    ProbeFailure { probe, message, at: Timestamp(1_700_000_000_000_000) }
 }
 
 fn end() -> PodEnd {
@@ -148,6 +188,7 @@ fn reports() -> Vec<Report> {
         exits: vec![exit()],
         end: Some(end()),
         pids: vec![40, 41],
+        health: health(),
     };
     let node = NodeReport {
         node: NodeId::new("n1"),
@@ -184,6 +225,8 @@ fn reports() -> Vec<Report> {
         Report::Probed { job: job.clone(), generation, target: NodeId::new("n2"), heard: true },
         notice(Notice::Directory { node: NodeId::new("n2"), path: "/t".to_owned(), keep: Keep::OnFailure }),
         notice(Notice::MemoryNotPreferred { rank: Rank(3), why: "full".to_owned() }),
+        Report::Health { job: job.clone(), generation, ranks: health() },
+        Report::Exited { job: job.clone(), generation, exit: RankExit { probe: Some(failure()), ..exit() } },
     ]
 }
 

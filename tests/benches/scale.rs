@@ -454,6 +454,7 @@ fn exit(rank: Rank) -> RankExit {
         stderr_tail: Vec::new(),
         stdout_tail: Vec::new(),
         error_file: None,
+        probe: None,
     }
 }
 

@@ -147,6 +147,7 @@ fn plan(binding: PodBinding, ranks: u32, script: &str) -> PodPlan {
             max_file_bytes: 1 << 20,
             keep_files: 1,
             lease: None,
+            probes: Default::default(),
         },
         // Rank 0's port is somebody else's to take.
         node_rank: 1,

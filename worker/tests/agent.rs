@@ -141,6 +141,7 @@ fn prepare(generation: u32, ship: &Ship) -> OrderKind {
         max_file_bytes: 1 << 20,
         keep_files: 1,
         lease: None,
+        probes: Default::default(),
     };
     // Another rank is where the gang meets: no port is taken here.
     OrderKind::Prepare(Box::new(PodPlan {

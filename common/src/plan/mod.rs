@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Generation, JobId, Rank};
-use crate::spec::{Keep, Ship, StopScope, VirtualEnv};
+use crate::spec::{Keep, Probes, Ship, StopScope, VirtualEnv};
 
 pub use binding::{BindingError, BoundDevice, PodBinding, RankBinding};
 
@@ -77,4 +77,5 @@ pub struct PlanBody {
     /// How long the pod may run without hearing from a coordinator; `None` in local mode,
     /// where the shim sees the launcher's end directly.
     pub lease: Option<Duration>,
+    pub probes: Probes,
 }

@@ -43,13 +43,22 @@ impl Decoder<'_> {
             "parallelism" => file.parallelism = self.parallelism(node),
             "placement" => file.placement = self.placement(node),
             "elastic" => file.elastic = Some(self.elastic(Origin::File(key.span), node)),
-            "command" => file.command = self.command(node),
+            "command" => file.command = self.command("command", node),
             "workingDir" => file.working_dir = self.scalar(name, node, read::path),
             "ship" => file.ship = self.scalar(name, node, read::path),
             "env" => file.env = self.env(node),
             "startTimeoutSeconds" => file.start_timeout_seconds = self.scalar(name, node, read::positive),
             "terminationGracePeriodSeconds" => {
                 file.termination_grace_period_seconds = self.scalar(name, node, read::seconds);
+            }
+            "startupProbe" => {
+                file.startup_probe = Some(self.probe("startupProbe", Origin::File(key.span), node))
+            }
+            "readinessProbe" => {
+                file.readiness_probe = Some(self.probe("readinessProbe", Origin::File(key.span), node));
+            }
+            "livenessProbe" => {
+                file.liveness_probe = Some(self.probe("livenessProbe", Origin::File(key.span), node));
             }
             "maxRestarts" => file.max_restarts = self.scalar(name, node, read::count),
             "restartPolicy" => file.restart_policy = self.scalar(name, node, read::choice),
@@ -143,16 +152,17 @@ impl Decoder<'_> {
         secret
     }
 
-    fn command(&mut self, node: &Node) -> Option<Given<Vec<Text>>> {
+    /// A program and its arguments, at `path`.
+    pub(super) fn command(&mut self, path: &str, node: &Node) -> Option<Given<Vec<Text>>> {
         let items = match &node.value {
             Value::List(items) => items,
             Value::Scalar { text, .. } if matches!(node.found(), Found::Text(_)) => {
                 let kind = ProblemKind::CommandIsText { advice: as_list(text) };
-                self.problem(node.span, Some("command".into()), kind);
+                self.problem(node.span, Some(path.into()), kind);
                 return None;
             }
             _ => {
-                self.expected("command", node, Expected::Command);
+                self.expected(path, node, Expected::Command);
                 return None;
             }
         };
@@ -162,10 +172,10 @@ impl Decoder<'_> {
                 Scalar { text: "", style: Style::Quoted } if i == 0 => Err(ProblemKind::EmptyProgram),
                 scalar => read::text(scalar),
             };
-            words.extend(self.scalar(&format!("command[{i}]"), item, program).map(|word| word.value));
+            words.extend(self.scalar(&format!("{path}[{i}]"), item, program).map(|word| word.value));
         }
         if items.is_empty() {
-            self.problem(node.span, Some("command".into()), ProblemKind::EmptyCommand);
+            self.problem(node.span, Some(path.into()), ProblemKind::EmptyCommand);
         }
         Some(Given::new(words, Origin::File(node.span)))
     }

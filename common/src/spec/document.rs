@@ -15,6 +15,7 @@ use super::json;
 use super::lifetime::LifetimeDocument;
 use super::needs::NeedsDocument;
 use super::place::Source;
+use super::probes::ProbesDocument;
 use super::read;
 use super::recovery::RecoveryDocument;
 use super::resolve::{MAX_TEXT_BYTES, Surroundings};
@@ -46,6 +47,8 @@ pub struct Document<'a> {
     recovery: RecoveryDocument,
     #[serde(flatten)]
     lifetime: LifetimeDocument,
+    #[serde(flatten)]
+    probes: ProbesDocument<'a>,
     fencing: Fencing,
     unreachable_seconds: f64,
     lease_seconds: f64,
@@ -91,6 +94,7 @@ impl<'a> From<&'a JobSpec> for Document<'a> {
             termination_grace_period_seconds: seconds(spec.termination_grace),
             recovery: spec.into(),
             lifetime: spec.into(),
+            probes: spec.into(),
             fencing: spec.fencing,
             unreachable_seconds: seconds(spec.unreachable),
             lease_seconds: seconds(spec.lease),
@@ -117,7 +121,7 @@ impl<'a> Document<'a> {
 }
 
 /// Exact: a float holds the microseconds of the longest time a job file can ask for.
-fn seconds(time: Duration) -> f64 {
+pub(super) fn seconds(time: Duration) -> f64 {
     time.as_micros() as f64 / 1e6
 }
 
@@ -239,7 +243,7 @@ fn text_bytes(spec: &JobSpec) -> usize {
     let words = spec.command.iter().map(String::len);
     let names = spec.secrets.iter().map(String::len);
     words
-        .chain([spec.placement.text_bytes()])
+        .chain([spec.placement.text_bytes(), spec.probes.text_bytes()])
         .chain(environment)
         .chain(virtual_env)
         .chain(paths)

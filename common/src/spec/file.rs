@@ -11,6 +11,7 @@ use super::job::{Fencing, Keep, OutputMode, StopScope};
 use super::lifetime::SuccessKeys;
 use super::needs::{ElasticKeys, ParallelismKeys, PlacementKeys, ResourceKeys};
 use super::place::{Given, Source};
+use super::probes::ProbeKeys;
 use super::recovery::{BudgetKeys, MAX_RULES, RestartPolicy, RuleKeys};
 use crate::defaults::{MAX_NODES, MAX_RANKS, MAX_RANKS_PER_NODE};
 
@@ -64,6 +65,12 @@ pub struct JobFile {
     pub start_timeout_seconds: Option<Given<Positive>>,
     /// Seconds between the stop signal and SIGKILL. Default: 30.
     pub termination_grace_period_seconds: Option<Given<Seconds>>,
+    /// Whether a rank has started; until it has, the other two probes wait. A rank that has not in time is ended.
+    pub startup_probe: Option<ProbeKeys>,
+    /// Whether a rank is ready. The job is running once every rank is; default: once its program runs.
+    pub readiness_probe: Option<ProbeKeys>,
+    /// Whether a rank is alive. One that is not is ended.
+    pub liveness_probe: Option<ProbeKeys>,
     /// How often the job may be started again after a failure. Default: 0.
     pub max_restarts: Option<Given<u32>>,
     /// Whether ranks start again: `Never`, `OnFailure`, or `Always`, after a good end as well. Default: OnFailure.

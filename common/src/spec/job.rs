@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lifetime::Lifetime;
 use super::needs::{Elastic, Parallelism, PlacementSpec, Resources};
+use super::probes::Probes;
 use super::recovery::Recovery;
 
 /// A job, resolved: no value is missing and each was checked.
@@ -40,6 +41,8 @@ pub struct JobSpec {
     pub start_timeout: Duration,
     /// Stop signal to SIGKILL.
     pub termination_grace: Duration,
+    /// How it is found out whether a rank has started, is ready and is alive.
+    pub probes: Probes,
     /// Gang restarts the job may use.
     pub max_restarts: u32,
     /// What follows a failure.

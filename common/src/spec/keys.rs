@@ -1,6 +1,5 @@
 //! The keys of a job file: those that work, and those of later versions.
 
-const PROBES: &str = "a rank counts as ready once its program runs";
 const RESTARTS: &str = "this version restarts the whole gang";
 const PROCESSES: &str = "this version runs plain processes";
 const ROLES: &str = "this version runs ranks only";
@@ -22,6 +21,9 @@ pub(super) const SUPPORTED: &[&str] = &[
     "env",
     "startTimeoutSeconds",
     "terminationGracePeriodSeconds",
+    "startupProbe",
+    "readinessProbe",
+    "livenessProbe",
     "maxRestarts",
     "restartPolicy",
     "restartBudget",
@@ -93,6 +95,35 @@ pub(super) const SUCCESS: &[&str] = &["rules"];
 
 /// Keys of a rule in `successPolicy`.
 pub(super) const SUCCESS_RULE: &[&str] = &["succeededIndexes", "succeededCount"];
+/// Keys of `startupProbe`, `readinessProbe` and `livenessProbe`.
+pub(super) const PROBE: &[&str] = &[
+    "exec",
+    "httpGet",
+    "tcpSocket",
+    "notify",
+    "log",
+    "initialDelaySeconds",
+    "timeoutSeconds",
+    "periodSeconds",
+    "successThreshold",
+    "failureThreshold",
+    "terminationGracePeriodSeconds",
+];
+
+/// Keys in `exec` of a probe.
+pub(super) const EXEC: &[&str] = &["command"];
+
+/// Keys in `httpGet` of a probe.
+pub(super) const HTTP_GET: &[&str] = &["path", "port", "portPerLocalRank", "host", "scheme", "httpHeaders"];
+
+/// Keys of a header in `httpGet.httpHeaders`.
+pub(super) const HEADER: &[&str] = &["name", "value"];
+
+/// Keys in `tcpSocket` of a probe.
+pub(super) const TCP_SOCKET: &[&str] = &["port", "portPerLocalRank", "host"];
+
+/// Keys in `log` of a probe.
+pub(super) const LOG: &[&str] = &["pattern"];
 
 /// Keys of a variable in `env` that is no text.
 pub(super) const VARIABLE: &[&str] = &["secret"];
@@ -105,17 +136,14 @@ pub(super) const NOT_YET: &[(&str, &str)] = &[
     ("image", PROCESSES),
     ("initContainers", PROCESSES),
     ("lifecycle", PROCESSES),
-    ("livenessProbe", PROBES),
     ("priority", QUEUE),
     ("queue", QUEUE),
-    ("readinessProbe", PROBES),
     ("restartScope", RESTARTS),
     ("roles", ROLES),
     ("runtime", PROCESSES),
     ("secrets", "a secret is a variable: `env: {NAME: {secret: KEY}}`"),
     ("securityContext", PROCESSES),
     ("sidecars", PROCESSES),
-    ("startupProbe", PROBES),
     ("stopSignal", "the stop signal is SIGTERM"),
     ("store", "rank 0 serves the rendezvous itself"),
     ("volumes", PROCESSES),
@@ -219,6 +247,19 @@ mod tests {
         assert_eq!(rule, sorted(RULE));
         let success: Vec<String> = keys(&schema["properties"]["successPolicy"]);
         assert_eq!(success, sorted(SUCCESS));
+        let probe = &schema["properties"]["livenessProbe"];
+        let handlers = &probe["properties"];
+        for (of, known) in [
+            (probe, PROBE),
+            (&handlers["exec"], EXEC),
+            (&handlers["httpGet"], HTTP_GET),
+            (&handlers["httpGet"]["properties"]["httpHeaders"]["items"], HEADER),
+            (&handlers["tcpSocket"], TCP_SOCKET),
+            (&handlers["log"], LOG),
+        ] {
+            let found: Vec<String> = keys(of);
+            assert_eq!(found, sorted(known));
+        }
         assert!(NOT_YET.iter().all(|(key, _)| !SUPPORTED.contains(key)));
         assert!(NOT_YET.is_sorted(), "sorted, so that a key stands once");
         assert!(ELSEWHERE.iter().all(|(name, ours)| SUPPORTED.contains(ours) && fold(name) == **name));

@@ -53,6 +53,7 @@ mod lifetime;
 mod name;
 mod needs;
 mod place;
+mod probes;
 mod problem;
 mod read;
 mod recovery;
@@ -80,6 +81,10 @@ pub use needs::{
     ParallelismKeys, Pattern, PlacementKeys, PlacementSpec, ResourceKeys, Resources, TierKeys, TierLimits,
 };
 pub use place::{Given, Origin};
+pub use probes::{
+    ExecKeys, HeaderKeys, HttpGetKeys, LogKeys, LogPattern, MAX_HEADERS, MAX_PATTERN, MIN_PERIOD, NotifyKeys,
+    Period, Probe, ProbeHandler, ProbeKeys, ProbeKind, ProbePort, ProbeProblem, Probes, TcpSocketKeys,
+};
 pub use problem::{Expected, ProblemKind};
 pub use recovery::{
     Backoff, BackoffKeys, BudgetKeys, CodeKeys, DO_NOT_RESTART, ExitCodes, FailureAction, FailureReason,

@@ -6,6 +6,7 @@ use super::error::{At, Place};
 use super::file::MAX_SECONDS;
 use super::lifetime::LifetimeProblem;
 use super::needs::{MAX_KIND, MAX_MODEL, NeedsProblem};
+use super::probes::ProbeProblem;
 use super::recovery::RecoveryProblem;
 use crate::defaults::{MAX_NODES, MAX_RANKS, MAX_RANKS_PER_NODE, MIN_LEASE};
 use crate::text::shown;
@@ -29,6 +30,9 @@ pub enum ProblemKind {
     Recovery(#[from] RecoveryProblem),
     #[error("a list of {of} has from 1 to {most} items, and this one has {length}")]
     ListLength { of: &'static str, length: usize, most: usize },
+    /// A probe that cannot be.
+    #[error(transparent)]
+    Probe(#[from] ProbeProblem),
     #[error("the file has no content; a job file needs at least `command: [program, argument]`")]
     Empty,
     #[error("{}", UnknownKey { key, within, nearest: *nearest, known })]
@@ -165,6 +169,14 @@ pub enum Expected {
     Signal,
     /// A time with its unit.
     TimeSpan,
+    /// Seconds from one probe to the next.
+    Period,
+    /// What a probe asks for.
+    HttpPath,
+    /// Whom a probe asks.
+    ProbeHost,
+    HeaderName,
+    HeaderValue,
     OneOf(Vec<&'static str>),
     /// A mode or the mapping of `output`.
     Output,
@@ -219,6 +231,13 @@ impl fmt::Display for Expected {
             Expected::Mig => f.write_str("a profile of MIG slices, such as 1g.10gb or 3g.40gb"),
             Expected::Signal => f.write_str("the name of a signal, such as SIGKILL"),
             Expected::TimeSpan => f.write_str("a time above 0: seconds, or a number with ms, s, m, h or d, such as 1h"),
+            Expected::Period => {
+                write!(f, "a number of seconds from 0.1 to {MAX_SECONDS}, such as 1 or 10")
+            }
+            Expected::HttpPath => f.write_str("a path such as /healthz: it begins with `/` and has no spaces"),
+            Expected::ProbeHost => f.write_str("an IP address or localhost; no name server is asked"),
+            Expected::HeaderName => f.write_str("the name of a header, such as X-Probe"),
+            Expected::HeaderValue => f.write_str("the value of a header, of printable ASCII characters"),
             Expected::OneOf(words) => write!(f, "one of {}", words.join(", ")),
             Expected::Output => f.write_str("a mode or a mapping of mode, logDir, maxFileSize and keepFiles"),
         }

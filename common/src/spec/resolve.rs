@@ -51,7 +51,7 @@ impl JobFile {
     /// Fills in the defaults and checks what depends on more than one value.
     ///
     /// # Errors
-    /// No command, numbers of ranks that contradict each other, `gpu` without a GPU, groups that do not multiply to
+    /// No command, impossible probes, numbers of ranks that contradict each other, `gpu` without a GPU, groups that do not multiply to
     /// the ranks, wishes that contradict each other, more text than travels.
     pub fn resolve(&self, around: &Surroundings<'_>) -> Result<JobSpec, Error> {
         let shape = self.resolve_shape(around);
@@ -61,12 +61,15 @@ impl JobFile {
             (Ok(shape), Ok(command), Ok(())) => (shape, command),
             (shape, command, start) => return Err(Error::all([shape.err(), start.err(), command.err()])),
         };
+        let time = |given: &Option<Given<super::file::Positive>>| given.as_ref().map(|given| given.value.0);
+        let start_timeout = time(&self.start_timeout_seconds).unwrap_or(defaults::START_TIMEOUT);
         let needs = self.resolve_needs(shape);
+        let probes = self.resolve_probes(shape, start_timeout);
         let (recovery, lifetime) = (self.resolve_recovery(), self.resolve_lifetime(shape.ranks()));
-        let (needs, (recovery, max_restarts), lifetime) = match (needs, recovery, lifetime) {
-            (Ok(needs), Ok(recovery), Ok(lifetime)) => (needs, recovery, lifetime),
-            (needs, recovery, lifetime) => {
-                let problems = [needs.err(), recovery.err(), lifetime.err()];
+        let (needs, probes, (recovery, max_restarts), lifetime) = match (needs, probes, recovery, lifetime) {
+            (Ok(needs), Ok(probes), Ok(recovery), Ok(lifetime)) => (needs, probes, recovery, lifetime),
+            (needs, probes, recovery, lifetime) => {
+                let problems = [needs.err(), probes.err(), recovery.err(), lifetime.err()];
                 return Err(Error::of(problems.into_iter().flatten().flatten().collect()));
             }
         };
@@ -77,7 +80,8 @@ impl JobFile {
                 .iter()
                 .map(|(name, given)| name.len() + plain(given).map_or(0, str::len))
                 .sum::<usize>()
-            + needs.placement.text_bytes();
+            + needs.placement.text_bytes()
+            + probes.text_bytes();
         if bytes > MAX_TEXT_BYTES {
             let kind = ProblemKind::TooMuchText { bytes, cap: MAX_TEXT_BYTES };
             return Err(Error::one(self.missing(kind)));
@@ -85,7 +89,6 @@ impl JobFile {
         let output = &self.output;
         let log_dir = output.log_dir.as_ref().map(|dir| place(dir, around));
         let seconds = |given: &Option<Given<super::file::Seconds>>| given.as_ref().map(|given| given.value.0);
-        let time = |given: &Option<Given<super::file::Positive>>| given.as_ref().map(|given| given.value.0);
         Ok(JobSpec {
             name: value(&self.name).unwrap_or_else(|| name::from_command(&command)),
             shape,
@@ -110,12 +113,13 @@ impl JobFile {
                 .iter()
                 .filter_map(|(name, given)| Some((name.clone(), plain(given)?.to_owned())))
                 .collect(),
-            start_timeout: time(&self.start_timeout_seconds).unwrap_or(defaults::START_TIMEOUT),
+            start_timeout,
             termination_grace: seconds(&self.termination_grace_period_seconds)
                 .unwrap_or(defaults::TERMINATION_GRACE),
             max_restarts,
             recovery,
             lifetime,
+            probes,
             stop_scope: value(&self.stop_scope).unwrap_or_default(),
             keep: value(&self.keep).unwrap_or_default(),
             output: OutputSpec {

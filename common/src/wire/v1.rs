@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use super::bytes::Bytes;
+use super::v1_probes::{Probe, ProbeFailure, RankHealth};
 use crate::topology::machine::CpuSet;
 
 /// Coordinator to worker, on the control stream.
@@ -113,6 +114,7 @@ pub struct PodPlan {
     pub keep_files: u32,
     pub lease_ms: Option<u64>,
     pub binding: Binding,
+    pub probes: Vec<Probe>,
 }
 
 /// Sets of CPUs and of NUMA nodes are the kernel's lists: `0-3,8`.
@@ -197,6 +199,7 @@ pub enum FromWorker {
     PodEnded { job: String, generation: u32, end: PodEnd },
     Notice { job: Option<String>, notice: Notice },
     Probed { job: String, generation: u32, target: String, heard: bool },
+    Health { job: String, generation: u32, ranks: Vec<RankHealth> },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -233,6 +236,7 @@ pub struct PodStatus {
     pub exits: Vec<RankExit>,
     pub end: Option<PodEnd>,
     pub pids: Vec<u32>,
+    pub health: Vec<RankHealth>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -270,6 +274,7 @@ pub struct RankExit {
     pub stderr_tail: Bytes,
     pub stdout_tail: Bytes,
     pub error_file: Option<Bytes>,
+    pub probe: Option<ProbeFailure>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

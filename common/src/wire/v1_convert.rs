@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::bytes::Bytes;
-use super::v1;
+use super::{v1, v1_probes};
 use crate::defaults::LOG_TAIL;
 use crate::exit::ExitStatus;
 use crate::id::{Epoch, Generation, Incarnation, JobId, NodeId, Rank};
@@ -144,6 +144,7 @@ impl From<&PodPlan> for v1::PodPlan {
             keep_files: body.keep_files,
             lease_ms: body.lease.map(millis),
             binding: plan.binding.clone().into(),
+            probes: v1_probes::from_domain(&body.probes),
         }
     }
 }
@@ -181,6 +182,7 @@ impl From<v1::PodPlan> for PodPlan {
                 max_file_bytes: plan.max_file_bytes,
                 keep_files: plan.keep_files,
                 lease: plan.lease_ms.map(Duration::from_millis),
+                probes: v1_probes::to_domain(plan.probes),
             },
         }
     }
@@ -215,6 +217,11 @@ impl From<&Report> for v1::FromWorker {
             Report::PodEnded { job: id, generation, end } => {
                 v1::FromWorker::PodEnded { job: job(id), generation: generation.0, end: end.clone().into() }
             }
+            Report::Health { job: id, generation, ranks } => v1::FromWorker::Health {
+                job: job(id),
+                generation: generation.0,
+                ranks: ranks.iter().cloned().map(Into::into).collect(),
+            },
             Report::Notice { job: id, notice } => {
                 v1::FromWorker::Notice { job: id.as_ref().map(job), notice: notice.clone().into() }
             }
@@ -254,6 +261,11 @@ impl From<v1::FromWorker> for Report {
                 job: JobId::from_existing(job),
                 generation: Generation(generation),
                 end: end.into(),
+            },
+            v1::FromWorker::Health { job, generation, ranks } => Report::Health {
+                job: JobId::from_existing(job),
+                generation: Generation(generation),
+                ranks: ranks.into_iter().map(Into::into).collect(),
             },
             v1::FromWorker::Notice { job, notice } => {
                 Report::Notice { job: job.map(JobId::from_existing), notice: notice.into() }
@@ -327,6 +339,7 @@ impl From<PodStatus> for v1::PodStatus {
             exits: pod.exits.into_iter().map(Into::into).collect(),
             end: pod.end.map(Into::into),
             pids: pod.pids,
+            health: pod.health.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -342,6 +355,7 @@ impl From<v1::PodStatus> for PodStatus {
             exits: pod.exits.into_iter().map(Into::into).collect(),
             end: pod.end.map(Into::into),
             pids: pod.pids,
+            health: pod.health.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -369,6 +383,7 @@ impl From<RankExit> for v1::RankExit {
             stderr_tail: Bytes(exit.stderr_tail),
             stdout_tail: Bytes(exit.stdout_tail),
             error_file: exit.error_file.map(Bytes),
+            probe: exit.probe.map(Into::into),
         }
     }
 }
@@ -384,6 +399,7 @@ impl From<v1::RankExit> for RankExit {
             stderr_tail: tail(exit.stderr_tail.0),
             stdout_tail: tail(exit.stdout_tail.0),
             error_file: exit.error_file.map(|bytes| tail(bytes.0)),
+            probe: exit.probe.map(Into::into),
         }
     }
 }
@@ -460,7 +476,7 @@ fn name(text: String) -> String {
     clipped(text, NAME)
 }
 
-fn clipped(mut text: String, most: usize) -> String {
+pub(super) fn clipped(mut text: String, most: usize) -> String {
     text.truncate(text.floor_char_boundary(most));
     text
 }

@@ -9,6 +9,7 @@ mod errors;
 mod flags;
 mod lifetime;
 mod needs;
+mod probes;
 mod properties;
 mod recovery;
 mod resolve;

@@ -159,6 +159,7 @@ pub(crate) fn job() -> impl Strategy<Value = JobSpec> {
         env: places.2,
         start_timeout: Duration::from_micros(times.0),
         termination_grace: Duration::from_micros(times.1),
+        probes: Default::default(),
         max_restarts: times.2,
         recovery: Default::default(),
         lifetime: Default::default(),

@@ -44,6 +44,25 @@ fn the_schema_takes_and_refuses_what_the_decoder_does() {
         ("startTimeoutSeconds", json!(0.5)),
         ("terminationGracePeriodSeconds", json!(0)),
         ("terminationGracePeriodSeconds", json!("30")),
+        ("startupProbe", json!({"exec": {"command": ["a"]}, "failureThreshold": 30})),
+        ("startupProbe", json!({"exec": {"command": []}})),
+        ("readinessProbe", json!({"notify": {}, "periodSeconds": 1})),
+        ("readinessProbe", json!({"notify": {"socket": "x"}})),
+        ("readinessProbe", json!({"notify": {}, "periodSeconds": 0})),
+        ("readinessProbe", json!({"notify": {}, "successThreshold": 0})),
+        ("readinessProbe", json!({"notify": {}, "failureThreshold": 1.5})),
+        ("readinessProbe", json!({"notify": {}, "timeoutSeconds": 0})),
+        ("readinessProbe", json!({"grpc": {"port": 1}})),
+        (
+            "livenessProbe",
+            json!({"httpGet": {"path": "/x", "port": 80, "httpHeaders": [{"name": "a", "value": "b"}]}}),
+        ),
+        ("livenessProbe", json!({"httpGet": {"path": "x", "port": 80}})),
+        ("livenessProbe", json!({"httpGet": {"port": 80, "scheme": "HTTPS"}})),
+        ("livenessProbe", json!({"tcpSocket": {"port": 65536}})),
+        ("livenessProbe", json!({"tcpSocket": {"port": 80, "portPerLocalRank": true, "host": "127.0.0.1"}})),
+        ("livenessProbe", json!({"log": {"pattern": "step"}})),
+        ("livenessProbe", json!({"log": {"pattern": ""}})),
         ("maxRestarts", json!(-1)),
         ("maxRestarts", json!(3)),
         ("stopScope", json!("process")),
@@ -189,6 +208,7 @@ fn matches_pattern(pattern: &str, text: &str) -> bool {
             text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
                 && !text.is_empty()
         }
+        "^/" => text.starts_with('/'),
         "^[^=]+$" => !text.is_empty() && !text.contains('='),
         "^[0-9]+(Ki|Mi|Gi|Ti|k|M|G|T)$" => {
             let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());

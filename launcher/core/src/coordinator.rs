@@ -66,7 +66,7 @@ impl Coordinator {
         let gangs: BTreeMap<JobId, Gang> = durable
             .jobs
             .iter()
-            .filter_map(|(id, job)| Some((id.clone(), Gang::new(job.active()?))))
+            .filter_map(|(id, job)| Some((id.clone(), Gang::new(job.active()?, job.spec.probes.gate()))))
             .collect();
         let mut timers = Timers::default();
         if durable.jobs.values().any(|job| !job.ended()) {

@@ -135,10 +135,12 @@ impl Evidence {
     /// Whether this came first. Of ranks that failed in the same microsecond the lowest is named,
     /// so the answer does not depend on which report was faster.
     pub(crate) fn precedes(&self, other: &Evidence) -> bool {
-        match (&self.cause, &other.cause) {
-            (Cause::RankFailed { rank: mine, .. }, Cause::RankFailed { rank: theirs, .. }) => {
-                (self.at, mine) < (other.at, theirs)
-            }
+        let rank = |cause: &Cause| match cause {
+            Cause::RankFailed { rank, .. } | Cause::ProbeFailed { rank, .. } => Some(*rank),
+            _ => None,
+        };
+        match (rank(&self.cause), rank(&other.cause)) {
+            (Some(mine), Some(theirs)) => (self.at, mine) < (other.at, theirs),
             _ => self.at < other.at,
         }
     }

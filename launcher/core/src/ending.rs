@@ -152,12 +152,16 @@ impl Coordinator {
     }
 
     pub(crate) fn on_start_deadline(&mut self, job: &JobId) {
-        let Some((missing, phase)) = self.culprits(job) else { return };
-        self.fail(job, Evidence::new(Cause::StartTimeout { missing, phase }, self.now));
+        let Some((missing, phase)) = self.missing(job) else { return };
+        let (missing, culprits) = match missing.is_empty() {
+            true => self.not_ready(job),
+            false => (missing, Vec::new()),
+        };
+        self.fail(job, Evidence::new(Cause::StartTimeout { missing, phase, culprits }, self.now));
     }
 
-    /// The ranks that kept the gang from Running, and what they had not done.
-    fn culprits(&self, job: &JobId) -> Option<(Vec<Rank>, String)> {
+    /// The ranks that kept the gang from Running, and what they had not done; none of them if they are not ready.
+    fn missing(&self, job: &JobId) -> Option<(Vec<Rank>, String)> {
         let active = self.durable.jobs.get(job)?.active()?;
         let gang = self.gangs.get(job)?;
         let ranks_where = |is_culprit: &dyn Fn(&NodeId, PodView) -> bool| -> Vec<Rank> {
@@ -169,7 +173,8 @@ impl Coordinator {
         };
         if active.released {
             let missing = ranks_where(&|_, view| view < PodView::Started);
-            return Some((missing, "released, not started".to_owned()));
+            let phase = if missing.is_empty() { "started, not ready" } else { "released, not started" };
+            return Some((missing, phase.to_owned()));
         }
         let missing = ranks_where(&|_, view| view < PodView::Prepared);
         if missing.is_empty() {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!            place             all Prepared,            all Started
-//!                              all reachable
+//!                              all reachable           all ready
 //!   Queued ---------> Preparing ---------> Starting ---------> Running
 //!     ^                   |     (Released      |                  |
 //!     |                   |      persisted     |                  | every rank
@@ -23,6 +23,7 @@
 use std::collections::BTreeMap;
 
 use phalanx_common::exit::ExitStatus;
+use phalanx_common::health::RankHealth;
 use phalanx_common::id::{NodeId, Rank};
 use phalanx_common::time::Timestamp;
 
@@ -77,7 +78,7 @@ pub struct Gang {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Tally {
     prepared: usize,
-    started: usize,
+    ready: usize,
     finished: usize,
     over: usize,
 }
@@ -92,6 +93,10 @@ pub struct Pod {
     pub ranks: u32,
     pub view: PodView,
     pub exits: BTreeMap<Rank, ExitStatus>,
+    /// How its ranks stand, as far as they or their probes said anything.
+    pub health: BTreeMap<Rank, RankHealth>,
+    /// A rank that runs is ready only when a probe says so.
+    gated: bool,
     /// Version of the Python it found, if it looked.
     pub(crate) interpreter: Option<String>,
     /// It said NotPrepared.
@@ -112,7 +117,8 @@ pub enum PodView {
 }
 
 impl Gang {
-    pub(crate) fn new(generation: &GenerationState) -> Gang {
+    /// `gated`: the job has probes that say whether a rank is ready.
+    pub(crate) fn new(generation: &GenerationState, gated: bool) -> Gang {
         let mut tally = Tally::default();
         let pods = (0..).zip(&generation.pods).map(|(node_rank, place)| {
             let pod = Pod {
@@ -121,6 +127,8 @@ impl Gang {
                 ranks: place.ranks,
                 view: PodView::Preparing,
                 exits: BTreeMap::new(),
+                health: BTreeMap::new(),
+                gated,
                 interpreter: None,
                 refused: false,
             };
@@ -154,9 +162,9 @@ impl Gang {
         self.tally.prepared == self.pods.len()
     }
 
-    /// Every rank has executed its program.
-    pub fn started(&self) -> bool {
-        self.tally.started == self.pods.len()
+    /// Every rank is ready, or has ended with 0.
+    pub fn ready(&self) -> bool {
+        self.tally.ready == self.pods.len()
     }
 
     /// Every rank ended with 0.
@@ -176,7 +184,7 @@ impl Tally {
         let finished = pod.finished();
         let parts = [
             (pod.view == PodView::Prepared, &mut self.prepared),
-            (pod.view == PodView::Started || finished, &mut self.started),
+            (pod.ready() || finished, &mut self.ready),
             (finished, &mut self.finished),
             (pod.over(), &mut self.over),
         ];
@@ -188,6 +196,19 @@ impl Pod {
     /// Whether this rank is one of the pod's.
     pub(crate) fn holds(&self, rank: Rank) -> bool {
         (self.first_rank.0..self.first_rank.0 + self.ranks).contains(&rank.0)
+    }
+
+    /// Its programs run, and each of its ranks is ready or has ended with 0.
+    pub fn ready(&self) -> bool {
+        self.view == PodView::Started && self.not_ready().next().is_none()
+    }
+
+    /// Ranks that their probes do not find ready, nor that ended with 0.
+    pub fn not_ready(&self) -> impl Iterator<Item = Rank> {
+        let ranks = (self.first_rank.0..self.first_rank.0 + self.ranks).map(Rank);
+        let done = |rank: &Rank| self.exits.get(rank).is_some_and(|status| status.success());
+        let ready = |rank: &Rank| self.health.get(rank).is_some_and(|health| health.ready);
+        ranks.filter(move |rank| self.gated && !ready(rank) && !done(rank))
     }
 
     /// Every rank ended with 0.
@@ -213,7 +234,7 @@ mod tests {
     const VIEWS: [PodView; 5] =
         [PodView::Preparing, PodView::Prepared, PodView::Started, PodView::Ended, PodView::Abandoned];
 
-    fn gang(nodes: u32) -> Gang {
+    fn gang(nodes: u32, gated: bool) -> Gang {
         let place = |node: u32| PodPlace {
             node: NodeId::new(format!("n{node}")),
             first_rank: Rank(node),
@@ -223,7 +244,7 @@ mod tests {
             binding: Default::default(),
             held: None,
         };
-        Gang::new(&GenerationState {
+        let generation = GenerationState {
             number: Generation(1),
             planned_at: Timestamp(0),
             pods: (0..nodes).map(place).collect(),
@@ -233,32 +254,49 @@ mod tests {
             released: false,
             running_since: None,
             stopping: None,
-        })
+        };
+        Gang::new(&generation, gated)
     }
 
     #[test]
     fn the_counts_say_what_the_pods_say_whatever_they_were_before() {
         let exits = [None, Some(ExitStatus::Code(0)), Some(ExitStatus::Code(1))];
-        let states: Vec<_> = VIEWS.iter().flat_map(|view| exits.map(|exit| (*view, exit))).collect();
-        let mut gang = gang(2);
-        for _ in 0..2 {
+        let healths = [None, Some(false), Some(true)];
+        let states: Vec<_> = VIEWS
+            .iter()
+            .flat_map(|view| exits.map(|exit| healths.map(|ready| (*view, exit, ready))))
+            .flatten()
+            .collect();
+        for gated in [false, true] {
+            let mut gang = gang(2, gated);
             for first in &states {
                 for second in &states {
-                    for (node, (view, exit)) in [("n0", first), ("n1", second)] {
+                    for (node, (view, exit, ready)) in [("n0", first), ("n1", second)] {
                         let change = |pod: &mut Pod| {
                             pod.view = *view;
                             pod.exits = exit.iter().map(|exit| (pod.first_rank, *exit)).collect();
+                            pod.health = health(pod.first_rank, *ready);
                         };
                         gang.change(&NodeId::new(node), change).unwrap();
                     }
                     let all = |holds: fn(&Pod) -> bool| gang.pods().all(|(_, pod)| holds(pod));
                     assert_eq!(gang.prepared(), all(|pod| pod.view == PodView::Prepared));
-                    assert_eq!(gang.started(), all(|pod| pod.view == PodView::Started || pod.finished()));
+                    let ready = |pod: &Pod| {
+                        let said = pod.health.values().all(|health| health.ready) && !pod.health.is_empty();
+                        let done = pod.exits.values().any(|exit| exit.success());
+                        (pod.view == PodView::Started && (!pod.gated || said || done)) || pod.finished()
+                    };
+                    assert_eq!(gang.ready(), gang.pods().all(|(_, pod)| ready(pod)));
                     assert_eq!(gang.finished(), all(Pod::finished));
                     assert_eq!(gang.over(), all(Pod::over));
                 }
             }
         }
-        assert_eq!(gang.change(&NodeId::new("n2"), |_| ()), None);
+        assert_eq!(gang(2, false).change(&NodeId::new("n2"), |_| ()), None);
+    }
+
+    fn health(rank: Rank, ready: Option<bool>) -> BTreeMap<Rank, RankHealth> {
+        let health = ready.map(|ready| (rank, RankHealth { rank, ready, waits: None, status: None }));
+        health.into_iter().collect()
     }
 }

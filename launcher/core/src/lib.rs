@@ -29,6 +29,7 @@ pub mod nodes;
 pub mod placement;
 mod probes;
 mod queue;
+mod readiness;
 mod reconcile;
 pub mod records;
 mod reports;

@@ -216,8 +216,10 @@ impl Coordinator {
                 master_port: placement.master_port,
             },
         );
-        if let Some(state) = self.durable.jobs.get(id).and_then(Job::active) {
-            self.gangs.insert(id.clone(), Gang::new(state));
+        if let Some(job) = self.durable.jobs.get(id)
+            && let Some(state) = job.active()
+        {
+            self.gangs.insert(id.clone(), Gang::new(state, job.spec.probes.gate()));
         }
         self.timers.set(Why::Start { job: id.clone() }, self.now + timeout);
         self.wait_deadline(id);
@@ -294,6 +296,7 @@ pub(crate) fn pod_plan(
             max_file_bytes: spec.output.max_file_bytes,
             keep_files: spec.output.keep_files,
             lease: cluster.then_some(spec.lease),
+            probes: spec.probes.clone(),
         },
         node_rank,
         first_rank: place.first_rank,

@@ -140,6 +140,9 @@ impl Coordinator {
         if !status.pids.is_empty() {
             self.on_started(node, job, generation, status.pids.clone());
         }
+        if !status.health.is_empty() {
+            self.on_health(node, job, generation, status.health.clone());
+        }
         for exit in &status.exits {
             self.on_exited(node, job, generation, exit.clone());
         }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use phalanx_common::event::{Cause, EventKind};
+use phalanx_common::health::ProbeFailure;
 use phalanx_common::id::{Generation, JobId, NodeId};
 use phalanx_common::order::OrderKind;
 use phalanx_common::report::{Notice, PodEnd, PrepareFailure, PrepareFailureKind, RankExit, Report};
@@ -11,7 +12,6 @@ use phalanx_common::time::Timestamp;
 use crate::coordinator::Coordinator;
 use crate::durable::{Evidence, Job};
 use crate::gang::{GangPhase, Pod, PodView};
-use crate::input::Why;
 use crate::records::Record;
 
 impl Coordinator {
@@ -37,6 +37,7 @@ impl Coordinator {
             Report::NotPrepared { job, generation, reason } => {
                 self.on_not_prepared(node, &job, generation, reason);
             }
+            Report::Health { job, generation, ranks } => self.on_health(node, &job, generation, ranks),
             Report::Started { job, generation, pids } => self.on_started(node, &job, generation, pids),
             Report::Exited { job, generation, exit } => self.on_exited(node, &job, generation, exit),
             Report::PodEnded { job, generation, end } => self.on_pod_ended(node, &job, generation, end),
@@ -131,7 +132,7 @@ impl Coordinator {
         }
         self.change_pod(node, job, |pod| pod.view = PodView::Started);
         self.emit_for(job, EventKind::PodStarted { node: node.clone(), pids });
-        self.run_if_started(job);
+        self.run_if_ready(job);
     }
 
     pub(crate) fn on_exited(&mut self, node: &NodeId, job: &JobId, generation: Generation, exit: RankExit) {
@@ -144,16 +145,25 @@ impl Coordinator {
             return self.ignore(Some(job), what);
         }
         self.change_pod(node, job, |pod| pod.exits.insert(exit.rank, exit.status));
-        let evidence = (!exit.status.success() && !exit.after_stop).then(|| Evidence {
-            cause: Cause::RankFailed { rank: exit.rank, node: node.clone(), status: exit.status },
-            at: exit.at,
-            port_conflict: exit.port_conflict,
-        });
         let (good, at) = (exit.status.success() && !exit.after_stop, exit.at);
+        let (rank, status) = (exit.rank, exit.status);
+        let failed = !status.success() && !exit.after_stop;
+        let evidence = match &exit.probe {
+            // It was bad before its rank was ended, and may have been before the gang was.
+            Some(ProbeFailure { probe, message, at }) => {
+                let (node, probe, message) = (node.clone(), *probe, message.clone());
+                Some(Evidence::new(Cause::ProbeFailed { rank, node, probe, message, status }, *at))
+            }
+            None => failed.then(|| Evidence {
+                cause: Cause::RankFailed { rank, node: node.clone(), status },
+                at: exit.at,
+                port_conflict: exit.port_conflict,
+            }),
+        };
         self.emit_for(job, EventKind::RankExited { node: node.clone(), exit });
         match evidence {
             Some(evidence) => self.fail(job, evidence),
-            None => self.run_if_started(job),
+            None => self.run_if_ready(job),
         }
         if good {
             self.end_if_enough(job, at);
@@ -234,19 +244,6 @@ impl Coordinator {
         }
     }
 
-    /// All ranks started: Running. All ranks done as well: the pods' ends conclude it.
-    fn run_if_started(&mut self, job: &JobId) {
-        let Some(state) = self.durable.jobs.get(job).and_then(Job::active) else { return };
-        let Some(gang) = self.gangs.get_mut(job) else { return };
-        if state.stopping.is_none() && state.released && state.running_since.is_none() && gang.started() {
-            gang.running_since = Some(self.now);
-            let generation = state.number;
-            self.timers.cancel(&Why::Start { job: job.clone() });
-            self.persist(Record::Running { job: job.clone(), generation, at: self.now });
-            self.emit_for(job, EventKind::GangRunning);
-        }
-    }
-
     pub(crate) fn is_live(&self, job: &JobId, generation: Generation) -> bool {
         let active = self.durable.jobs.get(job).and_then(Job::active);
         active.is_some_and(|active| active.number == generation)
@@ -254,7 +251,7 @@ impl Coordinator {
 
     /// The pod a report is about, if it is one of a live generation. Old news are dropped silently:
     /// they are expected after every restart.
-    fn live_pod(&mut self, node: &NodeId, job: &JobId, generation: Generation) -> Option<&Pod> {
+    pub(crate) fn live_pod(&mut self, node: &NodeId, job: &JobId, generation: Generation) -> Option<&Pod> {
         if !self.is_live(job, generation) {
             let last = self.durable.jobs.get(job).and_then(|job| job.generation.as_ref());
             if last.is_none_or(|last| last.number < generation) {

@@ -259,6 +259,7 @@ pub fn reason_of(cause: &Cause) -> Option<FailureReason> {
         | Cause::LeaseLapsed { .. }
         | Cause::PodLost { .. } => Some(FailureReason::NodeLost),
         Cause::StartTimeout { .. } => Some(FailureReason::StartTimeout),
+        Cause::ProbeFailed { .. } => Some(FailureReason::ProbeFailed),
         Cause::RankFailed { .. }
         | Cause::NotPrepared { .. }
         | Cause::Requested { .. }
@@ -272,6 +273,7 @@ pub fn reason_of(cause: &Cause) -> Option<FailureReason> {
 pub fn blames(cause: &Cause) -> Option<&NodeId> {
     match cause {
         Cause::RankFailed { node, .. }
+        | Cause::ProbeFailed { node, .. }
         | Cause::NotPrepared { node, .. }
         | Cause::NodeLost { node }
         | Cause::NodeRestarted { node }

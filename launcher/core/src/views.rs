@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use phalanx_common::health::RankHealth;
 use phalanx_common::status::{JobStatus, NodeStatus, PodStatus};
 
 use crate::coordinator::{Coordinator, JobView};
 use crate::durable::{GenerationState, JobState};
-use crate::gang::GangPhase;
+use crate::gang::{GangPhase, Pod, PodView};
 use crate::input::Why;
 use crate::nodes::LinkState;
+
+/// Ranks of a job of which a status tells what they and their probes say.
+const RANKS_TOLD: usize = 64;
 
 impl Coordinator {
     /// Every job; those that ended only if `ended`. Oldest first.
@@ -27,6 +31,10 @@ impl Coordinator {
             _ => None,
         };
         let pods = generation.map_or(&[][..], |generation| &generation.pods);
+        let mut words = RANKS_TOLD;
+        // Before its program runs nobody asks whether a rank is ready.
+        let live =
+            |node| view.gang.and_then(|gang| gang.pod(node)).filter(|pod| pod.view == PodView::Started);
         JobStatus {
             job: view.id.clone(),
             owner: job.owner.name.clone(),
@@ -54,6 +62,8 @@ impl Coordinator {
                     given_up_at: self
                         .timers
                         .at(&Why::Unreachable { job: view.id.clone(), node: pod.node.clone() }),
+                    ready: live(&pod.node).map(|live| live.ranks - live.not_ready().count() as u32),
+                    health: live(&pod.node).map(|live| worth_telling(live, &mut words)).unwrap_or_default(),
                 })
                 .collect(),
             command: job.spec.command.clone(),
@@ -97,6 +107,15 @@ impl Coordinator {
         }
         nodes
     }
+}
+
+/// Ranks that are not ready, or say something of themselves.
+fn worth_telling(pod: &Pod, left: &mut usize) -> Vec<RankHealth> {
+    let said = pod.health.values().filter(|health| !pod.exits.contains_key(&health.rank));
+    let told: Vec<RankHealth> =
+        said.filter(|health| !health.ready || health.status.is_some()).take(*left).cloned().collect();
+    *left -= told.len();
+    told
 }
 
 fn word(phase: GangPhase) -> &'static str {

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use phalanx_common::exit::ExitStatus;
+use phalanx_common::health::{ProbeFailure, ProbeWord, RankHealth};
 use phalanx_common::id::{Epoch, Generation, Incarnation, JobId, NodeId, Rank};
 use phalanx_common::identity::Owner;
 use phalanx_common::order::OrderKind;
@@ -12,7 +13,8 @@ use phalanx_common::report::{
 };
 use phalanx_common::spec::{
     ExitCodes, FailureAction, FailureReason, FailureRule, Fencing, JobSpec, Keep, OutputMode, OutputSpec,
-    Parallelism, PlacementSpec, Recovery, Resources, RestartPolicy, Shape, StopScope,
+    Parallelism, PlacementSpec, Probe, ProbeHandler, ProbeKind, Probes, Recovery, Resources, RestartPolicy,
+    Shape, StopScope,
 };
 use phalanx_common::time::Timestamp;
 use phalanx_launcher_core::{Command, Config, Coordinator, Durable, Input, Record};
@@ -35,8 +37,16 @@ fn status() -> impl Strategy<Value = ExitStatus> {
 }
 
 fn exit() -> impl Strategy<Value = RankExit> {
-    (0..4u32, status(), any::<u32>(), any::<bool>(), any::<bool>()).prop_map(
-        |(rank, status, at, after_stop, port_conflict)| RankExit {
+    let probe = proptest::option::weighted(
+        0.2,
+        any::<u32>().prop_map(|at| ProbeFailure {
+            probe: ProbeKind::Liveness,
+            message: String::new(),
+            at: Timestamp(u64::from(at)),
+        }),
+    );
+    (0..4u32, status(), any::<u32>(), any::<bool>(), any::<bool>(), probe).prop_map(
+        |(rank, status, at, after_stop, port_conflict, probe)| RankExit {
             rank: Rank(rank),
             status,
             at: Timestamp(u64::from(at)),
@@ -45,8 +55,19 @@ fn exit() -> impl Strategy<Value = RankExit> {
             stderr_tail: Vec::new(),
             stdout_tail: Vec::new(),
             error_file: None,
+            probe,
         },
     )
+}
+
+fn healths() -> impl Strategy<Value = Vec<RankHealth>> {
+    let health = (0..5u32, any::<bool>(), any::<bool>()).prop_map(|(rank, ready, waits)| RankHealth {
+        rank: Rank(rank),
+        ready,
+        waits: waits.then(|| ProbeWord { probe: ProbeKind::Readiness, message: String::new() }),
+        status: None,
+    });
+    proptest::collection::vec(health, 0..3)
 }
 
 fn failure() -> impl Strategy<Value = PrepareFailure> {
@@ -81,8 +102,9 @@ fn pod_status() -> impl Strategy<Value = PodStatus> {
     let exits = proptest::collection::vec(exit(), 0..3);
     let pids = proptest::collection::vec(any::<u32>(), 0..3);
     let not_prepared = proptest::option::weighted(0.2, failure());
-    (job(), generation(), phase(), not_prepared, any::<bool>(), exits, proptest::option::of(end()), pids)
-        .prop_map(|(job, generation, phase, not_prepared, suspended, exits, end, pids)| PodStatus {
+    let told = (pids, healths());
+    (job(), generation(), phase(), not_prepared, any::<bool>(), exits, proptest::option::of(end()), told)
+        .prop_map(|(job, generation, phase, not_prepared, suspended, exits, end, (pids, health))| PodStatus {
             job,
             generation,
             phase,
@@ -91,6 +113,7 @@ fn pod_status() -> impl Strategy<Value = PodStatus> {
             exits,
             end,
             pids,
+            health,
         })
 }
 
@@ -125,8 +148,22 @@ fn report() -> impl Strategy<Value = (NodeId, Report)> {
         about().prop_map(|(job, generation)| Report::Started { job, generation, pids: vec![1] }),
         (about(), exit()).prop_map(|((job, generation), exit)| Report::Exited { job, generation, exit }),
         (about(), end()).prop_map(|((job, generation), end)| Report::PodEnded { job, generation, end }),
+        (about(), healths()).prop_map(|((job, generation), ranks)| Report::Health { job, generation, ranks }),
     ];
     prop_oneof![1 => hello, 4 => (node(), told)]
+}
+
+fn gated() -> Probes {
+    let readiness = Probe {
+        handler: ProbeHandler::Notify,
+        initial_delay: Duration::ZERO,
+        timeout: Duration::from_secs(1),
+        period: Duration::from_secs(1),
+        success_threshold: 1,
+        failure_threshold: 1,
+        grace: None,
+    };
+    Probes { readiness: Some(readiness), ..Probes::default() }
 }
 
 fn spec() -> impl Strategy<Value = Box<JobSpec>> {
@@ -153,6 +190,7 @@ fn spec() -> impl Strategy<Value = Box<JobSpec>> {
             max_restarts,
             recovery,
             lifetime: Default::default(),
+            probes: if max_restarts == 1 { gated() } else { Probes::default() },
             stop_scope: StopScope::Group,
             keep: Keep::Never,
             output: OutputSpec {

@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use comfy_table::{Table, presets};
 use phalanx_common::event::{Cause, Outcome};
 use phalanx_common::exit::ExitStatus;
+use phalanx_common::health::{RankHealth, one_line};
 use phalanx_common::identity::Principal;
 use phalanx_common::status::{JobStatus, NodeStatus};
 use phalanx_common::time::Timestamp;
@@ -190,10 +191,15 @@ pub(super) fn status(args: &JobRefArgs) -> anyhow::Result<Exit> {
         if let Some(Outcome::Failed { no_restart: Some(no_restart), .. }) = &job.outcome {
             line("", &no_restart.to_string());
         }
-        if let Cause::RankFailed { rank, .. } = first_cause {
+        if let Some(rank) = first_cause.rank() {
             let words: Vec<String> = last_words.iter().map(|line| format!("\n  {line}")).collect();
             line("last words", &format!("phalanx logs {} --rank {rank}{}", job.job, words.concat()));
         }
+    }
+    if job.outcome.is_none()
+        && let Some(ready) = ready_ranks(&job)
+    {
+        line("ready", &format!("{ready} of {ranks}"));
     }
     for pod in &job.pods {
         let ranks = match pod.ranks {
@@ -207,7 +213,26 @@ pub(super) fn status(args: &JobRefArgs) -> anyhow::Result<Exit> {
         };
         line("pod", &format!("{ranks} on {}{lost}", pod.node));
     }
+    for health in job.pods.iter().filter(|_| job.outcome.is_none()).flat_map(|pod| &pod.health) {
+        line(&format!("rank {}", health.rank), &how_it_stands(health));
+    }
     print(&text)
+}
+
+/// How many ranks are ready, once all run.
+fn ready_ranks(job: &JobStatus) -> Option<u32> {
+    job.pods.iter().map(|pod| pod.ready).sum()
+}
+
+/// What a rank and its probes say.
+fn how_it_stands(health: &RankHealth) -> String {
+    let waits = match &health.waits {
+        _ if health.ready => None,
+        Some(waits) => Some(format!("not ready, {} probe: {}", waits.probe, one_line(&waits.message))),
+        None => Some("not ready".to_owned()),
+    };
+    let says = health.status.as_ref().map(|status| format!("says: {}", one_line(status)));
+    waits.into_iter().chain(says).collect::<Vec<_>>().join("\n")
 }
 
 /// `phalanx nodes`.

@@ -175,6 +175,7 @@ mod tests {
                 stderr_tail: b"why".to_vec(),
                 stdout_tail: b"what".to_vec(),
                 error_file: Some(b"{}".to_vec()),
+                probe: None,
             };
             let kind = EventKind::RankExited { node: NodeId::new("a"), exit };
             let generation = Some(Generation(if rank < 20 { 1 } else { 2 }));

@@ -34,8 +34,8 @@ pub(super) fn lines(outcome: &Outcome, ending: &Ending<'_>) -> String {
     };
     // In local mode there is one node, and its name says nothing new about a Prepare.
     let says_nothing = ending.local && matches!(cause, Cause::NotPrepared { .. });
-    let cause = if says_nothing { cause.to_string() } else { cause.with_node() };
-    let mut text = format!("phalanx: {} {verb}: {cause}", ending.job);
+    let said = if says_nothing { cause.to_string() } else { cause.with_node() };
+    let mut text = format!("phalanx: {} {verb}: {said}", ending.job);
     if ending.failed > 1 {
         let _ = write!(text, " (first of {} failed ranks)", ending.failed);
     }
@@ -47,11 +47,16 @@ pub(super) fn lines(outcome: &Outcome, ending: &Ending<'_>) -> String {
         Some(error) => {
             let _ = write!(text, "\nphalanx: its Python exception:{}", indented(&error, TRACEBACK_LINES));
         }
-        None if !exit.stderr_tail.is_empty() => {
-            let tail = String::from_utf8_lossy(&exit.stderr_tail);
-            let _ = write!(text, "\nphalanx: last lines of its stderr:{}", indented(&tail, LAST_LINES));
+        None => {
+            let tails = [("stderr", &exit.stderr_tail), ("stdout", &exit.stdout_tail)];
+            // What a rank that failed by itself has to say is on the first.
+            let told = if exit.probe.is_some() || exit.after_stop { &tails[..] } else { &tails[..1] };
+            if let Some((stream, tail)) = told.iter().find(|(_, tail)| !tail.is_empty()) {
+                let (whose, tail) = (whose(cause, exit), String::from_utf8_lossy(tail));
+                let _ =
+                    write!(text, "\nphalanx: last lines of {whose} {stream}:{}", indented(&tail, LAST_LINES));
+            }
         }
-        None => {}
     }
     let Ending { job, generation, log_dir, .. } = ending;
     let _ = match log_dir {
@@ -59,6 +64,14 @@ pub(super) fn lines(outcome: &Outcome, ending: &Ending<'_>) -> String {
         None => write!(text, "\nphalanx: its output: phalanx logs {job} --rank {}", exit.rank),
     };
     text
+}
+
+/// `its`, of the one rank that is named.
+fn whose(cause: &Cause, exit: &RankExit) -> String {
+    match cause {
+        Cause::StartTimeout { .. } => format!("rank {}'s", exit.rank),
+        _ => "its".to_owned(),
+    }
 }
 
 fn indented(text: &str, last: usize) -> String {

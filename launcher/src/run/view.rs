@@ -1,10 +1,11 @@
 //! What a person (or a program, with `--json`) sees of a job.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::time::Duration;
 
 use phalanx_common::event::{Cause, Event, EventKind, Outcome};
+use phalanx_common::health::one_line;
 use phalanx_common::id::{Generation, NodeId, Rank};
 use phalanx_common::report::{Notice, PrepareFailureKind, RankExit};
 use phalanx_common::spec::{JobSpec, Keep, OutputMode};
@@ -71,6 +72,10 @@ pub(crate) struct View {
     phase: Phase,
     exits: Vec<RankExit>,
     failed: usize,
+    /// Ranks that were not ready in time.
+    late: Vec<Rank>,
+    /// Ranks that were ready, and are not any more.
+    unready: BTreeSet<Rank>,
     output_seen: bool,
     ticked: bool,
     /// Directories that may outlive the job, by node.
@@ -111,6 +116,8 @@ impl View {
             phase: Phase::Forming,
             exits: Vec::new(),
             failed: 0,
+            late: Vec::new(),
+            unready: BTreeSet::new(),
             output_seen: false,
             ticked: false,
             directories: BTreeMap::new(),
@@ -215,6 +222,8 @@ impl View {
                 self.nodes = u32::try_from(nodes.len()).unwrap_or(u32::MAX);
                 (self.prepared, self.phase, self.failed) = (0, Phase::Forming, 0);
                 self.exits.clear();
+                self.late.clear();
+                self.unready.clear();
                 (self.output_seen, self.waiting) = (false, false);
             }
             EventKind::JobQueued { .. } if self.unwaited => {}
@@ -226,7 +235,18 @@ impl View {
             EventKind::GangReleased => self.phase = Phase::Started,
             EventKind::GangRunning => self.on_running(event),
             EventKind::RankExited { exit, .. } => self.on_exit(exit),
-            EventKind::GangStopping { .. } => self.on_stopping(),
+            EventKind::GangStopping { cause, .. } | EventKind::CauseRevised { cause } => self.on_stopping(cause),
+            EventKind::RankNotReady { rank, waits, .. } => {
+                self.unready.insert(*rank);
+                let why = waits.as_ref().map(|waits| format!(", {} probe: {}", waits.probe, one_line(&waits.message)));
+                let (node, why) = (self.on_node(*rank), why.unwrap_or_default());
+                self.say(&format!("rank {rank}{node} is not ready any more{why}"));
+            }
+            EventKind::RanksReady { ranks, .. } => {
+                for rank in ranks.iter().filter(|rank| self.unready.remove(*rank)).collect::<Vec<_>>() {
+                    self.say(&format!("rank {rank}{} is ready again", self.on_node(*rank)));
+                }
+            }
             EventKind::GangRestarting { cause, free: true, .. } if placed_again(cause) => {
                 self.say(&format!("{}; no rank ran yet, placing them again without it", cause.with_node()));
             }
@@ -296,17 +316,20 @@ impl View {
     }
 
     fn on_exit(&mut self, exit: &RankExit) {
-        if exit.status.success() || exit.after_stop {
+        let failed = exit.probe.is_some() || (!exit.status.success() && !exit.after_stop);
+        if !failed && !self.late.contains(&exit.rank) {
             return;
         }
-        self.failed += 1;
+        self.failed += usize::from(failed);
         if self.exits.len() < EXITS_KEPT {
             self.exits.push(exit.clone());
         }
     }
 
-    fn on_stopping(&mut self) {
+    fn on_stopping(&mut self, cause: &Cause) {
         self.printer.status(None);
+        // What they said last comes with their end.
+        self.late.extend(cause.rank().filter(|_| matches!(cause, Cause::StartTimeout { .. })));
         self.phase = if self.started() { Phase::Stopping } else { self.phase };
     }
 
@@ -346,8 +369,8 @@ impl View {
         }
         let Some(job) = &event.job else { return };
         let culprit = match outcome {
-            Outcome::Failed { first_cause: Cause::RankFailed { rank, .. }, .. } => {
-                self.exits.iter().find(|exit| exit.rank == *rank)
+            Outcome::Failed { first_cause, .. } => {
+                first_cause.rank().and_then(|rank| self.exits.iter().find(|exit| exit.rank == rank))
             }
             _ => None,
         };

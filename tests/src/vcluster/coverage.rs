@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use phalanx_common::event::{Cause, Event, EventKind, NoRestart, Outcome};
 use phalanx_common::id::JobId;
 use phalanx_common::report::{Notice, PrepareFailureKind};
-use phalanx_common::spec::Fencing;
+use phalanx_common::spec::{Fencing, ProbeKind};
 use phalanx_launcher_core::restart::Charge;
 use phalanx_launcher_core::{Durable, Job, Record};
 
@@ -37,7 +37,7 @@ pub const FAULTS: [&str; 21] = [
 ];
 
 /// What has to follow from them, now and then.
-pub const CONSEQUENCES: [&str; 38] = [
+pub const CONSEQUENCES: [&str; 41] = [
     "a coordinator came back to a live generation",
     "a budget was used up",
     "a budget was used up within its window",
@@ -62,6 +62,7 @@ pub const CONSEQUENCES: [&str; 38] = [
     "a job was suspended",
     "a job waited for nodes",
     "a lease lapsed",
+    "a liveness probe ended a rank",
     "a node came back as it was",
     "a node restarted",
     "a node was unreachable",
@@ -71,8 +72,10 @@ pub const CONSEQUENCES: [&str; 38] = [
     "an exit code ended a job",
     "a pod was given up",
     "a pod was heard by a peer",
+    "a rank was not ready any more",
     "a shim was lost",
     "a stale order was refused",
+    "a startup probe ended a rank",
     "ranks missed their start deadline",
     "strict fencing waited for a dead pod",
     "the clock jumped",
@@ -132,6 +135,12 @@ fn of_event(event: &Event) -> Vec<&'static str> {
         EventKind::PodHeard { .. } => vec!["a pod was heard by a peer"],
         EventKind::PodDead { .. } => vec!["a pod was dead"],
         EventKind::PodAbandoned { .. } => vec!["a pod was given up"],
+        EventKind::RankNotReady { .. } => vec!["a rank was not ready any more"],
+        EventKind::RankExited { exit, .. } => match exit.probe.as_ref().map(|failure| failure.probe) {
+            Some(ProbeKind::Startup) => vec!["a startup probe ended a rank"],
+            Some(_) => vec!["a liveness probe ended a rank"],
+            None => Vec::new(),
+        },
         EventKind::PodEnded { end, .. } if end.lease_lapsed => vec!["a lease lapsed"],
         EventKind::PodEnded { end, .. } if end.shim_lost => vec!["a shim was lost"],
         EventKind::GangRestarting { free: true, cause: Cause::NodeLost { .. }, .. } => {

@@ -195,11 +195,13 @@ impl World {
             reports: Vec::new(),
             prepared: Vec::new(),
             released: Vec::new(),
+            ready: Vec::new(),
             broken: Vec::new(),
         };
         act(shim, &mut around);
         let (reports, prepared, released) = (around.reports, around.prepared, around.released);
-        let broken = around.broken;
+        let (broken, ready) = (around.broken, around.ready);
+        self.witness.ready.extend(ready);
         if self.setup.sabotage == Some(Sabotage::RenewWithoutOrders) {
             shim.renew_forever();
         }

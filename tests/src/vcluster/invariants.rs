@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use phalanx_common::defaults;
 use phalanx_common::event::{Event, EventKind};
-use phalanx_common::id::{Generation, JobId, NodeId};
+use phalanx_common::id::{Generation, JobId, NodeId, Rank};
 use phalanx_common::order::{Order, OrderKind};
 use phalanx_common::report::{Notice, Report};
 use phalanx_common::spec::Fencing;
@@ -204,6 +204,13 @@ pub(crate) fn record_is_lawful(witness: &Witness, record: &Record) -> Option<(In
                 .find(|node| !witness.prepared.contains(&(job.clone(), *generation, (*node).clone())))?;
             Some((Invariant::I2, format!("job {job} is released, its pod on node {missing} is not prepared")))
         }
+        Record::Running { job, generation, .. } => {
+            let facts = witness.jobs.get(job).filter(|facts| facts.spec.probes.gate())?;
+            let late = (0..facts.world)
+                .map(Rank)
+                .find(|rank| !witness.ready.contains(&(job.clone(), *generation, *rank)))?;
+            Some((Invariant::I2, format!("job {job} is running, its rank {late} was never ready")))
+        }
         Record::GenerationEnded(ended) => {
             let facts = witness.jobs.get(&ended.job)?;
             if facts.stop_requested {
@@ -384,7 +391,7 @@ pub(crate) fn nothing_waits_in_vain(coordinator: &Coordinator) -> Vec<String> {
                 let ready = gang.pods().all(|(node, pod)| pod.view == PodView::Prepared && reachable(node));
                 ready && !view.job.suspended
             }
-            GangPhase::Starting => gang.started(),
+            GangPhase::Starting => gang.ready(),
             GangPhase::Finishing | GangPhase::Stopping => gang.over(),
             GangPhase::Queued | GangPhase::Running | GangPhase::Ended => false,
         }

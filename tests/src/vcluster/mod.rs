@@ -37,5 +37,5 @@ pub use machine::Process;
 pub use net::Way;
 pub use rng::Rng;
 pub use sabotage::Sabotage;
-pub use script::{PodScript, RankScript, Scripts};
+pub use script::{HealthScript, PodScript, RankScript, Scripts};
 pub use world::{Setup, World};

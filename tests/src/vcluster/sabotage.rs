@@ -5,6 +5,8 @@
 pub enum Sabotage {
     /// A pod gets a forged Go as soon as it is prepared, whatever its peers do (breaks I2).
     ForgeGo,
+    /// Every rank is said to be ready as soon as its program runs (breaks I2).
+    ForgeReady,
     /// The shim of a released pod starts every rank twice (breaks I1).
     StartTwice,
     /// Orders of an earlier reign reach the workers again, and a stand-in lets them through (breaks I3).

@@ -6,6 +6,7 @@ use std::time::Duration;
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::{Generation, JobId, NodeId, Rank};
 use phalanx_common::report::PrepareFailureKind;
+use phalanx_common::spec::{Probe, ProbeHandler, ProbeKind, Probes};
 
 use super::rng::Rng;
 
@@ -21,6 +22,37 @@ pub struct RankScript {
     pub heeds_term: Option<Duration>,
     /// Children it leaves behind.
     pub grandchildren: u32,
+    pub health: HealthScript,
+}
+
+/// How a rank answers its probes, counted from the start of its program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HealthScript {
+    /// From here on startup and readiness find it good; `None`: they never do.
+    pub ready: Option<Duration>,
+    /// From the first to the second it is not ready again.
+    pub unready: Option<(Duration, Duration)>,
+    /// From here on liveness finds it dead.
+    pub sick: Option<Duration>,
+    /// It takes its end so well that it ends with 0.
+    pub ends_well: bool,
+}
+
+impl HealthScript {
+    /// It is ready at once, and well.
+    pub const WELL: HealthScript =
+        HealthScript { ready: Some(Duration::ZERO), unready: None, sick: None, ends_well: false };
+
+    /// What a probe of this kind finds, so long after the start of the program.
+    pub(crate) fn finds(&self, kind: ProbeKind, after: Duration) -> bool {
+        let up = self.ready.is_some_and(|ready| after >= ready);
+        let lost = self.unready.is_some_and(|(from, to)| (from..to).contains(&after));
+        match kind {
+            ProbeKind::Startup => up,
+            ProbeKind::Readiness => up && !lost,
+            ProbeKind::Liveness => self.sick.is_none_or(|sick| after < sick),
+        }
+    }
 }
 
 impl RankScript {
@@ -32,6 +64,7 @@ impl RankScript {
             port_conflict: false,
             heeds_term: Some(Duration::from_millis(5)),
             grandchildren: 0,
+            health: HealthScript::WELL,
         }
     }
 
@@ -150,7 +183,39 @@ fn seeded_rank(seed: u64, job: &JobId, generation: Generation, rank: Rank) -> Ra
     if rng.chance(20) {
         script.grandchildren = 1;
     }
+    script.health = seeded_health(&mut rng);
     script
+}
+
+fn seeded_health(rng: &mut Rng) -> HealthScript {
+    let ready = match rng.between(0, 99) {
+        0..=5 => None,
+        6..=25 => Some(rng.millis(0, 40_000)),
+        _ => Some(rng.millis(0, 3000)),
+    };
+    let unready = rng.chance(20).then(|| {
+        let from = rng.millis(0, 40_000);
+        (from, from + rng.millis(0, 20_000))
+    });
+    let sick = rng.chance(8).then(|| rng.millis(0, 60_000));
+    HealthScript { ready, unready, sick, ends_well: rng.chance(30) }
+}
+
+/// Probes of a job of this seed: none, or some of them.
+pub(crate) fn seeded_probes(rng: &mut Rng) -> Probes {
+    let mut probe = |readiness: bool, failures: (u64, u64)| {
+        rng.chance(50).then(|| Probe {
+            handler: ProbeHandler::Exec { command: vec!["true".to_owned()] },
+            initial_delay: if rng.chance(30) { rng.millis(0, 3000) } else { Duration::ZERO },
+            timeout: Duration::from_secs(1),
+            period: rng.millis(500, 5000),
+            success_threshold: if readiness && rng.chance(30) { 2 } else { 1 },
+            failure_threshold: u32::try_from(rng.between(failures.0, failures.1)).unwrap_or(1),
+            grace: (!readiness && rng.chance(50)).then(|| rng.millis(1, 5000)),
+        })
+    };
+    // Most ranks start in time.
+    Probes { startup: probe(false, (5, 40)), readiness: probe(true, (1, 6)), liveness: probe(false, (1, 6)) }
 }
 
 fn seeded_pod(seed: u64, job: &JobId, generation: Generation, node: &NodeId) -> PodScript {

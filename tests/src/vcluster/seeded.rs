@@ -20,7 +20,7 @@ use super::machine::PORTS;
 use super::net::Way;
 use super::rng::Rng;
 use super::sabotage::Sabotage;
-use super::script::Scripts;
+use super::script::{Scripts, seeded_probes};
 use super::world::{Happening, Setup, World};
 
 /// Faults happen before this.
@@ -73,6 +73,7 @@ pub fn job_spec(nodes: u32, ranks: u32) -> JobSpec {
         max_restarts: 0,
         recovery: Recovery::default(),
         lifetime: Default::default(),
+        probes: Default::default(),
         stop_scope: StopScope::Group,
         keep: Keep::Never,
         output: OutputSpec {
@@ -116,6 +117,9 @@ pub fn run(seed: u64, sabotage: Option<Sabotage>, trace: bool) -> Run {
         spec.lifetime = lifetime(&mut rng, spec.world_size(), spec.recovery.policy);
         if endless(&spec.recovery) {
             world.schedule(ENDLESS_STOPPED, Fault::Stop { job: job.clone(), force: false });
+        }
+        if Rng::fork(seed, &format!("{job}/probed")).chance(40) {
+            spec.probes = seeded_probes(&mut Rng::fork(seed, &format!("{job}/probes")));
         }
         world.submit_after(rng.millis(0, 60_000), job.clone(), spec);
     }

@@ -1,5 +1,7 @@
 //! A fake shim: does what the real one promises to the worker, on virtual processes.
 
+mod probed;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -9,6 +11,7 @@ use phalanx_common::report::{PodEnd, PrepareFailure, PrepareFailureKind, RankExi
 use phalanx_common::time::Timestamp;
 use phalanx_worker_core::shim::{ShimOrder, ShimPlan, ShimReport};
 
+use self::probed::Probed;
 use super::machine::{Process, Processes};
 use super::sabotage::Sabotage;
 use super::script::Scripts;
@@ -37,6 +40,8 @@ struct ShimPod {
     lapsed: bool,
     /// Ranks that have not ended.
     left: u32,
+    /// When their programs began, and what asks them since.
+    probed: BTreeMap<Rank, Probed>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +63,10 @@ enum Timer {
     Kill,
     /// SIGKILL was sent: the process is gone a little later.
     Reap(Rank),
+    /// A probe is due.
+    Probe(Rank),
+    /// SIGKILL for a rank whose probe is bad.
+    End(Rank),
 }
 
 /// What a shim sees of the world around it.
@@ -72,6 +81,8 @@ pub(crate) struct Around<'a> {
     /// Pods that became prepared or released: witnessed truth for the invariants.
     pub(crate) prepared: Vec<(JobId, Generation)>,
     pub(crate) released: Vec<(JobId, Generation)>,
+    /// Ranks that their probes found ready, or that ended with 0.
+    pub(crate) ready: Vec<(JobId, Generation, Rank)>,
     /// What the worker must not ask of a shim.
     pub(crate) broken: Vec<String>,
 }
@@ -133,7 +144,15 @@ impl Shim {
         let timers = BTreeMap::from([(Timer::Prepared, around.now + script.prepare)]);
         let left = u32::try_from(plan.ranks.len()).unwrap_or(u32::MAX);
         self.suspended = false;
-        self.pod = Some(ShimPod { plan, state: State::Preparing, timers, stop: false, lapsed: false, left });
+        self.pod = Some(ShimPod {
+            plan,
+            state: State::Preparing,
+            timers,
+            stop: false,
+            lapsed: false,
+            left,
+            probed: BTreeMap::new(),
+        });
     }
 
     fn on_go(&mut self, generation: Generation, around: &mut Around<'_>) {
@@ -183,7 +202,16 @@ impl Shim {
                     let script = around.scripts.rank(&self.job, generation, rank);
                     self.rank_ends(rank, script.status, script.port_conflict, around);
                 }
-                Timer::Term(rank) => self.rank_ends(rank, ExitStatus::Signal(15), false, around),
+                Timer::Term(rank) => {
+                    let well = pod.probed.get(&rank).is_some_and(|probed| probed.failure.is_some())
+                        && around.scripts.rank(&self.job, pod.plan.generation, rank).health.ends_well;
+                    let status = if well { ExitStatus::SUCCESS } else { ExitStatus::Signal(15) };
+                    self.rank_ends(rank, status, false, around);
+                }
+                Timer::Probe(rank) => self.on_probe_due(rank, around),
+                Timer::End(rank) => {
+                    pod.timers.entry(Timer::Reap(rank)).or_insert(around.now + KILL_TAKES);
+                }
                 Timer::Kill => self.kill(around),
                 Timer::Reap(rank) => self.rank_ends(rank, ExitStatus::Signal(9), false, around),
             }
@@ -219,7 +247,7 @@ impl Shim {
         let ranks: Vec<Rank> = pod.plan.ranks.iter().map(|rank| rank.rank).collect();
         let pids = around.processes.pids(&self.job, generation);
         around.reports.push(ShimReport::Started { generation, pids });
-        for rank in ranks {
+        for rank in ranks.iter().copied() {
             let script = around.scripts.rank(&self.job, generation, rank);
             if let Some(runs) = script.runs {
                 pod.timers.insert(Timer::Exit(rank), around.now + runs);
@@ -227,6 +255,9 @@ impl Shim {
             for _ in 0..script.grandchildren {
                 around.processes.add_grandchild(&self.job, generation);
             }
+        }
+        for rank in ranks {
+            self.begin_probes(rank, around);
         }
     }
 
@@ -248,6 +279,7 @@ impl Shim {
         let known = pod.timers.get(&Timer::Kill).copied();
         pod.timers.insert(Timer::Kill, known.map_or(deadline, |known| known.min(deadline)));
         if !std::mem::replace(&mut pod.stop, true) {
+            pod.probed.values_mut().for_each(|probed| probed.prober.handle_stopping(around.now));
             for rank in around.processes.live_ranks(&self.job, pod.plan.generation) {
                 let script = around.scripts.rank(&self.job, pod.plan.generation, rank);
                 if let Some(after) = script.heeds_term {
@@ -271,9 +303,14 @@ impl Shim {
         let Some(pod) = self.pod.as_mut() else { return };
         let generation = pod.plan.generation;
         pod.timers.remove(&Timer::Exit(rank));
-        pod.timers.remove(&Timer::Term(rank));
+        for timer in [Timer::Term(rank), Timer::Probe(rank), Timer::End(rank)] {
+            pod.timers.remove(&timer);
+        }
         if !around.processes.end_rank(&self.job, generation, rank) {
             return;
+        }
+        if status.success() {
+            around.ready.push((self.job.clone(), generation, rank));
         }
         let exit = RankExit {
             rank,
@@ -284,6 +321,7 @@ impl Shim {
             stderr_tail: Vec::new(),
             stdout_tail: Vec::new(),
             error_file: None,
+            probe: pod.probed.remove(&rank).and_then(|probed| probed.failure),
         };
         if pod.state == State::Released {
             around.reports.push(ShimReport::Exited { generation, exit });

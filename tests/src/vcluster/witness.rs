@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use phalanx_common::event::{Event, EventKind};
-use phalanx_common::id::{Epoch, Generation, JobId, NodeId};
+use phalanx_common::id::{Epoch, Generation, JobId, NodeId, Rank};
 use phalanx_common::spec::JobSpec;
 use phalanx_launcher_core::Record;
 use phalanx_launcher_core::restart::{Accounting, Charge};
@@ -20,6 +20,8 @@ pub(crate) struct Witness {
     /// Pods whose ranks are held, as the shims did it.
     pub(crate) prepared: BTreeSet<PodKey>,
     pub(crate) released: BTreeSet<(JobId, Generation)>,
+    /// Ranks that were ready or ended with 0, as the shims found it.
+    pub(crate) ready: BTreeSet<(JobId, Generation, Rank)>,
     /// Pods of which the coordinator said that nothing is left.
     pub(crate) ended: BTreeSet<PodKey>,
     /// Pods that it gave up.
@@ -36,6 +38,7 @@ pub(crate) struct JobFacts {
     pub(crate) spec: JobSpec,
     pub(crate) generation: Option<Generation>,
     pub(crate) nodes: Vec<NodeId>,
+    pub(crate) world: u32,
     pub(crate) port: Option<(NodeId, u16)>,
     pub(crate) used: Accounting,
     /// Nodes that cannot take a pod of it.
@@ -55,6 +58,7 @@ impl Witness {
                     spec: spec.as_ref().into(),
                     generation: None,
                     nodes: Vec::new(),
+                    world: 0,
                     port: None,
                     used: Accounting::default(),
                     refused: BTreeSet::new(),
@@ -67,6 +71,7 @@ impl Witness {
             Record::GenerationPlanned(planned) => {
                 let Some(facts) = self.jobs.get_mut(&planned.job) else { return };
                 facts.generation = Some(planned.generation);
+                facts.world = planned.pods.iter().map(|pod| pod.ranks).sum();
                 facts.nodes = planned.pods.iter().map(|pod| pod.node.clone()).collect();
                 if let Some(first) = facts.nodes.first() {
                     let key = (first.clone(), planned.master_port);

@@ -208,6 +208,7 @@ fn a_node_speaks_for_itself_alone() {
         stderr_tail: b"forged".to_vec(),
         stdout_tail: Vec::new(),
         error_file: None,
+        probe: None,
     };
     let reason = PrepareFailure { kind: PrepareFailureKind::Job, message: "forged".into() };
     let notice = || Notice::Refused { what: "forged".into() };

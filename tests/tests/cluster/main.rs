@@ -13,6 +13,7 @@ mod life;
 mod logs;
 mod peer;
 mod placing;
+mod probes;
 #[allow(dead_code, clippy::unwrap_used, reason = "as the tests beside it use it")]
 #[path = "../../../common/net/tests/support/mod.rs"]
 mod quic;

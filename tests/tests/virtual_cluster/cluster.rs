@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use phalanx_common::event::{EventKind, Outcome};
 use phalanx_common::id::{JobId, NodeId};
+use phalanx_common::spec::{Probe, ProbeHandler, Probes};
 use phalanx_launcher_core::gang::GangPhase;
 use phalanx_launcher_core::{Config, Job, JobState};
 use phalanx_tests::vcluster::seeded::{phase, run_until, three_nodes};
@@ -35,6 +36,23 @@ pub(crate) fn world_with(config: Config, scripts: Scripts, sabotage: Option<Sabo
 
 pub(crate) fn world(scripts: Scripts) -> World {
     world_with(Config::default(), scripts, None)
+}
+
+/// A probe that is asked each second, and believed at once.
+pub(crate) fn probe() -> Probe {
+    Probe {
+        handler: ProbeHandler::Exec { command: vec!["true".into()] },
+        initial_delay: Duration::ZERO,
+        timeout: secs(1),
+        period: secs(1),
+        success_threshold: 1,
+        failure_threshold: 1,
+        grace: None,
+    }
+}
+
+pub(crate) fn readiness() -> Probes {
+    Probes { readiness: Some(probe()), ..Probes::default() }
 }
 
 /// Ranks of the job that run until they are stopped.

@@ -4,5 +4,6 @@ mod cluster;
 mod forgetting;
 mod noticed;
 mod one_way;
+mod probes;
 mod scenarios;
 mod seeds;

@@ -5,14 +5,15 @@ use phalanx_common::id::JobId;
 use phalanx_common::spec::JobSpec;
 use phalanx_launcher_core::Config;
 use phalanx_tests::vcluster::seeded::{self, job_spec};
-use phalanx_tests::vcluster::{Fault, Invariant, PodScript, RankScript, Sabotage, Scripts};
+use phalanx_tests::vcluster::{Fault, HealthScript, Invariant, PodScript, RankScript, Sabotage, Scripts};
 
 use crate::cluster::*;
 
 /// Runs a job that restarts once, with a coordinator restart on the way, under this sabotage.
 fn sabotaged(sabotage: Sabotage) -> Vec<Invariant> {
     let mut scripts = Scripts::default();
-    scripts.set_job(&job(), RankScript { grandchildren: 1, ..RankScript::runs_on() });
+    let health = HealthScript { ready: Some(secs(2)), ..HealthScript::WELL };
+    scripts.set_job(&job(), RankScript { grandchildren: 1, health, ..RankScript::runs_on() });
     scripts.set_rank(&job(), 1, 0, RankScript::fails_after(secs(5), ExitStatus::Code(1)));
     scripts.set_rank(
         &job(),
@@ -24,8 +25,13 @@ fn sabotaged(sabotage: Sabotage) -> Vec<Invariant> {
     let config = Config { cluster: true, ..Config::default() };
     let mut world = world_with(config, scripts, Some(sabotage));
     let other = JobId::from_existing("other-1");
-    let leased =
-        |max_restarts| JobSpec { max_restarts, lease: secs(15), unreachable: secs(60), ..job_spec(3, 1) };
+    let leased = |max_restarts| JobSpec {
+        max_restarts,
+        lease: secs(15),
+        unreachable: secs(60),
+        probes: readiness(),
+        ..job_spec(3, 1)
+    };
     world.submit(&job(), leased(1));
     world.submit(&other, leased(0));
     world.schedule(secs(10), Fault::CrashCoordinator { down: secs(2) });
@@ -67,6 +73,7 @@ noticed! {
     a_rank_that_is_started_twice_is_noticed: StartTwice breaks I1;
     a_pod_that_outlives_its_lease_is_noticed: RenewWithoutOrders breaks I1;
     a_go_before_all_are_prepared_is_noticed: ForgeGo breaks I2;
+    a_rank_that_is_called_ready_too_early_is_noticed: ForgeReady breaks I2;
     a_stale_order_that_is_obeyed_is_noticed: AcceptStaleOrders breaks I3;
     a_port_that_is_given_twice_is_noticed: SamePort breaks I5;
     a_budget_that_is_overspent_is_noticed: OverspendBudget breaks I6;

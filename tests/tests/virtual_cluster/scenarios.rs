@@ -74,7 +74,7 @@ fn the_start_deadline_names_the_ranks_that_hang() {
     scripts.set_pod(&job(), 1, &node("b"), PodScript { start: None, ..PodScript::default() });
     let mut world = world(scripts);
     world.submit(&job(), job_spec(3, 2));
-    let Outcome::Failed { first_cause: Cause::StartTimeout { missing, phase }, exit_code, .. } =
+    let Outcome::Failed { first_cause: Cause::StartTimeout { missing, phase, .. }, exit_code, .. } =
         until_ended(&mut world)
     else {
         panic!("{:?}", outcome(&world));

@@ -187,6 +187,7 @@ fn body() -> PlanBody {
         max_file_bytes: defaults::LOG_FILE_CAP,
         keep_files: defaults::LOG_FILES_KEPT,
         lease: None,
+        probes: Default::default(),
     }
 }
 

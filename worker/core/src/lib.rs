@@ -8,6 +8,7 @@ pub mod env;
 mod input;
 mod plan;
 mod pod;
+pub mod prober;
 pub mod shim;
 mod worker;
 

@@ -148,6 +148,7 @@ pub fn shim_plan(
         lease: plan.body.lease,
         // Written by the worker once it looked at the node.
         nccl_topology: None,
+        probes: plan.body.probes.clone(),
     })
 }
 

@@ -8,13 +8,20 @@
 //!
 //! A newer generation never begins before nothing is left of the older one.
 
+use std::collections::BTreeMap;
+
 use phalanx_common::defaults;
+use phalanx_common::health::{self, RankHealth};
 use phalanx_common::id::{Generation, Rank};
 use phalanx_common::plan::PodPlan;
 use phalanx_common::report::{PodEnd, PodPhase, PodStatus, PrepareFailure, RankExit};
 
 /// Bytes of output that a Hello repeats for all exits together: half a frame, the rest is for what else it tells.
 const HELLO_TAILS: usize = defaults::FRAME_CAP / 2;
+/// Bytes of what ranks and their probes said that a Hello repeats.
+const HELLO_HEALTH: usize = defaults::FRAME_CAP / 8;
+/// What its probe said, and what it says of itself.
+const WORDS_PER_RANK: usize = 2;
 /// Standard error, standard output and the error file.
 const TAILS_PER_EXIT: usize = 3;
 
@@ -29,6 +36,12 @@ pub(crate) fn told<'a>(pods: impl Iterator<Item = &'a Pod>) -> Vec<PodStatus> {
         keep_last(&mut exit.stdout_tail, share);
         // Half a JSON document says nothing.
         exit.error_file = exit.error_file.take().filter(|file| file.len() <= share);
+    }
+    let healths = told.iter().map(|pod| pod.health.len()).sum::<usize>();
+    let share = HELLO_HEALTH / healths.max(1) / WORDS_PER_RANK;
+    for health in told.iter_mut().flat_map(|pod| &mut pod.health) {
+        let words = [health.waits.as_mut().map(|waits| &mut waits.message), health.status.as_mut()];
+        words.into_iter().flatten().for_each(|word| *word = health::last_of(word, share).to_owned());
     }
     told
 }
@@ -48,6 +61,8 @@ pub(crate) struct Pod {
     pub(crate) suspended: bool,
     pub(crate) exits: Vec<RankExit>,
     pub(crate) pids: Vec<u32>,
+    /// How its ranks stand, as far as the shim said.
+    pub(crate) health: BTreeMap<Rank, RankHealth>,
     pub(crate) end: Option<PodEnd>,
     /// What comes once nothing is left of this generation.
     pub(crate) next: Option<Next>,
@@ -76,9 +91,14 @@ pub(crate) enum ShimState {
 }
 
 impl Pod {
+    /// Whether this rank is one of the pod's.
+    pub(crate) fn holds(&self, rank: Rank) -> bool {
+        self.plan.ranks().any(|own| own == rank)
+    }
+
     /// Whether this rank is one of the pod's, and has not ended yet.
     pub(crate) fn may_exit(&self, rank: Rank) -> bool {
-        self.plan.ranks().any(|own| own == rank) && self.exits.iter().all(|exit| exit.rank != rank)
+        self.holds(rank) && self.exits.iter().all(|exit| exit.rank != rank)
     }
 
     pub(crate) fn new(plan: Box<PodPlan>) -> Pod {
@@ -91,6 +111,7 @@ impl Pod {
             suspended: false,
             exits: Vec::new(),
             pids: Vec::new(),
+            health: BTreeMap::new(),
             end: None,
             next: None,
             forget: None,
@@ -125,6 +146,7 @@ impl Pod {
             exits: self.exits.clone(),
             end: self.end.clone(),
             pids: self.pids.clone(),
+            health: self.health.values().cloned().collect(),
         }
     }
 }

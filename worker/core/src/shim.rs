@@ -7,9 +7,10 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use phalanx_common::health::RankHealth;
 use phalanx_common::id::{Generation, JobId, NodeId, Rank};
 use phalanx_common::report::{Notice, PodEnd, PrepareFailure, RankExit};
-use phalanx_common::spec::{Keep, MemoryBinding, StopScope};
+use phalanx_common::spec::{Keep, MemoryBinding, Probes, StopScope};
 use phalanx_common::topology::machine::CpuSet;
 use serde::{Deserialize, Serialize};
 
@@ -98,6 +99,11 @@ pub enum ShimReport {
         target: NodeId,
         heard: bool,
     },
+    /// How these ranks stand; those that are not here stand as they did.
+    Health {
+        generation: Generation,
+        ranks: Vec<RankHealth>,
+    },
 }
 
 /// A rank's output stream.
@@ -146,6 +152,8 @@ pub struct ShimPlan {
     pub lease: Option<Duration>,
     /// What [`NCCL_TOPOLOGY`] holds.
     pub nccl_topology: Option<String>,
+    /// Asked of each rank.
+    pub probes: Probes,
 }
 
 /// The topology file for NCCL, in the pod's directory.

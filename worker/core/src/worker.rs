@@ -377,6 +377,7 @@ impl Worker {
             | ShimReport::NotPrepared { generation, .. }
             | ShimReport::Started { generation, .. }
             | ShimReport::Exited { generation, .. }
+            | ShimReport::Health { generation, .. }
             | ShimReport::Ended { generation, .. } => *generation,
             ShimReport::Output { .. } => return,
             ShimReport::Probed { generation, target, heard } => {
@@ -422,6 +423,11 @@ impl Worker {
             ShimReport::Exited { exit, .. } if pod.may_exit(exit.rank) => {
                 pod.exits.push(exit.clone());
                 self.tell(Report::Exited { job: job_id, generation, exit });
+            }
+            ShimReport::Health { ranks, .. } => {
+                let ranks: Vec<_> = ranks.into_iter().filter(|health| pod.holds(health.rank)).collect();
+                pod.health.extend(ranks.iter().map(|health| (health.rank, health.clone())));
+                self.tell(Report::Health { job: job_id, generation, ranks });
             }
             ShimReport::Ended { end, .. } => self.generation_ended(job, end),
             // Prepared or NotPrepared after a stop: the end follows.

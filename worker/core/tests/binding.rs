@@ -72,6 +72,7 @@ fn plan(binding: PodBinding, env: &[(&str, &str)]) -> PodPlan {
             max_file_bytes: 1 << 20,
             keep_files: 1,
             lease: None,
+            probes: Default::default(),
         },
         node_rank: 1,
         first_rank: Rank(2),

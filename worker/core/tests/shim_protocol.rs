@@ -7,9 +7,12 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use phalanx_common::exit::ExitStatus;
+use phalanx_common::health::{ProbeFailure, ProbeWord, RankHealth};
 use phalanx_common::id::{Generation, JobId, NodeId, Rank};
 use phalanx_common::report::{Notice, PodEnd, PrepareFailure, PrepareFailureKind, RankExit};
-use phalanx_common::spec::{Keep, MemoryBinding, StopScope};
+use phalanx_common::spec::{
+    Keep, LogPattern, MemoryBinding, Probe, ProbeHandler, ProbeKind, ProbePort, Probes, StopScope,
+};
 use phalanx_common::time::Timestamp;
 use phalanx_common::wire::codec;
 use phalanx_worker_core::shim::{
@@ -61,6 +64,28 @@ fn plan() -> ShimPlan {
         keep_files: 3,
         lease: Some(Duration::from_millis(1500)),
         nccl_topology: Some("<system/>".into()),
+        probes: probes(),
+    }
+}
+
+fn probes() -> Probes {
+    let probe = Probe {
+        handler: ProbeHandler::Exec { command: vec!["a".into()] },
+        initial_delay: Duration::ZERO,
+        timeout: Duration::from_secs(1),
+        period: Duration::from_secs(10),
+        success_threshold: 1,
+        failure_threshold: 3,
+        grace: Some(Duration::from_millis(1500)),
+    };
+    let at = || ProbePort { host: None, port: 300, per_local_rank: true };
+    let with = |handler| Some(Probe { handler, ..probe.clone() });
+    let get = ProbeHandler::HttpGet { path: "/".into(), at: at(), headers: vec![("b".into(), "c".into())] };
+    let pattern = LogPattern::from_existing("up");
+    Probes {
+        startup: with(ProbeHandler::Log { pattern }),
+        readiness: with(get),
+        liveness: with(ProbeHandler::Notify),
     }
 }
 
@@ -74,7 +99,7 @@ fn the_version_is_one() {
 fn orders_keep_their_bytes() {
     golden(
         ShimOrder::Prepare(Box::new(plan())),
-        "9e00000000036a2d3103016d0206707974686f6e04742e707901022f7701015801062f612e74617201022f760101530174010143013201fb2c010201410131014200022f6c022f6506302d332c3936013101022f640101fb3c7301fb2c01000a00000109090909090909090909090909090909090909090909090909090909090909090102fc0065cd1dfc00000040030101fc0065cd1d01093c73797374656d2f3e",
+        "e000000000036a2d3103016d0206707974686f6e04742e707901022f7701015801062f612e74617201022f760101530174010143013201fb2c010201410131014200022f6c022f6506302d332c3936013101022f640101fb3c7301fb2c01000a00000109090909090909090909090909090909090909090909090909090909090909090102fc0065cd1dfc00000040030101fc0065cd1d01093c73797374656d2f3e0104027570000001000a0001030101fc0065cd1d0101012f00fb2c01010101620163000001000a0001030101fc0065cd1d0103000001000a0001030101fc0065cd1d",
     );
     golden(ShimOrder::Go { generation: GENERATION }, "020000000103");
     golden(
@@ -120,10 +145,15 @@ fn reports_keep_their_bytes() {
         stderr_tail: vec![0xff, 0],
         stdout_tail: b"o".to_vec(),
         error_file: Some(b"{}".to_vec()),
+        probe: Some(ProbeFailure {
+            probe: ProbeKind::Liveness,
+            message: "no".into(),
+            at: Timestamp(1_700_000_000_000_000),
+        }),
     };
     golden(
         ShimReport::Exited { generation, exit },
-        "190000000303010109fd00401e18240a0600010002ff00016f01027b7d",
+        "270000000303010109fd00401e18240a0600010002ff00016f01027b7d0102026e6ffd00401e18240a0600",
     );
     let exit = RankExit {
         rank: Rank(0),
@@ -134,8 +164,12 @@ fn reports_keep_their_bytes() {
         stderr_tail: Vec::new(),
         stdout_tail: Vec::new(),
         error_file: None,
+        probe: None,
     };
-    golden(ShimReport::Exited { generation, exit }, "0b0000000303000001000001000000");
+    golden(ShimReport::Exited { generation, exit }, "0c000000030300000100000100000000");
+    let waits = Some(ProbeWord { probe: ProbeKind::Startup, message: "no".into() });
+    let ranks = vec![RankHealth { rank: Rank(300), ready: false, waits, status: Some("s".into()) }];
+    golden(ShimReport::Health { generation, ranks }, "0f000000080301fb2c01000100026e6f010173");
     let end = PodEnd { swept: 2, shim_lost: false, lease_lapsed: true, survivors: vec![(9, "d".into())] };
     golden(ShimReport::Ended { generation, end }, "09000000040302000101090164");
     for (stream, bytes) in [
@@ -166,6 +200,7 @@ fn a_report_with_the_longest_tails_fits_a_frame() {
         stderr_tail: tail.clone(),
         stdout_tail: tail.clone(),
         error_file: Some(tail),
+        probe: None,
     };
     let mut bytes = Vec::new();
     codec::encode(&ShimReport::Exited { generation: GENERATION, exit }, &mut bytes).unwrap();

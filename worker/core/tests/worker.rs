@@ -72,6 +72,7 @@ fn plan(generation: u32, lease: Option<Duration>) -> PodPlan {
             max_file_bytes: 1 << 20,
             keep_files: 1,
             lease,
+            probes: Default::default(),
         },
         node_rank: 0,
         first_rank: Rank(0),
@@ -296,6 +297,7 @@ fn hello_tells_what_happened_while_nobody_listened() {
         stderr_tail: b"boom".to_vec(),
         stdout_tail: Vec::new(),
         error_file: None,
+        probe: None,
     };
     let commands = bench.shim(ShimReport::Exited { generation: Generation(1), exit: exit.clone() });
     assert_eq!(commands, [], "reports are not queued");
@@ -324,6 +326,7 @@ fn a_hello_fits_one_frame_however_much_the_ranks_said_before_they_ended() {
             stderr_tail,
             stdout_tail: vec![b'.'; defaults::LOG_TAIL],
             error_file: Some(vec![b'.'; defaults::LOG_TAIL]),
+            probe: None,
         };
         bench.shim(ShimReport::Exited { generation: Generation(1), exit });
     }
@@ -447,6 +450,7 @@ fn each_rank_of_a_pod_ends_once_and_no_other_does_whatever_its_shim_says() {
         stderr_tail: Vec::new(),
         stdout_tail: Vec::new(),
         error_file: None,
+        probe: None,
     };
     let mut said =
         |rank| bench.shim(ShimReport::Exited { generation: Generation(1), exit: exit(rank) }).len();

@@ -2,8 +2,8 @@
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Two log files, two pipes (both ends for a moment).
-const PER_RANK: u64 = 6;
+/// Two log files, two pipes (both ends for a moment), a notify socket and a probe of each kind.
+const PER_RANK: u64 = 10;
 /// Sockets, epoll, locks, the time index of each rank while it is written.
 const BESIDE: u64 = 64;
 

@@ -10,12 +10,14 @@
 //! what it does about each event, `reports` what it says; `life` decides what a generation does next and
 //! touches nothing, `prepare` checks and holds, `bound` sees that ranks
 //! are bound as they should be, `output`
-//! writes the log files, `tree` and `cgroup` find and end processes, `home` is the pod's directory.
+//! writes the log files, `checks` asks the ranks what their probes want to know and `notify` hears what they say, `tree` and `cgroup` find and end processes, `home` is the pod's directory.
 //! Unsafe code is in `sys` and `fork` alone.
 
 pub mod account;
 mod bound;
 mod cgroup;
+mod checks;
+mod checks_events;
 mod command;
 mod environ;
 #[expect(unsafe_code, reason = "fork and what runs between fork and exec")]
@@ -26,6 +28,7 @@ mod ladder;
 mod life;
 mod limits;
 mod link;
+mod notify;
 mod output;
 mod pod;
 pub mod pod_cgroup;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use phalanx_common::defaults::LOG_TAIL;
 use phalanx_common::exit::ExitStatus;
+use phalanx_common::health::ProbeFailure;
 use phalanx_common::id::{Generation, Rank};
 use phalanx_common::report::{Notice, PodEnd, RankExit};
 use phalanx_common::spec::StopScope;
@@ -18,11 +19,13 @@ use phalanx_common::time::Timestamp;
 use phalanx_worker_core::shim::{ShimPlan, ShimRank};
 
 use super::cgroup::Cgroup;
+use super::checks::{Checks, Order};
 use super::fork::{Step, Word};
 use super::life::Life;
 use super::output::OutputStream;
 use super::ports::Reserved;
 use super::probe::Probes;
+use super::run::Poll;
 use super::sys;
 use super::tree::{self, Process, signal, signal_found, signal_group};
 
@@ -40,6 +43,8 @@ pub(super) struct RankProcess {
     error_file: PathBuf,
     program: String,
     ended: Option<Ended>,
+    /// The probe for which it was told to end.
+    failure: Option<ProbeFailure>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +57,7 @@ struct Ended {
 impl RankProcess {
     pub(super) fn new(rank: &ShimRank, pid: i32, streams: [OutputStream; 2], program: String) -> RankProcess {
         let error_file = PathBuf::from(&rank.error_file);
-        RankProcess { rank: rank.rank, pid, streams, error_file, program, ended: None }
+        RankProcess { rank: rank.rank, pid, streams, error_file, program, ended: None, failure: None }
     }
 
     fn is_alive(&self) -> bool {
@@ -89,7 +94,6 @@ impl Drop for Parts {
 }
 
 /// One generation, held or later.
-#[derive(Debug)]
 pub(super) struct Pod {
     pub(super) generation: Generation,
     pub(super) life: Life,
@@ -104,6 +108,8 @@ pub(super) struct Pod {
     _reserved: Reserved,
     /// Peers' probes; `None` where nobody probes.
     pub(super) probes: Option<Probes>,
+    /// What its ranks are asked, and say.
+    pub(super) checks: Checks,
     swept: BTreeSet<i32>,
     rounds: u32,
 }
@@ -114,6 +120,7 @@ impl Pod {
         parts: Parts,
         ports: Reserved,
         probes: Option<Probes>,
+        checks: Checks,
         now: Instant,
     ) -> Pod {
         Pod {
@@ -127,6 +134,7 @@ impl Pod {
             ports: plan.ports.clone(),
             _reserved: ports,
             probes,
+            checks,
             swept: BTreeSet::new(),
             rounds: 0,
         }
@@ -245,6 +253,7 @@ impl Pod {
             stderr_tail,
             stdout_tail,
             error_file,
+            probe: rank.failure.clone(),
         })
     }
 
@@ -268,6 +277,41 @@ impl Pod {
         self.proceed(&below);
     }
 
+    /// Asks what is due, and says what is to be done about ranks.
+    pub(super) fn turn_checks(&mut self, now: Instant, poll: &Poll) -> Vec<Order> {
+        self.checks.turn(now, poll, self.parts.cgroup.as_ref())
+    }
+
+    /// The stop signal for one rank, whose probe is bad.
+    pub(super) fn end_rank(
+        &mut self,
+        index: usize,
+        failure: ProbeFailure,
+        guardian: Option<i32>,
+        now: Instant,
+    ) {
+        let Some(rank) = self.parts.ranks.get_mut(index).filter(|rank| rank.is_alive()) else { return };
+        self.checks.ends(index, failure.probe, self.grace, now);
+        rank.failure = Some(failure);
+        match self.stop_scope {
+            StopScope::Group => signal_group(rank.pid, Signal::SIGTERM),
+            StopScope::Process => signal(rank.pid, Signal::SIGTERM),
+        }
+        // One that was stopped by a debugger could not act on it.
+        signal_group(rank.pid, Signal::SIGCONT);
+        tree::descendants(rank.pid, guardian)
+            .iter()
+            .for_each(|process| signal_found(process, Signal::SIGCONT));
+    }
+
+    /// SIGKILL for one rank and all that is below it.
+    pub(super) fn kill_rank(&mut self, index: usize) {
+        let Some(rank) = self.parts.ranks.get(index).filter(|rank| rank.is_alive()) else { return };
+        let below = tree::descendants(rank.pid, None);
+        signal_group(rank.pid, Signal::SIGKILL);
+        below.iter().for_each(|process| signal_found(process, Signal::SIGKILL));
+    }
+
     /// SIGKILL to everything of this generation.
     pub(super) fn kill(&mut self, guardian: Option<i32>) {
         self.parts.hold = None;
@@ -287,7 +331,8 @@ impl Pod {
         }
         for (pid, process) in found {
             signal_found(&process, Signal::SIGKILL);
-            if !self.parts.ranks.iter().any(|rank| rank.pid == pid) {
+            let of_probe = self.checks.pids().any(|known| known == pid);
+            if !of_probe && !self.parts.ranks.iter().any(|rank| rank.pid == pid) {
                 self.swept.insert(pid);
             }
         }

@@ -16,6 +16,7 @@ use super::home::Home;
 use super::life::{Act, Facts};
 use super::limits::OpenFiles;
 use super::link::{self, Link};
+use super::notify;
 use super::output::{Drained, TURN};
 use super::pod::Pod;
 use super::prepare::prepare;
@@ -102,7 +103,8 @@ impl Shim {
         let report = (may_report && streams().any(|stream| stream.is_unreported()))
             .then(|| self.reported_at.map_or_else(Instant::now, |at| at + REPORT_EVERY));
         let probes = pod.probes.as_ref().and_then(Probes::deadline);
-        [pod.life.deadline(), retry, report, probes].into_iter().flatten().min()
+        let checks = pod.checks.deadline(may_report);
+        [pod.life.deadline(), retry, report, probes, checks].into_iter().flatten().min()
     }
 
     pub(super) fn on_event(&mut self, source: Source) {
@@ -112,6 +114,8 @@ impl Shim {
             Source::ExecErrors => self.on_exec_errors(),
             Source::Probes => self.on_probes(),
             Source::Output(rank, stream) => self.on_output(rank, stream),
+            Source::Notify(rank) => self.on_notify(rank),
+            Source::Check(rank, kind) => self.on_check(rank, kind),
         }
     }
 
@@ -120,10 +124,12 @@ impl Shim {
         let now = Instant::now();
         self.retry_output(now);
         self.turn_probes(now);
+        self.turn_checks(now);
         while let Some(act) = self.next_act(now) {
             self.perform(act);
         }
         self.report_exits();
+        self.report_health(now);
         // First what is waiting: output is only reported to a worker that keeps up.
         self.flush();
         self.report_output(now);
@@ -147,6 +153,9 @@ impl Shim {
     pub(super) fn perform(&mut self, act: Act) {
         let guardian = self.guardian.as_ref().map(Guardian::pid);
         let Some(pod) = &mut self.pod else { return };
+        if act != Act::Finish {
+            pod.checks.on_stopping(Instant::now(), &self.poll);
+        }
         match act {
             Act::Terminate => pod.terminate(guardian),
             Act::Proceed => pod.resume(guardian),
@@ -235,9 +244,12 @@ impl Shim {
         };
         // What the job sets itself stands behind it, and wins.
         plan.env.splice(0..0, std::mem::take(&mut plan.secrets.0));
+        self.files.make_room(plan.ranks.len());
         let prepared = match &self.pod {
             Some(pod) => Err(Refusal::Busy { alive: pod.generation.0 }),
-            None => prepare(&plan, &mut self.home, &mut self.guardian, &self.files, now),
+            None => notify::open(&mut plan).and_then(|sockets| {
+                prepare(&plan, &mut self.home, &mut self.guardian, &self.files, sockets, now)
+            }),
         };
         let prepared = prepared.and_then(|pod| self.watch(&pod).map(|()| pod));
         let mut pod = match prepared {
@@ -261,6 +273,7 @@ impl Shim {
         if let Some(probes) = &pod.probes {
             self.poll.add(probes.as_fd(), Source::Probes).map_err(refuse)?;
         }
+        pod.checks.add_to(&self.poll).map_err(refuse)?;
         for (index, rank) in pod.ranks().iter().enumerate() {
             for (at, stream) in rank.streams.iter().enumerate() {
                 if let Some(pipe) = stream.pipe() {
@@ -340,6 +353,7 @@ impl Shim {
         if let Some(pod) = &mut self.pod
             && pod.life.suspend(now)
         {
+            pod.checks.freeze(now);
             pod.suspend(guardian);
         }
     }
@@ -348,6 +362,7 @@ impl Shim {
         let guardian = self.guardian.as_ref().map(Guardian::pid);
         if let Some(pod) = &mut self.pod {
             pod.life.resume(now);
+            pod.checks.thaw(now);
             pod.resume(guardian);
         }
     }
@@ -379,9 +394,15 @@ impl Shim {
 
     fn on_reaped(&mut self, pid: i32, status: ExitStatus) {
         let (now, at) = (Instant::now(), wall_clock());
+        let guardian = self.guardian.as_ref().map(Guardian::pid);
         let Some(pod) = &mut self.pod else { return };
         // What a rank left behind and this process adopted needs no more than reaping.
-        let Some(index) = pod.on_reaped(pid, status, at) else { return };
+        let Some(index) = pod.on_reaped(pid, status, at) else {
+            let known: Vec<i32> = pod.ranks().iter().map(|rank| rank.pid).chain(guardian).collect();
+            pod.checks.on_reaped(pid, status, &known, now, &self.poll);
+            return;
+        };
+        pod.checks.on_rank_ended(index, &self.poll);
         for stream in &mut pod.ranks_mut()[index].streams {
             stream.drain(&mut self.buffer, now, at);
         }
@@ -397,6 +418,7 @@ impl Shim {
         let Some(all_made_it) = pod.read_errors(Instant::now(), wall_clock()) else { return };
         pod.life.execs_done();
         if all_made_it {
+            pod.checks.begin(Instant::now());
             let report = ShimReport::Started { generation: pod.generation, pids: pod.pids() };
             self.report(&report);
         }
@@ -405,7 +427,12 @@ impl Shim {
     fn on_output(&mut self, rank: usize, stream: usize) {
         let Some(pod) = &mut self.pod else { return };
         let Some(process) = pod.ranks_mut().get_mut(rank) else { return };
-        let read = process.streams[stream].read_turn(&mut self.buffer, Instant::now(), wall_clock());
+        let now = Instant::now();
+        let read = process.streams[stream].read_turn(&mut self.buffer, now, wall_clock());
+        let seen = process.streams[stream].take_seen();
+        if !seen.is_empty() {
+            pod.checks.on_seen(rank, seen, now);
+        }
         if read == Drained::End {
             self.close_ended_pipes(rank);
         }

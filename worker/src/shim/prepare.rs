@@ -14,13 +14,15 @@ use phalanx_worker_core::shim::{NCCL_TOPOLOGY, ShimPlan, ShimRank, Stream};
 
 use super::bound;
 use super::cgroup::Cgroup;
+use super::checks::Checks;
 use super::command::Lookup;
 use super::environ::{Inherited, Overlay, arguments, c_string, null_terminated};
 use super::fork::{self, Image};
 use super::guardian::Guardian;
 use super::home::Home;
 use super::limits::OpenFiles;
-use super::output::{LogPlace, OutputStream};
+use super::notify::NotifySocket;
+use super::output::{LogPlace, OutputStream, Watch};
 use super::pod::{Parts, Pod, RankProcess};
 use super::ports;
 use super::probe::Probes;
@@ -41,6 +43,7 @@ pub(super) fn prepare(
     home: &mut Option<Home>,
     guardian: &mut Option<Guardian>,
     files: &OpenFiles,
+    sockets: Vec<NotifySocket>,
     now: Instant,
 ) -> Result<Pod, Refusal> {
     let working_dir = Path::new(plan.working_dir.as_deref().unwrap_or("."));
@@ -48,6 +51,8 @@ pub(super) fn prepare(
     let argv = arguments(&plan.command)?;
     let inherited = Inherited::new(&plan.remove_env);
     let resolved = resolve(plan, working_dir, &inherited)?;
+    let watch = Checks::watch(plan)?;
+    let checks = Checks::prepare(plan, &inherited, files, sockets, now)?;
     let opened = home.is_none();
     let open = match home {
         Some(home) => home,
@@ -69,9 +74,9 @@ pub(super) fn prepare(
             open.note(NCCL_TOPOLOGY, topology.as_bytes()).map_err(failed)?;
         }
         files.make_room(plan.ranks.len());
-        let ready = make_logs(plan, resolved, &mut made)?;
+        let ready = make_logs(plan, resolved, &watch, &mut made)?;
         hold(plan, ready, &argv, &inherited, files, &mut parts)?;
-        Ok(Pod::new(plan, parts, ports, probes, now))
+        Ok(Pod::new(plan, parts, ports, probes, checks, now))
     };
     let held = hold_all();
     if held.is_err() {
@@ -150,6 +155,7 @@ fn resolve<'a>(
 fn make_logs<'a>(
     plan: &ShimPlan,
     resolved: Vec<(&'a ShimRank, Overlay<'a>, CString)>,
+    watch: &Watch,
     made: &mut Vec<PathBuf>,
 ) -> Result<Vec<Ready<'a>>, Refusal> {
     let mut ready = Vec::with_capacity(resolved.len());
@@ -168,7 +174,8 @@ fn make_logs<'a>(
         }
         let place =
             LogPlace { dir: dir.clone(), max_file_bytes: plan.max_file_bytes, keep_files: plan.keep_files };
-        let create = |stream| OutputStream::create(rank.rank, stream, place.clone()).map_err(refuse);
+        let create =
+            |stream| OutputStream::create(rank.rank, stream, place.clone(), watch.clone()).map_err(refuse);
         let streams = [create(Stream::Stdout)?, create(Stream::Stderr)?];
         make_way_for(Path::new(&rank.error_file), &mut error_dir)?;
         ready.push(Ready { rank, overlay, path, streams });

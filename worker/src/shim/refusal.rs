@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use phalanx_common::report::{PrepareFailure, PrepareFailureKind};
+use phalanx_common::spec::ProbeKind;
 use phalanx_common::topology::machine::CpuSet;
 
 /// One reason. The message says what failed, why, and what to do.
@@ -87,6 +88,10 @@ pub(super) enum Refusal {
     NodesNotKept { rank: u32, nodes: CpuSet },
     #[error("rank {rank} was not bound to its CPUs and memory within {} s; the node is overloaded", within.as_secs())]
     NotBound { rank: u32, within: Duration },
+    #[error("the {probe} probe: {why}")]
+    Probe { probe: ProbeKind, why: Box<Refusal> },
+    #[error("the pattern of the {probe} probe cannot be used: {error}")]
+    Pattern { probe: ProbeKind, error: Box<regex::Error> },
     #[error("generation {alive} is still alive in this pod")]
     Busy { alive: u32 },
 }
@@ -111,7 +116,8 @@ impl Refusal {
             | Refusal::NoFormat { .. }
             | Refusal::InterpreterNotExecutable { .. } => CommandNotExecutable,
             Refusal::PortTaken { port } => PortTaken(*port),
-            Refusal::Variable { .. } | Refusal::NulByte { .. } => Job,
+            Refusal::Probe { why, .. } => why.kind(),
+            Refusal::Pattern { .. } | Refusal::Variable { .. } | Refusal::NulByte { .. } => Job,
             Refusal::WorkingDir { .. }
             | Refusal::Port { .. }
             | Refusal::JobDir { .. }

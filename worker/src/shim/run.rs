@@ -11,6 +11,7 @@ use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::setsid;
+use phalanx_common::spec::ProbeKind;
 use phalanx_common::time::Timestamp;
 
 use super::link::{self, Link};
@@ -20,6 +21,10 @@ use super::{MODE, ORPHAN_GRACE, ORPHAN_LIMIT, sys};
 
 /// Events taken from the kernel at once.
 const EVENTS: usize = 64;
+
+/// From here on numbers are those of notify sockets, and of probes.
+const NOTIFY: u64 = 1 << 32;
+const CHECK: u64 = 1 << 33;
 
 /// What an event is about, as the number the kernel keeps for us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +36,10 @@ pub(super) enum Source {
     Probes,
     /// Index of the rank in its pod, and of its stream.
     Output(usize, usize),
+    /// What a rank says by itself.
+    Notify(usize),
+    /// A probe of a rank that waits for its answer.
+    Check(usize, ProbeKind),
 }
 
 impl Source {
@@ -40,6 +49,8 @@ impl Source {
             Source::Signals => 1,
             Source::ExecErrors => 2,
             Source::Probes => 3,
+            Source::Notify(rank) => NOTIFY + rank as u64,
+            Source::Check(rank, kind) => CHECK + 3 * rank as u64 + kind as u64,
             Source::Output(rank, stream) => 4 + 2 * rank as u64 + stream as u64,
         }
     }
@@ -50,6 +61,11 @@ impl Source {
             1 => Source::Signals,
             2 => Source::ExecErrors,
             3 => Source::Probes,
+            check if check >= CHECK => {
+                let number = (check - CHECK) as usize;
+                Source::Check(number / 3, ProbeKind::ALL[number % 3])
+            }
+            notify if notify >= NOTIFY => Source::Notify((notify - NOTIFY) as usize),
             output => Source::Output((output - 4) as usize / 2, (output - 4) as usize % 2),
         }
     }
@@ -148,7 +164,16 @@ impl Poll {
     }
 
     pub(super) fn add(&self, fd: BorrowedFd<'_>, source: Source) -> nix::Result<()> {
-        self.0.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, source.number()))
+        self.add_for(fd, source, EpollFlags::EPOLLIN)
+    }
+
+    pub(super) fn add_for(&self, fd: BorrowedFd<'_>, source: Source, flags: EpollFlags) -> nix::Result<()> {
+        self.0.add(fd, EpollEvent::new(flags, source.number()))
+    }
+
+    /// Asks to be woken for this instead.
+    pub(super) fn want(&self, fd: BorrowedFd<'_>, source: Source, flags: EpollFlags) {
+        let _ = self.0.modify(fd, &mut EpollEvent::new(flags, source.number()));
     }
 
     pub(super) fn remove(&self, fd: BorrowedFd<'_>) {

@@ -117,6 +117,18 @@ fn children(pid: i32) -> Vec<Process> {
     list.split_ascii_whitespace().filter_map(|pid| process(pid.parse().ok()?)).collect()
 }
 
+/// SIGKILL to the children of this process, and all below them, whose environment at exec said `entry`; `known` are not
+/// looked at.
+pub(super) fn kill_adopted(entry: &str, known: &[i32]) {
+    let own = std::process::id() as i32;
+    for child in children(own).into_iter().filter(|child| child.is_alive() && !known.contains(&child.pid)) {
+        if environ_has(child.pid, entry.as_bytes()) {
+            descendants(child.pid, None).iter().for_each(|process| signal_found(process, Signal::SIGKILL));
+            signal_found(&child, Signal::SIGKILL);
+        }
+    }
+}
+
 fn all() -> Vec<Process> {
     pids().filter_map(process).collect()
 }

@@ -9,6 +9,7 @@ mod ending;
 mod isolation;
 mod orphans;
 mod output;
+mod probes;
 mod refusals;
 mod start;
 mod support;

@@ -109,6 +109,7 @@ pub(crate) fn command(scratch: &Scratch, ranks: u32, command: &[&str]) -> ShimPl
         keep_files: defaults::LOG_FILES_KEPT,
         lease: None,
         nccl_topology: None,
+        probes: Default::default(),
     }
 }
 

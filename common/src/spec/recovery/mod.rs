@@ -156,11 +156,16 @@ pub enum FailureReason {
     NodeLost,
     /// Not all ranks were ready within `startTimeoutSeconds`.
     StartTimeout,
+    /// A rank was ended because its startup or liveness probe was bad, with whatever exit code.
+    ProbeFailed,
 }
 
 impl Choice for FailureReason {
-    const CHOICES: &'static [(&'static str, FailureReason)] =
-        &[("NodeLost", FailureReason::NodeLost), ("StartTimeout", FailureReason::StartTimeout)];
+    const CHOICES: &'static [(&'static str, FailureReason)] = &[
+        ("NodeLost", FailureReason::NodeLost),
+        ("StartTimeout", FailureReason::StartTimeout),
+        ("ProbeFailed", FailureReason::ProbeFailed),
+    ];
 }
 
 /// What is done about a failure.

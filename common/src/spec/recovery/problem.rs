@@ -32,6 +32,8 @@ pub enum RecoveryProblem {
     ActionOfNever { action: FailureAction, policy: Place },
     #[error("{} is a restart, and the job may have none: give it some with maxRestarts", word(*action))]
     ActionWithoutBudget { action: FailureAction },
+    #[error("no rank is ended for a probe: the job has neither startupProbe nor livenessProbe")]
+    NoProbe,
     #[error("{0} stands in the list a second time")]
     Twice(String),
     #[error("the operator is missing: write `{{operator: In, values: [{DO_NOT_RESTART}]}}` or a list alone")]

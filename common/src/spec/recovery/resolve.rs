@@ -113,6 +113,13 @@ impl JobFile {
                 problems.push(self.problem(&format!("{path}{key}"), origin, kind.into()));
             };
             self.twice(keys, &path, problems);
+            let probe = keys.reasons.iter().flatten().find(|it| it.value == FailureReason::ProbeFailed);
+            if let Some(given) = probe
+                && self.startup_probe.is_none()
+                && self.liveness_probe.is_none()
+            {
+                refuse(problems, ".reasons", &given.origin, RecoveryProblem::NoProbe);
+            }
             let matches = keys.matches();
             if matches == Matches::default() && keys.exit_codes.is_none() {
                 refuse(problems, "", &keys.origin, RecoveryProblem::MatchesNothing);

@@ -1,6 +1,7 @@
 //! Every wrong job file and the message it gives, to the letter.
 
 mod keys;
+mod probes;
 mod types;
 mod values;
 mod yaml;
@@ -11,7 +12,8 @@ use crate::run;
 
 #[test]
 fn every_wrong_file_is_refused_in_these_words() {
-    let tables = [keys::KEYS, keys::NOT_YET, types::TYPES, values::VALUES, yaml::YAML, yaml::EXCERPTS];
+    let tables =
+        [keys::KEYS, keys::NOT_YET, probes::PROBES, types::TYPES, values::VALUES, yaml::YAML, yaml::EXCERPTS];
     for (text, expected) in tables.into_iter().flatten() {
         let printed = run(text, &Flags::default()).map(|job| format!("{job:?}"));
         assert_eq!(printed.as_ref().map_err(String::as_str), Err(*expected), "{text}");

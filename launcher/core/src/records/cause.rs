@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use phalanx_common::event::{Cause, NoRestart, Outcome};
 use phalanx_common::exit::ExitStatus;
+use phalanx_common::health::Culprit;
 use phalanx_common::id::{NodeId, Rank};
 use phalanx_common::report::PrepareFailure;
+use phalanx_common::spec::ProbeKind;
 use serde::{Deserialize, Serialize};
 
 /// Why a gang stops, as stored; see [`Cause`].
@@ -14,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub enum CauseRecord {
     RankFailed { rank: Rank, node: NodeId, status: ExitStatus },
     NotPrepared { node: NodeId, reason: PrepareFailure },
-    StartTimeout { missing: Vec<Rank>, phase: String },
+    StartTimeout { missing: Vec<Rank>, phase: String, culprits: Vec<Culprit> },
     NodeLost { node: NodeId },
     NodeRestarted { node: NodeId },
     ShimLost { node: NodeId },
@@ -24,6 +26,7 @@ pub enum CauseRecord {
     Completed,
     Enough { rule: u32 },
     DeadlineExceeded { after: Duration },
+    ProbeFailed { rank: Rank, node: NodeId, probe: ProbeKind, message: String, status: ExitStatus },
 }
 
 /// How a job ended, as stored; see [`Outcome`].
@@ -78,7 +81,12 @@ impl From<&Cause> for CauseRecord {
         match cause.clone() {
             Cause::RankFailed { rank, node, status } => CauseRecord::RankFailed { rank, node, status },
             Cause::NotPrepared { node, reason } => CauseRecord::NotPrepared { node, reason },
-            Cause::StartTimeout { missing, phase } => CauseRecord::StartTimeout { missing, phase },
+            Cause::StartTimeout { missing, phase, culprits } => {
+                CauseRecord::StartTimeout { missing, phase, culprits }
+            }
+            Cause::ProbeFailed { rank, node, probe, message, status } => {
+                CauseRecord::ProbeFailed { rank, node, probe, message, status }
+            }
             Cause::NodeLost { node } => CauseRecord::NodeLost { node },
             Cause::NodeRestarted { node } => CauseRecord::NodeRestarted { node },
             Cause::ShimLost { node } => CauseRecord::ShimLost { node },
@@ -97,7 +105,12 @@ impl From<&CauseRecord> for Cause {
         match record.clone() {
             CauseRecord::RankFailed { rank, node, status } => Cause::RankFailed { rank, node, status },
             CauseRecord::NotPrepared { node, reason } => Cause::NotPrepared { node, reason },
-            CauseRecord::StartTimeout { missing, phase } => Cause::StartTimeout { missing, phase },
+            CauseRecord::StartTimeout { missing, phase, culprits } => {
+                Cause::StartTimeout { missing, phase, culprits }
+            }
+            CauseRecord::ProbeFailed { rank, node, probe, message, status } => {
+                Cause::ProbeFailed { rank, node, probe, message, status }
+            }
             CauseRecord::NodeLost { node } => Cause::NodeLost { node },
             CauseRecord::NodeRestarted { node } => Cause::NodeRestarted { node },
             CauseRecord::ShimLost { node } => Cause::ShimLost { node },

@@ -5,11 +5,13 @@
 //! (`ExitStatus`, `PrepareFailure`, `StopScope`, `Keep`, `OutputMode`, `Shape`, `Ship`, `VirtualEnv`, `Fencing`, `Tier`, `DeviceKind`,
 //! `Pattern`, `Exclusive`, `DeviceView`, `MemoryBinding`, `CpuBinding`, `AcceleratorKind`, `RestartPolicy`, `ExitCodes`,
 //! `FailureReason`, `FailureAction`) are only ever appended to.
+//! `Pattern`, `Exclusive`, `DeviceView`, `MemoryBinding`, `CpuBinding`, `AcceleratorKind`, `ProbeKind`) are only ever appended to.
 
 mod binding;
 mod cause;
 mod lifetime;
 mod needs;
+mod probes;
 mod recovery;
 mod spec;
 
@@ -25,6 +27,7 @@ pub use binding::{BindingRecord, DeviceRecord, HeldRecord, RankBindingRecord};
 pub use cause::{CauseRecord, NoRestartRecord, OutcomeRecord};
 pub use lifetime::{LifetimeRecord, SuccessRecord};
 pub use needs::{DevicesRecord, ElasticRecord, GroupRecord, NeedsRecord, WishesRecord};
+pub use probes::{HandlerRecord, PortRecord, ProbeRecord, ProbesRecord};
 pub use recovery::{RecoveryRecord, RuleRecord};
 pub use spec::SpecRecord;
 
@@ -235,6 +238,29 @@ mod tests {
             log_dir: Some("/l".into()),
             max_file_bytes: 1 << 30,
             keep_files: 3,
+            probes: probes(),
+        }
+    }
+
+    fn probes() -> ProbesRecord {
+        let probe = |handler| ProbeRecord {
+            handler,
+            initial_delay: Duration::from_secs(1),
+            timeout: Duration::from_millis(1500),
+            period: Duration::from_secs(10),
+            success_threshold: 1,
+            failure_threshold: 3,
+            grace: None,
+        };
+        let at = PortRecord { host: Some(IpAddr::from([127, 0, 0, 1])), port: 8000, per_local_rank: true };
+        let headers = vec![("a".into(), "b".into())];
+        ProbesRecord {
+            startup: Some(probe(HandlerRecord::Log { pattern: "up".into() })),
+            readiness: Some(probe(HandlerRecord::HttpGet { path: "/r".into(), at, headers })),
+            liveness: Some(ProbeRecord {
+                grace: Some(Duration::from_secs(2)),
+                ..probe(HandlerRecord::Exec { command: vec!["true".into()] })
+            }),
         }
     }
 
@@ -377,7 +403,7 @@ mod tests {
                     unix_user: Some("ann".into()),
                     attached: true,
                 },
-                "a900000001036a2d31fbe803016a00010401010201016d010700010801090001027470040101010a010500000102747001010001016b01760201610162010163010100010101000104080401047472756501012f010261620301022f76000101410162010153fb5802001e0001020101010107010901010301fb100e0001003c00010203013c0000010101000201017800fb5802000101010301022f6cfc000000400303616e6e0103616e6e01",
+                "f300000001036a2d31fbe803016a00010401010201016d010700010801090001027470040101010a010500000102747001010001016b01760201610162010163010100010101000104080401047472756501012f010261620301022f76000101410162010153fb5802001e0001020101010107010901010301fb100e0001003c00010203013c0000010101000201017800fb5802000101010301022f6cfc00000040030104027570010001fc0065cd1d0a000103000101022f7201007f000001fb401f010101610162010001fc0065cd1d0a000103000100010474727565010001fc0065cd1d0a00010301020003616e6e0103616e6e01",
             ),
             (
                 Record::GenerationPlanned(Box::new(GenerationRecord {

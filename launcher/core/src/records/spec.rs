@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lifetime::LifetimeRecord;
 use super::needs::NeedsRecord;
+use super::probes::ProbesRecord;
 use super::recovery::RecoveryRecord;
 
 /// A job, as stored; see [`JobSpec`].
@@ -38,6 +39,7 @@ pub struct SpecRecord {
     pub log_dir: Option<String>,
     pub max_file_bytes: u64,
     pub keep_files: u32,
+    pub probes: ProbesRecord,
 }
 
 impl From<&JobSpec> for SpecRecord {
@@ -66,6 +68,7 @@ impl From<&JobSpec> for SpecRecord {
             log_dir: spec.output.log_dir.clone(),
             max_file_bytes: spec.output.max_file_bytes,
             keep_files: spec.output.keep_files,
+            probes: (&spec.probes).into(),
         }
     }
 }
@@ -87,6 +90,7 @@ impl From<&SpecRecord> for JobSpec {
             secrets: record.secrets.clone(),
             start_timeout: record.start_timeout,
             termination_grace: record.termination_grace,
+            probes: (&record.probes).into(),
             max_restarts: record.max_restarts,
             recovery: (&record.recovery).into(),
             lifetime: (&record.lifetime).into(),

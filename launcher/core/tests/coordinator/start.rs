@@ -93,8 +93,9 @@ fn the_start_deadline_names_the_ranks_that_are_missing() {
     desk.timeout(deadline);
     desk.ended("a", "j", 1);
     desk.ended("b", "j", 1);
-    let Some(Outcome::Failed { first_cause: Cause::StartTimeout { missing, phase }, exit_code: 125, .. }) =
-        desk.outcome("j")
+    let Some(Outcome::Failed {
+        first_cause: Cause::StartTimeout { missing, phase, .. }, exit_code: 125, ..
+    }) = desk.outcome("j")
     else {
         panic!("{:?}", desk.outcome("j"));
     };

@@ -52,6 +52,7 @@ pub(crate) fn spec(nodes: u32, ranks_per_node: u32) -> JobSpec {
         max_restarts: 0,
         recovery: Recovery::default(),
         lifetime: Default::default(),
+        probes: Default::default(),
         stop_scope: StopScope::Group,
         keep: Keep::Never,
         output: OutputSpec {
@@ -73,6 +74,7 @@ pub(crate) fn exit(rank: u32, status: ExitStatus, at: u64) -> RankExit {
         stderr_tail: Vec::new(),
         stdout_tail: Vec::new(),
         error_file: None,
+        probe: None,
     }
 }
 
@@ -87,6 +89,7 @@ pub(crate) fn status(name: &str, generation: u32) -> PodStatus {
         exits: Vec::new(),
         end: None,
         pids: Vec::new(),
+        health: Vec::new(),
     }
 }
 

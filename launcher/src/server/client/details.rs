@@ -1,6 +1,6 @@
 //! One job, with what the state machine does not keep of it.
 
-use phalanx_common::event::{Cause, Outcome};
+use phalanx_common::event::Outcome;
 use phalanx_common::status::JobStatus;
 use phalanx_common::wire::v1::{LogFrame, Stream};
 use phalanx_launcher_core::access::{Action, allowed};
@@ -40,10 +40,8 @@ impl Session {
     }
 
     async fn last_words(&self, status: &JobStatus) -> Vec<String> {
-        let Some(Outcome::Failed { first_cause: Cause::RankFailed { rank, .. }, .. }) = &status.outcome
-        else {
-            return Vec::new();
-        };
+        let Some(Outcome::Failed { first_cause, .. }) = &status.outcome else { return Vec::new() };
+        let Some(rank) = first_cause.rank() else { return Vec::new() };
         let (tails, job) = (self.cluster.tails.clone(), status.job.clone());
         let (rank, generation) = (rank.0, status.generation);
         let read = move || lines(&tails.last_words(&job, rank, generation));

@@ -166,6 +166,7 @@ impl Bench {
             keep_files: 1,
             lease: None,
             nccl_topology: None,
+            probes: Default::default(),
         };
         self.outputs.expect(&job(), &plan, Some(user().uid.as_raw()));
     }

@@ -4,6 +4,8 @@ mod backlog;
 mod files;
 mod stream;
 mod times;
+mod watch;
 
 pub(super) use files::LogPlace;
 pub(super) use stream::{Drained, OutputStream, TURN};
+pub(super) use watch::Watch;

@@ -11,12 +11,14 @@ use nix::unistd::pipe2;
 use phalanx_common::defaults::LOG_TAIL;
 use phalanx_common::id::Rank;
 use phalanx_common::report::Notice;
+use phalanx_common::spec::ProbeKind;
 use phalanx_common::time::Timestamp;
 use phalanx_worker_core::shim::Stream;
 
 use super::backlog::{Backlog, Dropped};
 use super::files::{Files, LogPlace};
 use super::times::Times;
+use super::watch::Watch;
 
 /// Bytes taken from one pipe before the others have their turn.
 pub(in crate::shim) const TURN: usize = 64 << 10;
@@ -47,13 +49,19 @@ pub(in crate::shim) struct OutputStream {
     retry_at: Option<Instant>,
     times: Times,
     tail: VecDeque<u8>,
+    watch: Watch,
     reported: u64,
     notices: Vec<Notice>,
 }
 
 impl OutputStream {
     /// Makes the stream's file.
-    pub(in crate::shim) fn create(rank: Rank, stream: Stream, place: LogPlace) -> io::Result<OutputStream> {
+    pub(in crate::shim) fn create(
+        rank: Rank,
+        stream: Stream,
+        place: LogPlace,
+        watch: Watch,
+    ) -> io::Result<OutputStream> {
         let times = Times::new(&place.dir, stream);
         let files = Files::create(place, stream)?;
         Ok(OutputStream {
@@ -66,6 +74,7 @@ impl OutputStream {
             retry_at: None,
             times,
             tail: VecDeque::new(),
+            watch,
             reported: 0,
             notices: Vec::new(),
         })
@@ -123,6 +132,11 @@ impl OutputStream {
         }
     }
 
+    /// Patterns that were seen since the last time.
+    pub(in crate::shim) fn take_seen(&mut self) -> Vec<ProbeKind> {
+        self.watch.take_seen()
+    }
+
     /// Stops reading.
     pub(in crate::shim) fn close_pipe(&mut self) {
         self.pipe = None;
@@ -131,6 +145,7 @@ impl OutputStream {
     /// Files bytes as if they had come through the pipe.
     pub(in crate::shim) fn file(&mut self, bytes: &[u8], now: Instant, at: Timestamp) {
         self.keep_tail(bytes);
+        self.watch.feed(bytes);
         let offset = self.files.written();
         let dropped = self.backlog.write(&mut self.files, bytes);
         self.after_write(dropped, now);

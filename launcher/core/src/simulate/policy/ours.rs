@@ -113,6 +113,7 @@ fn job(ask: Ask, groups: Vec<GroupSpec>) -> JobSpec {
         max_restarts: 0,
         recovery: Recovery::default(),
         lifetime: Default::default(),
+        probes: Default::default(),
         unreachable: Duration::ZERO,
         lease: Duration::ZERO,
         fencing: Fencing::Lenient,

@@ -1,0 +1,204 @@
+//! An `exec` probe: a process beside its rank, with the rank's environment, directory, user and cores.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::path::Path;
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::signal::Signal;
+use nix::unistd::pipe2;
+use phalanx_common::exit::ExitStatus;
+use phalanx_common::health::{MAX_MESSAGE, last_of};
+use phalanx_common::spec::{MemoryBinding, ProbeHandler, ProbeKind};
+use phalanx_worker_core::prober::Answer;
+use phalanx_worker_core::shim::{ShimPlan, ShimRank};
+
+use crate::shim::bound;
+use crate::shim::cgroup::Cgroup;
+use crate::shim::command::Lookup;
+use crate::shim::environ::{Inherited, Overlay, arguments, c_string, null_terminated};
+use crate::shim::fork::{self, Image};
+use crate::shim::limits::OpenFiles;
+use crate::shim::refusal::Refusal;
+use crate::shim::tree::{self, signal_found, signal_group};
+
+/// In the environment of each process of a probe: what it leaves behind is found by it.
+const MARK: &str = "PHALANX_PROBE";
+/// Bytes of output that are kept; the last ones say why.
+const KEPT: usize = 2 * MAX_MESSAGE;
+
+/// What all `exec` probes of a pod need.
+pub(super) struct Kit {
+    env: Vec<(String, String)>,
+    ranks: Vec<ShimRank>,
+    memory: MemoryBinding,
+    working_dir: Option<CString>,
+    inherited: Inherited,
+    open_files: libc::rlimit,
+    /// Reads as the byte that releases a held process.
+    zero: File,
+    /// Arguments of each kind, and the program for each rank.
+    commands: Vec<(ProbeKind, Vec<CString>, Vec<CString>)>,
+    started: u64,
+}
+
+/// A probe that runs.
+#[derive(Debug)]
+pub(super) struct Exec {
+    pub(super) pid: i32,
+    pipe: File,
+    output: Vec<u8>,
+    mark: String,
+}
+
+impl Kit {
+    /// Finds the programs as each rank would; `None`: there are no such probes.
+    pub(super) fn prepare(
+        plan: &ShimPlan,
+        inherited: &Inherited,
+        files: &OpenFiles,
+    ) -> Result<Option<Kit>, Refusal> {
+        let mut commands = Vec::new();
+        let working_dir = Path::new(plan.working_dir.as_deref().unwrap_or("."));
+        for (kind, probe) in plan.probes.iter() {
+            let ProbeHandler::Exec { command } = &probe.handler else { continue };
+            let refuse = |why: Refusal| Refusal::Probe { probe: kind, why: Box::new(why) };
+            let program = command.first().ok_or(Refusal::NoCommand).map_err(refuse)?;
+            let mut programs: Vec<CString> = Vec::with_capacity(plan.ranks.len());
+            let mut last: Option<(std::ffi::OsString, CString)> = None;
+            for rank in &plan.ranks {
+                let overlay = Overlay::new(&plan.env, rank)?;
+                let path = overlay.value(inherited, "PATH");
+                let found = match &last {
+                    Some((before, found)) if path.is_some_and(|path| path == before) => found.clone(),
+                    _ => {
+                        let far = plan.lease.is_some();
+                        let found = Lookup { working_dir, path, far }.resolve(program).map_err(refuse)?;
+                        c_string(found)?
+                    }
+                };
+                last = path.map(|path| (path.to_owned(), found.clone()));
+                programs.push(found);
+            }
+            commands.push((kind, arguments(command)?, programs));
+        }
+        if commands.is_empty() {
+            return Ok(None);
+        }
+        let zero = File::open("/dev/zero").map_err(|error| Refusal::Start {
+            rank: plan.ranks.first().map_or(0, |rank| rank.rank.0),
+            what: "/dev/zero for its probes",
+            error,
+        })?;
+        Ok(Some(Kit {
+            env: plan.env.clone(),
+            ranks: plan.ranks.clone(),
+            memory: plan.memory,
+            working_dir: plan.working_dir.as_deref().map(c_string).transpose()?,
+            inherited: Inherited::new(&plan.remove_env),
+            open_files: files.of_ranks(),
+            zero,
+            commands,
+            started: 0,
+        }))
+    }
+
+    /// Starts the probe of this kind beside the rank.
+    pub(super) fn start(
+        &mut self,
+        index: usize,
+        kind: ProbeKind,
+        cgroup: Option<&Cgroup>,
+    ) -> io::Result<Exec> {
+        let none = || io::Error::from_raw_os_error(libc::EINVAL);
+        let (_, argv, programs) = self.commands.iter().find(|(known, ..)| *known == kind).ok_or_else(none)?;
+        let (rank, path) = self.ranks.get(index).zip(programs.get(index)).ok_or_else(none)?;
+        self.started += 1;
+        let mark = format!("{}-{}", std::process::id(), self.started);
+        let mut marked = rank.clone();
+        marked.env.push((MARK.to_owned(), mark.clone()));
+        let overlay = Overlay::new(&self.env, &marked).map_err(|_| none())?;
+        let envp = overlay.envp(&self.inherited);
+        let argv = null_terminated(argv.iter().map(CString::as_c_str));
+        let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
+        fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        let image = Image {
+            index: index as u32,
+            path,
+            argv: &argv,
+            envp: &envp,
+            working_dir: self.working_dir.as_deref(),
+            stdout: write.as_raw_fd(),
+            stderr: write.as_raw_fd(),
+            hold_read: self.zero.as_raw_fd(),
+            hold_write: -1,
+            errors: -1,
+            open_files: self.open_files,
+            bound: bound::of(rank, self.memory),
+        };
+        let pid = match cgroup {
+            Some(cgroup) => fork::rank(&image, Some(cgroup.as_fd())).or_else(|_| fork::rank(&image, None)),
+            None => fork::rank(&image, None),
+        }?;
+        Ok(Exec { pid, pipe: File::from(read), output: Vec::new(), mark })
+    }
+}
+
+impl Exec {
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pipe.as_fd()
+    }
+
+    /// Reads what it wrote; false at the end.
+    pub(super) fn read(&mut self) -> bool {
+        let mut bytes = [0; 4096];
+        loop {
+            match self.pipe.read(&mut bytes) {
+                Ok(0) => return false,
+                Ok(got) => {
+                    self.output.extend_from_slice(&bytes[..got]);
+                    let over = self.output.len().saturating_sub(KEPT);
+                    self.output.drain(..over);
+                    // One buffer each turn: a probe may write without end.
+                    return true;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return false,
+            }
+        }
+    }
+
+    /// Ends it, and all that it started.
+    pub(super) fn kill(&self) {
+        let below = tree::descendants(self.pid, None);
+        signal_group(self.pid, Signal::SIGKILL);
+        below.iter().for_each(|process| signal_found(process, Signal::SIGKILL));
+        tree::kill_adopted(&self.entry(), &[]);
+    }
+
+    fn entry(&self) -> String {
+        format!("{MARK}={}", self.mark)
+    }
+
+    /// It has ended: what it left behind ends too, and this is what it found.
+    pub(super) fn finish(mut self, status: ExitStatus, known: &[i32]) -> Answer {
+        self.read();
+        tree::kill_adopted(&self.entry(), known);
+        match status {
+            ExitStatus::Code(0) => Answer::Good,
+            status => Answer::Bad(self.message(&status.to_string())),
+        }
+    }
+
+    /// What to say of it, with what it wrote.
+    pub(super) fn message(&self, what: &str) -> String {
+        let output = String::from_utf8_lossy(&self.output);
+        match output.trim() {
+            "" => what.to_owned(),
+            output => format!("{what}: {}", last_of(output, MAX_MESSAGE - what.len() - 2)),
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! Probes of the ranks of one generation: what is being asked, what was answered, and what there is to report of it.
+//! When to ask, and what follows, `phalanx_worker_core::prober` decides; `checks_events` is where the event loop
+//! meets this.
+
+mod clock;
+mod exec;
+mod questions;
+mod rank;
+mod socket;
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use phalanx_common::exit::ExitStatus;
+use phalanx_common::health::RankHealth;
+use phalanx_common::spec::{ProbeHandler, ProbeKind, Probes};
+use phalanx_common::time::Timestamp;
+use phalanx_worker_core::prober::Act;
+use phalanx_worker_core::shim::ShimPlan;
+
+use self::clock::PodClock;
+use self::exec::Kit;
+use self::questions::{Answered, Questions};
+use self::rank::Checked;
+use super::cgroup::Cgroup;
+use super::environ::Inherited;
+use super::limits::OpenFiles;
+use super::notify::{NotifySocket, Said};
+use super::output::Watch;
+use super::refusal::Refusal;
+use super::run::{Poll, Source};
+
+/// At least this much time between two reports of what ranks and their probes say; that a rank is ready, or not any
+/// more, is told at once.
+const WORDS_EVERY: Duration = Duration::from_secs(1);
+/// Ranks in one report: with the longest words it fits a frame.
+const RANKS_PER_REPORT: usize = 256;
+
+/// The probes of a generation.
+pub(super) struct Checks {
+    probes: Probes,
+    clock: PodClock,
+    ranks: Vec<Checked>,
+    questions: Questions,
+    /// Ranks of which something may be to be reported.
+    changed: BTreeSet<usize>,
+    /// One of them became ready, or not ready.
+    urgent: bool,
+    reported_at: Option<Instant>,
+    /// Something was learnt after the last turn.
+    moved: bool,
+    /// When something is due, as the last turn found it.
+    next: Option<Timestamp>,
+}
+
+/// What the pod has to do about a rank.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// The stop signal: this probe is bad.
+    End {
+        index: usize,
+        kind: ProbeKind,
+        message: String,
+    },
+    Kill {
+        index: usize,
+    },
+}
+
+impl Checks {
+    /// Checks the probes of a plan, before anything is started.
+    pub(super) fn prepare(
+        plan: &ShimPlan,
+        inherited: &Inherited,
+        files: &OpenFiles,
+        sockets: Vec<NotifySocket>,
+        now: Instant,
+    ) -> Result<Checks, Refusal> {
+        let ranks = plan.ranks.iter().zip(sockets);
+        Ok(Checks {
+            probes: plan.probes.clone(),
+            clock: PodClock::new(now),
+            ranks: ranks.map(|(rank, socket)| Checked::new(rank.rank, &plan.probes, socket)).collect(),
+            questions: Questions::new(Kit::prepare(plan, inherited, files)?),
+            changed: BTreeSet::new(),
+            urgent: false,
+            reported_at: None,
+            moved: false,
+            next: None,
+        })
+    }
+
+    /// What is looked for in the output of each rank.
+    pub(super) fn watch(plan: &ShimPlan) -> Result<Watch, Refusal> {
+        let mut patterns = Vec::new();
+        for (kind, probe) in plan.probes.iter() {
+            if let ProbeHandler::Log { pattern } = &probe.handler {
+                let why = |error: regex::Error| Refusal::Pattern { probe: kind, error: Box::new(error) };
+                patterns.push((kind, pattern.compile().map_err(why)?));
+            }
+        }
+        Ok(Watch::new(patterns))
+    }
+
+    /// Has the loop hear every rank.
+    pub(super) fn add_to(&self, poll: &Poll) -> nix::Result<()> {
+        let sockets = self.ranks.iter().enumerate();
+        sockets
+            .filter_map(|(index, rank)| Some((index, rank.socket.as_ref()?)))
+            .try_for_each(|(index, socket)| poll.add(socket.as_fd(), Source::Notify(index)))
+    }
+
+    /// The programs of all ranks run.
+    pub(super) fn begin(&mut self, now: Instant) {
+        let at = self.clock.at(now);
+        self.moved = true;
+        for (index, checked) in self.ranks.iter_mut().enumerate() {
+            if checked.begin(at) && self.probes.gate() {
+                self.changed.insert(index);
+                self.urgent = true;
+            }
+        }
+    }
+
+    /// A rank has ended: nobody asks it any more.
+    pub(super) fn on_rank_ended(&mut self, index: usize, poll: &Poll) {
+        let Some(checked) = self.ranks.get_mut(index) else { return };
+        self.moved = true;
+        if let Some(socket) = checked.end() {
+            poll.remove(socket.as_fd());
+        }
+        self.changed.remove(&index);
+        self.drop_unwanted(poll);
+    }
+
+    /// The end of the pod was ordered.
+    pub(super) fn on_stopping(&mut self, now: Instant, poll: &Poll) {
+        self.clock.thaw(now);
+        let at = self.clock.at(now);
+        self.moved = true;
+        self.ranks.iter_mut().for_each(|checked| checked.prober.handle_stopping(at));
+        self.drop_unwanted(poll);
+    }
+
+    /// The pod stands still, and so does its time.
+    pub(super) fn freeze(&mut self, now: Instant) {
+        self.clock.freeze(now);
+    }
+
+    pub(super) fn thaw(&mut self, now: Instant) {
+        self.moved = true;
+        self.clock.thaw(now);
+    }
+
+    /// What a rank says on its socket.
+    pub(super) fn hear(&mut self, index: usize, now: Instant) {
+        let at = self.clock.at(now);
+        let Some(checked) = self.ranks.get_mut(index) else { return };
+        let Some(socket) = &checked.socket else { return };
+        for said in socket.hear() {
+            let of = |kind| (self.probes.get(kind)).is_some_and(|it| it.handler == ProbeHandler::Notify);
+            let mut tell = |kind, good, message| {
+                if of(kind) {
+                    checked.tell(at, kind, good, message);
+                }
+            };
+            match said {
+                Said::Ready => {
+                    tell(ProbeKind::Readiness, true, "");
+                    tell(ProbeKind::Startup, true, "");
+                }
+                Said::NotReady(message) => tell(ProbeKind::Readiness, false, message),
+                Said::Alive => tell(ProbeKind::Liveness, true, ""),
+                Said::Status(status) => {
+                    checked.status = Some(status).filter(|status| !status.is_empty());
+                }
+            }
+        }
+        self.changed.insert(index);
+        self.moved = true;
+    }
+
+    /// Patterns that were seen in the output of a rank.
+    pub(super) fn on_seen(&mut self, index: usize, seen: Vec<ProbeKind>, now: Instant) {
+        let at = self.clock.at(now);
+        let Some(checked) = self.ranks.get_mut(index) else { return };
+        // Readiness first: startup may be good by the same line.
+        for kind in seen.into_iter().rev() {
+            checked.tell(at, kind, true, "");
+        }
+        self.changed.insert(index);
+        self.moved = true;
+    }
+
+    /// A child that is no rank has ended.
+    pub(super) fn on_reaped(
+        &mut self,
+        pid: i32,
+        status: ExitStatus,
+        known: &[i32],
+        now: Instant,
+        poll: &Poll,
+    ) {
+        let answered = self.questions.on_reaped(pid, status, known, poll);
+        self.answer(answered, now);
+    }
+
+    /// Something happened to what a probe asks.
+    pub(super) fn on_event(&mut self, index: usize, kind: ProbeKind, now: Instant, poll: &Poll) {
+        let answered = self.questions.on_event((index, kind), poll);
+        self.answer(answered, now);
+    }
+
+    /// Asks what is due, gives up what takes too long, and says what is to be done about ranks.
+    pub(super) fn turn(&mut self, now: Instant, poll: &Poll, cgroup: Option<&Cgroup>) -> Vec<Order> {
+        let at = self.clock.at(now);
+        let mut orders = Vec::new();
+        if !self.moved && self.next.is_none_or(|next| next > at) {
+            return orders;
+        }
+        let late = self.questions.late(at, poll);
+        self.answer(late, now);
+        for index in 0..self.ranks.len() {
+            let checked = &mut self.ranks[index];
+            if checked.kill_at.is_some_and(|kill_at| kill_at <= at) {
+                checked.kill_at = None;
+                orders.push(Order::Kill { index });
+            }
+            checked.prober.handle_timeout(at);
+            while let Some(act) = self.ranks[index].prober.poll_act() {
+                match act {
+                    Act::Ask { kind, number } => {
+                        let Some(probe) = self.probes.get(kind) else { continue };
+                        let until = at + probe.timeout;
+                        let answered =
+                            self.questions.ask((index, kind), number, probe, until, (poll, cgroup));
+                        self.answer(answered, now);
+                    }
+                    Act::Ready(_) => {
+                        self.urgent |= self.probes.gate();
+                        self.changed.insert(index);
+                    }
+                    Act::End { kind, message } => {
+                        self.changed.insert(index);
+                        orders.push(Order::End { index, kind, message });
+                    }
+                }
+            }
+        }
+        self.moved = false;
+        self.next = self.ranks.iter().filter_map(Checked::next).chain(self.questions.next()).min();
+        orders
+    }
+
+    /// The rank was told to end, and has this long.
+    pub(super) fn ends(&mut self, index: usize, kind: ProbeKind, job: Duration, now: Instant) {
+        let grace = self.probes.get(kind).and_then(|probe| probe.grace).unwrap_or(job);
+        let at = self.clock.at(now);
+        if let Some(checked) = self.ranks.get_mut(index) {
+            checked.kill_at = Some(at + grace);
+            self.moved = true;
+        }
+    }
+
+    /// When to turn again if nothing else happens.
+    pub(super) fn deadline(&self, may_report: bool) -> Option<Instant> {
+        let due = self.next.and_then(|at| self.clock.instant(at));
+        let due = if self.moved { Some(Instant::now()) } else { due };
+        let report = (may_report && !self.changed.is_empty()).then(|| match self.reported_at {
+            Some(at) if !self.urgent => at + WORDS_EVERY,
+            _ => Instant::now(),
+        });
+        due.into_iter().chain(report).min()
+    }
+
+    /// How ranks stand, where that is not what was told last, in as many reports as it takes.
+    pub(super) fn report(&mut self, now: Instant) -> Vec<Vec<RankHealth>> {
+        let early = self.reported_at.is_some_and(|at| now < at + WORDS_EVERY);
+        if self.changed.is_empty() || (early && !self.urgent) {
+            return Vec::new();
+        }
+        let gated = self.probes.gate();
+        let changed = std::mem::take(&mut self.changed);
+        let news: Vec<RankHealth> =
+            changed.into_iter().filter_map(|index| self.ranks.get_mut(index)?.news(gated)).collect();
+        self.urgent = false;
+        if !news.is_empty() {
+            self.reported_at = Some(now);
+        }
+        news.chunks(RANKS_PER_REPORT).map(<[RankHealth]>::to_vec).collect()
+    }
+
+    /// Processes of probes.
+    pub(super) fn pids(&self) -> impl Iterator<Item = i32> {
+        self.questions.pids()
+    }
+
+    fn answer(&mut self, answered: impl IntoIterator<Item = Answered>, now: Instant) {
+        let at = self.clock.at(now);
+        for Answered { key: (index, kind), number, answer } in answered {
+            if let Some(checked) = self.ranks.get_mut(index) {
+                checked.prober.handle_answer(at, kind, number, answer);
+                self.changed.insert(index);
+                self.moved = true;
+            }
+        }
+    }
+
+    fn drop_unwanted(&mut self, poll: &Poll) {
+        let awaits = |(index, kind): (usize, ProbeKind), number| {
+            self.ranks.get(index).is_some_and(|checked| checked.prober.awaits(kind, number))
+        };
+        self.questions.keep(poll, awaits);
+    }
+}

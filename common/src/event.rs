@@ -40,6 +40,17 @@ pub enum EventKind {
     NodeUnreachable {
         node: NodeId,
     },
+    /// An operator wants no new pods there. The reason is empty if none was given.
+    NodeCordoned {
+        node: NodeId,
+        by: String,
+        reason: String,
+    },
+    /// It gets pods again, whatever stood against it.
+    NodeUncordoned {
+        node: NodeId,
+        by: String,
+    },
     /// The same worker speaks again: its pods went on meanwhile.
     NodeReachable {
         node: NodeId,

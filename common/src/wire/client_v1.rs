@@ -109,6 +109,20 @@ pub enum Request {
     Resume {
         job: String,
     },
+    /// `node` as in `Label`. Answered by a document: the `NodeStatus` of the node then.
+    Node {
+        node: String,
+        wish: NodeWish,
+    },
+}
+
+/// What an operator wants of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NodeWish {
+    /// No new pods; what runs there goes on. The reason may be empty.
+    Cordon { reason: String },
+    /// Pods again, whatever stood against the node.
+    Uncordon,
 }
 
 /// A job to run.

@@ -110,6 +110,7 @@ impl Coordinator {
             Input::Stop { job, by, status, force } => self.on_stop(&job, by, status, force),
             Input::Suspend { job } => self.on_suspend(&job),
             Input::Resume { job } => self.on_resume(&job),
+            Input::Node { node, by, wish } => self.on_wish(&node, by, wish),
             Input::Topology(topology) => self.on_topology(topology),
             Input::ClockJumped { by_micros } => self.on_clock_jumped(by_micros),
         }

@@ -12,6 +12,7 @@ use phalanx_common::spec::JobSpec;
 use phalanx_common::time::Timestamp;
 
 use crate::ledger::{Ledger, PodShare};
+use crate::nodes::standing::Standing;
 use crate::placement::inside::Held;
 use crate::records::{EndedRecord, GenerationRecord, Record, StoppingRecord};
 use crate::restart::{Accounting, Charge, Progress};
@@ -23,6 +24,8 @@ pub struct Durable {
     pub epoch: Epoch,
     pub jobs: BTreeMap<JobId, Job>,
     pub ledger: Ledger,
+    /// What stands against nodes; those against which nothing does are not there.
+    pub standings: BTreeMap<NodeId, Standing>,
     /// Jobs submitted so far, as far as the records tell.
     submitted: u64,
     /// Ended jobs by their end.
@@ -256,6 +259,12 @@ impl Durable {
                 if let Some(job) = self.jobs.get_mut(job) {
                     job.deadline_passed = true;
                 }
+            }
+            Record::NodeStands(record) if record.clears() => {
+                self.standings.remove(&record.node);
+            }
+            Record::NodeStands(record) => {
+                self.standings.insert(record.node.clone(), record.as_ref().into());
             }
             Record::JobForgotten { job: id } => {
                 self.free_generation(id);

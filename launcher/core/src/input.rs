@@ -11,6 +11,7 @@ use phalanx_common::order::Order;
 use phalanx_common::report::Report;
 use phalanx_common::spec::JobSpec;
 
+use crate::nodes::wishes::Wish;
 use crate::records::Record;
 use crate::stock::Topology;
 
@@ -84,6 +85,12 @@ pub enum Input {
     },
     Resume {
         job: JobId,
+    },
+    /// An operator wants something of a node.
+    Node {
+        node: NodeId,
+        by: String,
+        wish: Wish,
     },
     /// What was found out about the cluster, in place of what was known before.
     Topology(Arc<Topology>),

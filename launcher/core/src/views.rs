@@ -83,6 +83,7 @@ impl Coordinator {
                     version: facts.map(|facts| facts.version.clone()).unwrap_or_default(),
                     certificate_expires: None,
                     labels: BTreeMap::new(),
+                    closed: node.closed.clone(),
                     jobs: Vec::new(),
                 }
             })

@@ -63,7 +63,10 @@ fn cluster(command: &mut Command) -> Option<&mut ClusterArgs> {
             Some(TopoCommand::Export(args)) => &mut args.from.cluster,
             None => &mut args.from.cluster,
         },
-        Command::Node(NodeCommand::Label { cluster, .. }) => cluster,
+        Command::Node(command) => match command {
+            NodeCommand::Label { cluster, .. } => cluster,
+            NodeCommand::Cordon { nodes, .. } | NodeCommand::Uncordon(nodes) => &mut nodes.cluster,
+        },
         Command::Token(TokenCommand::Create(args)) => &mut args.cluster,
         Command::Token(TokenCommand::List(args)) => &mut args.cluster,
         Command::Token(TokenCommand::Revoke { cluster, .. }) => cluster,

@@ -11,8 +11,8 @@ use phalanx_common::report::Report;
 use phalanx_common::spec::JobSpec;
 use phalanx_common::time::Timestamp;
 use phalanx_common::wire::v1::ToWorker;
-use phalanx_launcher_core::Coordinator;
 use phalanx_launcher_core::stock::Topology;
+use phalanx_launcher_core::{Coordinator, Wish};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
@@ -65,6 +65,12 @@ pub(crate) enum Message {
     View(View),
     /// What was found out about the cluster, in place of what was known before.
     Topology(Arc<Topology>),
+    /// An operator wants something of a node.
+    Node {
+        node: NodeId,
+        by: String,
+        wish: Wish,
+    },
     Stop {
         job: JobId,
         by: String,

@@ -169,6 +169,7 @@ impl<S: Store> Driver<S> {
             Message::View(view) => return view.0(&self.coordinator, &self.peers),
             Message::ClientLost { job } => Input::ClientLost { job },
             Message::ClientWaits { job } => Input::ClientWaits { job },
+            Message::Node { node, by, wish } => Input::Node { node, by, wish },
             Message::Topology(topology) => Input::Topology(topology),
             Message::Stop { job, by, status, force } => Input::Stop { job, by, status, force },
             #[cfg(feature = "local")]

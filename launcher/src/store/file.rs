@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use phalanx_common::id::JobId;
+use phalanx_common::id::{JobId, NodeId};
 use phalanx_common::wire::codec;
 use phalanx_launcher_core::Record;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
@@ -27,16 +27,21 @@ pub(crate) struct FileStore {
     numbers: BTreeMap<Subject, Vec<u64>>,
 }
 
-/// What records tell of. Those of a job go when it is forgotten, that of a reign when the next begins.
+/// What records tell of. Those of a job go when it is forgotten, that of a reign when the next begins, that of a node when
+/// there is another.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Subject {
     Reign,
     Job(JobId),
+    Node(NodeId),
 }
 
 impl Subject {
     fn of(record: &Record) -> Subject {
-        record.job().map_or(Subject::Reign, |job| Subject::Job(job.clone()))
+        match record {
+            Record::NodeStands(standing) => Subject::Node(standing.node.clone()),
+            record => record.job().map_or(Subject::Reign, |job| Subject::Job(job.clone())),
+        }
     }
 }
 
@@ -116,11 +121,20 @@ impl FileStore {
     /// What this record does to the file.
     fn changes(&mut self, record: &Record, changes: &mut Vec<Change>) -> Result<(), Error> {
         let subject = Subject::of(record);
-        if matches!(record, Record::JobForgotten { .. } | Record::EpochStarted { .. }) {
+        let replaces = matches!(
+            record,
+            Record::JobForgotten { .. } | Record::EpochStarted { .. } | Record::NodeStands(_)
+        );
+        if replaces {
             let gone = self.numbers.remove(&subject).unwrap_or_default();
             changes.extend(gone.into_iter().map(Change::Remove));
         }
-        if matches!(record, Record::JobForgotten { .. }) {
+        let says_nothing = match record {
+            Record::JobForgotten { .. } => true,
+            Record::NodeStands(standing) => standing.clears(),
+            _ => false,
+        };
+        if says_nothing {
             return Ok(());
         }
         let mut bytes = Vec::new();

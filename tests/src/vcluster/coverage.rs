@@ -12,9 +12,10 @@ use phalanx_launcher_core::{Durable, Job, Record};
 use super::world::World;
 
 /// Every kind of fault, as [`World::injected`] counts them.
-pub const FAULTS: [&str; 21] = [
+pub const FAULTS: [&str; 23] = [
     "clock jump",
     "coordinator crash",
+    "cordon",
     "data plane cut",
     "deaf",
     "deaf for a moment",
@@ -30,6 +31,7 @@ pub const FAULTS: [&str; 21] = [
     "stale order",
     "stop",
     "suspension",
+    "uncordon",
     "worker crash",
     "worker paused beyond the idle timeout",
     "worker paused for a second or more",
@@ -37,7 +39,7 @@ pub const FAULTS: [&str; 21] = [
 ];
 
 /// What has to follow from them, now and then.
-pub const CONSEQUENCES: [&str; 38] = [
+pub const CONSEQUENCES: [&str; 40] = [
     "a coordinator came back to a live generation",
     "a budget was used up",
     "a budget was used up within its window",
@@ -63,6 +65,8 @@ pub const CONSEQUENCES: [&str; 38] = [
     "a job waited for nodes",
     "a lease lapsed",
     "a node came back as it was",
+    "a node got no new pods",
+    "a node got pods again",
     "a node restarted",
     "a node was unreachable",
     "a pod was dead",
@@ -129,6 +133,8 @@ fn of_event(event: &Event) -> Vec<&'static str> {
         EventKind::NodeUnreachable { .. } => vec!["a node was unreachable"],
         EventKind::NodeReachable { .. } => vec!["a node came back as it was"],
         EventKind::NodeRestarted { .. } => vec!["a node restarted"],
+        EventKind::NodeCordoned { .. } => vec!["a node got no new pods"],
+        EventKind::NodeUncordoned { .. } => vec!["a node got pods again"],
         EventKind::PodHeard { .. } => vec!["a pod was heard by a peer"],
         EventKind::PodDead { .. } => vec!["a pod was dead"],
         EventKind::PodAbandoned { .. } => vec!["a pod was given up"],

@@ -20,6 +20,8 @@ pub(crate) struct Witness {
     /// Pods whose ranks are held, as the shims did it.
     pub(crate) prepared: BTreeSet<PodKey>,
     pub(crate) released: BTreeSet<(JobId, Generation)>,
+    /// Nodes that are cordoned or quarantined, from the records alone.
+    pub(crate) closed: BTreeSet<NodeId>,
     /// Pods of which the coordinator said that nothing is left.
     pub(crate) ended: BTreeSet<PodKey>,
     /// Pods that it gave up.
@@ -110,6 +112,13 @@ impl Witness {
             Record::StopRequested { job, .. } => {
                 if let Some(facts) = self.jobs.get_mut(job) {
                     facts.stop_requested = true;
+                }
+            }
+            Record::NodeStands(standing) => {
+                if standing.cordon.is_some() || standing.quarantine.is_some() {
+                    self.closed.insert(standing.node.clone());
+                } else {
+                    self.closed.remove(&standing.node);
                 }
             }
             Record::JobForgotten { job } => {

@@ -12,6 +12,7 @@ mod lifetime;
 mod needs;
 mod recovery;
 mod spec;
+mod standing;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -27,6 +28,7 @@ pub use lifetime::{LifetimeRecord, SuccessRecord};
 pub use needs::{DevicesRecord, ElasticRecord, GroupRecord, NeedsRecord, WishesRecord};
 pub use recovery::{RecoveryRecord, RuleRecord};
 pub use spec::SpecRecord;
+pub use standing::{BlameRecord, CordonRecord, DrainRecord, QuarantineRecord, StandingRecord};
 
 use crate::restart::{Charge, Progress};
 
@@ -105,13 +107,15 @@ pub enum Record {
     DeadlinePassed {
         job: JobId,
     },
+    /// What stands against a node from here on: records of it before this one say nothing any more.
+    NodeStands(Box<StandingRecord>),
 }
 
 impl Record {
     /// The job it is about; `None`: about none.
     pub fn job(&self) -> Option<&JobId> {
         match self {
-            Record::EpochStarted { .. } => None,
+            Record::EpochStarted { .. } | Record::NodeStands(_) => None,
             Record::JobSubmitted { job, .. }
             | Record::Released { job, .. }
             | Record::Running { job, .. }
@@ -189,6 +193,7 @@ pub struct EndedRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nodes::standing::Standing;
     use crate::placement::inside::Held;
     use phalanx_common::plan::{BoundDevice, PodBinding, RankBinding};
     use phalanx_common::spec::{
@@ -307,6 +312,16 @@ mod tests {
         }
     }
 
+    fn standing(at: Timestamp) -> StandingRecord {
+        StandingRecord {
+            node: NodeId::new("a"),
+            cordon: Some(CordonRecord { by: "ann".into(), reason: "DIMM".into(), at }),
+            drain: Some(DrainRecord { grace: Some(Duration::from_secs(5)) }),
+            quarantine: Some(QuarantineRecord { why: "lost".into(), at }),
+            blames: vec![BlameRecord { at, job: JobId::from_existing("j-1"), what: "gone".into() }],
+        }
+    }
+
     fn held() -> Held {
         Held { cpus: "0-3,96".parse().unwrap(), memory: vec![(None, 5), (Some(1), 6)] }
     }
@@ -324,6 +339,12 @@ mod tests {
             assert_eq!(PodBinding::from(&BindingRecord::from(&binding)), binding);
         }
         assert_eq!(Held::from(&HeldRecord::from(&held())), held());
+    }
+
+    #[test]
+    fn what_stands_against_a_node_comes_back_as_it_was() {
+        let record = standing(Timestamp(1000));
+        assert_eq!(StandingRecord::new(&record.node, &Standing::from(&record)), record);
     }
 
     #[test]
@@ -463,6 +484,10 @@ mod tests {
                 "0b0000000d036a2d31020161026e6f",
             ),
             (Record::DeadlinePassed { job: job() }, "050000000e036a2d31"),
+            (
+                Record::NodeStands(Box::new(standing(at))),
+                "2a0000000f01610103616e6e0444494d4dfbe8030101050001046c6f7374fbe80301fbe803036a2d3104676f6e65",
+            ),
         ];
         for (record, want) in golden {
             assert_eq!(bytes(&record), want, "{record:?}");

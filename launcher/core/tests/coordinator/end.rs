@@ -25,7 +25,8 @@ fn the_earliest_failure_is_the_first_cause_however_late_it_is_heard() {
     assert!(revised, "older evidence renames the cause");
     desk.ended("a", "j", 1);
     desk.ended("b", "j", 1);
-    let Some(Outcome::Failed { first_cause: Cause::RankFailed { rank, .. }, exit_code, .. }) = desk.outcome("j")
+    let Some(Outcome::Failed { first_cause: Cause::RankFailed { rank, .. }, exit_code, .. }) =
+        desk.outcome("j")
     else {
         panic!("{:?}", desk.outcome("j"));
     };

@@ -72,6 +72,9 @@ pub struct NodeStatus {
     /// Why it gets no new pods, if it does not: `cordoned by ann: …`, `quarantined: …`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub closed: Option<String>,
+    /// Its jobs are to go elsewhere.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub draining: bool,
 }
 
 /// A join token.

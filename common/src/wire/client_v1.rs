@@ -114,6 +114,8 @@ pub enum Request {
         node: String,
         wish: NodeWish,
     },
+    /// Lets gangs get other nodes than they had, though many were lost.
+    ResumeReplacement,
 }
 
 /// What an operator wants of a node.
@@ -123,6 +125,10 @@ pub enum NodeWish {
     Cordon { reason: String },
     /// Pods again, whatever stood against the node.
     Uncordon,
+    /// No new pods, and those that are there go elsewhere. Without a grace each job has its own.
+    Drain { reason: String, grace_ms: Option<u64> },
+    /// It is gone for good: its certificate counts no more. Answered by no document, as there is no such node then.
+    Forget,
 }
 
 /// A job to run.

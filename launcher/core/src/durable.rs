@@ -12,6 +12,7 @@ use phalanx_common::spec::JobSpec;
 use phalanx_common::time::Timestamp;
 
 use crate::ledger::{Ledger, PodShare};
+use crate::nodes::blame::suspected;
 use crate::nodes::standing::Standing;
 use crate::placement::inside::Held;
 use crate::records::{EndedRecord, GenerationRecord, Record, StoppingRecord};
@@ -54,6 +55,8 @@ pub struct Job {
     pub generation: Option<GenerationState>,
     /// Where the next generation goes only if nothing else is left.
     pub shun: Option<NodeId>,
+    /// It left this node because its ranks failed there.
+    pub suspect: Option<NodeId>,
     /// Nodes that cannot take a pod of it, and why: no generation goes there, until a restart is paid for
     /// because none was left.
     pub refused: BTreeMap<NodeId, String>,
@@ -198,6 +201,7 @@ impl Durable {
                     stop: None,
                     generation: None,
                     shun: None,
+                    suspect: None,
                     refused: BTreeMap::new(),
                     state,
                     began_at: None,
@@ -386,7 +390,7 @@ impl Durable {
             Charge::NodeGone => job.used.node_retries += 1,
             // Each node refuses once.
             Charge::NodeRefused => {}
-            Charge::Ignored | Charge::Completed => {}
+            Charge::Ignored | Charge::Completed | Charge::Drained => {}
         }
         let used = &mut job.used;
         if record.charge.waits() {
@@ -403,6 +407,7 @@ impl Durable {
                 _ => (node, 1),
             });
         }
+        job.suspect = suspected(job, record.shun.as_ref());
         job.shun = record.shun.clone();
         job.state = JobState::Queued { not_before: record.at + record.delay };
     }

@@ -71,6 +71,10 @@ pub enum Input {
     NodeDisconnected {
         node: NodeId,
     },
+    /// The same, and the worker said that it goes.
+    NodeLeft {
+        node: NodeId,
+    },
     /// The user wants the job to end. `force` is a second Ctrl-C: no grace, and no waiting for nodes
     /// that cannot be reached. `status` is what the run ends with.
     Stop {
@@ -91,6 +95,10 @@ pub enum Input {
         node: NodeId,
         by: String,
         wish: Wish,
+    },
+    /// An operator lets gangs get other nodes again than they had.
+    ResumeReplacement {
+        by: String,
     },
     /// What was found out about the cluster, in place of what was known before.
     Topology(Arc<Topology>),
@@ -132,4 +140,6 @@ pub enum Why {
     RenewLeases,
     /// The job that ended first to be forgotten.
     Forget,
+    /// No other node to be lost: then gangs get other nodes again.
+    Quiet,
 }

@@ -1,5 +1,9 @@
 //! The nodes as the coordinator sees them. Nothing here is durable: every worker tells it in its Hello.
 
+pub(crate) mod blame;
+pub(crate) mod breaker;
+mod drain;
+mod forget;
 pub mod standing;
 pub mod wishes;
 

@@ -95,6 +95,8 @@ impl Coordinator {
                 self.reconcile_missing(id, &job, &back);
             }
         }
+        self.count_flaps(id);
+        self.move_jobs_away(id);
         self.queue_moved = true;
     }
 
@@ -217,7 +219,8 @@ impl Coordinator {
         self.fail(job, Evidence::new(cause, back.since));
     }
 
-    pub(crate) fn on_disconnected(&mut self, id: &NodeId) {
+    /// `left`: the worker said that it goes.
+    pub(crate) fn on_disconnected(&mut self, id: &NodeId, left: bool) {
         let Some(node) = self.nodes.get_mut(id).filter(|node| node.reachable()) else {
             return self.ignore(None, format!("node {id} was not connected"));
         };
@@ -226,6 +229,9 @@ impl Coordinator {
         // Why a job waits is told of the nodes as they are.
         self.queue_moved |= !self.queued_why.is_empty();
         self.emit(None, None, EventKind::NodeUnreachable { node: id.clone() });
+        if !left {
+            self.note_loss(id);
+        }
         let jobs = self.gangs_on(id);
         if jobs.is_empty() {
             return;

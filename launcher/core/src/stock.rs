@@ -248,6 +248,11 @@ impl Stock {
         self.made = false;
     }
 
+    /// A node is gone: everything is made anew.
+    pub(crate) fn remake(&mut self) {
+        self.made = false;
+    }
+
     /// Something about a node is not as it was.
     pub(crate) fn touch(&mut self, node: &NodeId) {
         if self.made {

@@ -84,6 +84,7 @@ impl Coordinator {
                     certificate_expires: None,
                     labels: BTreeMap::new(),
                     closed: node.closed.clone(),
+                    draining: self.durable.standings.get(id).is_some_and(|standing| standing.drain.is_some()),
                     jobs: Vec::new(),
                 }
             })

@@ -167,7 +167,7 @@ fn usual_socket() -> PathBuf {
 }
 
 /// A request that is answered by nothing but that it is done, which is said.
-fn administer(args: &ClusterArgs, request: &Request, said: &str) -> anyhow::Result<Exit> {
+pub(super) fn administer(args: &ClusterArgs, request: &Request, said: &str) -> anyhow::Result<Exit> {
     let identity = need_identity(args, Purpose::Administer)?;
     on_event_loop(async {
         let client = Client::connect(&identity).await?;

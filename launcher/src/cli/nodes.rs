@@ -1,12 +1,14 @@
 //! `phalanx nodes` and `phalanx node`: what nodes there are, and what operators want of them.
 
+mod drain;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use phalanx_common::status::NodeStatus;
 use phalanx_common::wire::client_v1::{NodeWish, Request};
 
-use super::admin::documents;
+use super::admin::{administer, documents};
 use super::args::{ListArgs, NodeCommand, NodesArgs};
 use super::cluster::{Purpose, ago, document, left, need_identity, on_event_loop, table};
 use super::{Exit, pretty, print};
@@ -52,8 +54,13 @@ fn state(node: &NodeStatus) -> String {
         Some(since) => format!("unreachable {}", ago(wall().since(since))),
         None => "unreachable".to_owned(),
     };
-    let closed = node.closed.as_ref().and_then(|why| why.split([' ', ':']).next());
-    closed.map_or(link.clone(), |closed| format!("{link}, {closed}"))
+    let closed = match &node.closed {
+        Some(_) if node.draining && node.jobs.is_empty() => ", drained".to_owned(),
+        Some(_) if node.draining => ", draining".to_owned(),
+        Some(why) => format!(", {}", why.split([' ', ':']).next().unwrap_or_default()),
+        None => String::new(),
+    };
+    link + &closed
 }
 
 /// `phalanx node`.
@@ -76,6 +83,12 @@ pub(super) fn node(command: NodeCommand) -> anyhow::Result<Exit> {
         NodeCommand::Uncordon(nodes) => {
             wish(&nodes, &NodeWish::Uncordon, |node| format!("{} gets pods again", node.node))
         }
+        NodeCommand::Drain { nodes, grace, reason, no_wait } => drain::drain(&nodes, grace, reason, no_wait),
+        NodeCommand::ResumeReplacement { cluster } => {
+            let said = "gangs get other nodes again than they had\n";
+            administer(&cluster, &Request::ResumeReplacement, said)
+        }
+        NodeCommand::Forget(nodes) => forget(&nodes),
     }
 }
 
@@ -88,6 +101,19 @@ fn wish(args: &NodesArgs, wish: &NodeWish, said: impl Fn(&NodeStatus) -> String)
             let request = Request::Node { node: node.clone(), wish: wish.clone() };
             let status: NodeStatus = client.document(&request).await?;
             print(&format!("{}\n", said(&status)))?;
+        }
+        client.close().await;
+        Ok(Exit::Success)
+    })
+}
+
+fn forget(args: &NodesArgs) -> anyhow::Result<Exit> {
+    let identity = need_identity(&args.cluster, Purpose::Administer)?;
+    on_event_loop(async {
+        let client = Client::connect(&identity).await?;
+        for node in &args.nodes {
+            client.done(&Request::Node { node: node.clone(), wish: NodeWish::Forget }).await?;
+            print(&format!("{node} is forgotten; to have it again, join it with a new token\n"))?;
         }
         client.close().await;
         Ok(Exit::Success)

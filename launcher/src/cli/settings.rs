@@ -65,7 +65,9 @@ fn cluster(command: &mut Command) -> Option<&mut ClusterArgs> {
         },
         Command::Node(command) => match command {
             NodeCommand::Label { cluster, .. } => cluster,
-            NodeCommand::Cordon { nodes, .. } | NodeCommand::Uncordon(nodes) => &mut nodes.cluster,
+            NodeCommand::Cordon { nodes, .. } | NodeCommand::Drain { nodes, .. } => &mut nodes.cluster,
+            NodeCommand::Uncordon(nodes) | NodeCommand::Forget(nodes) => &mut nodes.cluster,
+            NodeCommand::ResumeReplacement { cluster } => cluster,
         },
         Command::Token(TokenCommand::Create(args)) => &mut args.cluster,
         Command::Token(TokenCommand::List(args)) => &mut args.cluster,

@@ -34,6 +34,8 @@ pub(crate) enum Message {
     Disconnected {
         node: NodeId,
         connection: usize,
+        /// The worker said that it goes.
+        left: bool,
     },
     /// Start this job and send its output: local mode.
     #[cfg(feature = "local")]
@@ -70,6 +72,9 @@ pub(crate) enum Message {
         node: NodeId,
         by: String,
         wish: Wish,
+    },
+    ResumeReplacement {
+        by: String,
     },
     Stop {
         job: JobId,

@@ -182,6 +182,10 @@ impl Session {
                 self.may(Action::Administer)?;
                 self.wish(&node, wish, send).await
             }
+            Request::ResumeReplacement => {
+                self.may(Action::Administer)?;
+                self.resume_replacement().await
+            }
             Request::Logs { job, generation, rank, follow } => {
                 let (job, owner) = self.find(&job).await?;
                 self.may(Action::ReadOutput { owner: &owner })?;

@@ -109,6 +109,21 @@ impl FileStore {
         written().map_err(|error| self.failed(error))
     }
 
+    /// Removes a document; it is gone from the disk when this returns.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn remove(&self, name: &str) -> Result<(), Error> {
+        let removed = || -> Result<(), redb::Error> {
+            let mut write = self.database.begin_write()?;
+            write.set_quick_repair(true);
+            write.open_table(DOCUMENTS)?.remove(name)?;
+            write.commit()?;
+            Ok(())
+        };
+        removed().map_err(|error| self.failed(error))
+    }
+
     /// What it holds makes no sense to this version.
     pub(crate) fn broken(&self) -> Error {
         Error::Broken { path: self.path.clone() }
@@ -210,7 +225,7 @@ mod tests {
     use phalanx_common::exit::ExitStatus;
     use phalanx_common::id::{Epoch, Generation};
     use phalanx_common::time::Timestamp;
-    use phalanx_launcher_core::records::OutcomeRecord;
+    use phalanx_launcher_core::records::{CordonRecord, OutcomeRecord, StandingRecord};
 
     use super::*;
 
@@ -285,6 +300,29 @@ mod tests {
         assert_eq!(of_jobs, wanted, "in their order");
         let (early, last) = (sizes[1], sizes[sizes.len() - 1]);
         assert!(last <= early * 2, "the file grows: {sizes:?}");
+    }
+
+    #[tokio::test]
+    async fn of_what_stands_against_a_node_the_last_record_is_kept_and_of_nothing_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cluster.redb");
+        let stands = |node: &str, reason: Option<&str>| {
+            let at = Timestamp(7);
+            let cordon = reason.map(|reason| CordonRecord { by: "ann".into(), reason: reason.into(), at });
+            let node = NodeId::new(node);
+            let (drain, quarantine, blames) = (None, None, Vec::new());
+            Record::NodeStands(Box::new(StandingRecord { node, cordon, drain, quarantine, blames }))
+        };
+        let mut store = FileStore::open(&path).unwrap();
+        store
+            .append(vec![stands("a", Some("1")), stands("b", Some("1")), stands("a", Some("2"))])
+            .await
+            .unwrap();
+        drop(store);
+        let mut store = FileStore::open(&path).unwrap();
+        assert_eq!(store.load().unwrap(), [stands("b", Some("1")), stands("a", Some("2"))]);
+        store.append(vec![stands("b", None)]).await.unwrap();
+        assert_eq!(store.load().unwrap(), [stands("a", Some("2"))]);
     }
 
     /// Jobs that come and go, how many are kept, and how many end in one transaction.

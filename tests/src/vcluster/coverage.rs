@@ -12,7 +12,7 @@ use phalanx_launcher_core::{Durable, Job, Record};
 use super::world::World;
 
 /// Every kind of fault, as [`World::injected`] counts them.
-pub const FAULTS: [&str; 23] = [
+pub const FAULTS: [&str; 24] = [
     "clock jump",
     "coordinator crash",
     "cordon",
@@ -20,6 +20,7 @@ pub const FAULTS: [&str; 23] = [
     "deaf",
     "deaf for a moment",
     "deaf on the data plane",
+    "drain",
     "isolation",
     "lost connection",
     "mute",
@@ -39,7 +40,7 @@ pub const FAULTS: [&str; 23] = [
 ];
 
 /// What has to follow from them, now and then.
-pub const CONSEQUENCES: [&str; 40] = [
+pub const CONSEQUENCES: [&str; 45] = [
     "a coordinator came back to a live generation",
     "a budget was used up",
     "a budget was used up within its window",
@@ -66,6 +67,11 @@ pub const CONSEQUENCES: [&str; 40] = [
     "a lease lapsed",
     "a node came back as it was",
     "a node got no new pods",
+    "a node was drained",
+    "a node was quarantined",
+    "a job left a drained node",
+    "replacement of nodes was paused",
+    "replacement of nodes went on",
     "a node got pods again",
     "a node restarted",
     "a node was unreachable",
@@ -134,6 +140,11 @@ fn of_event(event: &Event) -> Vec<&'static str> {
         EventKind::NodeReachable { .. } => vec!["a node came back as it was"],
         EventKind::NodeRestarted { .. } => vec!["a node restarted"],
         EventKind::NodeCordoned { .. } => vec!["a node got no new pods"],
+        EventKind::NodeDraining { .. } => vec!["a node was drained"],
+        EventKind::NodeQuarantined { .. } => vec!["a node was quarantined"],
+        EventKind::ReplacementPaused { .. } => vec!["replacement of nodes was paused"],
+        EventKind::ReplacementResumed { .. } => vec!["replacement of nodes went on"],
+        EventKind::GangRestarting { cause: Cause::Drained { .. }, .. } => vec!["a job left a drained node"],
         EventKind::NodeUncordoned { .. } => vec!["a node got pods again"],
         EventKind::PodHeard { .. } => vec!["a pod was heard by a peer"],
         EventKind::PodDead { .. } => vec!["a pod was dead"],

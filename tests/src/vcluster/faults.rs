@@ -158,6 +158,8 @@ impl World {
                     match wish {
                         Wish::Cordon { .. } => "cordon",
                         Wish::Uncordon => "uncordon",
+                        Wish::Drain { .. } => "drain",
+                        Wish::Forget => "forgetting of a node",
                     },
                     |world| world.reign.is_some(),
                 );

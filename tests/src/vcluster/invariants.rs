@@ -122,6 +122,12 @@ pub(crate) fn changes_are_told(before: &View, after: &View, events: &[Event]) ->
             untold.push(format!("job {job} was forgotten"));
         }
     }
+    for node in before.nodes.keys().filter(|node| !after.nodes.contains_key(*node)) {
+        let told = |event: &Event| matches!(&event.kind, EventKind::NodeForgotten { node: told, .. } if told == node);
+        if !events.iter().any(told) {
+            untold.push(format!("node {node} was forgotten"));
+        }
+    }
     for (node, reachable) in &after.nodes {
         if before.nodes.get(node) != Some(reachable)
             && !events.iter().any(|event| tells_node(*reachable, node, &event.kind))

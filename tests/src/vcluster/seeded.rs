@@ -176,7 +176,12 @@ fn plan_faults(world: &mut World, rng: &mut Rng, jobs: &[JobId]) {
             120..=123 => {
                 let uncordon = Fault::Wish { node: node.clone(), wish: Wish::Uncordon };
                 world.schedule(at + rng.millis(100, 90_000), uncordon);
-                Fault::Wish { node, wish: Wish::Cordon { reason: String::new() } }
+                let grace = rng.chance(50).then(|| rng.millis(0, 5000));
+                let wish = match rng.chance(50) {
+                    true => Wish::Cordon { reason: String::new() },
+                    false => Wish::Drain { reason: String::new(), grace },
+                };
+                Fault::Wish { node, wish }
             }
             // Long enough for its peers to be asked in vain.
             _ => Fault::Isolate { node, cut: rng.millis(15_000, 60_000) },

@@ -94,7 +94,7 @@ impl Witness {
                         Charge::PortConflict => facts.used.port_conflicts += 1,
                         Charge::PortRetry => facts.used.port_retries += 1,
                         Charge::NodeGone => facts.used.node_retries += 1,
-                        Charge::NodeRefused | Charge::Ignored | Charge::Completed => {}
+                        Charge::NodeRefused | Charge::Ignored | Charge::Completed | Charge::Drained => {}
                     }
                 }
             }

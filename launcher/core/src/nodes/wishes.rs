@@ -1,12 +1,13 @@
 //! What operators want of nodes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use phalanx_common::event::EventKind;
 use phalanx_common::id::NodeId;
 
 use super::Node;
-use super::standing::{Cordon, Standing};
+use super::standing::{Cordon, Drain, Standing};
 use crate::coordinator::Coordinator;
 use crate::records::{Record, StandingRecord};
 
@@ -17,6 +18,11 @@ pub enum Wish {
     Cordon { reason: String },
     /// It gets pods again, whatever stood against it.
     Uncordon,
+    /// It gets no new pods, and its jobs go elsewhere. The grace is between the stop signal and SIGKILL; `None`: as each
+    /// job says.
+    Drain { reason: String, grace: Option<Duration> },
+    /// It is gone for good.
+    Forget,
 }
 
 impl Coordinator {
@@ -27,6 +33,8 @@ impl Coordinator {
         match wish {
             Wish::Cordon { reason } => self.cordon(node, by, reason),
             Wish::Uncordon => self.uncordon(node, by),
+            Wish::Drain { reason, grace } => self.drain(node, by, reason, Drain { grace }),
+            Wish::Forget => self.forget_node(node, by),
         }
     }
 

@@ -24,6 +24,7 @@ pub enum CauseRecord {
     Completed,
     Enough { rule: u32 },
     DeadlineExceeded { after: Duration },
+    Drained { node: NodeId },
 }
 
 /// How a job ended, as stored; see [`Outcome`].
@@ -88,6 +89,7 @@ impl From<&Cause> for CauseRecord {
             Cause::Completed => CauseRecord::Completed,
             Cause::Enough { rule } => CauseRecord::Enough { rule },
             Cause::DeadlineExceeded { after } => CauseRecord::DeadlineExceeded { after },
+            Cause::Drained { node } => CauseRecord::Drained { node },
         }
     }
 }
@@ -107,6 +109,7 @@ impl From<&CauseRecord> for Cause {
             CauseRecord::Completed => Cause::Completed,
             CauseRecord::Enough { rule } => Cause::Enough { rule },
             CauseRecord::DeadlineExceeded { after } => Cause::DeadlineExceeded { after },
+            CauseRecord::Drained { node } => Cause::Drained { node },
         }
     }
 }

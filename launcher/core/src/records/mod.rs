@@ -501,6 +501,7 @@ mod tests {
             Charge::Replacement,
             Charge::Ignored,
             Charge::Completed,
+            Charge::Drained,
         ];
         for (charge, number) in charges.into_iter().zip(0..) {
             let mut out = Vec::new();

@@ -1,6 +1,7 @@
 //! Nodes: which are there, which is meant, and what operators want of them.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use phalanx_common::id::NodeId;
 use phalanx_common::status::NodeStatus;
@@ -59,6 +60,10 @@ impl Session {
         let wish = match wish {
             NodeWish::Cordon { reason } => Wish::Cordon { reason: checked(reason)? },
             NodeWish::Uncordon => Wish::Uncordon,
+            NodeWish::Drain { reason, grace_ms } => {
+                Wish::Drain { reason: checked(reason)?, grace: grace_ms.map(Duration::from_millis) }
+            }
+            NodeWish::Forget => return self.forget(node).await,
         };
         let by = self.principal.name().to_owned();
         self.tell(Message::Node { node: node.clone(), by, wish }).await?;
@@ -66,6 +71,26 @@ impl Session {
         let mut nodes = self.node_statuses().await?;
         nodes.retain(|status| status.node == node);
         document(&nodes.pop(), send).await
+    }
+
+    /// Its certificate counts no more before anything of it is gone: it cannot come back in between.
+    async fn forget(&self, node: NodeId) -> Result<(), Failed> {
+        let asked = node.clone();
+        let keeps = look(&self.service.inbox, move |coordinator, _| coordinator.keeps(&asked));
+        if let Some(why) = keeps.await.ok_or_else(ending)? {
+            return Err(bad(format!("{node} is not forgotten: it {why}")));
+        }
+        self.cluster.registry.forget_node(&node).await?;
+        let by = self.principal.name().to_owned();
+        self.tell(Message::Node { node, by, wish: Wish::Forget }).await
+    }
+
+    pub(super) async fn resume_replacement(&self) -> Result<(), Failed> {
+        let paused = look(&self.service.inbox, |coordinator, _| coordinator.replacement_paused());
+        if !paused.await.ok_or_else(ending)? {
+            return Err(bad("replacement of nodes is not paused"));
+        }
+        self.tell(Message::ResumeReplacement { by: self.principal.name().to_owned() }).await
     }
 }
 

@@ -11,6 +11,7 @@ mod lab;
 mod left;
 mod life;
 mod logs;
+mod nodes;
 mod peer;
 mod placing;
 #[allow(dead_code, clippy::unwrap_used, reason = "as the tests beside it use it")]

@@ -78,7 +78,7 @@ fn summary(view: &View, findings: &[Finding], paint: Paint) -> String {
         fact("unreachable", line.and(", shown as they told last"));
     }
     for (why, nodes) in closed(view) {
-        let line = Line::toned(Tone::Bad, collapse(nodes.into_iter()));
+        let line = Line::toned(Tone::Bad, collapse(nodes));
         fact("no new pods", line.and(format!(": {why}")));
     }
     for finding in findings {

@@ -50,6 +50,25 @@ pub const PORT_CONFLICT_RESTARTS: u32 = 3;
 pub const PORT_RETRIES: u32 = 16;
 /// New generations at no cost because a node went before the ranks were released.
 pub const NODE_RETRIES: u32 = 16;
+/// A node that was unreachable so often is quarantined ...
+pub const FLAPS: usize = 2;
+/// ... within this time (ByteRobust's policy).
+pub const FLAP_WITHIN: Duration = Duration::from_secs(5 * 60);
+/// A node that is blamed for failures of so many jobs is quarantined ...
+pub const BLAMES_OF_JOBS: usize = 2;
+/// ... and one that is blamed so often for those of one job ...
+pub const BLAMES_OF_ONE_JOB: usize = 3;
+/// ... within this time.
+pub const BLAME_WITHIN: Duration = Duration::from_secs(3600);
+/// Failures of a node that are nearer to each other are one.
+pub const SAME_INCIDENT: Duration = Duration::from_secs(60);
+/// No gang gets other nodes than it had when more nodes than this were lost, and more than this share of all ...
+pub const BREAKER_LEAST: usize = 2;
+pub const BREAKER_PERCENT: usize = 5;
+/// ... within this time ...
+pub const BREAKER_WITHIN: Duration = Duration::from_secs(60);
+/// ... until none was lost for this long, or an operator says so.
+pub const BREAKER_QUIET: Duration = Duration::from_secs(60);
 /// A coordinator that comes back waits this long for the nodes of a generation that was not released: the idle
 /// timeout, after which a worker knows that its link is lost, and what it then takes to dial again.
 pub const BACK_WITHIN: Duration = Duration::from_secs(10);

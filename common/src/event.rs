@@ -42,6 +42,45 @@ pub enum EventKind {
     NodeUnreachable {
         node: NodeId,
     },
+    /// An operator wants no new pods there. The reason is empty if none was given.
+    NodeCordoned {
+        node: NodeId,
+        by: String,
+        reason: String,
+    },
+    /// An operator wants nothing to be left there: these jobs are there.
+    NodeDraining {
+        node: NodeId,
+        by: String,
+        reason: String,
+        jobs: Vec<JobId>,
+    },
+    /// It gets no new pods, as it failed too often; what led to that, oldest first.
+    NodeQuarantined {
+        node: NodeId,
+        why: String,
+        led_to: Vec<String>,
+    },
+    /// An operator knows that it does not come back.
+    NodeForgotten {
+        node: NodeId,
+        by: String,
+    },
+    /// Too many nodes were lost at once, these of so many: no gang gets other nodes than it had.
+    ReplacementPaused {
+        lost: Vec<NodeId>,
+        of: usize,
+    },
+    /// Gangs get other nodes again: an operator wants it, or no node was lost for long enough.
+    ReplacementResumed {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+    },
+    /// It gets pods again, whatever stood against it.
+    NodeUncordoned {
+        node: NodeId,
+        by: String,
+    },
     /// The same worker speaks again: its pods went on meanwhile.
     NodeReachable {
         node: NodeId,
@@ -233,6 +272,10 @@ pub enum Cause {
     DeadlineExceeded {
         after: Duration,
     },
+    /// An operator wants the node for something else.
+    Drained {
+        node: NodeId,
+    },
 }
 
 impl Cause {
@@ -253,7 +296,8 @@ impl Cause {
             | Cause::NodeRestarted { .. }
             | Cause::ShimLost { .. }
             | Cause::LeaseLapsed { .. }
-            | Cause::PodLost { .. } => 125,
+            | Cause::PodLost { .. }
+            | Cause::Drained { .. } => 125,
             Cause::Completed | Cause::Enough { .. } => 0,
             // As `timeout` has it.
             Cause::DeadlineExceeded { .. } => 124,
@@ -316,6 +360,7 @@ impl fmt::Display for Cause {
             Cause::PodLost { node } => write!(f, "the pod on node {node} is gone, and its ranks with it"),
             Cause::ShimLost { node } => write!(f, "the shim on node {node} died, its ranks with it"),
             Cause::Requested { by, .. } => write!(f, "stopped by {by}"),
+            Cause::Drained { node } => write!(f, "node {node} is drained"),
             Cause::Completed => f.write_str("every rank ended with exit code 0"),
             Cause::Enough { rule } => write!(f, "successPolicy.rules[{rule}] of the job is fulfilled"),
             Cause::DeadlineExceeded { after } => {

@@ -76,6 +76,12 @@ pub struct NodeStatus {
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub labels: BTreeMap<String, String>,
     pub jobs: Vec<JobId>,
+    /// Why it gets no new pods, if it does not: `cordoned by ann: …`, `quarantined: …`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub closed: Option<String>,
+    /// Its jobs are to go elsewhere.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub draining: bool,
 }
 
 /// A join token.

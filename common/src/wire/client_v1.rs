@@ -109,6 +109,26 @@ pub enum Request {
     Resume {
         job: String,
     },
+    /// `node` as in `Label`. Answered by a document: the `NodeStatus` of the node then.
+    Node {
+        node: String,
+        wish: NodeWish,
+    },
+    /// Lets gangs get other nodes than they had, though many were lost.
+    ResumeReplacement,
+}
+
+/// What an operator wants of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NodeWish {
+    /// No new pods; what runs there goes on. The reason may be empty.
+    Cordon { reason: String },
+    /// Pods again, whatever stood against the node.
+    Uncordon,
+    /// No new pods, and those that are there go elsewhere. Without a grace each job has its own.
+    Drain { reason: String, grace_ms: Option<u64> },
+    /// It is gone for good: its certificate counts no more. Answered by no document, as there is no such node then.
+    Forget,
 }
 
 /// A job to run.

@@ -12,6 +12,7 @@ use crate::durable::{Durable, Job};
 use crate::gang::{Gang, GangPhase, Pod};
 use crate::input::{Command, Config, Input, Why};
 use crate::nodes::Nodes;
+use crate::nodes::breaker::Breaker;
 use crate::probes::Round;
 use crate::queue::Stuck;
 use crate::records::Record;
@@ -33,6 +34,8 @@ pub struct Coordinator {
     pub(crate) timers: Timers,
     /// What the peers of pods that cannot be reached were asked.
     pub(crate) rounds: BTreeMap<(JobId, NodeId), Round>,
+    /// Whether too many nodes were lost.
+    pub(crate) breaker: Breaker,
     /// How many clients wait for each job, as far as they were heard of in this reign.
     pub(crate) waiting: BTreeMap<JobId, u32>,
     /// Something changed that may let a queued job begin.
@@ -69,7 +72,7 @@ impl Coordinator {
             .filter_map(|(id, job)| Some((id.clone(), Gang::new(job.active()?, job.spec.probes.gate()))))
             .collect();
         let mut timers = Timers::default();
-        if durable.jobs.values().any(|job| !job.ended()) {
+        if durable.jobs.values().any(|job| !job.ended()) || !durable.standings.is_empty() {
             timers.set(Why::Recover, Timestamp::default());
         }
         let mut coordinator = Coordinator {
@@ -81,6 +84,7 @@ impl Coordinator {
             gangs,
             timers,
             rounds: BTreeMap::new(),
+            breaker: Breaker::default(),
             waiting: BTreeMap::new(),
             queue_moved: false,
             queued_why: BTreeMap::new(),
@@ -106,10 +110,13 @@ impl Coordinator {
             Input::ClientLost { job } => self.on_client_lost(&job),
             Input::ClientWaits { job } => self.on_client_waits(&job),
             Input::Report { node, report } => self.on_report(&node, report),
-            Input::NodeDisconnected { node } => self.on_disconnected(&node),
+            Input::NodeDisconnected { node } => self.on_disconnected(&node, false),
+            Input::NodeLeft { node } => self.on_disconnected(&node, true),
             Input::Stop { job, by, status, force } => self.on_stop(&job, by, status, force),
             Input::Suspend { job } => self.on_suspend(&job),
             Input::Resume { job } => self.on_resume(&job),
+            Input::Node { node, by, wish } => self.on_wish(&node, by, wish),
+            Input::ResumeReplacement { by } => self.resume_replacement(Some(by)),
             Input::Topology(topology) => self.on_topology(topology),
             Input::ClockJumped { by_micros } => self.on_clock_jumped(by_micros),
         }
@@ -130,6 +137,7 @@ impl Coordinator {
                 Why::Probe { job, node } => self.on_probe_deadline(&job, &node),
                 Why::RenewLeases => self.on_renew_leases(),
                 Why::Forget => self.on_forget_deadline(),
+                Why::Quiet => self.resume_replacement(None),
             }
         }
         self.run_queue();
@@ -284,6 +292,7 @@ impl Coordinator {
 
     fn on_clock_jumped(&mut self, by_micros: i64) {
         self.timers.shift(by_micros);
+        self.breaker.shift(by_micros);
         for node in self.nodes.values_mut() {
             node.shift(by_micros);
         }

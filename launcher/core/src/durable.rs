@@ -12,6 +12,8 @@ use phalanx_common::spec::JobSpec;
 use phalanx_common::time::Timestamp;
 
 use crate::ledger::{Ledger, PodShare};
+use crate::nodes::blame::suspected;
+use crate::nodes::standing::Standing;
 use crate::placement::inside::Held;
 use crate::records::{EndedRecord, GenerationRecord, Record, StoppingRecord};
 use crate::restart::{Accounting, Charge, Progress};
@@ -23,6 +25,8 @@ pub struct Durable {
     pub epoch: Epoch,
     pub jobs: BTreeMap<JobId, Job>,
     pub ledger: Ledger,
+    /// What stands against nodes; those against which nothing does are not there.
+    pub standings: BTreeMap<NodeId, Standing>,
     /// Jobs submitted so far, as far as the records tell.
     submitted: u64,
     /// Ended jobs by their end.
@@ -51,6 +55,8 @@ pub struct Job {
     pub generation: Option<GenerationState>,
     /// Where the next generation goes only if nothing else is left.
     pub shun: Option<NodeId>,
+    /// It left this node because its ranks failed there.
+    pub suspect: Option<NodeId>,
     /// Nodes that cannot take a pod of it, and why: no generation goes there, until a restart is paid for
     /// because none was left.
     pub refused: BTreeMap<NodeId, String>,
@@ -197,6 +203,7 @@ impl Durable {
                     stop: None,
                     generation: None,
                     shun: None,
+                    suspect: None,
                     refused: BTreeMap::new(),
                     state,
                     began_at: None,
@@ -258,6 +265,12 @@ impl Durable {
                 if let Some(job) = self.jobs.get_mut(job) {
                     job.deadline_passed = true;
                 }
+            }
+            Record::NodeStands(record) if record.clears() => {
+                self.standings.remove(&record.node);
+            }
+            Record::NodeStands(record) => {
+                self.standings.insert(record.node.clone(), record.as_ref().into());
             }
             Record::JobForgotten { job: id } => {
                 self.free_generation(id);
@@ -379,7 +392,7 @@ impl Durable {
             Charge::NodeGone => job.used.node_retries += 1,
             // Each node refuses once.
             Charge::NodeRefused => {}
-            Charge::Ignored | Charge::Completed => {}
+            Charge::Ignored | Charge::Completed | Charge::Drained => {}
         }
         let used = &mut job.used;
         if record.charge.waits() {
@@ -396,6 +409,7 @@ impl Durable {
                 _ => (node, 1),
             });
         }
+        job.suspect = suspected(job, record.shun.as_ref());
         job.shun = record.shun.clone();
         job.state = JobState::Queued { not_before: record.at + record.delay };
     }

@@ -12,8 +12,9 @@ use crate::coordinator::Coordinator;
 use crate::durable::{Evidence, Job, JobState};
 use crate::gang::{GangPhase, PodView};
 use crate::input::Why;
+use crate::nodes::blame::did_well;
 use crate::records::{EndedRecord, Record, StoppingRecord};
-use crate::restart::{self, Came, Verdict};
+use crate::restart::{self, Came, Charge, Verdict};
 
 impl Coordinator {
     pub(crate) fn on_stop(&mut self, job: &JobId, by: String, status: ExitStatus, force: bool) {
@@ -89,7 +90,17 @@ impl Coordinator {
         let Some(state) = self.durable.jobs.get(job) else { return Duration::ZERO };
         let forced = state.stop.as_ref().is_some_and(|stop| stop.force);
         let held = state.active().is_none_or(|active| !active.released);
-        if forced || held { Duration::ZERO } else { state.spec.termination_grace }
+        if forced || held { Duration::ZERO } else { self.wanted_grace(state) }
+    }
+
+    /// That of who drains a node, if the generation stops for that, else the job's own.
+    fn wanted_grace(&self, state: &Job) -> Duration {
+        let cause = state.active().and_then(|active| Some(&active.stopping.as_ref()?.cause));
+        let drain = match cause {
+            Some(Cause::Drained { node }) => self.durable.standings.get(node).and_then(|it| it.drain),
+            _ => None,
+        };
+        drain.and_then(|drain| drain.grace).unwrap_or(state.spec.termination_grace)
     }
 
     fn stop_pods(&mut self, job: &JobId, grace: Duration) {
@@ -190,12 +201,18 @@ impl Coordinator {
         let ran = gang.running_since.map_or(Duration::ZERO, |since| self.now.since(since));
         let Some(state) = self.durable.jobs.get(job) else { return };
         let Some(active) = state.active() else { return };
-        let Some(Evidence { mut cause, port_conflict, .. }) = active.stopping.clone() else {
+        let Some(Evidence { mut cause, at, port_conflict }) = active.stopping.clone() else {
+            self.contrast(job);
+            let Some(state) = self.durable.jobs.get(job) else { return };
             return match restart::decide_completed(&state.spec, &state.used, ran) {
                 Some(verdict) if state.stop.is_none() => self.carry_out(job, verdict, Cause::Completed),
                 _ => self.end_job(job, Outcome::Succeeded),
             };
         };
+        if let (Some(stop), Cause::Drained { .. }) = (&state.stop, &cause) {
+            // It was only to move: its end is its user's wish.
+            cause = Cause::Requested { by: stop.by.clone(), status: stop.status };
+        }
         let came = if active.released {
             Came::Released { conflict: port_conflict, ran }
         } else {
@@ -215,6 +232,10 @@ impl Coordinator {
             }
             None => restart::decide(&state.spec, &state.used, &cause, came, self.now),
         };
+        self.accuse(job, &cause, at);
+        if did_well(ran) {
+            self.contrast(job);
+        }
         self.carry_out(job, verdict, cause);
     }
 
@@ -240,9 +261,12 @@ impl Coordinator {
     }
 
     fn restart(&mut self, job: &JobId, record: EndedRecord, cause: Cause) {
-        let (delay, free) = (record.delay, record.charge.free());
+        let (delay, free, drained) = (record.delay, record.charge.free(), record.charge == Charge::Drained);
         self.drop_generation(job);
         self.persist(Record::GenerationEnded(Box::new(record)));
+        if drained {
+            self.leave_drained(job);
+        }
         let Some(state) = self.durable.jobs.get(job) else { return };
         let kind = EventKind::GangRestarting {
             cause,
@@ -253,6 +277,19 @@ impl Coordinator {
         };
         self.emit_for(job, kind);
         self.wait_backoff(job, delay);
+    }
+
+    /// Of a job that waits for nodes nothing stays on those that are drained, not even its shim.
+    fn leave_drained(&mut self, job: &JobId) {
+        let last = self.durable.jobs.get(job).and_then(|job| job.generation.as_ref());
+        let pods = last.map_or(&[][..], |last| &last.pods);
+        let is_drained = |node: &&NodeId| {
+            self.durable.standings.get(*node).is_some_and(|standing| standing.drain.is_some())
+        };
+        let nodes: Vec<NodeId> = pods.iter().map(|pod| &pod.node).filter(is_drained).cloned().collect();
+        for node in nodes {
+            self.send(&node, OrderKind::Forget { job: job.clone(), failed: true });
+        }
     }
 
     fn end_job(&mut self, job: &JobId, outcome: Outcome) {

@@ -115,7 +115,7 @@ impl Planning {
         let never = match waits {
             Some(Waits::Room { never, .. }) => *never,
             Some(Waits::Behind { .. }) => never_fits(&self.stock, &request),
-            None => false,
+            Some(Waits::Paused { .. }) | None => false,
         };
         let mut warnings = Vec::new();
         let strangers =
@@ -164,6 +164,7 @@ impl Planning {
                     }
                 }
             }
+            Some(Waits::Paused { .. }) => Refused::default(),
             None => return refused("it is about to be placed"),
         };
         if let Some(waits) = waits {

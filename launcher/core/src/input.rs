@@ -11,6 +11,7 @@ use phalanx_common::order::Order;
 use phalanx_common::report::Report;
 use phalanx_common::spec::JobSpec;
 
+use crate::nodes::wishes::Wish;
 use crate::records::Record;
 use crate::stock::Topology;
 
@@ -70,6 +71,10 @@ pub enum Input {
     NodeDisconnected {
         node: NodeId,
     },
+    /// The same, and the worker said that it goes.
+    NodeLeft {
+        node: NodeId,
+    },
     /// The user wants the job to end. `force` is a second Ctrl-C: no grace, and no waiting for nodes
     /// that cannot be reached. `status` is what the run ends with.
     Stop {
@@ -84,6 +89,16 @@ pub enum Input {
     },
     Resume {
         job: JobId,
+    },
+    /// An operator wants something of a node.
+    Node {
+        node: NodeId,
+        by: String,
+        wish: Wish,
+    },
+    /// An operator lets gangs get other nodes again than they had.
+    ResumeReplacement {
+        by: String,
     },
     /// What was found out about the cluster, in place of what was known before.
     Topology(Arc<Topology>),
@@ -125,4 +140,6 @@ pub enum Why {
     RenewLeases,
     /// The job that ended first to be forgotten.
     Forget,
+    /// No other node to be lost: then gangs get other nodes again.
+    Quiet,
 }

@@ -46,5 +46,7 @@ pub use durable::{Durable, Evidence, GenerationState, Job, JobState, PodPlace, S
 pub use explained::{Planning, plan};
 pub use input::{Command, Config, Input, Why};
 pub use ledger::Ledger;
+pub use nodes::standing::Standing;
+pub use nodes::wishes::Wish;
 pub use records::Record;
 pub use waits::Waits;

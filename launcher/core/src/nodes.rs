@@ -1,5 +1,12 @@
 //! The nodes as the coordinator sees them. Nothing here is durable: every worker tells it in its Hello.
 
+pub(crate) mod blame;
+pub(crate) mod breaker;
+mod drain;
+mod forget;
+pub mod standing;
+pub mod wishes;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -19,6 +26,8 @@ pub struct Node {
     pub link: LinkState,
     /// What it said in its last Hello; `None` for a node known from records alone.
     pub facts: Option<NodeFacts>,
+    /// Why it gets no new pods, if it does not: as [`standing`] is recorded.
+    pub closed: Option<String>,
     /// Ports that somebody else had, and until when they are not given out.
     taken_ports: BTreeMap<u16, Timestamp>,
 }
@@ -66,7 +75,12 @@ impl NodeFacts {
 
 impl Node {
     pub(crate) fn unheard(since: Timestamp) -> Node {
-        Node { link: LinkState::Unreachable { since }, facts: None, taken_ports: BTreeMap::new() }
+        Node {
+            link: LinkState::Unreachable { since },
+            facts: None,
+            closed: None,
+            taken_ports: BTreeMap::new(),
+        }
     }
 
     pub fn reachable(&self) -> bool {

@@ -87,6 +87,10 @@ impl Coordinator {
                 head = Some((id, false));
             } else {
                 match self.try_place(&id) {
+                    Some(Ok(placement)) if let Some(waits) = self.holds_back(&id, &placement) => {
+                        self.queued_for(&id, waits);
+                        head = Some((id, false));
+                    }
                     Some(Ok(placement)) => {
                         self.queued_why.remove(&id);
                         self.plan_generation(&id, &placement);

@@ -16,7 +16,7 @@ use crate::coordinator::Coordinator;
 use crate::durable::{Evidence, Job, JobState};
 use crate::gang::{GangPhase, Pod, PodView};
 use crate::input::Why;
-use crate::nodes::{LinkState, Node, NodeFacts};
+use crate::nodes::{LinkState, NodeFacts};
 
 /// Renewals within one lease: three may be lost.
 pub(crate) const RENEWALS_PER_LEASE: u32 = 4;
@@ -44,6 +44,9 @@ impl Coordinator {
             .filter(|(_, job)| !job.ended())
             .map(|(id, job)| (id.clone(), job.clone()))
             .collect();
+        for node in self.durable.standings.keys().cloned().collect::<Vec<_>>() {
+            self.know(&node);
+        }
         for (id, job) in jobs {
             self.stop_unless_awaited(&id);
             if let JobState::Queued { not_before } = job.state {
@@ -52,7 +55,7 @@ impl Coordinator {
             self.wait_deadline(&id);
             let Some(active) = job.active() else { continue };
             for place in &active.pods {
-                self.nodes.entry(place.node.clone()).or_insert_with(|| Node::unheard(self.now));
+                self.know(&place.node);
                 let why = Why::Unreachable { job: id.clone(), node: place.node.clone() };
                 self.timers.set(why, self.now + self.patience(&id));
             }
@@ -92,6 +95,8 @@ impl Coordinator {
                 self.reconcile_missing(id, &job, &back);
             }
         }
+        self.count_flaps(id);
+        self.move_jobs_away(id);
         self.queue_moved = true;
     }
 
@@ -99,9 +104,10 @@ impl Coordinator {
         let id = &report.node;
         Arc::make_mut(&mut self.stock).touch(id);
         self.learnt += 1;
-        let node = self.nodes.entry(id.clone()).or_insert_with(|| Node::unheard(self.now));
+        let node = self.know(id);
         let before = node.facts.replace(NodeFacts::of(report));
-        let since = match std::mem::replace(&mut node.link, LinkState::Reachable) {
+        let link = std::mem::replace(&mut node.link, LinkState::Reachable);
+        let since = match link {
             LinkState::Unreachable { since } => since,
             LinkState::Reachable => self.now,
         };
@@ -216,7 +222,8 @@ impl Coordinator {
         self.fail(job, Evidence::new(cause, back.since));
     }
 
-    pub(crate) fn on_disconnected(&mut self, id: &NodeId) {
+    /// `left`: the worker said that it goes.
+    pub(crate) fn on_disconnected(&mut self, id: &NodeId, left: bool) {
         let Some(node) = self.nodes.get_mut(id).filter(|node| node.reachable()) else {
             return self.ignore(None, format!("node {id} was not connected"));
         };
@@ -225,6 +232,9 @@ impl Coordinator {
         // Why a job waits is told of the nodes as they are.
         self.queue_moved |= !self.queued_why.is_empty();
         self.emit(None, None, EventKind::NodeUnreachable { node: id.clone() });
+        if !left {
+            self.note_loss(id);
+        }
         let jobs = self.gangs_on(id);
         if jobs.is_empty() {
             return;

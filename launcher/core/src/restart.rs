@@ -74,6 +74,8 @@ pub enum Charge {
     Ignored,
     /// Nobody: the gang ended well, and is to run always.
     Completed,
+    /// Nobody: an operator wants a node of it for something else.
+    Drained,
 }
 
 impl Charge {
@@ -143,6 +145,8 @@ pub fn decide(spec: &JobSpec, used: &Accounting, cause: &Cause, came: Came, now:
     };
     match cause {
         Cause::Requested { .. } | Cause::DeadlineExceeded { .. } => return Verdict::Fail(None),
+        // Announced: no failure of anybody's.
+        Cause::Drained { node } => return at_once(Charge::Drained, Some(node)),
         Cause::NotPrepared { node, reason } => match reason.kind {
             // The next generation would meet the same.
             PrepareFailureKind::CommandNotFound
@@ -265,6 +269,7 @@ pub fn reason_of(cause: &Cause) -> Option<FailureReason> {
         | Cause::Requested { .. }
         | Cause::Enough { .. }
         | Cause::DeadlineExceeded { .. }
+        | Cause::Drained { .. }
         | Cause::Completed => None,
     }
 }
@@ -284,6 +289,7 @@ pub fn blames(cause: &Cause) -> Option<&NodeId> {
         | Cause::Requested { .. }
         | Cause::Enough { .. }
         | Cause::DeadlineExceeded { .. }
+        | Cause::Drained { .. }
         | Cause::Completed => None,
     }
 }

@@ -250,6 +250,11 @@ impl Stock {
         self.made = false;
     }
 
+    /// A node is gone: everything is made anew.
+    pub(crate) fn remake(&mut self) {
+        self.made = false;
+    }
+
     /// Something about a node is not as it was.
     pub(crate) fn touch(&mut self, node: &NodeId) {
         if self.made {
@@ -338,7 +343,7 @@ impl Stock {
     fn look(&mut self, row: NodeRow, node: Option<&Node>, ledger: &Ledger) {
         let id = &self.fabric.node(row).id;
         let stock = Arc::make_mut(&mut self.nodes[row as usize]);
-        let before = (stock.reachable, stock.slots.1, stock.user.clone());
+        let before = (stock.reachable, stock.slots.1, stock.user.clone(), stock.closed.clone());
         let mut is_another = false;
         // Known from records or the topology before it said where it is: which ports jobs may use depends on that.
         let address = node.and_then(|node| Some(node.facts.as_ref()?.address));
@@ -350,10 +355,11 @@ impl Stock {
         let facts = node.and_then(|node| node.facts.as_ref());
         let of = facts.map_or(0, |facts| facts.slots);
         stock.reachable = facts.is_some() && node.is_some_and(Node::reachable);
+        stock.closed = node.and_then(|node| node.closed.clone());
         stock.user = facts.and_then(|facts| facts.user.clone());
         stock.slots = (of.saturating_sub(ledger.ranks_on(id)), of);
         stock.taken = ledger.taken(id);
-        if is_another || before != (stock.reachable, of, stock.user.clone()) {
+        if is_another || before != (stock.reachable, of, stock.user.clone(), stock.closed.clone()) {
             self.without_jobs = Arc::default();
         }
         self.count(row);
@@ -378,7 +384,7 @@ impl Stock {
             true => self.odd.insert(row),
             false => self.odd.remove(&row),
         };
-        let room = node.reachable.then_some(Room { devices, slots });
+        let room = (node.reachable && node.closed.is_none()).then_some(Room { devices, slots });
         self.free.set(&self.fabric, row, room);
     }
 }

@@ -93,6 +93,8 @@ impl Coordinator {
                     version: facts.map(|facts| facts.version.clone()).unwrap_or_default(),
                     certificate_expires: None,
                     labels: BTreeMap::new(),
+                    closed: node.closed.clone(),
+                    draining: self.durable.standings.get(id).is_some_and(|standing| standing.drain.is_some()),
                     jobs: Vec::new(),
                 }
             })

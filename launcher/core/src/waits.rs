@@ -2,7 +2,9 @@
 
 use std::fmt;
 
+use phalanx_common::defaults::{BREAKER_QUIET, BREAKER_WITHIN};
 use phalanx_common::id::JobId;
+use phalanx_common::text::lasting;
 
 use crate::placement::refusal::NoFit;
 
@@ -24,6 +26,8 @@ pub enum Waits {
         /// That of the head.
         never: bool,
     },
+    /// It would get other nodes than it had, and that is paused: more than `allowed` of `of` nodes were lost at once.
+    Paused { allowed: usize, of: usize },
 }
 
 impl Waits {
@@ -34,6 +38,12 @@ impl Waits {
             Waits::Room { no_fit, never: true } => {
                 format!("{}; {NEVER}, and jobs submitted after it wait for it", no_fit.headline())
             }
+            Waits::Paused { allowed, of } => format!(
+                "no job gets other nodes than it had: more than {allowed} of {of} nodes were lost within {}; it goes on after {} \
+                 without another loss, or with `phalanx node resume-replacement`",
+                lasting(BREAKER_WITHIN),
+                lasting(BREAKER_QUIET)
+            ),
             Waits::Behind { head, never } => {
                 let never = if *never { format!("; {head}: {NEVER}") } else { String::new() };
                 format!("waits behind job {head}, which was submitted before it{never}")
@@ -47,7 +57,7 @@ impl fmt::Display for Waits {
         f.write_str(&self.headline())?;
         match self {
             Waits::Room { no_fit, .. } => no_fit.nodes(f),
-            Waits::Behind { .. } => Ok(()),
+            Waits::Behind { .. } | Waits::Paused { .. } => Ok(()),
         }
     }
 }

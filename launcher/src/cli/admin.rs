@@ -1,6 +1,5 @@
 //! Running a cluster: the coordinator itself, tokens, users, identities.
 
-use std::collections::BTreeMap;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 
@@ -12,8 +11,7 @@ use phalanx_net::authority::Keys;
 use phalanx_net::identity_file::Identity;
 
 use super::args::{
-    ClusterArgs, ListArgs, LoginArgs, NodeCommand, ServeArgs, TokenCommand, TokenCreateArgs, UserAddArgs,
-    UserCommand,
+    ClusterArgs, ListArgs, LoginArgs, ServeArgs, TokenCommand, TokenCreateArgs, UserAddArgs, UserCommand,
 };
 use super::cluster::{Purpose, left, need_identity, on_event_loop, table};
 use super::{Exit, log_to_stderr, pretty, print};
@@ -48,17 +46,6 @@ pub(super) fn token(command: TokenCommand) -> anyhow::Result<Exit> {
             administer(&cluster, &Request::RevokeToken { id }, &said)
         }
     }
-}
-
-/// `phalanx node`.
-pub(super) fn node(command: NodeCommand) -> anyhow::Result<Exit> {
-    let NodeCommand::Label { node, changes, cluster } = command;
-    let labels: BTreeMap<String, String> =
-        documents(&cluster, &Request::Label { node: node.clone(), changes })?;
-    if labels.is_empty() {
-        return print(&format!("{node} has no labels\n"));
-    }
-    print(&labels.iter().map(|(name, value)| format!("{name}={value}\n")).collect::<String>())
 }
 
 fn create_token(args: &TokenCreateArgs) -> anyhow::Result<Exit> {
@@ -180,7 +167,7 @@ fn usual_socket() -> PathBuf {
 }
 
 /// A request that is answered by nothing but that it is done, which is said.
-fn administer(args: &ClusterArgs, request: &Request, said: &str) -> anyhow::Result<Exit> {
+pub(super) fn administer(args: &ClusterArgs, request: &Request, said: &str) -> anyhow::Result<Exit> {
     let identity = need_identity(args, Purpose::Administer)?;
     on_event_loop(async {
         let client = Client::connect(&identity).await?;
@@ -190,7 +177,10 @@ fn administer(args: &ClusterArgs, request: &Request, said: &str) -> anyhow::Resu
     })
 }
 
-fn documents<T: serde::de::DeserializeOwned>(args: &ClusterArgs, request: &Request) -> anyhow::Result<T> {
+pub(super) fn documents<T: serde::de::DeserializeOwned>(
+    args: &ClusterArgs,
+    request: &Request,
+) -> anyhow::Result<T> {
     let identity = need_identity(args, Purpose::Administer)?;
     on_event_loop(async {
         let client = Client::connect(&identity).await?;

@@ -1,6 +1,7 @@
 //! What can be typed.
 
 mod needs;
+mod nodes;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,10 +10,10 @@ use std::time::Duration;
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use clap_complete::Shell;
-use phalanx_common::label;
 use phalanx_common::spec::OutputMode;
 
 use self::needs::NeedsArgs;
+pub(crate) use self::nodes::{NodeCommand, NodesArgs};
 use super::simulate::SimulateArgs;
 use super::topo::args::TopoArgs;
 use crate::output::ColorChoice;
@@ -75,7 +76,7 @@ pub(crate) enum Command {
     Resume(JobsArgs),
     /// List the cluster's nodes.
     Nodes(ListArgs),
-    /// Change what a cluster knows of a node.
+    /// Label nodes, keep new pods away from them.
     #[command(subcommand)]
     Node(NodeCommand),
     /// Look at a topology: the machines, the networks between them, and what is wrong with them.
@@ -305,27 +306,6 @@ pub(crate) struct StopArgs {
     pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum NodeCommand {
-    /// Label a node, for jobs to choose it by: `phalanx node label n1 pool=a rack-`.
-    Label {
-        /// The node's id, or the beginning of it.
-        node: String,
-        /// `NAME=VALUE` sets a label, `NAME-` takes it away; without any the labels are shown.
-        #[arg(value_name = "LABEL", value_parser = label_change)]
-        changes: Vec<(String, Option<String>)>,
-        #[command(flatten)]
-        cluster: ClusterArgs,
-    },
-}
-
-fn label_change(text: &str) -> Result<(String, Option<String>), label::Error> {
-    match text.strip_suffix('-') {
-        Some(name) if label::is_name(name) => Ok((name.to_owned(), None)),
-        _ => label::parse(text).map(|(name, value)| (name, Some(value))),
-    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -11,12 +11,12 @@ use phalanx_common::event::{Cause, Outcome};
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::health::{RankHealth, one_line};
 use phalanx_common::identity::Principal;
-use phalanx_common::status::{JobStatus, NodeStatus};
+use phalanx_common::status::JobStatus;
 use phalanx_common::time::Timestamp;
 use phalanx_common::wire::client_v1::Request;
 use phalanx_net::identity_file::Identity;
 
-use super::args::{ClusterArgs, JobRefArgs, JobsArgs, ListArgs, PsArgs, StopArgs};
+use super::args::{ClusterArgs, JobRefArgs, JobsArgs, PsArgs, StopArgs};
 use super::{Exit, pretty, print};
 use crate::cluster::{default_dir, operator_path};
 use crate::driver::wall;
@@ -103,7 +103,10 @@ pub(super) fn on_event_loop<T>(client: impl Future<Output = anyhow::Result<T>>) 
 }
 
 /// One document from the cluster.
-fn document<T: serde::de::DeserializeOwned>(args: &ClusterArgs, request: &Request) -> anyhow::Result<T> {
+pub(super) fn document<T: serde::de::DeserializeOwned>(
+    args: &ClusterArgs,
+    request: &Request,
+) -> anyhow::Result<T> {
     document_as(args, Purpose::Work, request)
 }
 
@@ -235,36 +238,6 @@ fn how_it_stands(health: &RankHealth) -> String {
     waits.into_iter().chain(says).collect::<Vec<_>>().join("\n")
 }
 
-/// `phalanx nodes`.
-pub(super) fn nodes(args: &ListArgs) -> anyhow::Result<Exit> {
-    let nodes: Vec<NodeStatus> = document(&args.cluster, &Request::Nodes)?;
-    if args.json {
-        return print(&pretty(&nodes));
-    }
-    if nodes.is_empty() {
-        return print("no nodes; `phalanx token create` prints the line that joins one\n");
-    }
-    let rows = nodes.iter().map(|node| {
-        vec![
-            node.node.to_string(),
-            match node.unreachable_since {
-                _ if node.reachable => "ready".to_owned(),
-                Some(since) => format!("unreachable {}", ago(wall().since(since))),
-                None => "unreachable".to_owned(),
-            },
-            node.address.map(|address| address.to_string()).unwrap_or_default(),
-            format!("{}/{}", node.slots_used, node.slots),
-            node.cores.to_string(),
-            node.user.clone().unwrap_or_else(|| "all".to_owned()),
-            node.version.clone(),
-            node.certificate_expires.map(|at| left(at, wall())).unwrap_or_default(),
-            node.labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(","),
-        ]
-    });
-    let header = ["NODE", "STATE", "ADDRESS", "RANKS", "CORES", "USERS", "VERSION", "CERTIFICATE", "LABELS"];
-    print(&table(&header, rows))
-}
-
 /// `phalanx stop`.
 pub(super) fn stop(args: &StopArgs) -> anyhow::Result<Exit> {
     let identity = need_identity(&args.cluster, Purpose::Work)?;
@@ -333,7 +306,7 @@ pub(super) fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>) ->
     lines.join("\n") + "\n"
 }
 
-fn ago(time: Duration) -> String {
+pub(super) fn ago(time: Duration) -> String {
     match time.as_secs() {
         seconds @ 0..=119 => format!("{seconds}s"),
         seconds @ 120..=7_199 => format!("{}m", seconds / 60),

@@ -8,6 +8,7 @@ mod env;
 mod job;
 #[cfg(feature = "local")]
 mod local;
+mod nodes;
 mod output;
 mod plan;
 mod run;
@@ -57,8 +58,8 @@ fn carry_out(cli: Cli) -> anyhow::Result<Exit> {
         Command::Stop(args) => cluster::stop(&args),
         Command::Suspend(args) => cluster::suspend(&args, true),
         Command::Resume(args) => cluster::suspend(&args, false),
-        Command::Nodes(args) => cluster::nodes(&args),
-        Command::Node(command) => admin::node(command),
+        Command::Nodes(args) => nodes::nodes(&args),
+        Command::Node(command) => nodes::node(command),
         Command::Token(command) => admin::token(command),
         Command::User(command) => admin::user(command),
         Command::Login(args) => admin::login(args),

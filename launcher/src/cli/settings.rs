@@ -63,7 +63,12 @@ fn cluster(command: &mut Command) -> Option<&mut ClusterArgs> {
             Some(TopoCommand::Export(args)) => &mut args.from.cluster,
             None => &mut args.from.cluster,
         },
-        Command::Node(NodeCommand::Label { cluster, .. }) => cluster,
+        Command::Node(command) => match command {
+            NodeCommand::Label { cluster, .. } => cluster,
+            NodeCommand::Cordon { nodes, .. } | NodeCommand::Drain { nodes, .. } => &mut nodes.cluster,
+            NodeCommand::Uncordon(nodes) | NodeCommand::Forget(nodes) => &mut nodes.cluster,
+            NodeCommand::ResumeReplacement { cluster } => cluster,
+        },
         Command::Token(TokenCommand::Create(args)) => &mut args.cluster,
         Command::Token(TokenCommand::List(args)) => &mut args.cluster,
         Command::Token(TokenCommand::Revoke { cluster, .. }) => cluster,

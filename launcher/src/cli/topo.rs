@@ -2,7 +2,7 @@
 
 pub(super) mod args;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -98,6 +98,9 @@ fn of_cluster(args: &ClusterArgs, node: Option<&str>) -> anyhow::Result<View> {
             nodes.iter().filter(|node| !node.reachable).map(|node| &node.node).collect();
         let unreachable = witnesses.ids.iter().filter(|(_, id)| lost.contains(id));
         witnesses.unreachable = unreachable.map(|(name, _)| name.clone()).collect();
+        let names: BTreeMap<&NodeId, &String> = witnesses.ids.iter().map(|(name, id)| (id, name)).collect();
+        let closed = nodes.iter().filter_map(|node| Some((*names.get(&node.node)?, node.closed.as_ref()?)));
+        witnesses.closed = closed.map(|(name, why)| (name.clone(), why.clone())).collect();
         let mut view = View::of_snapshot(snapshot, Some(witnesses));
         if let Some(node) = node {
             let name = named(&view, node)?.to_owned();

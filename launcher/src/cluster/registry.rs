@@ -59,6 +59,10 @@ pub(crate) enum Error {
     )]
     Bound { node: NodeId },
     #[error(
+        "the node {node} was forgotten, and its certificate counts no more: join it again with a new token"
+    )]
+    Forgotten { node: NodeId },
+    #[error(
         "{name} names no label, or its value is none: letters, digits, `-`, `_`, `.` and `/`, 63 at most"
     )]
     Label { name: String },
@@ -240,6 +244,24 @@ impl Registry {
         }
     }
 
+    /// Whether the node has joined, and was not forgotten since.
+    pub(crate) fn admits_node(&self, node: &NodeId) -> Result<(), Error> {
+        match self.store.get(&format!("{NODE}{node}"))? {
+            Some(_) => Ok(()),
+            None => Err(Error::Forgotten { node: node.clone() }),
+        }
+    }
+
+    /// The node's certificate counts no more, and nothing is kept of it.
+    pub(crate) async fn forget_node(&self, node: &NodeId) -> Result<(), Error> {
+        let mut tables = self.tables.lock().await;
+        self.change(format!("{NODE}{node}"), None).await?;
+        if tables.labels.remove(node).is_some() {
+            self.keep(LABELS, &tables.labels).await?;
+        }
+        Ok(())
+    }
+
     pub(crate) async fn user(&self, name: &str) -> Result<User, Error> {
         let tables = self.tables.lock().await;
         let known = tables.users.get(name).map(|entry| entry.user.clone());
@@ -321,8 +343,17 @@ impl Registry {
     }
 
     async fn put(&self, name: String, document: Vec<u8>) -> Result<(), Error> {
+        self.change(name, Some(document)).await
+    }
+
+    /// Keeps a document, or removes it.
+    async fn change(&self, name: String, document: Option<Vec<u8>>) -> Result<(), Error> {
         let store = self.store.clone();
-        match tokio::task::spawn_blocking(move || store.put(&name, &document)).await {
+        let changed = move || match document {
+            Some(document) => store.put(&name, &document),
+            None => store.remove(&name),
+        };
+        match tokio::task::spawn_blocking(changed).await {
             Ok(kept) => Ok(kept?),
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(_) => Err(Error::Store(store::Error::Ending)),
@@ -464,6 +495,10 @@ mod tests {
         registry.bind_node(&node, [1; 32]).await.unwrap();
         assert!(matches!(registry.bind_node(&node, [2; 32]).await, Err(Error::Bound { .. })));
         registry.bind_node(&NodeId::new("n-0a1b2d"), [2; 32]).await.unwrap();
+        registry.admits_node(&node).unwrap();
+        registry.forget_node(&node).await.unwrap();
+        assert!(matches!(registry.admits_node(&node), Err(Error::Forgotten { .. })));
+        registry.admits_node(&NodeId::new("n-0a1b2d")).unwrap();
         std::fs::remove_dir_all(&dir).unwrap();
     }
 }

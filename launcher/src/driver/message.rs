@@ -11,8 +11,8 @@ use phalanx_common::report::Report;
 use phalanx_common::spec::JobSpec;
 use phalanx_common::time::Timestamp;
 use phalanx_common::wire::v1::ToWorker;
-use phalanx_launcher_core::Coordinator;
 use phalanx_launcher_core::stock::Topology;
+use phalanx_launcher_core::{Coordinator, Wish};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
@@ -34,6 +34,8 @@ pub(crate) enum Message {
     Disconnected {
         node: NodeId,
         connection: usize,
+        /// The worker said that it goes.
+        left: bool,
     },
     /// Start this job and send its output: local mode.
     #[cfg(feature = "local")]
@@ -65,6 +67,15 @@ pub(crate) enum Message {
     View(View),
     /// What was found out about the cluster, in place of what was known before.
     Topology(Arc<Topology>),
+    /// An operator wants something of a node.
+    Node {
+        node: NodeId,
+        by: String,
+        wish: Wish,
+    },
+    ResumeReplacement {
+        by: String,
+    },
     Stop {
         job: JobId,
         by: String,

@@ -137,13 +137,13 @@ impl<S: Store> Driver<S> {
                 }
                 return;
             }
-            Message::Disconnected { node, connection } => {
+            Message::Disconnected { node, connection, left } => {
                 // A newer connection of the same node outlives the end of an older one.
                 if !self.is_current(&node, connection) {
                     return;
                 }
                 self.peers.remove(&node);
-                Input::NodeDisconnected { node }
+                if left { Input::NodeLeft { node } } else { Input::NodeDisconnected { node } }
             }
             Message::Report { node, connection, report } => {
                 // What a connection said that was replaced or given up counts for nothing: the Hello on the
@@ -169,6 +169,8 @@ impl<S: Store> Driver<S> {
             Message::View(view) => return view.0(&self.coordinator, &self.peers),
             Message::ClientLost { job } => Input::ClientLost { job },
             Message::ClientWaits { job } => Input::ClientWaits { job },
+            Message::Node { node, by, wish } => Input::Node { node, by, wish },
+            Message::ResumeReplacement { by } => Input::ResumeReplacement { by },
             Message::Topology(topology) => Input::Topology(topology),
             Message::Stop { job, by, status, force } => Input::Stop { job, by, status, force },
             #[cfg(feature = "local")]
@@ -312,8 +314,22 @@ impl<S: Store> Driver<S> {
 
     fn tell(&mut self, event: Event) {
         tracing::debug!(?event, "event");
-        if let EventKind::NodeClockOff { node, ahead_ms } = &event.kind {
-            tracing::warn!(%node, "{}", clock_off(event.at, *ahead_ms));
+        match &event.kind {
+            EventKind::NodeClockOff { node, ahead_ms } => {
+                tracing::warn!(%node, "{}", clock_off(event.at, *ahead_ms));
+            }
+            EventKind::NodeQuarantined { node, why, led_to } => {
+                let led_to = led_to.join("; ");
+                tracing::warn!(%node, led_to, "quarantined: {why}; `phalanx node uncordon` gives it pods again");
+            }
+            EventKind::ReplacementPaused { lost, of } => {
+                let lost = lost.len();
+                tracing::warn!(
+                    "{lost} of {of} nodes were lost at once: no job gets other nodes than it had until none was lost for a \
+                     minute, or `phalanx node resume-replacement` says so"
+                );
+            }
+            _ => {}
         }
         if let (Some(job), EventKind::JobEnded { .. }) = (&event.job, &event.kind) {
             self.confidence.forget(job);

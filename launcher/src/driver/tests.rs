@@ -237,7 +237,7 @@ async fn a_worker_that_takes_no_orders_is_unreachable_at_once_and_its_connection
     assert_eq!(closing.try_recv(), Ok(Closing::Deaf));
     // What it still says, and its end, change nothing; its next connection does.
     hello(&inbox, 1, 1).await;
-    inbox.send(Message::Disconnected { node: NodeId::new("a"), connection: 1 }).await.unwrap();
+    inbox.send(Message::Disconnected { node: NodeId::new("a"), connection: 1, left: false }).await.unwrap();
     assert_eq!(told(&inbox, &mut events).await, [""; 0]);
     let (_orders, _closing) = connect(&inbox, 2, 64).await;
     assert_eq!(told(&inbox, &mut events).await, ["reachable"]);
@@ -251,7 +251,7 @@ async fn a_node_that_connects_again_ends_its_older_connection_which_counts_no_mo
     assert_eq!(told(&inbox, &mut events).await, ["joined", "reachable"]);
     assert_eq!(older.try_recv(), Ok(Closing::Replaced));
     hello(&inbox, 1, 7).await;
-    inbox.send(Message::Disconnected { node: NodeId::new("a"), connection: 1 }).await.unwrap();
+    inbox.send(Message::Disconnected { node: NodeId::new("a"), connection: 1, left: false }).await.unwrap();
     assert_eq!(told(&inbox, &mut events).await, [""; 0]);
     assert!(newer.try_recv().is_err());
 }

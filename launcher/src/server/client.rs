@@ -3,6 +3,7 @@
 mod admin;
 mod details;
 mod jobs;
+mod nodes;
 mod placing;
 mod topology;
 
@@ -177,6 +178,14 @@ impl Session {
                 self.may(Action::Administer)?;
                 self.label(&node, changes, send).await
             }
+            Request::Node { node, wish } => {
+                self.may(Action::Administer)?;
+                self.wish(&node, wish, send).await
+            }
+            Request::ResumeReplacement => {
+                self.may(Action::Administer)?;
+                self.resume_replacement().await
+            }
             Request::Logs { job, generation, rank, follow } => {
                 let (job, owner) = self.find(&job).await?;
                 self.may(Action::ReadOutput { owner: &owner })?;
@@ -238,7 +247,7 @@ impl Session {
             Action::ReadOutput { owner } => format!("read the output of {owner}'s jobs"),
             Action::Control { owner } => format!("control {owner}'s jobs"),
             Action::Administer => {
-                "administer tokens and users: that takes an operator, who names --identity FILE; \
+                "administer tokens, users and nodes: that takes an operator, who names --identity FILE; \
                  the first one's file is operator.json in the state directory of `phalanx serve`"
                     .to_owned()
             }
@@ -274,18 +283,7 @@ impl Session {
 
     async fn nodes(&self, send: &mut Sending) -> Result<(), Failed> {
         self.may(Action::Look)?;
-        let found = look(&self.service.inbox, |coordinator, peers| {
-            let mut nodes = coordinator.node_statuses();
-            for node in &mut nodes {
-                node.certificate_expires = peers.get(&node.node).and_then(|peer| peer.expires);
-            }
-            nodes
-        });
-        let mut nodes = found.await.ok_or_else(ending)?;
-        for node in &mut nodes {
-            node.labels = self.labels(&node.node).await;
-        }
-        document(&nodes, send).await
+        document(&self.node_statuses().await?, send).await
     }
 
     async fn tell(&self, message: Message) -> Result<(), Failed> {

@@ -108,7 +108,8 @@ pub(super) async fn serve(
     if let Some(node) = session.node {
         let connection = session.connection.stable_id();
         // The driver may be gone already: then nobody needs to know.
-        let _ = session.inbox.send(Message::Disconnected { node, connection }).await;
+        let left = matches!(session.connection.close_reason(), Some(ConnectionError::ApplicationClosed(close)) if close.error_code == CLOSED_NORMALLY);
+        let _ = session.inbox.send(Message::Disconnected { node, connection, left }).await;
     }
 }
 

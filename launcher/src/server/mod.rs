@@ -155,6 +155,9 @@ async fn serve(connection: Connection, service: Service) {
     match classify::of_connection(&connection, &cluster.id) {
         Ok(Peer::Joiner) => join::serve(connection, &cluster).await,
         Ok(Peer::Worker { node, expires }) => {
+            if let Err(why) = cluster.registry.admits_node(&node) {
+                return refuse(&connection, from, &why.to_string());
+            }
             let (tails, blobs) = (cluster.tails.clone(), cluster.blobs.clone());
             let surveys = cluster.surveys.clone();
             let certified = Some(Certified { node, expires, tails, blobs, surveys });

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use phalanx_common::id::JobId;
+use phalanx_common::id::{JobId, NodeId};
 use phalanx_common::wire::codec;
 use phalanx_launcher_core::Record;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
@@ -27,16 +27,21 @@ pub(crate) struct FileStore {
     numbers: BTreeMap<Subject, Vec<u64>>,
 }
 
-/// What records tell of. Those of a job go when it is forgotten, that of a reign when the next begins.
+/// What records tell of. Those of a job go when it is forgotten, that of a reign when the next begins, that of a node when
+/// there is another.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Subject {
     Reign,
     Job(JobId),
+    Node(NodeId),
 }
 
 impl Subject {
     fn of(record: &Record) -> Subject {
-        record.job().map_or(Subject::Reign, |job| Subject::Job(job.clone()))
+        match record {
+            Record::NodeStands(standing) => Subject::Node(standing.node.clone()),
+            record => record.job().map_or(Subject::Reign, |job| Subject::Job(job.clone())),
+        }
     }
 }
 
@@ -104,6 +109,21 @@ impl FileStore {
         written().map_err(|error| self.failed(error))
     }
 
+    /// Removes a document; it is gone from the disk when this returns.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn remove(&self, name: &str) -> Result<(), Error> {
+        let removed = || -> Result<(), redb::Error> {
+            let mut write = self.database.begin_write()?;
+            write.set_quick_repair(true);
+            write.open_table(DOCUMENTS)?.remove(name)?;
+            write.commit()?;
+            Ok(())
+        };
+        removed().map_err(|error| self.failed(error))
+    }
+
     /// What it holds makes no sense to this version.
     pub(crate) fn broken(&self) -> Error {
         Error::Broken { path: self.path.clone() }
@@ -116,11 +136,20 @@ impl FileStore {
     /// What this record does to the file.
     fn changes(&mut self, record: &Record, changes: &mut Vec<Change>) -> Result<(), Error> {
         let subject = Subject::of(record);
-        if matches!(record, Record::JobForgotten { .. } | Record::EpochStarted { .. }) {
+        let replaces = matches!(
+            record,
+            Record::JobForgotten { .. } | Record::EpochStarted { .. } | Record::NodeStands(_)
+        );
+        if replaces {
             let gone = self.numbers.remove(&subject).unwrap_or_default();
             changes.extend(gone.into_iter().map(Change::Remove));
         }
-        if matches!(record, Record::JobForgotten { .. }) {
+        let says_nothing = match record {
+            Record::JobForgotten { .. } => true,
+            Record::NodeStands(standing) => standing.clears(),
+            _ => false,
+        };
+        if says_nothing {
             return Ok(());
         }
         let mut bytes = Vec::new();
@@ -196,7 +225,7 @@ mod tests {
     use phalanx_common::exit::ExitStatus;
     use phalanx_common::id::{Epoch, Generation};
     use phalanx_common::time::Timestamp;
-    use phalanx_launcher_core::records::OutcomeRecord;
+    use phalanx_launcher_core::records::{CordonRecord, OutcomeRecord, StandingRecord};
 
     use super::*;
 
@@ -271,6 +300,29 @@ mod tests {
         assert_eq!(of_jobs, wanted, "in their order");
         let (early, last) = (sizes[1], sizes[sizes.len() - 1]);
         assert!(last <= early * 2, "the file grows: {sizes:?}");
+    }
+
+    #[tokio::test]
+    async fn of_what_stands_against_a_node_the_last_record_is_kept_and_of_nothing_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cluster.redb");
+        let stands = |node: &str, reason: Option<&str>| {
+            let at = Timestamp(7);
+            let cordon = reason.map(|reason| CordonRecord { by: "ann".into(), reason: reason.into(), at });
+            let node = NodeId::new(node);
+            let (drain, quarantine, blames) = (None, None, Vec::new());
+            Record::NodeStands(Box::new(StandingRecord { node, cordon, drain, quarantine, blames }))
+        };
+        let mut store = FileStore::open(&path).unwrap();
+        store
+            .append(vec![stands("a", Some("1")), stands("b", Some("1")), stands("a", Some("2"))])
+            .await
+            .unwrap();
+        drop(store);
+        let mut store = FileStore::open(&path).unwrap();
+        assert_eq!(store.load().unwrap(), [stands("b", Some("1")), stands("a", Some("2"))]);
+        store.append(vec![stands("b", None)]).await.unwrap();
+        assert_eq!(store.load().unwrap(), [stands("a", Some("2"))]);
     }
 
     /// Jobs that come and go, how many are kept, and how many end in one transaction.

@@ -77,6 +77,10 @@ fn summary(view: &View, findings: &[Finding], paint: Paint) -> String {
         let line = Line::toned(Tone::Bad, collapse(view.unreachable.iter().map(String::as_str)));
         fact("unreachable", line.and(", shown as they told last"));
     }
+    for (why, nodes) in closed(view) {
+        let line = Line::toned(Tone::Bad, collapse(nodes));
+        fact("no new pods", line.and(format!(": {why}")));
+    }
     for finding in findings {
         if let Problem::NotTaken { why } = &finding.problem {
             let file = Line::toned(Tone::Bad, &finding.subject).and(format!(": {why}"));
@@ -101,6 +105,15 @@ fn summary(view: &View, findings: &[Finding], paint: Paint) -> String {
         },
     );
     text
+}
+
+/// Nodes that get no new pods, by why not.
+fn closed(view: &View) -> BTreeMap<&str, Vec<&str>> {
+    let mut by_why: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (node, why) in &view.closed {
+        by_why.entry(why).or_default().push(node);
+    }
+    by_why
 }
 
 /// One line for each source, the origins and what they told.

@@ -30,6 +30,8 @@ pub(crate) struct View {
     pub(crate) others: Option<Vec<Finding>>,
     /// Members of a cluster without a link: what they told last is what is known of them.
     pub(crate) unreachable: BTreeSet<String>,
+    /// Why nodes get no new pods.
+    pub(crate) closed: BTreeMap<String, String>,
 }
 
 impl View {
@@ -57,14 +59,22 @@ impl View {
         let snapshot = Snapshot::new(network, &boards)?;
         told.extend(Told::summarise(&evidence));
         let others = None;
-        Ok(View { snapshot, machines, ids: BTreeMap::new(), told, others, unreachable: BTreeSet::new() })
+        Ok(View {
+            snapshot,
+            machines,
+            ids: BTreeMap::new(),
+            told,
+            others,
+            unreachable: BTreeSet::new(),
+            closed: BTreeMap::new(),
+        })
     }
 
     /// What a coordinator tells, or a file has of it. Without witnesses it is the facts alone.
     pub(crate) fn of_snapshot(snapshot: Snapshot<Machine>, witnesses: Option<Witnesses>) -> View {
         let others = witnesses.as_ref().map(|it| it.others.clone());
-        let Witnesses { told, ids, unreachable, .. } = witnesses.unwrap_or_default();
-        View { snapshot, machines: BTreeMap::new(), ids, told, others, unreachable }
+        let Witnesses { told, ids, unreachable, closed, .. } = witnesses.unwrap_or_default();
+        View { snapshot, machines: BTreeMap::new(), ids, told, others, unreachable, closed }
     }
 
     /// What a snapshot does not say.
@@ -74,6 +84,7 @@ impl View {
             others: self.others(),
             ids: self.ids.clone(),
             unreachable: self.unreachable.clone(),
+            closed: self.closed.clone(),
         }
     }
 
@@ -132,6 +143,9 @@ pub(crate) struct Witnesses {
     /// A coordinator's own list of nodes has them; a file has them here.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(crate) unreachable: BTreeSet<String>,
+    /// So it is with why nodes get no new pods.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) closed: BTreeMap<String, String>,
 }
 
 /// The NVLink domains over nodes that a machine's devices say they are in.

@@ -12,13 +12,15 @@ use phalanx_launcher_core::{Durable, Job, Record};
 use super::world::World;
 
 /// Every kind of fault, as [`World::injected`] counts them.
-pub const FAULTS: [&str; 21] = [
+pub const FAULTS: [&str; 24] = [
     "clock jump",
     "coordinator crash",
+    "cordon",
     "data plane cut",
     "deaf",
     "deaf for a moment",
     "deaf on the data plane",
+    "drain",
     "isolation",
     "lost connection",
     "mute",
@@ -30,6 +32,7 @@ pub const FAULTS: [&str; 21] = [
     "stale order",
     "stop",
     "suspension",
+    "uncordon",
     "worker crash",
     "worker paused beyond the idle timeout",
     "worker paused for a second or more",
@@ -37,7 +40,7 @@ pub const FAULTS: [&str; 21] = [
 ];
 
 /// What has to follow from them, now and then.
-pub const CONSEQUENCES: [&str; 41] = [
+pub const CONSEQUENCES: [&str; 48] = [
     "a coordinator came back to a live generation",
     "a budget was used up",
     "a budget was used up within its window",
@@ -64,6 +67,13 @@ pub const CONSEQUENCES: [&str; 41] = [
     "a lease lapsed",
     "a liveness probe ended a rank",
     "a node came back as it was",
+    "a node got no new pods",
+    "a node was drained",
+    "a node was quarantined",
+    "a job left a drained node",
+    "replacement of nodes was paused",
+    "replacement of nodes went on",
+    "a node got pods again",
     "a node restarted",
     "a node was unreachable",
     "a pod was dead",
@@ -132,6 +142,13 @@ fn of_event(event: &Event) -> Vec<&'static str> {
         EventKind::NodeUnreachable { .. } => vec!["a node was unreachable"],
         EventKind::NodeReachable { .. } => vec!["a node came back as it was"],
         EventKind::NodeRestarted { .. } => vec!["a node restarted"],
+        EventKind::NodeCordoned { .. } => vec!["a node got no new pods"],
+        EventKind::NodeDraining { .. } => vec!["a node was drained"],
+        EventKind::NodeQuarantined { .. } => vec!["a node was quarantined"],
+        EventKind::ReplacementPaused { .. } => vec!["replacement of nodes was paused"],
+        EventKind::ReplacementResumed { .. } => vec!["replacement of nodes went on"],
+        EventKind::GangRestarting { cause: Cause::Drained { .. }, .. } => vec!["a job left a drained node"],
+        EventKind::NodeUncordoned { .. } => vec!["a node got pods again"],
         EventKind::PodHeard { .. } => vec!["a pod was heard by a peer"],
         EventKind::PodDead { .. } => vec!["a pod was dead"],
         EventKind::PodAbandoned { .. } => vec!["a pod was given up"],

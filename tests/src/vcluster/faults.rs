@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use phalanx_common::id::{JobId, NodeId};
+use phalanx_launcher_core::Wish;
 use phalanx_worker_core::Input as WorkerInput;
 
 use super::net::Way;
@@ -88,6 +89,11 @@ pub enum Fault {
     Resume {
         job: JobId,
     },
+    /// An operator wants something of the node: no fault, but as untimely as one.
+    Wish {
+        node: NodeId,
+        wish: Wish,
+    },
 }
 
 /// Without a word for this long, QUIC calls a connection dead.
@@ -147,6 +153,18 @@ impl World {
                 self.suspend(&job);
             }
             Fault::Resume { job } => self.resume(&job),
+            Fault::Wish { node, wish } => {
+                self.injected_where(
+                    match wish {
+                        Wish::Cordon { .. } => "cordon",
+                        Wish::Uncordon => "uncordon",
+                        Wish::Drain { .. } => "drain",
+                        Wish::Forget => "forgetting of a node",
+                    },
+                    |world| world.reign.is_some(),
+                );
+                self.wish(&node, wish);
+            }
         }
     }
 

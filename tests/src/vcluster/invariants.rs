@@ -5,15 +5,13 @@
 //! | I1 | Of each rank at most one process runs on machines the coordinator can reach. A pod that was given up while its machine was out of reach is not counted, but once its machine is back its end must have been ordered on that connection. On one machine there is never more than one. Of a job that is fenced strictly there is never more than one anywhere, within reach or not. And no rank outlives its lease: the time since its worker took an order. (A child of a rank may, if its shim is dead and its worker does not run: nobody is left to end it.) |
 //! | I2 | Go is recorded only when the shims of all pods of the generation hold their ranks, and no shim releases before that record |
 //! | I3 | Generations rise one by one, epochs rise; an order of a lower epoch changes nothing on a worker; a shim never sees a generation twice |
-//! | I4 | A node that cannot take a pod of a job gets no pod of its next generations, until the job pays for a restart |
+//! | I4 | A node that is cordoned or quarantined gets no pod and is no spare. One that cannot take a pod of a job gets no pod of its next generations, until the job pays for a restart |
 //! | I5 | No two live generations hold the same port of a node, by the records alone |
 //! | I6 | What the records charge stays within the budgets, and a job that its user stopped never restarts |
 //! | I7 | Nothing is alive of a pod that was said to have ended, nor of an ended job on a machine within reach (but pods given up, whose end was ordered) |
 //! | I8 | The stored records replayed give the coordinator's durable state; no order is sent before the record it depends on; only a job that ended is forgotten, and once |
 //! | I9 | A change of a job's phase, a pod or a node comes with an event that tells it |
 //! | I10 | Once faults stop, every job ends, or is Running if its ranks run on, within a bound; no gang waits for what it already has; no worker remembers a pod of an ended job and no shim is left of one |
-//!
-//! The rest of I4 (quarantine) has nothing to check until nodes can be quarantined.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,6 +24,7 @@ use phalanx_common::report::{Notice, Report};
 use phalanx_common::spec::Fencing;
 use phalanx_common::time::Timestamp;
 use phalanx_launcher_core::gang::{GangPhase, PodView};
+use phalanx_launcher_core::records::GenerationRecord;
 use phalanx_launcher_core::{Coordinator, Durable, Record};
 use phalanx_worker_core::Command as WorkerCommand;
 
@@ -123,6 +122,12 @@ pub(crate) fn changes_are_told(before: &View, after: &View, events: &[Event]) ->
             untold.push(format!("job {job} was forgotten"));
         }
     }
+    for node in before.nodes.keys().filter(|node| !after.nodes.contains_key(*node)) {
+        let told = |event: &Event| matches!(&event.kind, EventKind::NodeForgotten { node: told, .. } if told == node);
+        if !events.iter().any(told) {
+            untold.push(format!("node {node} was forgotten"));
+        }
+    }
     for (node, reachable) in &after.nodes {
         if before.nodes.get(node) != Some(reachable)
             && !events.iter().any(|event| tells_node(*reachable, node, &event.kind))
@@ -184,8 +189,7 @@ pub(crate) fn record_is_lawful(witness: &Witness, record: &Record) -> Option<(In
                     format!("job {} goes to generation {}, not {expected}", planned.job, planned.generation);
                 return Some((Invariant::I3, what));
             }
-            if let Some(pod) = planned.pods.iter().find(|pod| facts.refused.contains(&pod.node)) {
-                let what = format!("job {} goes to node {}, which refused it", planned.job, pod.node);
+            if let Some(what) = goes_where_it_must_not(witness, planned) {
                 return Some((Invariant::I4, what));
             }
             let first = planned.pods.first()?;
@@ -244,6 +248,19 @@ pub(crate) fn record_is_lawful(witness: &Witness, record: &Record) -> Option<(In
         }
         _ => None,
     }
+}
+
+/// I4: of the nodes of a generation one that must not get a rank of it.
+fn goes_where_it_must_not(witness: &Witness, planned: &GenerationRecord) -> Option<String> {
+    let facts = witness.jobs.get(&planned.job)?;
+    let nodes = || planned.pods.iter().map(|pod| &pod.node);
+    let refused = nodes().find(|node| facts.refused.contains(*node)).map(|node| (node, "refused it"));
+    let closed = nodes()
+        .chain(&planned.spares)
+        .find(|node| witness.closed.contains(*node))
+        .map(|node| (node, "is cordoned or quarantined"));
+    let (node, why) = refused.or(closed)?;
+    Some(format!("job {} goes to node {node}, which {why}", planned.job))
 }
 
 /// I8: an order follows the record it depends on.

@@ -9,7 +9,7 @@ use phalanx_common::order::{Order, OrderKind};
 use phalanx_common::spec::JobSpec;
 use phalanx_common::time::Timestamp;
 use phalanx_launcher_core::restart::Charge;
-use phalanx_launcher_core::{Command, Coordinator, Durable, Input, Record};
+use phalanx_launcher_core::{Command, Coordinator, Durable, Input, Record, Wish};
 
 use super::invariants::{
     Invariant, View, changes_are_told, nothing_waits_in_vain, order_is_recorded, record_is_lawful,
@@ -47,6 +47,11 @@ impl World {
 
     pub fn resume(&mut self, job: &JobId) {
         self.input(Input::Resume { job: job.clone() });
+    }
+
+    /// What an operator wants of a node.
+    pub fn wish(&mut self, node: &NodeId, wish: Wish) {
+        self.input(Input::Node { node: node.clone(), by: "root".into(), wish });
     }
 
     /// The coordinator's clock, which jumps now and then.
@@ -124,6 +129,11 @@ impl World {
         match (self.setup.sabotage, &mut record) {
             (Some(Sabotage::LoseRecords), _) if self.stored.is_multiple_of(5) => return,
             (Some(Sabotage::SamePort), Record::GenerationPlanned(planned)) => planned.master_port = 20_000,
+            (Some(Sabotage::PlaceOnClosed), Record::GenerationPlanned(planned)) => {
+                if let (Some(pod), Some(node)) = (planned.pods.first_mut(), self.witness.closed.first()) {
+                    pod.node = node.clone();
+                }
+            }
             (Some(Sabotage::OverspendBudget), Record::GenerationEnded(ended)) => {
                 ended.charge = Charge::Budget
             }

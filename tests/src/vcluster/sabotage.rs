@@ -11,6 +11,8 @@ pub enum Sabotage {
     StartTwice,
     /// Orders of an earlier reign reach the workers again, and a stand-in lets them through (breaks I3).
     AcceptStaleOrders,
+    /// A generation is recorded as if its first pod were on a node that is closed (breaks I4).
+    PlaceOnClosed,
     /// Every generation is recorded with the same port (breaks I5).
     SamePort,
     /// Every charge is recorded as paid by nobody's budget but the job's (breaks I6).

@@ -11,7 +11,7 @@ use phalanx_common::spec::{
 };
 use phalanx_launcher_core::gang::GangPhase;
 use phalanx_launcher_core::records::OutcomeRecord;
-use phalanx_launcher_core::{Config, Record};
+use phalanx_launcher_core::{Config, Record, Wish};
 
 use super::coverage;
 use super::faults::Fault;
@@ -144,7 +144,7 @@ fn plan_faults(world: &mut World, rng: &mut Rng, jobs: &[JobId]) {
         let at = rng.millis(0, quiet);
         let node = rng.pick(&nodes).cloned().unwrap_or_else(|| NodeId::new("a"));
         let job = rng.pick(jobs).cloned().unwrap_or_else(|| JobId::from_existing("job0"));
-        let fault = match rng.between(0, 119) {
+        let fault = match rng.between(0, 127) {
             0..=4 => Fault::Isolate { node, cut: rng.millis(0, 60_000) },
             5..=7 => Fault::CutData { node, cut: rng.millis(0, 60_000) },
             8..=24 => {
@@ -177,6 +177,16 @@ fn plan_faults(world: &mut World, rng: &mut Rng, jobs: &[JobId]) {
                 Fault::LoseOneWay { node, way: either_way(rng), cut: rng.millis(100, longest) }
             }
             107..=111 => Fault::CutDataOneWay { node, way: either_way(rng), cut: rng.millis(0, 60_000) },
+            120..=123 => {
+                let uncordon = Fault::Wish { node: node.clone(), wish: Wish::Uncordon };
+                world.schedule(at + rng.millis(100, 90_000), uncordon);
+                let grace = rng.chance(50).then(|| rng.millis(0, 5000));
+                let wish = match rng.chance(50) {
+                    true => Wish::Cordon { reason: String::new() },
+                    false => Wish::Drain { reason: String::new(), grace },
+                };
+                Fault::Wish { node, wish }
+            }
             // Long enough for its peers to be asked in vain.
             _ => Fault::Isolate { node, cut: rng.millis(15_000, 60_000) },
         };
@@ -198,6 +208,7 @@ pub fn settle(world: &mut World) {
             // Nothing stays broken: no crash is pending, no job stays frozen.
             world.crash_after = None;
             world.resume_all();
+            world.uncordon_all();
             if check_settled(world).is_empty() && world.all_submitted() {
                 break;
             }
@@ -222,6 +233,14 @@ impl World {
         });
         for job in suspended.unwrap_or_default() {
             self.resume(&job);
+        }
+    }
+
+    /// Once nothing goes wrong any more an operator looks after the nodes.
+    fn uncordon_all(&mut self) {
+        let standing = self.coordinator().map(|coordinator| coordinator.durable().standings.clone());
+        for node in standing.unwrap_or_default().into_keys() {
+            self.wish(&node, Wish::Uncordon);
         }
     }
 

@@ -22,6 +22,8 @@ pub(crate) struct Witness {
     pub(crate) released: BTreeSet<(JobId, Generation)>,
     /// Ranks that were ready or ended with 0, as the shims found it.
     pub(crate) ready: BTreeSet<(JobId, Generation, Rank)>,
+    /// Nodes that are cordoned or quarantined, from the records alone.
+    pub(crate) closed: BTreeSet<NodeId>,
     /// Pods of which the coordinator said that nothing is left.
     pub(crate) ended: BTreeSet<PodKey>,
     /// Pods that it gave up.
@@ -97,7 +99,7 @@ impl Witness {
                         Charge::PortConflict => facts.used.port_conflicts += 1,
                         Charge::PortRetry => facts.used.port_retries += 1,
                         Charge::NodeGone => facts.used.node_retries += 1,
-                        Charge::NodeRefused | Charge::Ignored | Charge::Completed => {}
+                        Charge::NodeRefused | Charge::Ignored | Charge::Completed | Charge::Drained => {}
                     }
                 }
             }
@@ -115,6 +117,13 @@ impl Witness {
             Record::StopRequested { job, .. } => {
                 if let Some(facts) = self.jobs.get_mut(job) {
                     facts.stop_requested = true;
+                }
+            }
+            Record::NodeStands(standing) => {
+                if standing.cordon.is_some() || standing.quarantine.is_some() {
+                    self.closed.insert(standing.node.clone());
+                } else {
+                    self.closed.remove(&standing.node);
                 }
             }
             Record::JobForgotten { job } => {

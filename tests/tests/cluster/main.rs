@@ -11,6 +11,7 @@ mod lab;
 mod left;
 mod life;
 mod logs;
+mod nodes;
 mod peer;
 mod placing;
 mod probes;

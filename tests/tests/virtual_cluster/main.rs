@@ -2,6 +2,7 @@
 
 mod cluster;
 mod forgetting;
+mod nodes;
 mod noticed;
 mod one_way;
 mod probes;

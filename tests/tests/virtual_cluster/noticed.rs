@@ -3,7 +3,7 @@
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::JobId;
 use phalanx_common::spec::JobSpec;
-use phalanx_launcher_core::Config;
+use phalanx_launcher_core::{Config, Wish};
 use phalanx_tests::vcluster::seeded::{self, job_spec};
 use phalanx_tests::vcluster::{Fault, HealthScript, Invariant, PodScript, RankScript, Sabotage, Scripts};
 
@@ -55,6 +55,15 @@ fn without_sabotage_the_same_run_breaks_nothing() {
     world.schedule(secs(200), Fault::Stop { job: job(), force: false });
     seeded::settle(&mut world);
     assert_eq!(world.violations, [], "{}", world.trace_lines().join("\n"));
+}
+
+#[test]
+fn a_rank_on_a_closed_node_is_noticed() {
+    let mut world = world_with(Config::default(), running_on(), Some(Sabotage::PlaceOnClosed));
+    world.wish(&node("c"), Wish::Cordon { reason: String::new() });
+    world.submit(&job(), job_spec(2, 1));
+    let broken: Vec<Invariant> = world.violations.iter().map(|violation| violation.invariant).collect();
+    assert!(broken.contains(&Invariant::I4), "noticed instead: {broken:?}");
 }
 
 macro_rules! noticed {

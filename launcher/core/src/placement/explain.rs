@@ -202,8 +202,12 @@ pub(crate) fn never_fits(stock: &Stock, request: &GangRequest<'_>) -> bool {
     // Whether it fits is asked, not how well.
     let effort = Effort { proposals: 0, search_nodes: 0, exact: false, ..Effort::default() };
     let request = GangRequest { last: &[], ..request.clone() };
-    let is_open =
-        |refusal: &Refusal| matches!(refusal, Refusal::Unreachable | Refusal::Untold | Refusal::PortsUntold);
+    let is_open = |refusal: &Refusal| {
+        matches!(
+            refusal,
+            Refusal::Unreachable | Refusal::Closed { .. } | Refusal::Untold | Refusal::PortsUntold
+        )
+    };
     match place_gang(idle, &request, &BTreeMap::new(), &effort) {
         Ok(_) => false,
         Err(no_fit) => !no_fit.refused.values().any(is_open),

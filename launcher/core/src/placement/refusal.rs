@@ -115,6 +115,10 @@ pub enum Change {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     Unreachable,
+    /// An operator or its failures keep new pods away: `cordoned by ann: …`, `quarantined: …`.
+    Closed {
+        why: String,
+    },
     /// Every port of its range is held or was taken by somebody else.
     NoPort,
     /// It could not take a pod of this job before.
@@ -155,6 +159,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Refusal::Unreachable => f.write_str("is unreachable"),
+            Refusal::Closed { why } => write!(f, "is {why}"),
             Refusal::NoPort => f.write_str("has no free port"),
             Refusal::Cannot { why } => write!(f, "cannot take it: {why}"),
             Refusal::RunsOnly { user } => write!(f, "runs jobs of {user} only"),

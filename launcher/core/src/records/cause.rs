@@ -27,6 +27,7 @@ pub enum CauseRecord {
     Enough { rule: u32 },
     DeadlineExceeded { after: Duration },
     ProbeFailed { rank: Rank, node: NodeId, probe: ProbeKind, message: String, status: ExitStatus },
+    Drained { node: NodeId },
 }
 
 /// How a job ended, as stored; see [`Outcome`].
@@ -96,6 +97,7 @@ impl From<&Cause> for CauseRecord {
             Cause::Completed => CauseRecord::Completed,
             Cause::Enough { rule } => CauseRecord::Enough { rule },
             Cause::DeadlineExceeded { after } => CauseRecord::DeadlineExceeded { after },
+            Cause::Drained { node } => CauseRecord::Drained { node },
         }
     }
 }
@@ -120,6 +122,7 @@ impl From<&CauseRecord> for Cause {
             CauseRecord::Completed => Cause::Completed,
             CauseRecord::Enough { rule } => Cause::Enough { rule },
             CauseRecord::DeadlineExceeded { after } => Cause::DeadlineExceeded { after },
+            CauseRecord::Drained { node } => Cause::Drained { node },
         }
     }
 }

@@ -14,6 +14,7 @@ mod needs;
 mod probes;
 mod recovery;
 mod spec;
+mod standing;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -30,6 +31,7 @@ pub use needs::{DevicesRecord, ElasticRecord, GroupRecord, NeedsRecord, WishesRe
 pub use probes::{HandlerRecord, PortRecord, ProbeRecord, ProbesRecord};
 pub use recovery::{RecoveryRecord, RuleRecord};
 pub use spec::SpecRecord;
+pub use standing::{BlameRecord, CordonRecord, DrainRecord, QuarantineRecord, StandingRecord};
 
 use crate::restart::{Charge, Progress};
 
@@ -108,13 +110,15 @@ pub enum Record {
     DeadlinePassed {
         job: JobId,
     },
+    /// What stands against a node from here on: records of it before this one say nothing any more.
+    NodeStands(Box<StandingRecord>),
 }
 
 impl Record {
     /// The job it is about; `None`: about none.
     pub fn job(&self) -> Option<&JobId> {
         match self {
-            Record::EpochStarted { .. } => None,
+            Record::EpochStarted { .. } | Record::NodeStands(_) => None,
             Record::JobSubmitted { job, .. }
             | Record::Released { job, .. }
             | Record::Running { job, .. }
@@ -192,6 +196,7 @@ pub struct EndedRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nodes::standing::Standing;
     use crate::placement::inside::Held;
     use phalanx_common::plan::{BoundDevice, PodBinding, RankBinding};
     use phalanx_common::spec::{
@@ -333,6 +338,16 @@ mod tests {
         }
     }
 
+    fn standing(at: Timestamp) -> StandingRecord {
+        StandingRecord {
+            node: NodeId::new("a"),
+            cordon: Some(CordonRecord { by: "ann".into(), reason: "DIMM".into(), at }),
+            drain: Some(DrainRecord { grace: Some(Duration::from_secs(5)) }),
+            quarantine: Some(QuarantineRecord { why: "lost".into(), at }),
+            blames: vec![BlameRecord { at, job: JobId::from_existing("j-1"), what: "gone".into() }],
+        }
+    }
+
     fn held() -> Held {
         Held { cpus: "0-3,96".parse().unwrap(), memory: vec![(None, 5), (Some(1), 6)] }
     }
@@ -350,6 +365,12 @@ mod tests {
             assert_eq!(PodBinding::from(&BindingRecord::from(&binding)), binding);
         }
         assert_eq!(Held::from(&HeldRecord::from(&held())), held());
+    }
+
+    #[test]
+    fn what_stands_against_a_node_comes_back_as_it_was() {
+        let record = standing(Timestamp(1000));
+        assert_eq!(StandingRecord::new(&record.node, &Standing::from(&record)), record);
     }
 
     #[test]
@@ -489,6 +510,10 @@ mod tests {
                 "0b0000000d036a2d31020161026e6f",
             ),
             (Record::DeadlinePassed { job: job() }, "050000000e036a2d31"),
+            (
+                Record::NodeStands(Box::new(standing(at))),
+                "2a0000000f01610103616e6e0444494d4dfbe8030101050001046c6f7374fbe80301fbe803036a2d3104676f6e65",
+            ),
         ];
         for (record, want) in golden {
             assert_eq!(bytes(&record), want, "{record:?}");
@@ -502,6 +527,7 @@ mod tests {
             Charge::Replacement,
             Charge::Ignored,
             Charge::Completed,
+            Charge::Drained,
         ];
         for (charge, number) in charges.into_iter().zip(0..) {
             let mut out = Vec::new();

@@ -29,6 +29,8 @@ pub struct NodeStock {
     pub slots: (u32, u32),
     /// Its link works, and it said what it is.
     pub(super) reachable: bool,
+    /// Why it gets no new pods, if it does not.
+    pub(super) closed: Option<String>,
     /// The one Unix user whose jobs it runs; `None`: everybody's.
     pub user: Option<String>,
     /// Pods are there; one has the node for itself.
@@ -89,6 +91,9 @@ impl NodeStock {
         let placement = &request.spec.placement;
         if !self.reachable {
             return Err(Refusal::Unreachable);
+        }
+        if let Some(why) = &self.closed {
+            return Err(Refusal::Closed { why: why.clone() });
         }
         if let (Some(only), Some(user)) = (&self.user, request.user)
             && only != user

@@ -4,6 +4,7 @@ mod again;
 #[path = "../desk/mod.rs"]
 mod desk;
 mod end;
+mod nodes;
 mod queue;
 mod start;
 mod told;

@@ -114,7 +114,8 @@ impl Current {
             machine::findings(machines.iter().map(|(name, machine)| (name.as_str(), &**machine)));
         others.extend_from_slice(not_taken);
         let (told, ids) = (facts.told.clone(), facts.ids.clone());
-        let witnesses = Witnesses { told, others, ids, unreachable: BTreeSet::new() };
+        let witnesses =
+            Witnesses { told, others, ids, unreachable: BTreeSet::new(), closed: BTreeMap::new() };
         let witnesses = serde_json::to_string(&witnesses).map_err(Error::Witnesses)?;
         Ok(Current { facts, machines, witnesses })
     }

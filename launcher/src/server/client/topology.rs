@@ -7,9 +7,8 @@ use phalanx_common::id::NodeId;
 use phalanx_launcher_core::access::Action;
 use phalanx_net::frames::Sending;
 
-use super::{Failed, Refusal, Session, document, ending, text};
+use super::{Failed, Refusal, Session, document, text};
 use crate::cluster::surveys::Current;
-use crate::driver::look;
 use crate::topo::{Unresolved, resolve};
 
 impl Session {
@@ -52,24 +51,10 @@ impl Session {
         changes: Vec<(String, Option<String>)>,
         send: &mut Sending,
     ) -> Result<(), Failed> {
-        let found = look(&self.service.inbox, |coordinator, _| coordinator.node_statuses());
-        let nodes: Vec<NodeId> =
-            found.await.ok_or_else(ending)?.into_iter().map(|status| status.node).collect();
-        let current = self.cluster.surveys.current();
-        // Nodes that have not told of their machines have no name but the id.
-        let mut names: BTreeMap<&NodeId, &str> = nodes.iter().map(|id| (id, id.as_str())).collect();
-        for (name, id) in current.iter().flat_map(|current| &current.facts.ids) {
-            names.entry(id).and_modify(|known| *known = name);
-        }
-        let name =
-            resolve(names.iter().map(|(id, name)| (*name, Some(*id))), node).map_err(|why| match why {
-                Unresolved::Nobody => unknown(format!("there is no node {node}; `phalanx nodes` lists them")),
-                Unresolved::Several(first, second) => several(node, first, second),
-            })?;
-        let id = names.iter().find(|(_, known)| **known == name).map(|(id, _)| *id).ok_or_else(ending)?;
-        self.cluster.registry.label(id, changes.into_iter().collect()).await?;
+        let id = self.find_node(node).await?;
+        self.cluster.registry.label(&id, changes.into_iter().collect()).await?;
         self.cluster.relabelled.notify_one();
-        document(&self.labels(id).await, send).await
+        document(&self.labels(&id).await, send).await
     }
 
     fn current(&self) -> Result<Arc<Current>, Failed> {
@@ -83,10 +68,10 @@ impl Session {
     }
 }
 
-fn unknown(why: String) -> Failed {
+pub(super) fn unknown(why: String) -> Failed {
     Failed::Refused(Refusal::Unknown, why)
 }
 
-fn several(node: &str, first: &str, second: &str) -> Failed {
+pub(super) fn several(node: &str, first: &str, second: &str) -> Failed {
     unknown(format!("{node} may be {first} or {second}: write more of its name"))
 }

@@ -22,6 +22,9 @@ pub(crate) fn node(view: &View, name: &str, paint: Paint) -> String {
         let lost = Line::toned(Tone::Bad, "unreachable").and(", shown as it told last");
         let _ = writeln!(text, "{}", lost.paint(paint));
     }
+    if let Some(why) = view.closed.get(name) {
+        let _ = writeln!(text, "{}", Line::toned(Tone::Bad, why).paint(paint));
+    }
     match view.machine(name) {
         Some(machine) => {
             let alike = !view.machines.contains_key(name);

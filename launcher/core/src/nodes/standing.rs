@@ -63,7 +63,7 @@ impl Standing {
         *self == Standing::default()
     }
 
-    /// Why it gets no new pods, in words that follow "is": what an operator can end first.
+    /// Why it gets no new pods, in words that follow "is".
     pub fn closed(&self) -> Option<String> {
         match (&self.cordon, &self.quarantine) {
             (Some(cordon), Some(quarantine)) => Some(format!("{cordon}; {quarantine}")),

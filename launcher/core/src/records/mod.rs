@@ -463,6 +463,16 @@ mod tests {
                 "1000000005036a2d3102000301610109fbe80300",
             ),
             (
+                Record::Stopping(Box::new(StoppingRecord {
+                    job: job(),
+                    generation,
+                    cause: CauseRecord::Drained { node: NodeId::new("a") },
+                    at,
+                    port_conflict: false,
+                })),
+                "0d00000005036a2d31020c0161fbe80300",
+            ),
+            (
                 Record::StopRequested {
                     job: job(),
                     at,

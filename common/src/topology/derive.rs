@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::attach::Cables;
 use super::decide::{Claims, decide};
-use super::evidence::{Claim, End, Evidence, Member, SwitchId};
+use super::evidence::{Claim, End, Evidence, Member, Source, SwitchId};
 use super::groups::{self, Ground, Tree};
 use super::levels::{self, Levels};
 use super::network::{Conflict, Group, Link, Network, Row, Subject, Value, row_of};
 use super::nodes::{NodePorts, Nodes};
-use super::places::{self, Path, Stated};
+use super::places::{self, Path};
 use super::port::Guid;
+use super::stated::{self, Grown, Stated};
 use super::switches::Switches;
 use super::tier::Tier;
 use super::{capacity, layer2, nvlink, planes, rails, unseen};
@@ -134,8 +135,9 @@ pub fn derive(nodes: &[NodePorts], evidence: &[Evidence], now: Timestamp) -> Res
         }
     }
     let main = planes::main(&planes, &nodes.rows, &paths, &switches);
-    places::apply(&stated, main, &mut planes, &mut groups, &switches.rows, &mut paths);
-    places::nest(&mut groups, &paths);
+    let mut grown = Grown { planes: &mut planes, groups: &mut groups, paths: &mut paths };
+    stated::apply(&stated, main, &mut grown, (&nodes.rows, &switches.rows, &cables), &mut conflicts);
+    stated::nest(&mut groups, &mut paths);
     let main = main.or_else(|| (!planes.is_empty()).then_some(0));
     let (groups, new_rows) = places::settle(&mut planes, groups, &mut nodes.rows, &paths);
     for switch in &mut switches.rows {

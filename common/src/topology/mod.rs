@@ -31,6 +31,7 @@ mod port;
 mod rails;
 mod sets;
 mod snapshot;
+mod stated;
 mod switches;
 mod tier;
 mod unseen;

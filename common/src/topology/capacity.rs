@@ -36,6 +36,8 @@ pub(super) fn count(switches: &mut [Switch], levels: &Levels, cables: &Cables<'_
             }
         }
     }
+    // A dump that was cut has some of the cables.
+    live.retain(|row, _| cables.counted.contains(row));
     let role = |row: Row| (switches[row as usize].plane, levels.level[row as usize]);
     let mut peers: BTreeMap<(Option<Row>, u8), BTreeMap<u32, usize>> = BTreeMap::new();
     for (row, links) in &live {

@@ -7,7 +7,7 @@ use super::decide::{Claims, decide};
 use super::evidence::{Claim, End, Evidence, Member, Source, SwitchId};
 use super::groups::{self, Ground, Tree};
 use super::levels::{self, Levels};
-use super::network::{Conflict, Group, Link, Network, Row, Subject, Value, row_of};
+use super::network::{Conflict, Cut, Group, Link, Network, Row, Subject, Value, row_of};
 use super::nodes::{NodePorts, Nodes};
 use super::places::{self, Path};
 use super::port::Guid;
@@ -144,6 +144,7 @@ pub fn derive(nodes: &[NodePorts], evidence: &[Evidence], now: Timestamp) -> Res
         switch.group = switch.group.and_then(|group| new_rows.get(&group).copied());
     }
 
+    let cut = cut(&evidence, &switches);
     let (layer2, one_way) = layer2::domains(&evidence, &nodes);
     let prefixes = layer2::prefixes(&evidence, &nodes);
     let (nvlink, nvlink_clusters) = nvlink::domains(&evidence, &mut nodes, &mut conflicts);
@@ -166,6 +167,7 @@ pub fn derive(nodes: &[NodePorts], evidence: &[Evidence], now: Timestamp) -> Res
         duplicates: nodes.duplicates,
         idle,
         unseen,
+        cut,
         rings: levels::rings(&cables.under),
         refused,
     })
@@ -205,7 +207,7 @@ pub(super) fn speaks_of<'a>(
         Claim::Prefix { end, .. } | Claim::Rail { end, .. } => {
             ends.insert(end);
         }
-        Claim::NoNode { .. } => {}
+        Claim::NoNode { .. } | Claim::Cut { .. } => {}
     }
 }
 
@@ -229,6 +231,30 @@ fn owners<'a>(
         }
     }
     owners
+}
+
+/// Sources that have less than there is, and the planes that they speak of.
+fn cut(evidence: &[&Evidence], switches: &Switches) -> Vec<Cut> {
+    let mut cut: BTreeMap<(Source, &str), Cut> = BTreeMap::new();
+    for by in evidence {
+        if let Claim::Cut { cables, devices } = by.claim {
+            let of = cut.entry((by.source, &by.origin)).or_default();
+            (of.cables, of.devices) = (of.cables.max(cables), of.devices.max(devices));
+            of.origin.clone_from(&by.origin);
+        }
+    }
+    if cut.is_empty() {
+        return Vec::new();
+    }
+    for by in evidence {
+        let (mut ids, mut ends, mut names) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        if let Some(cut) = cut.get_mut(&(by.source, by.origin.as_str())) {
+            speaks_of(&by.claim, &mut ids, &mut ends, &mut names);
+            let rows = ids.into_iter().filter_map(|id| switches.row(id));
+            cut.planes.extend(rows.filter_map(|row| switches.rows[row as usize].plane));
+        }
+    }
+    cut.into_values().collect()
 }
 
 /// Whether every text of it is within the limit.

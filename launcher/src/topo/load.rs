@@ -14,6 +14,7 @@ use phalanx_formats::dir::Dir;
 use phalanx_formats::kind::Kind;
 use phalanx_formats::sysfs;
 
+use super::copies;
 use super::files::{self, Below};
 use super::plain;
 use super::read::{self, File, Read};
@@ -118,6 +119,8 @@ struct Pile {
     told: Vec<Told>,
     seen: BTreeSet<PathBuf>,
     warnings: Vec<String>,
+    /// Files that describe a machine that another of the same kind describes, by the machine's name.
+    copies: BTreeMap<String, Vec<String>>,
     /// Files of folders that are of a known kind, and what is wrong with them.
     left_out: Vec<(String, String)>,
     skipped: Vec<PathBuf>,
@@ -234,11 +237,16 @@ impl Pile {
         Ok(())
     }
 
-    /// Several files about one machine are one; two of one kind are two machines.
+    /// Several files about one machine are one; two of one kind are two machines, unless they are copies.
     fn add_machine(&mut self, kind: Kind, machine: Machine, file: &File<'_>) {
         let host = machine.host.clone().filter(|host| !host.is_empty());
         let mut name = host.unwrap_or_else(|| plain::text(file.stem));
         let is_free = |name: &String| !self.machines.get(name).is_some_and(|kinds| kinds.contains_key(&kind));
+        let same = self.machines.get(&name).and_then(|kinds| kinds.get(&kind));
+        if same.is_some_and(|known| copies::is_copy(known, &machine)) {
+            self.copies.entry(name).or_default().push(file.origin.to_string());
+            return;
+        }
         if !is_free(&name) {
             // Folders are often named after the machines that their files are of.
             let folder = Path::new(file.origin).parent().and_then(Path::file_name);
@@ -265,7 +273,12 @@ impl Pile {
     fn finish(mut self, paths: &[PathBuf]) -> anyhow::Result<Loaded> {
         let skipped = self.skipped;
         let left_out = self.left_out.into_iter().map(|(file, why)| format!("{file} is left out: {why}"));
-        let warnings = left_out.chain(self.warnings).collect();
+        let first = |name: &str| self.told.iter().find(|told| told.about.contains(name));
+        let copies = self
+            .copies
+            .iter()
+            .filter_map(|(name, others)| Some(copies::told(name, &first(name)?.origin, others)));
+        let warnings = left_out.chain(self.warnings).chain(copies).collect();
         let others = !self.evidence.is_empty() || !self.machines.is_empty();
         let view = match self.snapshots.len() {
             0 => {

@@ -350,3 +350,14 @@ fn kinds_are_told_apart() {
         assert_eq!(recognise(&bytes), Some(kind), "{path}");
     }
 }
+
+#[test]
+fn a_number_that_is_too_large_in_a_statement_is_told_the_limit() {
+    for (text, limit) in [
+        ("nodes:\n  n1: {ports: {eth0: {rail: 70000}}}\n", "a number from 0 to 65535"),
+        ("switches:\n  s1: {uplinks: 5000000000}\n", "a number from 0 to 4294967295"),
+    ] {
+        let error = statement::read(text.as_bytes(), "x", AT).unwrap_err().to_string();
+        assert!(error.contains(limit), "{error}");
+    }
+}

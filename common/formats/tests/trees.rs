@@ -361,3 +361,13 @@ fn a_number_that_is_too_large_in_a_statement_is_told_the_limit() {
         assert!(error.contains(limit), "{error}");
     }
 }
+
+#[test]
+fn a_node_whose_place_is_in_another_plane_is_left_out_for_that() {
+    let text = "nodes:\n  n1: {leaf: a}\n  n2: {leaf: a}\n  n3: {leaf: b}\n\
+                switches:\n  a: {plane: one}\n  b: {plane: two}\n";
+    let evidence = statement::read(text.as_bytes(), "x", AT).unwrap();
+    let outline = Outline::of(&derive(&[], &evidence, AT).unwrap());
+    let expected = "# left out, as they are in the plane two alone: n3\nSwitchName=a Nodes=n[1-2]\n";
+    assert_eq!(slurm::write_conf(&outline), expected);
+}

@@ -157,6 +157,7 @@ pub struct Switch {
 #[serde(deny_unknown_fields)]
 pub struct Capacity {
     pub live: u32,
+    /// 0: nobody says how many there should be.
     pub expected: u32,
 }
 

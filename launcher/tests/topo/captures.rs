@@ -165,8 +165,7 @@ fn a_whole_cluster_of_two_subnets_is_read_from_its_folder() {
     assert!(whole.out.contains("attachment unknown  10 nodes  souris,mirage[01-04,06-09],miriel076"));
     assert_eq!(whole.err.matches("12 files describe one machine, miriel008").count(), 1, "{}", whole.err);
     let check = topo(dir.path(), &["check", "--from", "plafrim2"]);
-    assert!(check.out.contains("miriel008: 12 machines have this host name"), "{}", check.out);
-    assert!(check.out.contains("11 adapters belong to no known node"), "{}", check.out);
+    assert!(!check.out.contains("have this host name"), "{}", check.out);
 }
 
 #[test]
@@ -177,7 +176,7 @@ fn models_and_lists_of_other_tools_are_trees_and_exports_read_them_again() {
     assert!(nvl.contains("nvl-2-2  18 nodes  node[2201-2218]\n"));
     assert!(nvl.contains("findings    none\n"));
     let netq = topo(&root, &["--from", "netq"]).clean();
-    assert!(netq.contains("net-unit-l1  28 of 28 uplinks  4 nodes  dgx-[01-04]\n"), "{netq}");
+    assert!(netq.contains("net-unit-l1  28 uplinks  4 nodes  dgx-[01-04]\n"), "{netq}");
     assert!(netq.contains("attachment unknown  2 nodes  node[1-2]\n"));
 
     for (format, file) in [("slurm-conf", "a"), ("slurm-yaml", "b"), ("topograph", "c")] {

@@ -92,15 +92,6 @@ pub(crate) fn evidence(paths: &[PathBuf], now: Timestamp) -> Result<(Vec<Evidenc
     if wrong.is_empty() { Ok((pile.evidence, pile.warnings)) } else { Err(NotTaken(wrong)) }
 }
 
-fn missing(path: &Path) -> String {
-    let hint = if path.components().count() == 1 && path.extension().is_none() {
-        " (a node, `check` and `export` stand before --from)"
-    } else {
-        ""
-    };
-    format!("cannot read {}{hint}", path.display())
-}
-
 /// A whole topology of a file.
 struct Saved {
     origin: String,
@@ -141,7 +132,7 @@ impl Pile {
             let bytes = files::standard_input().context("cannot read standard input")?;
             let added = self.add(Path::new("standard-input"), &bytes, self.now);
             added.map_err(anyhow::Error::from).context("standard input")
-        } else if fs::metadata(path).with_context(|| missing(path))?.is_dir() {
+        } else if fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?.is_dir() {
             self.add_folder(path)
         } else {
             let added = self.add_file(path).map_err(anyhow::Error::from);

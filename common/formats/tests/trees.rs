@@ -335,6 +335,7 @@ fn kinds_are_told_apart() {
         ("{\"version\":1,\"hash\":\"\",\"network\":{}}", Kind::Snapshot),
         ("Hca 2 \"Hca1\"\n", Kind::Ibnetdiscover),
         ("switches:\n  s1: {uplinks: 3}\n", Kind::Statement),
+        ("switches:\n  s1:\n    labels:\n      zone: a\n", Kind::TopographModel),
     ] {
         assert_eq!(recognise(text.as_bytes()), Some(kind), "{text}");
     }

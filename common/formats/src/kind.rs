@@ -179,6 +179,10 @@ fn lines(text: &str) -> Option<Kind> {
     if top("blocks") {
         return Some(Kind::TopographModel);
     }
+    // One that was cut before its blocks: a statement has no labels.
+    if top("switches") && any(&|line| line.trim() == "labels:") {
+        return Some(Kind::TopographModel);
+    }
     if top("nodes") || top("adapters") || top("switches") {
         return Some(Kind::Statement);
     }

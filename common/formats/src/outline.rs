@@ -27,6 +27,8 @@ pub struct Outline {
     pub within: BTreeSet<(String, Tier, String)>,
     /// Nodes of which nothing else is said.
     pub unplaced: BTreeSet<String>,
+    /// Nodes of which a place is known in another tree alone, by its name.
+    pub elsewhere: BTreeSet<(String, String)>,
     /// Members that are named by something else than a name (a pattern, a label), so that nobody knows here
     /// who they are.
     pub unknown: usize,
@@ -57,7 +59,8 @@ impl Outline {
             tier: *tier,
             group: group.clone(),
         });
-        let unplaced = self.unplaced.iter().map(|node| Claim::Node { node: node.clone() });
+        let elsewhere = self.elsewhere.iter().map(|(node, _)| node);
+        let unplaced = self.unplaced.iter().chain(elsewhere).map(|node| Claim::Node { node: node.clone() });
         let claims = under.chain(nodes).chain(domains).chain(blocks).chain(within).chain(unplaced);
         claims.map(|claim| Evidence::new(claim, source, origin, at)).collect()
     }
@@ -96,7 +99,15 @@ impl Outline {
                 outline.domains.insert((node.name.clone(), network.nvlink[domain as usize].clone()));
             }
             if domain.is_none() && place.is_none_or(|place| place.groups.is_empty()) {
-                outline.unplaced.insert(node.name.clone());
+                match node.places.iter().find(|place| !place.groups.is_empty()) {
+                    Some(other) => {
+                        let plane = network.planes[other.plane as usize].name.clone();
+                        outline.elsewhere.insert((node.name.clone(), plane));
+                    }
+                    None => {
+                        outline.unplaced.insert(node.name.clone());
+                    }
+                }
             }
         }
         outline

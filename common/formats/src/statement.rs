@@ -139,7 +139,9 @@ fn ports(node: &str, port: &str, of: &Node, claims: &mut Claims) -> Result<(), E
         match key.text.as_str() {
             "switch" => on = Some(text(value)?),
             "port" => switch_port = Some(text(value)?.to_string()),
-            "rail" => claims.push(Claim::Rail { end: end(), rail: number(value)? }),
+            "rail" => {
+                claims.push(Claim::Rail { end: end(), rail: number(value, "a number from 0 to 65535")? })
+            }
             _ => return Err(unknown(key, &["switch", "port", "rail"])),
         }
     }
@@ -156,7 +158,10 @@ fn switch(name: &str, _: &Key, of: &Node, claims: &mut Claims) -> Result<(), Err
     let id = || SwitchId::named(name);
     for (key, value) in mapping(of)? {
         match key.text.as_str() {
-            "uplinks" => claims.push(Claim::ExpectedUplinks { switch: id(), links: number(value)? }),
+            "uplinks" => claims.push(Claim::ExpectedUplinks {
+                switch: id(),
+                links: number(value, "a number from 0 to 4294967295")?,
+            }),
             "plane" => claims.push(Claim::Plane { switch: id(), plane: text(value)?.to_string() }),
             "under" => {
                 for upper in value.items().unwrap_or(std::slice::from_ref(value)) {
@@ -208,9 +213,9 @@ fn text(of: &Node) -> Result<&str, Error> {
     of.text().ok_or_else(|| wrong(of.span, Problem::Expected { expected: "a name" }))
 }
 
-fn number<T: std::str::FromStr>(of: &Node) -> Result<T, Error> {
+fn number<T: std::str::FromStr>(of: &Node, expected: &'static str) -> Result<T, Error> {
     let number = of.text().and_then(|text| text.parse().ok());
-    number.ok_or_else(|| wrong(of.span, Problem::Expected { expected: "a number, 0 or more" }))
+    number.ok_or_else(|| wrong(of.span, Problem::Expected { expected }))
 }
 
 fn unknown(key: &Key, known: &'static [&'static str]) -> Error {

@@ -129,8 +129,8 @@ fn interfaces_rdma_ports_and_gpus_of_several_libraries_are_joined_by_their_funct
         machine.accelerators.iter().map(|gpu| (gpu.kind, gpu.model.as_deref(), gpu.memory_bytes)).collect();
     let nvidia = AcceleratorKind::Nvidia;
     let expected = [
-        (nvidia, None, None),
-        (nvidia, None, None),
+        (nvidia, Some("Tesla M2075 Dual-Slot Computing Processor Module"), None),
+        (nvidia, Some("Tesla M2075 Dual-Slot Computing Processor Module"), None),
         (nvidia, Some("Tesla K40m"), Some(11_796_032 << 10)),
         (AcceleratorKind::Amd, Some("AMD Radeon R9 200 / HD 7900 Series"), None),
     ];

@@ -4,6 +4,7 @@
 
 mod support;
 
+use phalanx_common::topology::LinkLayer;
 use phalanx_common::topology::machine::{Attachment, Device, LinkKind, Machine, PathType, Peer};
 use phalanx_formats::kind::{Kind, recognise};
 use phalanx_formats::nvidia_smi::{MatrixError, matrix, query};
@@ -46,6 +47,7 @@ fn eight_h100_have_all_links_to_a_switch_and_a_port_each() {
         let expected = if row < 4 { ("0-79", "0") } else { ("80-159", "1") };
         assert_eq!(affinity(&machine, row), (expected.0.into(), expected.1.into()));
     }
+    assert!(machine.nics.iter().all(|nic| nic.layer == LinkLayer::Unknown), "the matrix does not say");
     let nics = [8, 7, 6, 5, 4, 3, 2, 1].map(|nic| (format!("NIC{nic}"), PathType::Pix));
     assert_eq!(nearest(&machine), nics);
     assert_eq!(machine.path(Device::Accelerator(0), Device::Nic(0)), Some(PathType::Sys));

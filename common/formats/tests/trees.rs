@@ -335,6 +335,7 @@ fn kinds_are_told_apart() {
         ("{\"version\":1,\"hash\":\"\",\"network\":{}}", Kind::Snapshot),
         ("Hca 2 \"Hca1\"\n", Kind::Ibnetdiscover),
         ("switches:\n  s1: {uplinks: 3}\n", Kind::Statement),
+        ("switches:\n  s1:\n    labels:\n      zone: a\n", Kind::TopographModel),
     ] {
         assert_eq!(recognise(text.as_bytes()), Some(kind), "{text}");
     }
@@ -349,4 +350,25 @@ fn kinds_are_told_apart() {
         let Some(bytes) = capture(path) else { return };
         assert_eq!(recognise(&bytes), Some(kind), "{path}");
     }
+}
+
+#[test]
+fn a_number_that_is_too_large_in_a_statement_is_told_the_limit() {
+    for (text, limit) in [
+        ("nodes:\n  n1: {ports: {eth0: {rail: 70000}}}\n", "a number from 0 to 65535"),
+        ("switches:\n  s1: {uplinks: 5000000000}\n", "a number from 0 to 4294967295"),
+    ] {
+        let error = statement::read(text.as_bytes(), "x", AT).unwrap_err().to_string();
+        assert!(error.contains(limit), "{error}");
+    }
+}
+
+#[test]
+fn a_node_whose_place_is_in_another_plane_is_left_out_for_that() {
+    let text = "nodes:\n  n1: {leaf: a}\n  n2: {leaf: a}\n  n3: {leaf: b}\n\
+                switches:\n  a: {plane: one}\n  b: {plane: two}\n";
+    let evidence = statement::read(text.as_bytes(), "x", AT).unwrap();
+    let outline = Outline::of(&derive(&[], &evidence, AT).unwrap());
+    let expected = "# left out, as they are in the plane two alone: n3\nSwitchName=a Nodes=n[1-2]\n";
+    assert_eq!(slurm::write_conf(&outline), expected);
 }

@@ -186,7 +186,11 @@ impl<'a> Cables<'a> {
     fn find_counted(&mut self, evidence: &[&'a Evidence], switches: &Switches) {
         let counts = |by: &&&Evidence| matches!(by.claim, Claim::Linked { .. });
         let who = |by: &'a Evidence| (by.source, by.origin.as_str());
-        let counting: BTreeSet<(Source, &str)> = evidence.iter().filter(counts).map(|by| who(by)).collect();
+        let mut counting: BTreeSet<(Source, &str)> =
+            evidence.iter().filter(counts).map(|by| who(by)).collect();
+        for by in evidence.iter().filter(|by| matches!(by.claim, Claim::Cut { .. })) {
+            counting.remove(&who(by));
+        }
         for by in evidence.iter().filter(|by| counting.contains(&who(by))) {
             match &by.claim {
                 Claim::Attached { switch, .. } => self.counted.extend(switches.row(switch)),

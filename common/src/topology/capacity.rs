@@ -18,13 +18,16 @@ impl Capacity {
 
 impl fmt::Display for Capacity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {}", self.live, self.expected)
+        match self.expected {
+            0 => write!(f, "{}", self.live),
+            expected => write!(f, "{} of {expected}", self.live),
+        }
     }
 }
 
 /// Writes live and expected uplinks to the switches. What is expected is stated, or what at least half of
-/// the switches of the same plane and level have, or nothing more than there is. Where nobody
-/// counts cables the capacity is unknown.
+/// the switches of the same plane and level have; where neither tells it is not known. Where nobody counts
+/// cables the capacity is unknown.
 pub(super) fn count(switches: &mut [Switch], levels: &Levels, cables: &Cables<'_>) {
     let mut live: BTreeMap<Row, u32> = BTreeMap::new();
     for ((a, b), (links, _)) in &cables.links {
@@ -36,6 +39,8 @@ pub(super) fn count(switches: &mut [Switch], levels: &Levels, cables: &Cables<'_
             }
         }
     }
+    // A dump that was cut has some of the cables.
+    live.retain(|row, _| cables.counted.contains(row));
     let role = |row: Row| (switches[row as usize].plane, levels.level[row as usize]);
     let mut peers: BTreeMap<(Option<Row>, u8), BTreeMap<u32, usize>> = BTreeMap::new();
     for (row, links) in &live {
@@ -51,7 +56,7 @@ pub(super) fn count(switches: &mut [Switch], levels: &Levels, cables: &Cables<'_
         .iter()
         .map(|(row, live)| {
             let expected = cables.expected.get(row).copied().or_else(|| usual(*row));
-            (*row, Capacity { live: *live, expected: expected.unwrap_or(*live).max(*live) })
+            (*row, Capacity { live: *live, expected: expected.map_or(0, |expected| expected.max(*live)) })
         })
         .chain(cables.expected.iter().filter(|(row, _)| !live.contains_key(row)).filter_map(
             |(row, expected)| {
@@ -70,6 +75,6 @@ pub(super) fn count(switches: &mut [Switch], levels: &Levels, cables: &Cables<'_
 pub(super) fn sum(of: &[Row], switches: &[Switch]) -> Option<Capacity> {
     of.iter().filter_map(|row| switches[*row as usize].uplinks).reduce(|a, b| Capacity {
         live: a.live.saturating_add(b.live),
-        expected: a.expected.saturating_add(b.expected),
+        expected: if a.expected == 0 || b.expected == 0 { 0 } else { a.expected.saturating_add(b.expected) },
     })
 }

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::attach::Cables;
 use super::decide::{Claims, decide};
-use super::evidence::{Claim, End, Evidence, Member, SwitchId};
+use super::evidence::{Claim, End, Evidence, Member, Source, SwitchId};
 use super::groups::{self, Ground, Tree};
 use super::levels::{self, Levels};
-use super::network::{Conflict, Group, Link, Network, Row, Subject, Value, row_of};
+use super::network::{Conflict, Cut, Group, Link, Network, Row, Subject, Value, row_of};
 use super::nodes::{NodePorts, Nodes};
-use super::places::{self, Path, Stated};
+use super::places::{self, Path};
 use super::port::Guid;
+use super::stated::{self, Grown, Stated};
 use super::switches::Switches;
 use super::tier::Tier;
 use super::{capacity, layer2, nvlink, planes, rails, unseen};
@@ -134,14 +135,16 @@ pub fn derive(nodes: &[NodePorts], evidence: &[Evidence], now: Timestamp) -> Res
         }
     }
     let main = planes::main(&planes, &nodes.rows, &paths, &switches);
-    places::apply(&stated, main, &mut planes, &mut groups, &switches.rows, &mut paths);
-    places::nest(&mut groups, &paths);
+    let mut grown = Grown { planes: &mut planes, groups: &mut groups, paths: &mut paths };
+    stated::apply(&stated, main, &mut grown, (&nodes.rows, &switches.rows, &cables), &mut conflicts);
+    stated::nest(&mut groups, &mut paths);
     let main = main.or_else(|| (!planes.is_empty()).then_some(0));
     let (groups, new_rows) = places::settle(&mut planes, groups, &mut nodes.rows, &paths);
     for switch in &mut switches.rows {
         switch.group = switch.group.and_then(|group| new_rows.get(&group).copied());
     }
 
+    let cut = cut(&evidence, &switches);
     let (layer2, one_way) = layer2::domains(&evidence, &nodes);
     let prefixes = layer2::prefixes(&evidence, &nodes);
     let (nvlink, nvlink_clusters) = nvlink::domains(&evidence, &mut nodes, &mut conflicts);
@@ -164,6 +167,7 @@ pub fn derive(nodes: &[NodePorts], evidence: &[Evidence], now: Timestamp) -> Res
         duplicates: nodes.duplicates,
         idle,
         unseen,
+        cut,
         rings: levels::rings(&cables.under),
         refused,
     })
@@ -203,7 +207,7 @@ pub(super) fn speaks_of<'a>(
         Claim::Prefix { end, .. } | Claim::Rail { end, .. } => {
             ends.insert(end);
         }
-        Claim::NoNode { .. } => {}
+        Claim::NoNode { .. } | Claim::Cut { .. } => {}
     }
 }
 
@@ -227,6 +231,30 @@ fn owners<'a>(
         }
     }
     owners
+}
+
+/// Sources that have less than there is, and the planes that they speak of.
+fn cut(evidence: &[&Evidence], switches: &Switches) -> Vec<Cut> {
+    let mut cut: BTreeMap<(Source, &str), Cut> = BTreeMap::new();
+    for by in evidence {
+        if let Claim::Cut { cables, devices } = by.claim {
+            let of = cut.entry((by.source, &by.origin)).or_default();
+            (of.cables, of.devices) = (of.cables.max(cables), of.devices.max(devices));
+            of.origin.clone_from(&by.origin);
+        }
+    }
+    if cut.is_empty() {
+        return Vec::new();
+    }
+    for by in evidence {
+        let (mut ids, mut ends, mut names) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        if let Some(cut) = cut.get_mut(&(by.source, by.origin.as_str())) {
+            speaks_of(&by.claim, &mut ids, &mut ends, &mut names);
+            let rows = ids.into_iter().filter_map(|id| switches.row(id));
+            cut.planes.extend(rows.filter_map(|row| switches.rows[row as usize].plane));
+        }
+    }
+    cut.into_values().collect()
 }
 
 /// Whether every text of it is within the limit.

@@ -148,6 +148,9 @@ pub enum Claim {
     Owner { guid: Guid, node: String, port: String },
     /// An adapter serves the switch it is on (SHARP aggregation) and belongs to no node.
     NoNode { guid: Guid },
+    /// The source has less than there is: a dump that was cut, or changed while it was taken. So many cables are in it
+    /// from one end only, and so many devices by others' cables only.
+    Cut { cables: u32, devices: u32 },
     /// There is a node of that name; where it is, the source does not know.
     Node { node: String },
 }

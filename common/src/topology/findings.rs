@@ -64,6 +64,8 @@ pub enum Problem {
     Unseen { of: Named, names: Vec<Lone>, more: usize },
     /// Switches that are said to be above what is above them: the first of them.
     Ring { switches: Vec<String>, more: usize },
+    /// A dump has less than the fabric: so many cables from one end only, so many devices by others' cables only.
+    Cut { cables: u32, devices: u32 },
     /// Evidence was too long to be taken.
     Refused { pieces: u32 },
     /// A file of the operator's is wrong, and counts as it was before it was changed.
@@ -171,6 +173,9 @@ impl Finding {
                 "correct the names that are misspelt; a switch that nothing but the statement can tell of is as it says"
             }
             Problem::Ring { .. } => "correct the file that says so: a tree has no rings",
+            Problem::Cut { .. } => {
+                "make the dump anew; what this one lacks proves nothing, and is not looked at"
+            }
             Problem::Refused { .. } => "look for a source that sends names of more than 256 bytes",
             Problem::NotTaken { .. } => {
                 "correct it where the coordinator runs, which reads all files of --topology again once one changes"
@@ -248,6 +253,17 @@ impl fmt::Display for Finding {
             Problem::Ring { switches, more } => {
                 write!(f, "{subject}: switches are above what is above them: {}", switches.join(", "))?;
                 if *more > 0 { write!(f, " and {more} more") } else { Ok(()) }
+            }
+            Problem::Cut { cables, devices } => {
+                let parts = [
+                    (*cables, "cable is seen from one end only", "cables are seen from one end only"),
+                    (*devices, "device has no record of its own", "devices have no record of their own"),
+                ];
+                let told = parts.iter().filter(|(count, ..)| *count > 0);
+                let told: Vec<String> = told
+                    .map(|(count, one, more)| format!("{count} {}", if *count == 1 { one } else { more }))
+                    .collect();
+                write!(f, "{subject}: the dump was cut, or changed while it was taken: {}", told.join(", "))
             }
             Problem::Refused { pieces } => write!(f, "{pieces} pieces of evidence were too long to be taken"),
             Problem::Unseen { of, names, more } => {

@@ -49,6 +49,10 @@ pub fn findings(network: &Network) -> Vec<Finding> {
         let more = network.rings.len().saturating_sub(MOST_NAMED);
         add(Severity::Warning, &name(first), Problem::Ring { switches, more });
     }
+    for cut in &network.cut {
+        let problem = Problem::Cut { cables: cut.cables, devices: cut.devices };
+        add(Severity::Warning, &cut.origin, problem);
+    }
     if network.refused > 0 {
         add(Severity::Notice, "evidence", Problem::Refused { pieces: network.refused });
     }
@@ -101,7 +105,7 @@ fn ports_of(network: &Network, node: &Node, plane: Row) -> Ports {
 fn unlike(network: &Network, add: &mut Add<'_>) {
     let mut members: BTreeMap<(Row, Row), Vec<&Node>> = BTreeMap::new();
     for node in &network.nodes {
-        for place in &node.places {
+        for place in node.places.iter().filter(|place| !is_cut(network, place.plane)) {
             if let Some(group) = place.groups.first() {
                 members.entry((place.plane, *group)).or_default().push(node);
             }
@@ -121,6 +125,11 @@ fn unlike(network: &Network, add: &mut Add<'_>) {
             add(Severity::Notice, &node.name, Problem::Unlike { plane, has, usual, peers });
         }
     }
+}
+
+/// Whether a plane may have more than its sources show.
+fn is_cut(network: &Network, plane: Row) -> bool {
+    network.cut.iter().any(|cut| cut.planes.contains(&plane))
 }
 
 /// Nodes with ports in several leaf groups of one plane.
@@ -157,7 +166,7 @@ fn missing_leaves(network: &Network, add: &mut Add<'_>) {
             units_of.entry(group.plane).or_default().push((at, group, rails));
         }
     }
-    for (row, units) in units_of {
+    for (row, units) in units_of.into_iter().filter(|(plane, _)| !is_cut(network, *plane)) {
         let plane = &network.planes[row as usize];
         for rail in 0..plane.rails {
             let with = units.iter().filter(|(.., rails)| rails.contains(&rail)).count();

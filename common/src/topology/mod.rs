@@ -31,6 +31,7 @@ mod port;
 mod rails;
 mod sets;
 mod snapshot;
+mod stated;
 mod switches;
 mod tier;
 mod unseen;
@@ -41,7 +42,7 @@ pub use evidence::{Claim, End, Evidence, Member, Source, SwitchId};
 pub use findings::{Adapter, Finding, Lone, Named, OffRail, Ports, Problem, Severity, Stated, Thin};
 pub use look::findings;
 pub use network::{
-    At, Capacity, Conflict, Duplicate, Group, Idle, Link, Network, Node, NodePort, OneWay, Place, Plane,
+    At, Capacity, Conflict, Cut, Duplicate, Group, Idle, Link, Network, Node, NodePort, OneWay, Place, Plane,
     PlaneKind, PortRef, Prefix, Reason, Row, Said, Subject, Switch, Unjoined, Unseen, Value,
 };
 pub use nodes::NodePorts;

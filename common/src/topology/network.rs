@@ -5,6 +5,8 @@
 //! whenever they were derived. Absent fields are left out of the text form, so it has to be one that
 //! names its fields (JSON).
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::evidence::{Source, SwitchId};
@@ -55,6 +57,9 @@ pub struct Network {
     /// What the operator names and no other source knows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unseen: Vec<Unseen>,
+    /// Sources that have less than there is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cut: Vec<Cut>,
     /// Switches that are said to be above what is above them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rings: Vec<Row>,
@@ -152,6 +157,7 @@ pub struct Switch {
 #[serde(deny_unknown_fields)]
 pub struct Capacity {
     pub live: u32,
+    /// 0: nobody says how many there should be.
     pub expected: u32,
 }
 
@@ -271,6 +277,19 @@ pub struct Unseen {
     pub origin: String,
     pub nodes: Vec<Row>,
     pub switches: Vec<Row>,
+}
+
+/// A dump that was cut: what it lacks proves nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cut {
+    pub origin: String,
+    /// That it has from one end only.
+    pub cables: u32,
+    /// That it has by others' cables only.
+    pub devices: u32,
+    /// Of which it speaks.
+    pub planes: BTreeSet<Row>,
 }
 
 /// Sources that disagree, and what was decided.

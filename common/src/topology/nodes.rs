@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::evidence::End;
 use super::network::{Duplicate, Node, NodePort, PortRef, Row};
-use super::port::{Guid, Mac, Port};
+use super::port::{Guid, LinkLayer, Mac, Port};
 
 /// Ports of one node. The largest have a few dozen, and virtual functions are none.
 const MAX_PORTS: usize = 1024;
@@ -299,7 +299,7 @@ fn told_port(port: &Port) -> NodePort {
     NodePort {
         name: port.name.clone(),
         index: Some(port.order),
-        layer: Some(port.layer),
+        layer: Some(port.layer).filter(|layer| *layer != LinkLayer::Unknown),
         speed_mbps: port.speed_mbps,
         down: !port.up,
         bond: port.bond.clone(),

@@ -4,76 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::attach::Cables;
 use super::decide::{Claims, decide, strongest_first};
-use super::evidence::{Claim, Evidence, Member, Source};
+use super::evidence::{Evidence, Source};
 use super::network::{
-    Conflict, Group, Node, Place, Plane, PlaneKind, Reason, Row, Said, Subject, Switch, Value, row_of,
+    Conflict, Group, Node, Place, Plane, Reason, Row, Said, Subject, Switch, Value, row_of,
 };
-use super::nodes::Nodes;
-use super::switches::Switches;
 use super::tier::Tier;
 
 /// The groups of a node in one plane, by tier of [`Tier::OF_SWITCHES`].
 pub(super) type Path = [Option<Row>; 4];
-
-/// Groups that switches and nodes belong to by statement, each decided.
-#[derive(Debug, Default)]
-pub(super) struct Stated {
-    pub(super) switches: BTreeMap<(Row, Tier), String>,
-    /// With whether it is the operator who says so: then it stands against what cables say.
-    pub(super) nodes: BTreeMap<(Row, Tier), (String, bool)>,
-}
-
-impl Stated {
-    pub(super) fn of(
-        evidence: &[&Evidence],
-        nodes: &Nodes,
-        switches: &Switches,
-        conflicts: &mut Vec<Conflict>,
-    ) -> Stated {
-        let mut of_switches: BTreeMap<(Row, Tier), Claims<'_, String>> = BTreeMap::new();
-        let mut of_nodes = of_switches.clone();
-        for by in evidence {
-            let Claim::Member { member, tier, group } = &by.claim else { continue };
-            let said = (*by, group.clone());
-            match member {
-                Member::Switch(id) => {
-                    if let Some(row) = switches.row(id) {
-                        of_switches.entry((row, *tier)).or_default().push(said);
-                    }
-                }
-                Member::Node(name) => {
-                    if let Some(row) = nodes.row(name) {
-                        of_nodes.entry((row, *tier)).or_default().push(said);
-                    }
-                }
-            }
-        }
-        let mut settle = |claims: BTreeMap<(Row, Tier), Claims<'_, String>>, name: &dyn Fn(Row) -> String| {
-            let mut settled = BTreeMap::new();
-            for ((row, tier), claims) in claims {
-                let decided = decide(
-                    claims,
-                    || Subject::Member { of: name(row), tier },
-                    |group| Value::Name(group.clone()),
-                    |a, b| a == b,
-                );
-                if let Some(decided) = decided {
-                    let by_operator = decided.by.source == Source::Operator;
-                    settled.insert((row, tier), (decided.value, by_operator));
-                    conflicts.extend(decided.conflict);
-                }
-            }
-            settled
-        };
-        Stated {
-            switches: settle(of_switches, &|row| switches.rows[row as usize].name.clone())
-                .into_iter()
-                .map(|(member, (group, _))| (member, group))
-                .collect(),
-            nodes: settle(of_nodes, &|row| nodes.rows[row as usize].name.clone()),
-        }
-    }
-}
 
 /// The nodes of each switch without those that a stronger source puts elsewhere in the same plane: whoever is wrong
 /// about a node unites no leaves.
@@ -197,111 +135,6 @@ pub(super) fn leaves(
         found.insert(plane, group);
     }
     found
-}
-
-/// Puts nodes into the groups that they belong to by statement: in the plane that they are in and that has the
-/// group, else in the main plane. Makes a plane where there is none.
-pub(super) fn apply(
-    stated: &Stated,
-    main: Option<Row>,
-    planes: &mut Vec<Plane>,
-    groups: &mut Vec<Group>,
-    switches: &[Switch],
-    paths: &mut BTreeMap<(Row, Row), Path>,
-) {
-    if stated.nodes.is_empty() {
-        return;
-    }
-    let main = main.unwrap_or_else(|| {
-        let name = "declared".to_string();
-        planes.push(Plane { name, kind: PlaneKind::Declared, tiers: Vec::new(), rails: 0, fabrics: 0 });
-        row_of(planes.len() - 1)
-    });
-    let mut named = Named::of(groups, switches);
-    let mut at_home: BTreeMap<Row, BTreeSet<Row>> = BTreeMap::new();
-    for (plane, node) in paths.keys() {
-        at_home.entry(*node).or_default().insert(*plane);
-    }
-    for ((node, tier), (name, by_operator)) in &stated.nodes {
-        let Some(at) = Tier::OF_SWITCHES.iter().position(|of| of == tier) else { continue };
-        let own = at_home.get(node);
-        let is_own = |plane: &Row| own.is_some_and(|own| own.contains(plane));
-        let home = own.and_then(|own| own.first().copied()).filter(|_| !is_own(&main)).unwrap_or(main);
-        let found = named.find(*tier, name, |plane| (!is_own(&plane), plane != main));
-        let group = found.unwrap_or_else(|| {
-            let (name, switches) = (name.clone(), Vec::new());
-            groups.push(Group { tier: *tier, name, plane: home, parent: None, switches, uplinks: None });
-            let row = row_of(groups.len() - 1);
-            named.add(row, &groups[row as usize], &[]);
-            row
-        });
-        let path = paths.entry((groups[group as usize].plane, *node)).or_default();
-        if path[at].is_some() && !by_operator {
-            continue;
-        }
-        if path[at] != Some(group) {
-            // What was above the group that it was in says nothing of the one that it is in.
-            path[at..].fill(None);
-        }
-        path[at] = Some(group);
-        let mut above = groups[group as usize].parent;
-        while let Some(parent) = above {
-            if let Some(at) = Tier::OF_SWITCHES.iter().position(|of| *of == groups[parent as usize].tier) {
-                path[at] = path[at].or(Some(parent));
-            }
-            above = groups[parent as usize].parent;
-        }
-    }
-}
-
-/// Groups by what a statement may call them: their names, or else the names of their switches.
-#[derive(Default)]
-struct Named {
-    groups: BTreeMap<(Tier, String), BTreeSet<(Row, Row)>>,
-    switches: BTreeMap<(Tier, String), BTreeSet<(Row, Row)>>,
-}
-
-impl Named {
-    fn of(groups: &[Group], switches: &[Switch]) -> Named {
-        let mut named = Named::default();
-        for (group, row) in groups.iter().zip(0..) {
-            named.add(row, group, switches);
-        }
-        named
-    }
-
-    fn add(&mut self, row: Row, group: &Group, switches: &[Switch]) {
-        let at = (group.plane, row);
-        self.groups.entry((group.tier, group.name.clone())).or_default().insert(at);
-        for name in group.switches.iter().filter_map(|row| switches.get(*row as usize)).map(|it| &it.name) {
-            self.switches.entry((group.tier, name.clone())).or_default().insert(at);
-        }
-    }
-
-    /// The group in the plane that comes first in that order.
-    fn find<K: Ord>(&self, tier: Tier, name: &str, order: impl Fn(Row) -> K) -> Option<Row> {
-        let key = (tier, name.to_string());
-        let of = |rows: &BTreeSet<(Row, Row)>| {
-            rows.iter().min_by_key(|(plane, row)| (order(*plane), *row)).map(|(_, row)| *row)
-        };
-        self.groups.get(&key).and_then(of).or_else(|| self.switches.get(&key).and_then(of))
-    }
-}
-
-/// A group without one above it is below the next one that all its nodes are said to be in, if all say the same.
-pub(super) fn nest(groups: &mut [Group], paths: &BTreeMap<(Row, Row), Path>) {
-    let mut above: BTreeMap<Row, BTreeSet<Option<Row>>> = BTreeMap::new();
-    for path in paths.values() {
-        let known: Vec<Row> = path.iter().flatten().copied().collect();
-        for (group, at) in known.iter().zip(1..) {
-            above.entry(*group).or_default().insert(known.get(at).copied());
-        }
-    }
-    for (group, above) in above {
-        if let (None, [Some(parent)]) = (groups[group as usize].parent, &Vec::from_iter(above)[..]) {
-            groups[group as usize].parent = Some(*parent);
-        }
-    }
 }
 
 /// The groups from a leaf group upwards.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::attach::Cables;
 use super::decide::{Claims, decide};
-use super::evidence::{Claim, Evidence};
+use super::evidence::{Claim, Evidence, Source};
 use super::network::{Conflict, Node, Plane, PlaneKind, Row, Subject, Switch, Value};
 use super::places::Path;
 use super::port::LinkLayer;
@@ -41,6 +41,8 @@ pub(super) fn find(
     }
     let mut stated = stated(evidence, switches, &mut union, conflicts);
     let mut planes: BTreeMap<Key, Vec<usize>> = BTreeMap::new();
+    let mut adrift = adrift(evidence, switches, cables, &ends);
+    let mut without: Vec<usize> = Vec::new();
     for set in union.sets() {
         let in_use = |at: &usize| Row::try_from(*at).is_ok_and(|row| hosts.contains_key(&row));
         let has_cables = set.len() > 1;
@@ -52,30 +54,129 @@ pub(super) fn find(
         let first = u32::try_from(set[0]).unwrap_or(u32::MAX);
         let key = match stated.remove(&set[0]) {
             Some(name) => Key::Stated(name),
+            None if !has_cables && adrift.remove(&first) => {
+                without.push(set[0]);
+                continue;
+            }
             None if kind == PlaneKind::Declared => Key::Declared,
             None if has_cables || kind == PlaneKind::InfiniBand => Key::Fabric(kind, first),
             None => Key::Leaves(kind, speed),
         };
         planes.entry(key).or_default().extend(set);
     }
-    let planes = unite_rails(planes, &ends, hosts);
-    // Larger fabrics first, so that the numbers in their names stay when a small one comes.
-    let mut planes: Vec<(Key, (Vec<usize>, u16))> = planes.into_iter().collect();
-    planes.sort_by_key(|(key, (set, _))| (std::cmp::Reverse(set.len()), key.clone()));
-    let mut named: BTreeMap<String, u32> = BTreeMap::new();
+    let mut planes = unite_rails(planes, &ends, hosts);
+    moor(without, &mut planes, nodes, switches.rows.len(), hosts);
     let mut rows = Vec::new();
-    for ((key, (set, fabrics)), row) in planes.into_iter().zip(0..) {
+    for ((name, set, fabrics), row) in named(planes, switches, &ends).into_iter().zip(0..) {
         let kind = kind(&set, switches, &ends);
-        let name = name(&key, kind);
-        let count = named.entry(name.clone()).or_default();
-        *count += 1;
-        let name = if *count == 1 { name } else { format!("{name}-{count}") };
         rows.push(Plane { name, kind, tiers: Vec::new(), rails: 0, fabrics });
         for at in set {
             switches.rows[at].plane = Some(row);
         }
     }
     rows
+}
+
+/// Planes with their names, the largest first. One that is stated and called as one that is found is that one.
+fn named(
+    planes: BTreeMap<Key, (Vec<usize>, u16)>,
+    switches: &Switches,
+    ends: &Ends,
+) -> Vec<(String, Vec<usize>, u16)> {
+    // Larger fabrics first, so that the numbers in their names stay when a small one comes.
+    let mut planes: Vec<(Key, (Vec<usize>, u16))> = planes.into_iter().collect();
+    planes.sort_by_key(|(key, (set, _))| (std::cmp::Reverse(set.len()), key.clone()));
+    let (stated, found): (Vec<_>, Vec<_>) =
+        planes.into_iter().partition(|(key, _)| matches!(key, Key::Stated(_)));
+    let mut counts: BTreeMap<String, u32> = BTreeMap::new();
+    let mut named: Vec<(Key, String, Vec<usize>, u16)> = Vec::new();
+    for (key, (set, fabrics)) in found {
+        let name = name(&key, kind(&set, switches, ends));
+        let count = counts.entry(name.clone()).or_default();
+        *count += 1;
+        let name = if *count == 1 { name } else { format!("{name}-{count}") };
+        named.push((key, name, set, fabrics));
+    }
+    for (key, (set, fabrics)) in stated {
+        let name = name(&key, PlaneKind::Declared);
+        match named.iter_mut().find(|(_, other, ..)| *other == name) {
+            Some((.., into, _)) => into.extend(set),
+            None => named.push((key, name, set, fabrics)),
+        }
+    }
+    named.sort_by(|a, b| (b.2.len(), &a.0).cmp(&(a.2.len(), &b.0)));
+    named.into_iter().map(|(_, name, set, fabrics)| (name, set, fabrics)).collect()
+}
+
+/// Leaves that an operator alone speaks of, and says of nodes as a whole, not of a port: which network they are in
+/// is said by their nodes.
+fn adrift(evidence: &[&Evidence], switches: &Switches, cables: &Cables<'_>, ends: &Ends) -> BTreeSet<u32> {
+    let said = cables.of_nodes.values().flatten();
+    let mut found: BTreeSet<Row> = said
+        .filter(|(by, switch)| by.source == Source::Operator && ends.count[*switch as usize] == 0)
+        .map(|(_, switch)| *switch)
+        .collect();
+    if !found.is_empty() {
+        for by in evidence.iter().filter(|by| by.source != Source::Operator) {
+            if let Claim::Attached { switch, .. } = &by.claim
+                && let Some(row) = switches.row(switch)
+            {
+                found.remove(&row);
+            }
+        }
+    }
+    found
+}
+
+/// Puts leaves into the plane that jobs' traffic takes among those that their nodes are in.
+fn moor(
+    leaves: Vec<usize>,
+    planes: &mut BTreeMap<Key, (Vec<usize>, u16)>,
+    nodes: &[Node],
+    switches: usize,
+    hosts: &BTreeMap<Row, BTreeSet<Row>>,
+) {
+    if leaves.is_empty() {
+        return;
+    }
+    let keys: Vec<Key> = planes.keys().cloned().collect();
+    let mut plane_of: Vec<Option<usize>> = vec![None; switches];
+    for ((set, _), plane) in planes.values().zip(0..) {
+        for at in set {
+            plane_of[*at] = Some(plane);
+        }
+    }
+    let mut planes_of: BTreeMap<Row, BTreeMap<usize, u64>> = BTreeMap::new();
+    for (switch, hosts) in hosts {
+        for (node, plane) in hosts.iter().filter_map(|node| Some((node, plane_of[*switch as usize]?))) {
+            planes_of.entry(*node).or_default().entry(plane).or_default();
+        }
+    }
+    for (node, planes) in &mut planes_of {
+        for port in &nodes[*node as usize].ports {
+            let plane = port.at.as_ref().and_then(|at| plane_of[at.switch as usize]);
+            if let Some(speed) = plane.and_then(|plane| planes.get_mut(&plane)) {
+                *speed += u64::from(port.speed_mbps.unwrap_or_default());
+            }
+        }
+    }
+    for leaf in leaves {
+        let mut votes: BTreeMap<usize, (u64, usize)> = BTreeMap::new();
+        let members = Row::try_from(leaf).ok().and_then(|leaf| hosts.get(&leaf));
+        for (plane, speed) in members.into_iter().flatten().filter_map(|node| planes_of.get(node)).flatten() {
+            let vote = votes.entry(*plane).or_default();
+            *vote = (vote.0 + speed, vote.1 + 1);
+        }
+        let class = |plane: &usize| match keys[*plane] {
+            Key::Fabric(PlaneKind::InfiniBand, _) => 2,
+            Key::Leaves(_, Some(speed)) if speed < MANAGEMENT_BELOW_MBPS => 0,
+            _ => 1,
+        };
+        let most =
+            votes.iter().max_by_key(|(plane, vote)| (class(plane), **vote, std::cmp::Reverse(**plane)));
+        let key = most.map_or(Key::Declared, |(plane, _)| keys[*plane].clone());
+        planes.entry(key).or_insert((Vec::new(), 1)).0.push(leaf);
+    }
 }
 
 /// The planes that are stated, each decided among the statements of all switches that cables unite.

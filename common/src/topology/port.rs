@@ -46,6 +46,8 @@ pub struct Port {
 pub enum LinkLayer {
     Ethernet,
     InfiniBand,
+    /// Nobody says.
+    Unknown,
 }
 
 /// A 48-bit hardware address, written `0c:42:a1:00:00:01`.

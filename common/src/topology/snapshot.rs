@@ -289,6 +289,7 @@ fn check(network: &Network) -> Result<(), Error> {
         .chain(switches.iter().filter_map(|switch| switch.plane))
         .chain(network.groups.iter().map(|group| group.plane))
         .chain(network.main)
+        .chain(network.cut.iter().flat_map(|cut| cut.planes.iter().copied()))
         .chain(leaf_planes);
     all("planes", network.planes.len(), Box::new(rows))?;
 

@@ -82,7 +82,19 @@ fn export(args: &TopoExportArgs) -> anyhow::Result<Exit> {
 
 /// The topology that was asked for, of a cluster with the inside of this node.
 fn view(args: &FromArgs, node: Option<&str>) -> anyhow::Result<View> {
-    if args.from.is_empty() { of_cluster(&args.cluster, node) } else { of_files(&args.from, args.verbose) }
+    if args.from.is_empty() {
+        return of_cluster(&args.cluster, node);
+    }
+    if let Some(word) = args.from.iter().find(|path| is_word(path)) {
+        let hint = "a node, `check` and `export` stand before --from";
+        std::fs::metadata(word).with_context(|| format!("cannot read {} ({hint})", word.display()))?;
+    }
+    of_files(&args.from, args.verbose)
+}
+
+/// What may have been meant as something else than a path.
+fn is_word(path: &Path) -> bool {
+    path.components().count() == 1 && path.extension().is_none() && path != Path::new("-")
 }
 
 fn of_cluster(args: &ClusterArgs, node: Option<&str>) -> anyhow::Result<View> {

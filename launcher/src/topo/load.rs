@@ -14,6 +14,7 @@ use phalanx_formats::dir::Dir;
 use phalanx_formats::kind::Kind;
 use phalanx_formats::sysfs;
 
+use super::copies;
 use super::files::{self, Below};
 use super::plain;
 use super::read::{self, File, Read};
@@ -91,15 +92,6 @@ pub(crate) fn evidence(paths: &[PathBuf], now: Timestamp) -> Result<(Vec<Evidenc
     if wrong.is_empty() { Ok((pile.evidence, pile.warnings)) } else { Err(NotTaken(wrong)) }
 }
 
-fn missing(path: &Path) -> String {
-    let hint = if path.components().count() == 1 && path.extension().is_none() {
-        " (a node, `check` and `export` stand before --from)"
-    } else {
-        ""
-    };
-    format!("cannot read {}{hint}", path.display())
-}
-
 /// A whole topology of a file.
 struct Saved {
     origin: String,
@@ -118,6 +110,8 @@ struct Pile {
     told: Vec<Told>,
     seen: BTreeSet<PathBuf>,
     warnings: Vec<String>,
+    /// Files that describe a machine that another of the same kind describes, by the machine's name.
+    copies: BTreeMap<String, Vec<String>>,
     /// Files of folders that are of a known kind, and what is wrong with them.
     left_out: Vec<(String, String)>,
     skipped: Vec<PathBuf>,
@@ -138,7 +132,7 @@ impl Pile {
             let bytes = files::standard_input().context("cannot read standard input")?;
             let added = self.add(Path::new("standard-input"), &bytes, self.now);
             added.map_err(anyhow::Error::from).context("standard input")
-        } else if fs::metadata(path).with_context(|| missing(path))?.is_dir() {
+        } else if fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?.is_dir() {
             self.add_folder(path)
         } else {
             let added = self.add_file(path).map_err(anyhow::Error::from);
@@ -234,11 +228,16 @@ impl Pile {
         Ok(())
     }
 
-    /// Several files about one machine are one; two of one kind are two machines.
+    /// Several files about one machine are one; two of one kind are two machines, unless they are copies.
     fn add_machine(&mut self, kind: Kind, machine: Machine, file: &File<'_>) {
         let host = machine.host.clone().filter(|host| !host.is_empty());
         let mut name = host.unwrap_or_else(|| plain::text(file.stem));
         let is_free = |name: &String| !self.machines.get(name).is_some_and(|kinds| kinds.contains_key(&kind));
+        let same = self.machines.get(&name).and_then(|kinds| kinds.get(&kind));
+        if same.is_some_and(|known| copies::is_copy(known, &machine)) {
+            self.copies.entry(name).or_default().push(file.origin.to_string());
+            return;
+        }
         if !is_free(&name) {
             // Folders are often named after the machines that their files are of.
             let folder = Path::new(file.origin).parent().and_then(Path::file_name);
@@ -265,7 +264,12 @@ impl Pile {
     fn finish(mut self, paths: &[PathBuf]) -> anyhow::Result<Loaded> {
         let skipped = self.skipped;
         let left_out = self.left_out.into_iter().map(|(file, why)| format!("{file} is left out: {why}"));
-        let warnings = left_out.chain(self.warnings).collect();
+        let first = |name: &str| self.told.iter().find(|told| told.about.contains(name));
+        let copies = self
+            .copies
+            .iter()
+            .filter_map(|(name, others)| Some(copies::told(name, &first(name)?.origin, others)));
+        let warnings = left_out.chain(self.warnings).chain(copies).collect();
         let others = !self.evidence.is_empty() || !self.machines.is_empty();
         let view = match self.snapshots.len() {
             0 => {

@@ -9,6 +9,7 @@
 //! Everything behind [`View`] is a function of it: it reads nothing and knows no clock.
 
 mod cluster;
+mod copies;
 mod export;
 mod files;
 mod load;

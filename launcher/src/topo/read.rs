@@ -122,14 +122,17 @@ pub(super) fn read(kind: Kind, file: &File<'_>) -> anyhow::Result<Read> {
 fn missing(fabric: &ibnetdiscover::Fabric) -> Option<String> {
     let ibnetdiscover::Fabric { one_ended, unrecorded, strange, .. } = fabric;
     let lacks = [
-        (one_ended, "cables are seen from one end only"),
-        (unrecorded, "devices have no record of their own"),
+        (*one_ended, "cable is seen from one end only", "cables are seen from one end only"),
+        (*unrecorded, "device has no record of its own", "devices have no record of their own"),
     ];
-    let counted = |(count, what): &(&usize, &str)| (**count > 0).then(|| format!("{count} {what}"));
+    let counted = |(count, one, more): &(usize, &str, &str)| {
+        (*count > 0).then(|| format!("{count} {}", if *count == 1 { one } else { more }))
+    };
     let lacks: Vec<String> = lacks.iter().filter_map(counted).collect();
     let cut = (!lacks.is_empty())
         .then(|| format!("{}: the dump was cut, or changed while it was taken", lacks.join(", ")));
-    let strange = counted(&(strange, "lines are of no dump, and were passed over"));
+    let passed = ("line is of no dump, and was passed over", "lines are of no dump, and were passed over");
+    let strange = counted(&(*strange, passed.0, passed.1));
     let told: Vec<String> = cut.into_iter().chain(strange).collect();
     (!told.is_empty()).then(|| told.join("; "))
 }

@@ -71,6 +71,7 @@ fn about(claim: &Claim, names: &mut BTreeSet<String>) {
         }
         Claim::Prefix { end: of, .. } | Claim::Rail { end: of, .. } => end(of, names),
         Claim::Owner { guid, node, .. } => names.extend([guid.to_string(), node.clone()]),
+        Claim::Cut { .. } => {}
         Claim::NoNode { guid } => {
             names.insert(guid.to_string());
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use phalanx_common::topology::{Finding, Problem, Source, SwitchId, machine};
 
-use super::told::names_of;
+use super::told::{Told, names_of};
 use super::view::View;
 
 /// Who told of what, by every name that it has.
@@ -50,6 +50,10 @@ impl<'a> Witnesses<'a> {
         if let Problem::Unseen { .. } = finding.problem {
             let stated = (Source::Operator.to_string(), finding.subject.as_str());
             return self.by_origin.get(&(stated.0.as_str(), stated.1)).copied().into_iter().collect();
+        }
+        if let Problem::Cut { .. } = finding.problem {
+            let is_it = |told: &Told| told.origin == finding.subject;
+            return (0..).zip(&self.view.told).filter(|(_, told)| is_it(told)).map(|(row, _)| row).collect();
         }
         let mut names = self.names(&finding.subject);
         if let Problem::Machine(machine::Problem::SameHost { nodes }) = &finding.problem {

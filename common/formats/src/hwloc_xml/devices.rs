@@ -23,6 +23,8 @@ pub(super) struct Function {
     interfaces: Vec<Interface>,
     ports: Vec<Port>,
     gpu: Option<Accelerator>,
+    /// What PCI's list of names calls a GPU, for those that no tool told more of.
+    pub(super) called: Option<String>,
 }
 
 struct Interface {
@@ -181,7 +183,9 @@ impl Port {
 /// and the bridges above them.
 pub(super) fn add(machine: &mut Machine, functions: BTreeMap<Bdf, Function>) {
     let mut gpus = BTreeMap::new();
+    let mut called = BTreeMap::new();
     for (bdf, mut function) in functions {
+        called.extend(function.called.take().map(|name| (bdf, name)));
         gpus.extend(function.gpu.take().map(|gpu| (bdf, Accelerator { bdf: Some(bdf), ..gpu })));
         let class = machine.pci.get(&bdf).and_then(|device| device.class);
         machine.nics.extend(function.joined(bdf, class));
@@ -190,6 +194,9 @@ pub(super) fn add(machine: &mut Machine, functions: BTreeMap<Bdf, Function>) {
         if let Some(kind) = computes(device).filter(|_| !gpus.contains_key(bdf)) {
             gpus.insert(*bdf, Accelerator { bdf: Some(*bdf), ..Accelerator::new(kind) });
         }
+    }
+    for (bdf, gpu) in &mut gpus {
+        gpu.model = gpu.model.take().or_else(|| called.remove(bdf));
     }
     machine.accelerators = gpus.into_values().collect();
     machine.nics.sort_by_cached_key(|nic| (nic.bdf, nic.name.clone()));

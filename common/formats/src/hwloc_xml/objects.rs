@@ -164,6 +164,9 @@ impl Seen {
         if object.attribute("subtype") == Some("NVSwitch") {
             self.machine.pci.entry(bdf).or_default().kind = Some(PciKind::NvSwitch);
         }
+        if self.machine.pci.get(&bdf).is_some_and(|device| device.kind == Some(PciKind::Gpu)) {
+            self.functions.entry(bdf).or_default().called = info(object, "PCIDevice");
+        }
         place.above = Some(bdf);
         Ok(())
     }

@@ -35,6 +35,11 @@ impl Fabric {
             links,
             rate_mbps,
         }));
+        if self.one_ended + self.unrecorded > 0 {
+            let bounded = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+            let (cables, devices) = (bounded(self.one_ended), bounded(self.unrecorded));
+            claims.push(Claim::Cut { cables, devices });
+        }
         claims.into_iter().map(|claim| Evidence::new(claim, Source::InfiniBand, origin, at)).collect()
     }
 }

@@ -18,7 +18,7 @@ pub fn topo(bytes: &[u8]) -> Result<Machine, Error> {
     let tool = Tool {
         kind: AcceleratorKind::Ascend,
         index_of: |name| SHAPE.first.iter().find_map(|begin| name.strip_prefix(begin)?.parse().ok()),
-        port: &|column| Nic::new(column, LinkLayer::Ethernet),
+        port: &|column| Nic::new(column, LinkLayer::Unknown),
         link: |cell| {
             let (kind, switched) = match cell {
                 "HCCS" => (LinkKind::Hccs, false),

@@ -55,7 +55,7 @@ fn is_name(device: &str) -> bool {
 fn port(column: &str, legend: &BTreeMap<String, String>) -> Nic {
     let is_number = column.strip_prefix("NIC").is_some_and(|number| number.parse::<u32>().is_ok());
     let device = legend.get(column).map(String::as_str).or((!is_number).then_some(column));
-    let Some(device) = device else { return Nic::new(column, LinkLayer::Ethernet) };
+    let Some(device) = device else { return Nic::new(column, LinkLayer::Unknown) };
     let rdma = Rdma {
         device: device.to_string(),
         port: 1,
@@ -65,5 +65,5 @@ fn port(column: &str, legend: &BTreeMap<String, String>) -> Nic {
         lid: None,
         sm_lid: None,
     };
-    Nic { rdma: Some(rdma), ..Nic::new(&format!("{device}/1"), LinkLayer::Ethernet) }
+    Nic { rdma: Some(rdma), ..Nic::new(&format!("{device}/1"), LinkLayer::Unknown) }
 }

@@ -14,6 +14,8 @@ struct Below {
     /// Nodes that the tree has no leaf for. A switch of Slurm's has nodes below it or switches, never both.
     within: BTreeMap<String, BTreeSet<String>>,
     unplaced: BTreeSet<String>,
+    /// Nodes that are in another plane alone.
+    elsewhere: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Below {
@@ -30,6 +32,7 @@ impl Below {
         let within = within(outline);
         Below {
             within: by_second(&within),
+            elsewhere: by_second(&outline.elsewhere),
             unplaced: outline.unplaced.iter().map(|node| plain(node)).collect(),
             nodes: by_second(&outline.nodes),
             switches: by_second(&outline.under),
@@ -42,10 +45,13 @@ impl Below {
         let line = |(switch, nodes): (&String, &BTreeSet<String>)| {
             format!("# left out, as their leaf below {switch} is not known: {}\n", expression(nodes))
         };
+        let elsewhere = self.elsewhere.iter().map(|(plane, nodes)| {
+            format!("# left out, as they are in the plane {plane} alone: {}\n", expression(nodes))
+        });
         let nowhere = (!self.unplaced.is_empty()).then(|| {
             format!("# left out, as nothing is known of their place: {}\n", expression(&self.unplaced))
         });
-        self.within.iter().map(line).chain(nowhere).collect()
+        self.within.iter().map(line).chain(elsewhere).chain(nowhere).collect()
     }
 
     /// Switches with something below, leaves first.

@@ -7,6 +7,8 @@ use crate::text::printable;
 
 /// The first CPU of `/proc/cpuinfo` fits.
 const BEGINNING: usize = 8 << 10;
+/// And this has those of a thousand.
+const ALL: usize = 1 << 20;
 
 pub(super) fn add(files: &mut Files<'_>, machine: &mut Machine) {
     let cpuinfo = CpuInfo::of(files.beginning("proc/cpuinfo", BEGINNING).unwrap_or_default());
@@ -22,6 +24,27 @@ pub(super) fn add(files: &mut Files<'_>, machine: &mut Machine) {
         .line("sys/class/dmi/id/product_name")
         .or_else(|| files.line("sys/firmware/devicetree/base/model"));
     machine.cpu = cpuinfo.model();
+    // Cores of several kinds are on one chip where the cores are Arm's.
+    if cpuinfo.get("CPU implementer").is_some()
+        && let Some(name) = arm_cores(&files.beginning("proc/cpuinfo", ALL).unwrap_or_default())
+    {
+        machine.cpu.name = Some(name);
+    }
+}
+
+/// The kinds of cores of a whole `/proc/cpuinfo`, each once, in their order: `Cortex-X925 + Cortex-A725`. `None` where
+/// one is not known.
+fn arm_cores(text: &str) -> Option<String> {
+    let mut names: Vec<&'static str> = Vec::new();
+    for block in text.split("\n\n").map(|block| CpuInfo::of(block.to_string())) {
+        if let (Some(implementer), Some(part)) = (block.number("CPU implementer"), block.number("CPU part")) {
+            let name = arm_core(implementer, part)?;
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+    }
+    (!names.is_empty()).then(|| names.join(" + "))
 }
 
 /// Lines `key : value` up to the first that is empty.
@@ -112,4 +135,18 @@ fn arm_core(implementer: u32, part: u32) -> Option<&'static str> {
         (0xc0, 0xac4) => "Ampere-1a",
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cores_of_two_kinds_are_both_named_and_one_that_is_not_known_names_none() {
+        let core = |part: &str| format!("processor\t: 0\nCPU implementer\t: 0x41\nCPU part\t: {part}\n\n");
+        let all = |parts: &[&str]| arm_cores(&parts.iter().map(|part| core(part)).collect::<String>());
+        let named = all(&["0xd85", "0xd87", "0xd85"]);
+        assert_eq!(named.as_deref(), Some("Cortex-X925 + Cortex-A725"));
+        assert_eq!(all(&["0xd85", "0x001"]), None);
+    }
 }

@@ -7,7 +7,7 @@ use super::nic::Nic;
 use super::parts::Machine;
 use super::path::{Device, Told};
 use super::pci::PciDevice;
-use crate::topology::port::Bdf;
+use crate::topology::port::{Bdf, LinkLayer};
 
 impl Machine {
     /// Adds what `other` knows and this does not. Where both know, this one is believed: merge in the order
@@ -187,6 +187,9 @@ impl Nic {
     }
 
     fn fill(&mut self, other: Nic) {
+        if self.layer == LinkLayer::Unknown {
+            self.layer = other.layer;
+        }
         fill(&mut self.bdf, other.bdf);
         fill(&mut self.mac, other.mac);
         fill(&mut self.speed_mbps, other.speed_mbps);

@@ -140,11 +140,11 @@ pub(super) fn nic(of: &Nic) -> Line {
     if of.rdma.is_some() && of.name != nic_name(of) {
         line = line.and(format!(" ({})", of.name));
     }
-    let layer = match of.layer {
-        LinkLayer::InfiniBand => "InfiniBand",
-        LinkLayer::Ethernet => "Ethernet",
-    };
-    line = line.and(format!("  {layer}"));
+    line = line.and(match of.layer {
+        LinkLayer::InfiniBand => "  InfiniBand",
+        LinkLayer::Ethernet => "  Ethernet",
+        LinkLayer::Unknown => "",
+    });
     if let Some(mbps) = of.speed_mbps {
         line = line.and(format!(" {}", speed(mbps)));
     }

@@ -1,0 +1,287 @@
+//! The groups that switches and nodes are said to be in, and what becomes of the tree.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::attach::Cables;
+use super::decide::{Claims, decide, strongest_first};
+use super::evidence::{Claim, Evidence, Member, Source};
+use super::network::{
+    Conflict, Group, Node, Plane, PlaneKind, Reason, Row, Said, Subject, Switch, Value, row_of,
+};
+use super::nodes::Nodes;
+use super::places::Path;
+use super::switches::Switches;
+use super::tier::Tier;
+
+/// Groups that switches and nodes belong to by statement, each decided.
+#[derive(Debug, Default)]
+pub(super) struct Stated {
+    pub(super) switches: BTreeMap<(Row, Tier), String>,
+    /// With who says so: an operator stands against what cables say.
+    pub(super) nodes: BTreeMap<(Row, Tier), (String, Said)>,
+}
+
+impl Stated {
+    pub(super) fn of(
+        evidence: &[&Evidence],
+        nodes: &Nodes,
+        switches: &Switches,
+        conflicts: &mut Vec<Conflict>,
+    ) -> Stated {
+        let mut of_switches: BTreeMap<(Row, Tier), Claims<'_, String>> = BTreeMap::new();
+        let mut of_nodes = of_switches.clone();
+        for by in evidence {
+            let Claim::Member { member, tier, group } = &by.claim else { continue };
+            let said = (*by, group.clone());
+            match member {
+                Member::Switch(id) => {
+                    if let Some(row) = switches.row(id) {
+                        of_switches.entry((row, *tier)).or_default().push(said);
+                    }
+                }
+                Member::Node(name) => {
+                    if let Some(row) = nodes.row(name) {
+                        of_nodes.entry((row, *tier)).or_default().push(said);
+                    }
+                }
+            }
+        }
+        let mut settle = |claims: BTreeMap<(Row, Tier), Claims<'_, String>>, name: &dyn Fn(Row) -> String| {
+            let mut settled = BTreeMap::new();
+            for ((row, tier), claims) in claims {
+                let decided = decide(
+                    claims,
+                    || Subject::Member { of: name(row), tier },
+                    |group| Value::Name(group.clone()),
+                    |a, b| a == b,
+                );
+                if let Some(decided) = decided {
+                    let (source, origin) = (decided.by.source, decided.by.origin.clone());
+                    let said = Said { source, origin, value: Value::Name(decided.value.clone()) };
+                    settled.insert((row, tier), (decided.value, said));
+                    conflicts.extend(decided.conflict);
+                }
+            }
+            settled
+        };
+        Stated {
+            switches: settle(of_switches, &|row| switches.rows[row as usize].name.clone())
+                .into_iter()
+                .map(|(member, (group, _))| (member, group))
+                .collect(),
+            nodes: settle(of_nodes, &|row| nodes.rows[row as usize].name.clone()),
+        }
+    }
+}
+
+/// The tree so far: what statements change.
+pub(super) struct Grown<'a> {
+    pub(super) planes: &'a mut Vec<Plane>,
+    pub(super) groups: &'a mut Vec<Group>,
+    pub(super) paths: &'a mut BTreeMap<(Row, Row), Path>,
+}
+
+/// A node that an operator takes out of the group that it was in.
+struct Moved {
+    node: Row,
+    tier: Tier,
+    from: Row,
+    to: Row,
+}
+
+/// Puts nodes into the groups that they belong to by statement: in the plane that they are in and that has the
+/// group, else in the main plane. Makes a plane where there is none. What stands against the cables is a conflict.
+pub(super) fn apply(
+    stated: &Stated,
+    main: Option<Row>,
+    grown: &mut Grown<'_>,
+    (nodes, switches, cables): (&[Node], &[Switch], &Cables<'_>),
+    conflicts: &mut Vec<Conflict>,
+) {
+    if stated.nodes.is_empty() {
+        return;
+    }
+    let Grown { planes, groups, paths } = grown;
+    let main = main.unwrap_or_else(|| {
+        let name = "declared".to_string();
+        planes.push(Plane { name, kind: PlaneKind::Declared, tiers: Vec::new(), rails: 0, fabrics: 0 });
+        row_of(planes.len() - 1)
+    });
+    let mut named = Named::of(groups, switches);
+    let mut at_home: BTreeMap<Row, BTreeSet<Row>> = BTreeMap::new();
+    for (plane, node) in paths.keys() {
+        at_home.entry(*node).or_default().insert(*plane);
+    }
+    let before = paths.clone();
+    let mut moved = Vec::new();
+    for ((node, tier), (name, said)) in &stated.nodes {
+        let Some(at) = Tier::OF_SWITCHES.iter().position(|of| of == tier) else { continue };
+        let own = at_home.get(node);
+        let is_own = |plane: &Row| own.is_some_and(|own| own.contains(plane));
+        let home = own.and_then(|own| own.first().copied()).filter(|_| !is_own(&main)).unwrap_or(main);
+        let found = named.find(*tier, name, |plane| (!is_own(&plane), plane != main));
+        let group = found.unwrap_or_else(|| {
+            let (name, switches) = (name.clone(), Vec::new());
+            groups.push(Group { tier: *tier, name, plane: home, parent: None, switches, uplinks: None });
+            let row = row_of(groups.len() - 1);
+            named.add(row, &groups[row as usize], &[]);
+            row
+        });
+        let plane = groups[group as usize].plane;
+        let path = paths.entry((plane, *node)).or_default();
+        if path[at].is_some() && said.source != Source::Operator {
+            continue;
+        }
+        if path[at] != Some(group) {
+            let from = before.get(&(plane, *node)).and_then(|path| path[at]);
+            moved.extend(from.map(|from| Moved { node: *node, tier: *tier, from, to: group }));
+            // What was above the group that it was in says nothing of the one that it is in.
+            path[at..].fill(None);
+        }
+        path[at] = Some(group);
+        let mut above = groups[group as usize].parent;
+        while let Some(parent) = above {
+            if let Some(at) = Tier::OF_SWITCHES.iter().position(|of| *of == groups[parent as usize].tier) {
+                path[at] = path[at].or(Some(parent));
+            }
+            above = groups[parent as usize].parent;
+        }
+    }
+    let renamed = renamed(&moved, &before, paths);
+    let mut known: BTreeMap<Subject, usize> =
+        conflicts.iter().zip(0..).map(|(conflict, at)| (conflict.subject.clone(), at)).collect();
+    for Moved { node, tier, from, .. } in moved.iter().filter(|it| !renamed.contains(&(it.from, it.to))) {
+        let (group, about) = (&groups[*from as usize], &nodes[*node as usize]);
+        let (source, origin) = seen(about, group.plane, switches, cables.of_nodes.get(node));
+        let against = Said { source, origin, value: Value::Name(group.name.clone()) };
+        let subject = Subject::Member { of: about.name.clone(), tier: *tier };
+        match known.get(&subject) {
+            Some(at) => conflicts[*at].claims.push(against),
+            None => {
+                known.insert(subject.clone(), conflicts.len());
+                let claims = vec![stated.nodes[&(*node, *tier)].1.clone(), against];
+                conflicts.push(Conflict { subject, claims, reason: Reason::Rank });
+            }
+        }
+    }
+}
+
+/// Groups that statements give another name: all their nodes are put into one, and nobody else is in it.
+fn renamed(
+    moved: &[Moved],
+    before: &BTreeMap<(Row, Row), Path>,
+    after: &BTreeMap<(Row, Row), Path>,
+) -> BTreeSet<(Row, Row)> {
+    let count = |paths: &BTreeMap<(Row, Row), Path>| {
+        let mut sizes: BTreeMap<Row, usize> = BTreeMap::new();
+        for group in paths.values().flatten().flatten() {
+            *sizes.entry(*group).or_default() += 1;
+        }
+        sizes
+    };
+    let mut pairs: BTreeMap<(Row, Row), usize> = BTreeMap::new();
+    for Moved { from, to, .. } in moved {
+        *pairs.entry((*from, *to)).or_default() += 1;
+    }
+    let (before, after) = (count(before), count(after));
+    let is_whole = |(from, to): &(Row, Row), count: usize| {
+        before.get(from) == Some(&count) && after.get(to) == Some(&count) && !before.contains_key(to)
+    };
+    pairs.into_iter().filter(|(pair, count)| is_whole(pair, *count)).map(|(pair, _)| pair).collect()
+}
+
+/// Who knows where a node hangs in a plane.
+fn seen(node: &Node, plane: Row, switches: &[Switch], claims: Option<&Claims<'_, Row>>) -> (Source, String) {
+    let is_of_plane = |switch: Row| switches[switch as usize].plane == Some(plane);
+    let mut ports: Vec<(Source, String)> = node
+        .ports
+        .iter()
+        .filter_map(|port| Some((port.at.as_ref().filter(|at| is_of_plane(at.switch))?, &port.name)))
+        .map(|(at, port)| (at.source, format!("its port {port}")))
+        .collect();
+    ports.sort();
+    let mut claims: Claims<'_, Row> =
+        claims.into_iter().flatten().filter(|(_, switch)| is_of_plane(*switch)).cloned().collect();
+    strongest_first(&mut claims);
+    let by_claims = claims.first().map(|(by, _)| (by.source, by.origin.clone()));
+    ports.into_iter().next().or(by_claims).unwrap_or((Source::Probe, "the cables of its leaf".to_string()))
+}
+
+/// Groups by what a statement may call them: their names, or else the names of their switches.
+#[derive(Default)]
+struct Named {
+    groups: BTreeMap<(Tier, String), BTreeSet<(Row, Row)>>,
+    switches: BTreeMap<(Tier, String), BTreeSet<(Row, Row)>>,
+}
+
+impl Named {
+    fn of(groups: &[Group], switches: &[Switch]) -> Named {
+        let mut named = Named::default();
+        for (group, row) in groups.iter().zip(0..) {
+            named.add(row, group, switches);
+        }
+        named
+    }
+
+    fn add(&mut self, row: Row, group: &Group, switches: &[Switch]) {
+        let at = (group.plane, row);
+        self.groups.entry((group.tier, group.name.clone())).or_default().insert(at);
+        for name in group.switches.iter().filter_map(|row| switches.get(*row as usize)).map(|it| &it.name) {
+            self.switches.entry((group.tier, name.clone())).or_default().insert(at);
+        }
+    }
+
+    /// The group in the plane that comes first in that order.
+    fn find<K: Ord>(&self, tier: Tier, name: &str, order: impl Fn(Row) -> K) -> Option<Row> {
+        let key = (tier, name.to_string());
+        let of = |rows: &BTreeSet<(Row, Row)>| {
+            rows.iter().min_by_key(|(plane, row)| (order(*plane), *row)).map(|(_, row)| *row)
+        };
+        self.groups.get(&key).and_then(of).or_else(|| self.switches.get(&key).and_then(of))
+    }
+}
+
+/// Makes groups agree with the paths of their nodes, from the top down. One of which all nodes are said to be in one
+/// group is below that. Of one that the cables put elsewhere, nodes that are said to be in another are a part of their
+/// own below that other: nodes of two blocks are never under one leaf.
+pub(super) fn nest(groups: &mut Vec<Group>, paths: &mut BTreeMap<(Row, Row), Path>) {
+    for at in (0..Tier::OF_SWITCHES.len()).rev() {
+        let mut above: BTreeMap<Row, Above> = BTreeMap::new();
+        for (key, path) in paths.iter() {
+            if let Some(group) = path[at] {
+                let next = path[at + 1..].iter().flatten().next().copied();
+                above.entry(group).or_default().entry(next).or_default().push(*key);
+            }
+        }
+        for (group, above) in above {
+            let parent = groups[group as usize].parent;
+            let all = if above.len() == 1 { above.keys().next().copied().flatten() } else { None };
+            if all.is_some() {
+                groups[group as usize].parent = all;
+                continue;
+            }
+            let Some(level) = parent.and_then(|parent| level(&groups[parent as usize])) else { continue };
+            for (next, nodes) in above {
+                let elsewhere = |key: &(Row, Row)| paths[key][level].is_some_and(|it| Some(it) != parent);
+                if !nodes.first().is_some_and(elsewhere) {
+                    continue;
+                }
+                let whole = &groups[group as usize];
+                let part = Group { parent: next, switches: Vec::new(), uplinks: None, ..whole.clone() };
+                groups.push(part);
+                let row = row_of(groups.len() - 1);
+                for key in nodes {
+                    paths.entry(key).and_modify(|path| path[at] = Some(row));
+                }
+            }
+        }
+    }
+}
+
+/// The nodes of a group, each with its plane, by what is above them.
+type Above = BTreeMap<Option<Row>, Vec<(Row, Row)>>;
+
+/// Where a group's tier stands in a path.
+fn level(group: &Group) -> Option<usize> {
+    Tier::OF_SWITCHES.iter().position(|tier| *tier == group.tier)
+}

@@ -1,0 +1,107 @@
+//! What an operator states against the cables: it counts, it is shown, and the tree stays one.
+
+use phalanx_common::topology::{
+    Claim, End, Evidence, Member, Network, Source, SwitchId, Tier, TierInterval, derive, findings,
+};
+
+use crate::{NOW, attached, between, linked, say};
+
+/// Two leaves with three nodes each, under a spine each, under one core.
+fn two_blocks() -> Vec<Evidence> {
+    let mut evidence = Vec::new();
+    for (leaf, spine) in [("a", "s1"), ("b", "s2")] {
+        for node in 1..=3 {
+            evidence.push(attached(&format!("{leaf}{node}"), "eth0", leaf, Source::Lldp));
+        }
+        evidence.extend([linked(leaf, spine, 1), linked(spine, "core", 1)]);
+    }
+    evidence
+}
+
+fn leaf(node: &str, leaf: &str) -> Evidence {
+    let (end, switch) = (End::of_node(node), SwitchId::named(leaf));
+    say(Claim::Attached { end, switch, switch_port: None, speed_mbps: None }, Source::Operator)
+}
+
+fn block(node: &str, group: &str) -> Evidence {
+    let (member, group) = (Member::Node(node.to_string()), group.to_string());
+    say(Claim::Member { member, tier: Tier::Block, group }, Source::Operator)
+}
+
+fn with(stated: impl IntoIterator<Item = Evidence>) -> Network {
+    derive(&[], &two_blocks().into_iter().chain(stated).collect::<Vec<_>>(), NOW).unwrap()
+}
+
+fn planes(network: &Network) -> Vec<&str> {
+    network.planes.iter().map(|plane| plane.name.as_str()).collect()
+}
+
+fn disagree(network: &Network) -> Vec<String> {
+    let told = findings(network).iter().map(ToString::to_string).collect::<Vec<_>>();
+    told.into_iter().filter(|told| told.contains("disagree")).collect()
+}
+
+/// Of every node, each group is below the next of its place.
+fn assert_one_tree(network: &Network) {
+    for place in network.nodes.iter().flat_map(|node| &node.places) {
+        for pair in place.groups.windows(2) {
+            assert_eq!(network.groups[pair[0] as usize].parent, Some(pair[1]), "{:?}", network.groups);
+        }
+    }
+}
+
+#[test]
+fn a_stated_leaf_that_nobody_else_knows_is_in_the_network_of_its_nodes() {
+    let network = with(["a1", "a2"].map(|node| leaf(node, "new")));
+    assert_eq!(planes(&network), ["ethernet"]);
+    assert_eq!(between(&network, "a1", "a2"), TierInterval::exactly(Tier::Leaf));
+    assert_eq!(between(&network, "a1", "a3"), TierInterval { best: Tier::Block, worst: Tier::Site });
+    assert_eq!(
+        disagree(&network)[0],
+        "a1: sources disagree about its leaf in ethernet: the operator (test) says new, \
+         LLDP (its port eth0) says a; the first counts, for its source ranks higher"
+    );
+    assert_one_tree(&network);
+}
+
+#[test]
+fn a_stated_plane_that_is_called_as_one_that_is_found_is_that_one() {
+    let plane = |plane: &str| {
+        let (switch, plane) = (SwitchId::named("new"), plane.to_string());
+        say(Claim::Plane { switch, plane }, Source::Operator)
+    };
+    let network = with([leaf("a1", "new"), plane("ethernet")]);
+    assert_eq!((planes(&network), network.conflicts.len()), (vec!["ethernet"], 1));
+    let network = with([leaf("a1", "new"), plane("other")]);
+    assert_eq!((planes(&network), network.conflicts.len()), (vec!["ethernet", "other"], 0));
+}
+
+#[test]
+fn nodes_of_a_leaf_that_are_stated_to_be_in_another_block_are_told_and_no_longer_under_it() {
+    let network = with(["a1", "a2"].map(|node| block(node, "s2")));
+    assert_eq!(
+        disagree(&network)[0],
+        "a1: sources disagree about its block: the operator (test) says s2, \
+         LLDP (its port eth0) says s1; the first counts, for its source ranks higher"
+    );
+    assert_eq!(between(&network, "a1", "a2"), TierInterval::exactly(Tier::Leaf));
+    assert_eq!(between(&network, "a1", "b1"), TierInterval::exactly(Tier::Block));
+    assert_eq!(between(&network, "a1", "a3"), TierInterval::exactly(Tier::Core));
+    assert_one_tree(&network);
+}
+
+#[test]
+fn a_leaf_of_which_all_nodes_are_stated_to_be_in_one_block_is_in_it() {
+    let network = with(["a1", "a2", "a3"].map(|node| block(node, "s2")));
+    assert_eq!(disagree(&network).len(), 3);
+    assert_eq!(between(&network, "a1", "a3"), TierInterval::exactly(Tier::Leaf));
+    assert_eq!(network.groups.iter().filter(|group| group.tier == Tier::Leaf).count(), 2);
+    assert_one_tree(&network);
+}
+
+#[test]
+fn a_block_that_is_given_another_name_is_no_conflict() {
+    let network = with(["a1", "a2", "a3"].map(|node| block(node, "row-1")));
+    assert_eq!(disagree(&network), [""; 0]);
+    assert_one_tree(&network);
+}

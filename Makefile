@@ -2,7 +2,7 @@
 # Variables: PYTHON=/path/to/python (used as it is if it imports torch), PHALANX_CACHE=/path/to/cache.
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-long bench bench-scale python lint fmt setup clean
+.PHONY: help build demo test test-long bench bench-scale bench-restart python lint fmt setup clean
 
 help: ## list the commands
 	@echo "make demo and make test do all the set-up they need. All commands:"
@@ -22,6 +22,9 @@ test-long: ## the same with full repetition counts
 
 bench: ## start time and memory beside mpirun, torchrun and a shell loop
 	@scripts/bench.sh
+
+bench-restart: build ## what a failure costs, beside torchrun: time to the next attempt, and whether it completes
+	@"$$(scripts/python.sh)" scripts/restart.py --phalanx $(CURDIR)/target/release/phalanx --worker $(CURDIR)/target/release/phalanx-worker
 
 python: ## print the interpreter with PyTorch that demo and test use (make -s python)
 	@scripts/python.sh

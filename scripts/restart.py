@@ -117,6 +117,8 @@ def cluster(phalanx, worker, folder):
         address = json.loads((state / "operator.json").read_text())["coordinators"][0]
         for name in ["a", "b"]:
             flags = ["--state-dir", folder / name, "--slots", "2", "--address", "127.0.0.1", "--allow-root-jobs"]
+            # Two workers of one machine share its ports: each has its own.
+            flags += ["--ports", "21000-21999" if name == "a" else "22000-22999"]
             spawn([worker, "join", address, *flags], {"PHALANX_TOKEN": token})
         wait_for(lambda: ask("nodes").stdout.count(" ready ") == 2, "two workers", folder)
         login = subprocess.run(
@@ -154,7 +156,7 @@ def speed(args, folder):
     stamp = folder / "stamp.py"
     stamp.write_text(STAMP)
     python = [sys.executable, "-S", "-E", str(stamp)]
-    plain = [args.phalanx, "run", "--output", "files", "--max-restarts", "1", "--grace", "5"]
+    plain = [args.phalanx, "run", "--output", "files", "--max-restarts", "1", "--grace", "5", "--env", "STAMPS"]
     torchrun = [shutil.which("torchrun", path=pathlib.Path(sys.executable).parent), "--max-restarts", "1"]
     torchrun += ["--monitor-interval", "0.01", "--nproc-per-node", str(RANKS), "--master-port", "0", "--no-python"]
     with cluster(args.phalanx, args.worker, folder) as client:

@@ -173,9 +173,7 @@ impl<S: Store> Driver<S> {
             Message::ResumeReplacement { by } => Input::ResumeReplacement { by },
             Message::Topology(topology) => Input::Topology(topology),
             Message::Stop { job, by, status, force } => Input::Stop { job, by, status, force },
-            #[cfg(feature = "local")]
             Message::Suspend { job } => Input::Suspend { job },
-            #[cfg(feature = "local")]
             Message::Resume { job } => Input::Resume { job },
         };
         self.coordinator.handle(now, input);

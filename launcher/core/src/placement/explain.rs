@@ -122,8 +122,7 @@ fn prove(stock: &Stock, layout: &Layout, rows: &[NodeRow], shares: &[u32]) -> Pr
         }
         let part = Part::new(fabric, room).ok()?;
         let problem = Problem::new(&graph, &part.tree, None).ok()?;
-        let effort = Effort { proposals: 0, search_nodes: 0, exact: false, ..Effort::default() };
-        solve(&problem, &effort)
+        solve(&problem, &Effort { proposals: 0, ..Effort::default() })
     });
     Proven { bound: bound.map_or(0, |solution| solution.bound), exact: false }
 }

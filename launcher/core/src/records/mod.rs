@@ -470,7 +470,7 @@ mod tests {
                     at,
                     port_conflict: false,
                 })),
-                "0d00000005036a2d31020c0161fbe80300",
+                "0d00000005036a2d31020d0161fbe80300",
             ),
             (
                 Record::StopRequested {

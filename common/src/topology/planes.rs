@@ -43,6 +43,7 @@ pub(super) fn find(
     let mut planes: BTreeMap<Key, Vec<usize>> = BTreeMap::new();
     let mut adrift = adrift(evidence, switches, cables, &ends);
     let mut without: Vec<usize> = Vec::new();
+    let mut networks: BTreeSet<String> = BTreeSet::new();
     for set in union.sets() {
         let in_use = |at: &usize| Row::try_from(*at).is_ok_and(|row| hosts.contains_key(&row));
         let has_cables = set.len() > 1;
@@ -53,7 +54,12 @@ pub(super) fn find(
         let speed = set.iter().filter_map(|at| ends.speed[*at]).max();
         let first = u32::try_from(set[0]).unwrap_or(u32::MAX);
         let key = match stated.remove(&set[0]) {
-            Some(name) => Key::Stated(name),
+            Some(name) => {
+                if has_cables || set.iter().any(|at| ends.count[*at] > 0) {
+                    networks.insert(name.clone());
+                }
+                Key::Stated(name)
+            }
             None if !has_cables && adrift.remove(&first) => {
                 without.push(set[0]);
                 continue;
@@ -67,7 +73,7 @@ pub(super) fn find(
     let mut planes = unite_rails(planes, &ends, hosts);
     moor(without, &mut planes, nodes, switches.rows.len(), hosts);
     let mut rows = Vec::new();
-    for ((name, set, fabrics), row) in named(planes, switches, &ends).into_iter().zip(0..) {
+    for ((name, set, fabrics), row) in named(planes, &networks, switches, &ends).into_iter().zip(0..) {
         let kind = kind(&set, switches, &ends);
         rows.push(Plane { name, kind, tiers: Vec::new(), rails: 0, fabrics });
         for at in set {
@@ -77,9 +83,11 @@ pub(super) fn find(
     rows
 }
 
-/// Planes with their names, the largest first. One that is stated and called as one that is found is that one.
+/// Planes with their names, the largest first. Switches of which nothing but a plane's name is stated are in the one that is found and
+/// called so; `networks`, with cables or ports of their own, keep the names that are stated of them.
 fn named(
     planes: BTreeMap<Key, (Vec<usize>, u16)>,
+    networks: &BTreeSet<String>,
     switches: &Switches,
     ends: &Ends,
 ) -> Vec<(String, Vec<usize>, u16)> {
@@ -88,7 +96,7 @@ fn named(
     planes.sort_by_key(|(key, (set, _))| (std::cmp::Reverse(set.len()), key.clone()));
     let (stated, found): (Vec<_>, Vec<_>) =
         planes.into_iter().partition(|(key, _)| matches!(key, Key::Stated(_)));
-    let mut counts: BTreeMap<String, u32> = BTreeMap::new();
+    let mut counts: BTreeMap<String, u32> = networks.iter().map(|name| (name.clone(), 1)).collect();
     let mut named: Vec<(Key, String, Vec<usize>, u16)> = Vec::new();
     for (key, (set, fabrics)) in found {
         let name = name(&key, kind(&set, switches, ends));

@@ -134,6 +134,7 @@ pub(super) fn apply(
         }
         if path[at] != Some(group) {
             let from = before.get(&(plane, *node)).and_then(|path| path[at]);
+            let from = from.filter(|from| *from != group);
             moved.extend(from.map(|from| Moved { node: *node, tier: *tier, from, to: group }));
             // What was above the group that it was in says nothing of the one that it is in.
             path[at..].fill(None);

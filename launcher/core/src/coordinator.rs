@@ -263,7 +263,12 @@ impl Coordinator {
             return self
                 .ignore(Some(job), format!("suspend of job {job}, which is not there to be suspended"));
         };
-        let nodes = places(state);
+        if state.stop.is_some() {
+            return self.ignore(Some(job), format!("suspend of job {job}, which is being stopped"));
+        }
+        // What stops would never hear SIGTERM, nor reach the end of its grace.
+        let stops = state.active().is_some_and(|active| active.stopping.is_some());
+        let nodes = if stops { Vec::new() } else { places(state) };
         self.persist(Record::Suspended { job: job.clone() });
         self.timers.freeze(job, self.now);
         self.emit_for(job, EventKind::JobSuspended);
@@ -276,6 +281,12 @@ impl Coordinator {
     }
 
     pub(crate) fn on_resume(&mut self, job: &JobId) {
+        self.lift(job);
+        self.release_if_prepared(job);
+    }
+
+    /// The job is not suspended any more; whether its ranks may begin is another question.
+    pub(crate) fn lift(&mut self, job: &JobId) {
         let Some(state) = self.durable.jobs.get(job).filter(|state| !state.ended() && state.suspended) else {
             return self.ignore(Some(job), format!("resume of job {job}, which is not suspended"));
         };
@@ -287,7 +298,6 @@ impl Coordinator {
             self.send(&node, OrderKind::Resume { job: job.clone() });
         }
         self.queue_moved = true;
-        self.release_if_prepared(job);
     }
 
     fn on_clock_jumped(&mut self, by_micros: i64) {

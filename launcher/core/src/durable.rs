@@ -395,9 +395,10 @@ impl Durable {
             Charge::Ignored | Charge::Completed | Charge::Drained => {}
         }
         let used = &mut job.used;
-        if record.charge.waits() {
-            used.backoff_step = if record.progress == Progress::Long { 1 } else { used.backoff_step + 1 };
+        if record.progress == Progress::Long {
+            used.backoff_step = 0;
         }
+        used.backoff_step += u32::from(record.charge.waits());
         match record.progress {
             Progress::Unknown => {}
             Progress::Barren => used.barren += 1,
@@ -409,8 +410,13 @@ impl Durable {
                 _ => (node, 1),
             });
         }
-        job.suspect = suspected(job, record.shun.as_ref());
-        job.shun = record.shun.clone();
+        // What is to be left stays so over generations that say nothing of the job.
+        if record.charge.waits() || record.charge == Charge::Drained {
+            job.suspect = suspected(job, record.shun.as_ref());
+            job.shun = record.shun.clone();
+        } else {
+            job.shun = job.shun.take().or_else(|| record.shun.clone());
+        }
         job.state = JobState::Queued { not_before: record.at + record.delay };
     }
 

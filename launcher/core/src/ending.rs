@@ -7,6 +7,7 @@ use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::{JobId, NodeId, Rank};
 use phalanx_common::order::OrderKind;
 use phalanx_common::report::{PrepareFailure, PrepareFailureKind};
+use phalanx_common::spec::RestartPolicy;
 
 use crate::coordinator::Coordinator;
 use crate::durable::{Evidence, Job, JobState};
@@ -26,11 +27,13 @@ impl Coordinator {
         }
         if state.suspended {
             // A frozen process does not hear SIGTERM.
-            self.on_resume(job);
+            self.lift(job);
         }
         let phase = self.phase(job);
+        let goes_on =
+            self.durable.jobs.get(job).is_some_and(|it| it.spec.recovery.policy == RestartPolicy::Always);
         self.emit_for(job, EventKind::StopRequested { by: by.clone(), force });
-        if phase == Some(GangPhase::Finishing) {
+        if phase == Some(GangPhase::Finishing) && !goes_on {
             // Every rank ended with 0 before the wish came: only what they left behind is hurried.
             let grace = if force { Duration::ZERO } else { self.grace(job) };
             self.stop_pods(job, grace);
@@ -212,6 +215,10 @@ impl Coordinator {
         if let (Some(stop), Cause::Drained { .. }) = (&state.stop, &cause) {
             // It was only to move: its end is its user's wish.
             cause = Cause::Requested { by: stop.by.clone(), status: stop.status };
+        } else if let (Cause::Drained { .. }, true, Some(after)) =
+            (&cause, state.deadline_passed, state.spec.lifetime.active_deadline)
+        {
+            cause = Cause::DeadlineExceeded { after };
         }
         let came = if active.released {
             Came::Released { conflict: port_conflict, ran }
@@ -223,9 +230,13 @@ impl Coordinator {
             }
             Came::Held { elsewhere }
         };
+        if matches!(cause, Cause::Enough { .. }) {
+            // All that was needed came first, whatever its user or a deadline wished after that.
+            self.contrast(job);
+            return self.end_job(job, Outcome::Succeeded);
+        }
         let verdict = match &state.stop {
             Some(_) => Verdict::Fail(None),
-            None if matches!(cause, Cause::Enough { .. }) => return self.end_job(job, Outcome::Succeeded),
             None if state.deadline_passed => {
                 let said = matches!(cause, Cause::DeadlineExceeded { .. });
                 Verdict::Fail((!said).then_some(NoRestart::Deadline))

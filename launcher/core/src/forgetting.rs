@@ -3,6 +3,8 @@
 //! A worker that was out of reach all that while may still have a pod of a forgotten job: its Hello meets the
 //! same answer as for any job that is not there, Stop and then Forget.
 
+use std::time::Duration;
+
 use phalanx_common::event::EventKind;
 use phalanx_common::id::JobId;
 use phalanx_common::time::Timestamp;
@@ -26,11 +28,12 @@ impl Coordinator {
     pub(crate) fn on_forget_deadline(&mut self) {
         for _ in 0..AT_ONCE {
             let due = self.forgotten_next().filter(|(at, _)| *at <= self.now);
-            let Some((_, job)) = due else { break };
+            let Some((_, job)) = due else { return self.wait_to_forget() };
             self.persist(Record::JobForgotten { job: job.clone() });
             self.emit(Some(&job), None, EventKind::JobForgotten);
         }
-        self.wait_to_forget();
+        // The rest in a transaction of its own.
+        self.timers.set(Why::Forget, self.now + Duration::from_micros(1));
     }
 
     /// The job that is forgotten first, and when: the one that ended first, or one that says so itself.

@@ -146,7 +146,11 @@ pub fn decide(spec: &JobSpec, used: &Accounting, cause: &Cause, came: Came, now:
     match cause {
         Cause::Requested { .. } | Cause::DeadlineExceeded { .. } => return Verdict::Fail(None),
         // Announced: no failure of anybody's.
-        Cause::Drained { node } => return at_once(Charge::Drained, Some(node)),
+        Cause::Drained { node } => {
+            let (charge, delay, progress) =
+                (Charge::Drained, Duration::ZERO, came_to(ran).unwrap_or(Progress::Unknown));
+            return Verdict::Restart { charge, delay, progress, shun: Some(node.clone()) };
+        }
         Cause::NotPrepared { node, reason } => match reason.kind {
             // The next generation would meet the same.
             PrepareFailureKind::CommandNotFound
@@ -167,7 +171,11 @@ pub fn decide(spec: &JobSpec, used: &Accounting, cause: &Cause, came: Came, now:
         {
             return at_once(Charge::NodeGone, Some(node));
         }
-        Cause::RankFailed { .. } if conflict && used.port_conflicts < defaults::PORT_CONFLICT_RESTARTS => {
+        Cause::RankFailed { .. }
+            if conflict
+                && used.port_conflicts < defaults::PORT_CONFLICT_RESTARTS
+                && no_restart(spec, cause).is_none() =>
+        {
             return at_once(Charge::PortConflict, None);
         }
         _ => {}
@@ -175,38 +183,55 @@ pub fn decide(spec: &JobSpec, used: &Accounting, cause: &Cause, came: Came, now:
     climb(spec, used, cause, ran, now)
 }
 
+/// The first rule of the job that matches.
+fn rule_of(recovery: &Recovery, cause: &Cause) -> Option<usize> {
+    recovery.rules.iter().position(|rule| match cause {
+        Cause::RankFailed { status, .. } => rule.matches_exit(*status),
+        cause => reason_of(cause).is_some_and(|reason| rule.reasons.contains(&reason)),
+    })
+}
+
+/// Why a job that failed for this is not started again, whatever its budget.
+fn no_restart(spec: &JobSpec, cause: &Cause) -> Option<NoRestart> {
+    let recovery = &spec.recovery;
+    let rule = rule_of(recovery, cause);
+    match (rule, rule.map(|rule| recovery.rules[rule].action), cause) {
+        (Some(rule), Some(FailureAction::FailJob), _) => {
+            Some(NoRestart::Rule { rule: u32::try_from(rule).unwrap_or(u32::MAX) })
+        }
+        (None, _, Cause::RankFailed { status: ExitStatus::Code(DO_NOT_RESTART), .. }) => {
+            Some(NoRestart::ExitCode { code: DO_NOT_RESTART })
+        }
+        _ => (recovery.policy == RestartPolicy::Never).then_some(NoRestart::Policy),
+    }
+}
+
+/// What a generation came to that ran for so long; `None`: to nothing.
+fn came_to(ran: Duration) -> Option<Progress> {
+    match ran {
+        ran if ran >= defaults::BACKOFF_RESET => Some(Progress::Long),
+        ran if ran >= defaults::PROGRESS => Some(Progress::Some),
+        _ => None,
+    }
+}
+
 /// The steps that a failure of the job itself, or of its nodes, may take.
 fn climb(spec: &JobSpec, used: &Accounting, cause: &Cause, ran: Duration, now: Timestamp) -> Verdict {
     let recovery = &spec.recovery;
-    let rule = recovery.rules.iter().position(|rule| match cause {
-        Cause::RankFailed { status, .. } => rule.matches_exit(*status),
-        cause => reason_of(cause).is_some_and(|reason| rule.reasons.contains(&reason)),
-    });
-    let action = rule.map(|rule| recovery.rules[rule].action);
-    match (action, rule, cause) {
-        (Some(FailureAction::FailJob), Some(rule), _) => {
-            return Verdict::Fail(Some(NoRestart::Rule { rule: u32::try_from(rule).unwrap_or(u32::MAX) }));
-        }
-        (None, _, Cause::RankFailed { status: ExitStatus::Code(DO_NOT_RESTART), .. }) => {
-            return Verdict::Fail(Some(NoRestart::ExitCode { code: DO_NOT_RESTART }));
-        }
-        _ => {}
+    if let Some(why) = no_restart(spec, cause) {
+        return Verdict::Fail(Some(why));
     }
-    if recovery.policy == RestartPolicy::Never {
-        return Verdict::Fail(Some(NoRestart::Policy));
-    }
+    let action = rule_of(recovery, cause).map(|rule| recovery.rules[rule].action);
     let free = action == Some(FailureAction::Ignore);
     if !free && used.counted(recovery.window, now) >= spec.max_restarts {
         let asked = (spec.max_restarts > 0)
             .then_some(NoRestart::Budget { max: spec.max_restarts, window: recovery.window });
         return Verdict::Fail(asked);
     }
-    let progress = match ran {
-        ran if ran >= defaults::BACKOFF_RESET => Progress::Long,
-        ran if ran >= defaults::PROGRESS => Progress::Some,
-        _ if reason_of(cause) == Some(FailureReason::NodeLost) => Progress::Unknown,
+    let progress = came_to(ran).unwrap_or(match reason_of(cause) {
+        Some(FailureReason::NodeLost) => Progress::Unknown,
         _ => Progress::Barren,
-    };
+    });
     let barren = used.barren + 1;
     if progress == Progress::Barren && recovery.no_progress > 0 && barren >= recovery.no_progress {
         return Verdict::Fail(Some(NoRestart::NoProgress { generations: barren }));

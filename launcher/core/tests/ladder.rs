@@ -228,3 +228,68 @@ fn a_job_is_forgotten_when_it_says_so_and_those_that_say_nothing_are_not() {
     desk.timeout(desk.now + Duration::from_secs(1));
     assert!(desk.coordinator.job(&desk::job("j")).is_none());
 }
+
+#[test]
+fn a_stop_of_a_job_that_is_to_run_always_counts_between_its_last_exit_and_the_end_of_its_pods() {
+    let mut desk = Desk::running(&["a"], "j", with(0, |spec| spec.recovery.policy = RestartPolicy::Always));
+    desk.exited("a", "j", 1, exit(0, ExitStatus::Code(0), desk.now.0));
+    assert_eq!(desk.phase("j"), GangPhase::Finishing);
+    desk.stop("j", false);
+    desk.ended("a", "j", 1);
+    assert!(matches!(desk.outcome("j"), Some(Outcome::Stopped { .. })), "{:?}", desk.outcome("j"));
+}
+
+#[test]
+fn a_stop_after_enough_ranks_have_ended_well_leaves_the_job_a_success() {
+    let mut two = spec(2, 1);
+    two.lifetime.success = vec![SuccessRule { ranks: vec![(0, 0)], count: None }];
+    let mut desk = Desk::running(&["a", "b"], "j", two);
+    desk.exited("a", "j", 1, exit(0, ExitStatus::Code(0), desk.now.0));
+    desk.stop("j", false);
+    desk.ended("a", "j", 1);
+    desk.ended("b", "j", 1);
+    assert_eq!(desk.outcome("j"), Some(Outcome::Succeeded));
+}
+
+#[test]
+fn a_job_that_is_stopped_while_it_is_suspended_before_its_release_runs_nothing() {
+    let mut desk = Desk::new(Default::default(), &["a"]);
+    desk.submit("j", with(0, |_| {}));
+    suspend(&mut desk, true);
+    desk.prepared("a", "j", 1);
+    desk.take_commands();
+    desk.stop("j", false);
+    assert_eq!(desk.take_orders("Go"), []);
+    desk.ended("a", "j", 1);
+    assert!(matches!(desk.outcome("j"), Some(Outcome::Stopped { .. })));
+}
+
+#[test]
+fn what_stops_is_not_frozen() {
+    let mut desk = Desk::running(&["a"], "j", with(1, |_| {}));
+    desk.exited("a", "j", 1, exit(0, ExitStatus::Code(1), desk.now.0));
+    desk.take_commands();
+    suspend(&mut desk, true);
+    assert_eq!(desk.take_orders("Suspend"), []);
+    desk.ended("a", "j", 1);
+    assert_eq!(desk.phase("j"), GangPhase::Queued, "suspended: the next generation waits");
+    let mut desk = Desk::running(&["a"], "j", with(1, |_| {}));
+    desk.stop("j", false);
+    suspend(&mut desk, true);
+    assert!(!desk.coordinator.job(&desk::job("j")).expect("it is there").job.suspended);
+}
+
+#[test]
+fn a_policy_of_never_and_code_93_hold_for_a_rank_that_met_a_port_in_use_too() {
+    let met = |code: u8, change: fn(&mut JobSpec)| {
+        let mut desk = Desk::running(&["a"], "j", with(0, change));
+        let met = RankExit { port_conflict: true, ..exit(0, ExitStatus::Code(code), desk.now.0) };
+        desk.exited("a", "j", 1, met);
+        desk.ended("a", "j", 1);
+        desk
+    };
+    assert_eq!(met(1, |_| {}).phase("j"), GangPhase::Preparing, "at no cost");
+    let never = met(1, |spec| spec.recovery.policy = RestartPolicy::Never);
+    assert_eq!(no_restart(&never), Some(NoRestart::Policy));
+    assert_eq!(no_restart(&met(93, |_| {})), Some(NoRestart::ExitCode { code: 93 }));
+}

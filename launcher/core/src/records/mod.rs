@@ -4,8 +4,7 @@
 //! the end (golden bytes below guard it). The small enums of `phalanx_common` that appear in them
 //! (`ExitStatus`, `PrepareFailure`, `StopScope`, `Keep`, `OutputMode`, `Shape`, `Ship`, `VirtualEnv`, `Fencing`, `Tier`, `DeviceKind`,
 //! `Pattern`, `Exclusive`, `DeviceView`, `MemoryBinding`, `CpuBinding`, `AcceleratorKind`, `RestartPolicy`, `ExitCodes`,
-//! `FailureReason`, `FailureAction`) are only ever appended to.
-//! `Pattern`, `Exclusive`, `DeviceView`, `MemoryBinding`, `CpuBinding`, `AcceleratorKind`, `ProbeKind`) are only ever appended to.
+//! `FailureReason`, `FailureAction`, `ProbeKind`) are only ever appended to.
 
 mod binding;
 mod cause;

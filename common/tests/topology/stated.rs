@@ -105,3 +105,29 @@ fn a_block_that_is_given_another_name_is_no_conflict() {
     assert_eq!(disagree(&network), [""; 0]);
     assert_one_tree(&network);
 }
+
+#[test]
+fn a_network_with_cables_keeps_its_stated_name_and_another_that_is_found_is_not_it() {
+    let mut evidence = two_blocks();
+    evidence.push(attached("z1", "eth0", "z", Source::Lldp));
+    evidence.push(linked("z", "zs", 1));
+    let plane = Claim::Plane { switch: SwitchId::named("z"), plane: "ethernet".to_string() };
+    evidence.push(say(plane, Source::Operator));
+    let network = derive(&[], &evidence, NOW).unwrap();
+    let mut names = planes(&network);
+    names.sort_unstable();
+    assert_eq!(names, ["ethernet", "ethernet-2"]);
+    let of = |switch: &str| network.switches.iter().find(|it| it.name == switch).unwrap().plane;
+    assert_ne!(of("z"), of("a"), "no cable leads from one to the other");
+}
+
+#[test]
+fn what_is_stated_as_the_cables_have_it_is_no_conflict() {
+    let core = |node: &str| {
+        let member = Member::Node(node.to_string());
+        say(Claim::Member { member, tier: Tier::Core, group: "core".to_string() }, Source::Operator)
+    };
+    let nodes = ["a1", "a2", "a3"];
+    let network = with(nodes.map(|node| block(node, "row-1")).into_iter().chain(nodes.map(core)));
+    assert_eq!(disagree(&network), [""; 0]);
+}

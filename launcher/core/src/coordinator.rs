@@ -271,6 +271,7 @@ impl Coordinator {
         let nodes = if stops { Vec::new() } else { places(state) };
         self.persist(Record::Suspended { job: job.clone() });
         self.timers.freeze(job, self.now);
+        self.note_deadline(job);
         self.emit_for(job, EventKind::JobSuspended);
         // Others do not wait behind it any more.
         self.queued_why.remove(job);
@@ -293,6 +294,7 @@ impl Coordinator {
         let nodes = places(state);
         self.persist(Record::Resumed { job: job.clone() });
         self.timers.thaw(job, self.now);
+        self.note_deadline(job);
         self.emit_for(job, EventKind::JobResumed);
         for node in nodes {
             self.send(&node, OrderKind::Resume { job: job.clone() });
@@ -302,6 +304,9 @@ impl Coordinator {
 
     fn on_clock_jumped(&mut self, by_micros: i64) {
         self.timers.shift(by_micros);
+        for job in self.durable.jobs.keys().cloned().collect::<Vec<_>>() {
+            self.note_deadline(&job);
+        }
         self.breaker.shift(by_micros);
         for node in self.nodes.values_mut() {
             node.shift(by_micros);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use phalanx_common::event::{Cause, Outcome};
 use phalanx_common::exit::ExitStatus;
@@ -48,6 +49,8 @@ pub struct Job {
     pub order: u64,
     pub used: Accounting,
     pub suspended: bool,
+    /// What was left of its deadline, and when that was told; `None`: all of it, when it began.
+    pub deadline_left: Option<(Timestamp, Duration)>,
     /// It was active for as long as it may be: what runs is ended, and nothing follows.
     pub deadline_passed: bool,
     pub stop: Option<StopRequest>,
@@ -199,6 +202,7 @@ impl Durable {
                     order: self.submitted,
                     used: Accounting::default(),
                     suspended: false,
+                    deadline_left: None,
                     deadline_passed: false,
                     stop: None,
                     generation: None,
@@ -259,6 +263,11 @@ impl Durable {
             Record::NodeRefused { job, node, why, .. } => {
                 if let Some(job) = self.jobs.get_mut(job) {
                     job.refused.insert(node.clone(), why.clone());
+                }
+            }
+            Record::DeadlineLeft { job, at, left } => {
+                if let Some(job) = self.jobs.get_mut(job) {
+                    job.deadline_left = Some((*at, *left));
                 }
             }
             Record::DeadlinePassed { job } => {

@@ -141,13 +141,19 @@ impl Coordinator {
     pub(crate) fn wait_deadline(&mut self, job: &JobId) {
         let why = Why::Deadline { job: job.clone() };
         let Some(state) = self.durable.jobs.get(job).filter(|_| !self.timers.is_set(&why)) else { return };
-        let (Some(limit), Some(began)) = (state.spec.lifetime.active_deadline, state.began_at) else {
-            return;
-        };
-        // A record's time may be far off if the clock jumped while no coordinator was there.
-        let left = (began + limit).since(self.now).min(limit);
+        let Some(limit) = state.spec.lifetime.active_deadline else { return };
+        let Some((at, left)) = state.deadline_left.or_else(|| Some((state.began_at?, limit))) else { return };
         let suspended = state.suspended;
+        // A record's time may be far off if the clock jumped while no coordinator was there.
+        let left = if suspended { left } else { (at + left).since(self.now).min(left) };
         self.timers.set_unless_frozen(why, self.now, left, suspended);
+    }
+
+    /// Stores what is left of a job's deadline, as it stands still or the clock is another from here on.
+    pub(crate) fn note_deadline(&mut self, job: &JobId) {
+        if let Some(left) = self.timers.left(&Why::Deadline { job: job.clone() }, self.now) {
+            self.persist(Record::DeadlineLeft { job: job.clone(), at: self.now, left });
+        }
     }
 
     pub(crate) fn on_active_deadline(&mut self, job: &JobId) {

@@ -50,6 +50,11 @@ impl Timers {
         self.by_why.get(why).copied()
     }
 
+    /// How long this deadline is away yet, running or frozen.
+    pub(crate) fn left(&self, why: &Why, now: Timestamp) -> Option<Duration> {
+        self.frozen.get(why).copied().or_else(|| Some(self.at(why)?.since(now)))
+    }
+
     pub(crate) fn next(&self) -> Option<&(Timestamp, Why)> {
         self.by_time.first()
     }

@@ -9,10 +9,12 @@ use std::time::Duration;
 use desk::{Desk, exit, spec};
 use phalanx_common::event::{NoRestart, Outcome};
 use phalanx_common::exit::ExitStatus;
-use phalanx_common::report::RankExit;
+use phalanx_common::id::Epoch;
+use phalanx_common::report::{PodPhase, PodStatus, RankExit};
 use phalanx_common::spec::{ExitCodes, FailureAction, FailureRule, JobSpec, RestartPolicy, SuccessRule};
-use phalanx_launcher_core::Input;
+use phalanx_common::time::Timestamp;
 use phalanx_launcher_core::gang::GangPhase;
+use phalanx_launcher_core::{Config, Coordinator, Input};
 
 fn with(max_restarts: u32, change: impl FnOnce(&mut JobSpec)) -> JobSpec {
     let mut spec = spec(1, 1);
@@ -292,4 +294,31 @@ fn a_policy_of_never_and_code_93_hold_for_a_rank_that_met_a_port_in_use_too() {
     let never = met(1, |spec| spec.recovery.policy = RestartPolicy::Never);
     assert_eq!(no_restart(&never), Some(NoRestart::Policy));
     assert_eq!(no_restart(&met(93, |_| {})), Some(NoRestart::ExitCode { code: 93 }));
+}
+
+#[test]
+fn what_is_left_of_a_deadline_outlives_the_coordinator_and_a_clock_that_jumps() {
+    let limit = Some(Duration::from_secs(100));
+    let mut desk = Desk::running(&["a"], "j", with(0, |spec| spec.lifetime.active_deadline = limit));
+    desk.timeout(desk.now + Duration::from_secs(10));
+    suspend(&mut desk, true);
+    let restarted = |desk: &Desk| {
+        let coordinator = Coordinator::new(Config::default(), Epoch(2), &desk.records);
+        let mut desk = Desk::over(coordinator, desk);
+        let status = PodStatus { phase: PodPhase::Started, suspended: true, ..desk::status("j", 1) };
+        desk.hello("a", vec![status]);
+        desk
+    };
+    desk.now = desk.now + Duration::from_secs(500);
+    let mut desk = restarted(&desk);
+    suspend(&mut desk, false);
+    desk.timeout(desk.now + Duration::from_secs(85));
+    assert_eq!(desk.outcome("j"), None);
+    let hour = 3_600_000_000;
+    desk.now = Timestamp(desk.now.0 + hour);
+    desk.input(Input::ClockJumped { by_micros: i64::try_from(hour).expect("an hour") });
+    let mut desk = restarted(&desk);
+    assert_eq!(desk.phase("j"), GangPhase::Running);
+    desk.timeout(desk.now + Duration::from_secs(6));
+    assert_eq!(desk.phase("j"), GangPhase::Stopping);
 }

@@ -136,6 +136,7 @@ impl Witness {
             | Record::Suspended { .. }
             | Record::Resumed { .. }
             | Record::JobAttached { .. }
+            | Record::DeadlineLeft { .. }
             | Record::DeadlinePassed { .. } => {}
         }
     }

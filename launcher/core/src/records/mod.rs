@@ -111,6 +111,12 @@ pub enum Record {
     },
     /// What stands against a node from here on: records of it before this one say nothing any more.
     NodeStands(Box<StandingRecord>),
+    /// So much was left at this time of what the job may be active: from here on it runs, or stands still if the job is suspended.
+    DeadlineLeft {
+        job: JobId,
+        at: Timestamp,
+        left: Duration,
+    },
 }
 
 impl Record {
@@ -128,6 +134,7 @@ impl Record {
             | Record::JobForgotten { job }
             | Record::JobAttached { job }
             | Record::NodeRefused { job, .. }
+            | Record::DeadlineLeft { job, .. }
             | Record::DeadlinePassed { job } => Some(job),
             Record::GenerationPlanned(record) => Some(&record.job),
             Record::Stopping(record) => Some(&record.job),
@@ -522,6 +529,10 @@ mod tests {
             (
                 Record::NodeStands(Box::new(standing(at))),
                 "2a0000000f01610103616e6e0444494d4dfbe8030101050001046c6f7374fbe80301fbe803036a2d3104676f6e65",
+            ),
+            (
+                Record::DeadlineLeft { job: job(), at, left: Duration::from_secs(5) },
+                "0a00000010036a2d31fbe8030500",
             ),
         ];
         for (record, want) in golden {

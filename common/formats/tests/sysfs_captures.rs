@@ -113,7 +113,10 @@ fn aarch64_has_numbers_where_others_have_names_and_two_caches_in_one_package() {
     assert_eq!(machine.architecture.as_deref(), Some("aarch64"));
     assert_eq!(machine.board.product.as_deref(), Some("NVIDIA_DGX_Spark"));
     let cpu = &machine.cpu;
-    assert_eq!((cpu.vendor.as_deref(), cpu.name.as_deref()), (Some("ARM"), Some("Cortex-A725")));
+    assert_eq!(
+        (cpu.vendor.as_deref(), cpu.name.as_deref()),
+        (Some("ARM"), Some("Cortex-A725 + Cortex-X925"))
+    );
     assert_eq!(cpu.model, Some(0xd87));
     assert_eq!((machine.packages[0].id, machine.packages[0].cpus.len()), (36, 20));
     assert_eq!(machine.l3.iter().map(ToString::to_string).collect::<Vec<_>>(), ["0-9", "10-19"]);

@@ -1,10 +1,9 @@
 //! How long a job lasts, as keys of a job file again.
 
-use std::time::Duration;
-
 use serde::Serialize;
 
 use super::SuccessRule;
+use crate::spec::document::seconds;
 use crate::spec::job::JobSpec;
 
 /// The keys that say how long a job lasts; those of which it says nothing are left out.
@@ -57,9 +56,4 @@ impl From<&SuccessRule> for Rule {
         let ranks: Vec<String> = rule.ranks.iter().map(range).collect();
         Rule { succeeded_indexes: (!ranks.is_empty()).then(|| ranks.join(",")), succeeded_count: rule.count }
     }
-}
-
-/// Exact: a float holds the microseconds of the longest time a job file can ask for.
-fn seconds(time: Duration) -> f64 {
-    time.as_micros() as f64 / 1e6
 }

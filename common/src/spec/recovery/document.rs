@@ -1,11 +1,10 @@
 //! What follows a failure as keys of a job file again.
 
-use std::time::Duration;
-
 use serde::Serialize;
 
 use super::{ExitCodes, FailureAction, FailureReason, RestartPolicy};
 use crate::exit::signal_name;
+use crate::spec::document::seconds;
 use crate::spec::job::JobSpec;
 
 /// The keys that say what follows a failure.
@@ -99,9 +98,4 @@ impl From<&JobSpec> for Recovery {
                 .collect(),
         }
     }
-}
-
-/// Exact: a float holds the microseconds of the longest time a job file can ask for.
-fn seconds(time: Duration) -> f64 {
-    time.as_micros() as f64 / 1e6
 }

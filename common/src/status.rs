@@ -22,6 +22,7 @@ pub struct JobStatus {
     pub suspended: bool,
     pub ranks: u32,
     pub generation: u32,
+    /// Those that count: with a window, those within it.
     pub restarts: u32,
     pub max_restarts: u32,
     pub submitted_at: Timestamp,

@@ -162,8 +162,13 @@ impl Coordinator {
         let cause = Cause::DeadlineExceeded { after };
         match self.phase(job) {
             Some(GangPhase::Queued) => self.carry_out(job, Verdict::Fail(None), cause),
-            // Every rank has ended with 0: it was in time.
-            Some(GangPhase::Finishing) | None => {}
+            // Every rank has ended with 0: it was in time, unless that is to go on.
+            Some(GangPhase::Finishing) => {
+                if state.spec.recovery.policy == RestartPolicy::Always {
+                    self.persist(Record::DeadlinePassed { job: job.clone() });
+                }
+            }
+            None => {}
             Some(_) => {
                 self.persist(Record::DeadlinePassed { job: job.clone() });
                 self.fail(job, Evidence::new(cause, self.now));
@@ -214,6 +219,10 @@ impl Coordinator {
             self.contrast(job);
             let Some(state) = self.durable.jobs.get(job) else { return };
             return match restart::decide_completed(&state.spec, &state.used, ran) {
+                Some(_) if state.deadline_passed => {
+                    let after = state.spec.lifetime.active_deadline.unwrap_or_default();
+                    self.carry_out(job, Verdict::Fail(None), Cause::DeadlineExceeded { after });
+                }
                 Some(verdict) if state.stop.is_none() => self.carry_out(job, verdict, Cause::Completed),
                 _ => self.end_job(job, Outcome::Succeeded),
             };
@@ -287,7 +296,7 @@ impl Coordinator {
         let Some(state) = self.durable.jobs.get(job) else { return };
         let kind = EventKind::GangRestarting {
             cause,
-            restart: state.used.restarts,
+            restart: state.used.counted(state.spec.recovery.window, self.now),
             max_restarts: state.spec.max_restarts,
             delay_ms: u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
             free,

@@ -37,6 +37,8 @@ pub mod restart;
 pub mod simulate;
 pub mod stock;
 pub mod survey;
+#[cfg(test)]
+mod testing;
 mod timers;
 mod views;
 mod waits;

@@ -42,7 +42,7 @@ impl Coordinator {
             suspended: job.suspended,
             ranks: generation.map_or(job.spec.world_size(), GenerationState::world),
             generation: generation.map_or(0, |generation| generation.number.0),
-            restarts: job.used.restarts,
+            restarts: job.used.counted(job.spec.recovery.window, self.now),
             max_restarts: job.spec.max_restarts,
             submitted_at: job.submitted_at,
             running_since: generation

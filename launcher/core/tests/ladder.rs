@@ -7,7 +7,7 @@ mod desk;
 use std::time::Duration;
 
 use desk::{Desk, exit, spec};
-use phalanx_common::event::{NoRestart, Outcome};
+use phalanx_common::event::{EventKind, NoRestart, Outcome};
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::Epoch;
 use phalanx_common::report::{PodPhase, PodStatus, RankExit};
@@ -321,4 +321,32 @@ fn what_is_left_of_a_deadline_outlives_the_coordinator_and_a_clock_that_jumps() 
     assert_eq!(desk.phase("j"), GangPhase::Running);
     desk.timeout(desk.now + Duration::from_secs(6));
     assert_eq!(desk.phase("j"), GangPhase::Stopping);
+}
+
+#[test]
+fn a_deadline_between_the_last_exit_and_the_end_of_the_pods_ends_a_job_that_is_to_run_always() {
+    let always = with(0, |spec| {
+        spec.recovery.policy = RestartPolicy::Always;
+        spec.lifetime.active_deadline = Some(Duration::from_secs(100));
+    });
+    let mut desk = Desk::running(&["a"], "j", always);
+    desk.exited("a", "j", 1, exit(0, ExitStatus::Code(0), desk.now.0));
+    desk.timeout(desk.now + Duration::from_secs(100));
+    desk.ended("a", "j", 1);
+    assert_eq!(desk.outcome("j").map(|outcome| outcome.exit_code()), Some(124));
+}
+
+#[test]
+fn what_is_said_of_restarts_is_what_counts_within_the_window() {
+    let window = Some(Duration::from_secs(3600));
+    let mut desk = Desk::running(&["a"], "j", with(1, |spec| spec.recovery.window = window));
+    for generation in 1..=3 {
+        fails(&mut desk, "a", generation, 1, 3600);
+        runs(&mut desk, generation + 1);
+    }
+    let told = desk.events.iter().filter_map(|event| match event.kind {
+        EventKind::GangRestarting { restart, max_restarts, .. } => Some((restart, max_restarts)),
+        _ => None,
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [(1, 1); 3]);
 }

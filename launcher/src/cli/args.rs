@@ -400,7 +400,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "DIR", env = "PHALANX_STATE_DIR")]
     pub(crate) state_dir: Option<PathBuf>,
     /// Files and folders about the cluster's networks, beside what nodes find out: a dump, another tool's tree, an
-    /// operator's statement. Read again when they change; of any kind that `phalanx topo --from` reads, but machines.
+    /// operator's statement. Read again when they change; of any kind that `phalanx topo --from` reads, but machines and whole snapshots.
     #[arg(long, value_name = "PATH", value_delimiter = ',', env = "PHALANX_TOPOLOGY")]
     pub(crate) topology: Vec<PathBuf>,
     /// What to log, to standard error; `debug` or any filter of tracing-subscriber.

@@ -3,10 +3,10 @@ use std::net::IpAddr;
 use phalanx_common::id::{Epoch, Incarnation};
 use phalanx_common::identity::Owner;
 use phalanx_common::report::{NodeReport, Report};
-use phalanx_common::spec::{Flags, JobFile, Surroundings};
 
 use super::*;
 use crate::input::{Config, Input};
+use crate::testing::job;
 
 const NOW: Timestamp = Timestamp(1_000_000);
 
@@ -31,23 +31,12 @@ fn heard(coordinator: &mut Coordinator, node: &str) {
 }
 
 fn submit(coordinator: &mut Coordinator, name: &str, nodes: u32) -> Planning {
-    let around = Surroundings {
-        cwd: "/",
-        file_dir: None,
-        log_dir: None,
-        cluster: true,
-        cpus: 1,
-        gpus: &|| Ok(1),
-        env: &|_| None,
-    };
-    let text = format!("{{name: {name}, command: [train], nodes: {nodes}, ranksPerNode: 1}}");
-    let file = JobFile::parse("job.yaml", text.as_bytes()).unwrap();
-    let spec = file.overlay(&Flags::default(), &around).unwrap().resolve(&around).unwrap();
-    let job = JobId::from_existing(name);
+    let spec = job(&format!("name: {name}, nodes: {nodes}, ranksPerNode: 1"));
+    let id = JobId::from_existing(name);
     let owner = Owner { name: "ann".into(), unix_user: None };
-    let submit = Input::Submit { job: job.clone(), spec: Box::new(spec), owner, attached: false };
+    let submit = Input::Submit { job: id.clone(), spec: Box::new(spec), owner, attached: false };
     coordinator.handle(NOW, submit);
-    coordinator.planning_of(&job).unwrap().0
+    coordinator.planning_of(&id).unwrap().0
 }
 
 #[test]

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use phalanx_common::event::EventKind;
-use phalanx_common::id::{JobId, NodeId};
+use phalanx_common::id::NodeId;
 
 use super::standing::Standing;
 use crate::coordinator::Coordinator;
+use crate::durable::GenerationState;
 
 impl Coordinator {
     /// Why this node cannot be forgotten, in words that follow its name; `None`: it can.
@@ -14,18 +15,20 @@ impl Coordinator {
         if self.reachable(node) {
             return Some("is connected: stop its worker first".to_owned());
         }
-        let holds = |job: &JobId| {
-            let active = self.durable.jobs.get(job).and_then(|job| job.active());
-            active.is_some_and(|active| active.place_on(node).is_some() || active.spares.contains(node))
+        let of = |holds: &dyn Fn(&GenerationState) -> bool| {
+            let jobs = self.durable.jobs.iter().filter(|(_, job)| job.active().is_some_and(holds));
+            jobs.map(|(id, _)| id.as_str()).collect::<Vec<_>>().join(", ")
         };
-        let jobs: Vec<&str> =
-            self.durable.jobs.keys().filter(|job| holds(job)).map(|job| job.as_str()).collect();
-        (!jobs.is_empty()).then(|| {
-            format!(
-                "is held by {}: `phalanx node drain` moves jobs away, `phalanx stop` ends them",
-                jobs.join(", ")
-            )
-        })
+        let (run, spare) = (of(&|it| it.place_on(node).is_some()), of(&|it| it.spares.contains(node)));
+        match (run.as_str(), spare.as_str()) {
+            ("", "") => None,
+            ("", jobs) => Some(format!(
+                "is held back as a spare of {jobs}: it is free once they end or start anew, and `phalanx stop` ends them"
+            )),
+            (jobs, _) => Some(format!(
+                "is held by {jobs}: `phalanx node drain` moves jobs away, `phalanx stop` ends them"
+            )),
+        }
     }
 
     pub(super) fn forget_node(&mut self, node: &NodeId, by: String) {

@@ -3,6 +3,7 @@ use phalanx_common::report::PrepareFailure;
 use phalanx_common::spec::{Backoff, ExitCodes, FailureRule};
 
 use super::*;
+use crate::testing::job;
 
 const NOW: Timestamp = Timestamp(1_000_000_000_000);
 
@@ -32,17 +33,7 @@ fn not_prepared(kind: PrepareFailureKind) -> Cause {
 }
 
 fn spec(max_restarts: u32, change: impl FnOnce(&mut Recovery)) -> JobSpec {
-    let file = phalanx_common::spec::JobFile::parse("job", b"command: [x]").unwrap();
-    let around = phalanx_common::spec::Surroundings {
-        cwd: "/",
-        file_dir: None,
-        log_dir: None,
-        cluster: true,
-        cpus: 1,
-        gpus: &|| Ok(0),
-        env: &|_| None,
-    };
-    let mut spec = file.resolve(&around).unwrap();
+    let mut spec = job("name: j");
     spec.max_restarts = max_restarts;
     change(&mut spec.recovery);
     spec

@@ -2,7 +2,7 @@ use std::net::IpAddr;
 
 use phalanx_common::id::Incarnation;
 use phalanx_common::plan::{BoundDevice, RankBinding};
-use phalanx_common::spec::{Exclusive, Flags, JobFile, JobSpec, Surroundings};
+use phalanx_common::spec::{Exclusive, JobSpec};
 use phalanx_common::topology::machine::{Accelerator, AcceleratorKind, Machine};
 use phalanx_common::topology::{Bdf, Source as From, derive};
 use phalanx_formats::csv;
@@ -14,6 +14,7 @@ use crate::nodes::{LinkState, NodeFacts};
 use crate::placement::gang::place_gang;
 use crate::placement::inside::Held;
 use crate::placement::order::Effort;
+use crate::testing::job;
 
 const DEVICES: u32 = 4;
 
@@ -98,19 +99,8 @@ fn share(from: u32, count: u32, exclusive: Exclusive) -> PodShare {
     PodShare { ranks: count, binding, held: Some(held), exclusive }
 }
 
-fn job() -> JobSpec {
-    let around = Surroundings {
-        cwd: "/",
-        file_dir: None,
-        log_dir: None,
-        cluster: true,
-        cpus: 1,
-        gpus: &|| Ok(1),
-        env: &|_| None,
-    };
-    let text = "{name: j, command: [train], nodes: 3, ranksPerNode: 2, resources: {devices: {count: 1}}}";
-    let file = JobFile::parse("job.yaml", text.as_bytes()).unwrap();
-    file.overlay(&Flags::default(), &around).unwrap().resolve(&around).unwrap()
+fn devices_on_three() -> JobSpec {
+    job("name: j, nodes: 3, ranksPerNode: 2, resources: {devices: {count: 1}}")
 }
 
 /// All that placement sees of it.
@@ -157,7 +147,7 @@ proptest! {
             prop_assert_eq!(seen(&stock), seen(&anew));
             prop_assert_eq!(&stock.free, &anew.free);
             prop_assert_eq!(seen(stock.emptied_of_jobs()), seen(&anew.idle(true)));
-            let (spec, none) = (job(), BTreeMap::new());
+            let (spec, none) = (devices_on_three(), BTreeMap::new());
             let request = GangRequest {
                 spec: &spec,
                 user: None,

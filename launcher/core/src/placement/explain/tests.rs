@@ -1,9 +1,9 @@
 use phalanx_common::id::NodeId;
-use phalanx_common::spec::{Flags, JobFile, Surroundings};
 use phalanx_common::time::Timestamp;
 
 use super::super::fabric::{Fabric, Member};
 use super::*;
+use crate::testing::job;
 
 /// So many nodes that take eight ranks each.
 fn stock(nodes: u32) -> Stock {
@@ -14,20 +14,6 @@ fn stock(nodes: u32) -> Stock {
         blemishes: Vec::new(),
     };
     Stock::bare(Fabric::build(&[], (0..nodes).map(member)).fabric, 8)
-}
-
-fn job(keys: &str) -> JobSpec {
-    let around = Surroundings {
-        cwd: "/",
-        file_dir: None,
-        log_dir: None,
-        cluster: true,
-        cpus: 1,
-        gpus: &|| Ok(1),
-        env: &|_| None,
-    };
-    let file = JobFile::parse("job.yaml", format!("{{name: j, command: [a], {keys}}}").as_bytes()).unwrap();
-    file.overlay(&Flags::default(), &around).unwrap().resolve(&around).unwrap()
 }
 
 /// What `fewer` finds where `fits` says so of a number of ranks, and how often it asks.

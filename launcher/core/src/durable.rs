@@ -148,6 +148,11 @@ impl Evidence {
             Cause::RankFailed { rank, .. } | Cause::ProbeFailed { rank, .. } => Some(*rank),
             _ => None,
         };
+        let enough = |cause: &Cause| matches!(cause, Cause::Enough { .. });
+        if enough(&self.cause) != enough(&other.cause) && self.at == other.at {
+            // Of what is as old, success counts, whichever was heard first.
+            return enough(&self.cause);
+        }
         match (rank(&self.cause), rank(&other.cause)) {
             (Some(mine), Some(theirs)) => (self.at, mine) < (other.at, theirs),
             _ => self.at < other.at,

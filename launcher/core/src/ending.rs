@@ -215,7 +215,10 @@ impl Coordinator {
         let ran = gang.running_since.map_or(Duration::ZERO, |since| self.now.since(since));
         let Some(state) = self.durable.jobs.get(job) else { return };
         let Some(active) = state.active() else { return };
-        let Some(Evidence { mut cause, at, port_conflict }) = active.stopping.clone() else {
+        // A gang that had done all it was to do before it had a cause to stop: that was heard too late, and is no less true.
+        let goes_on = state.spec.recovery.policy == RestartPolicy::Always && state.stop.is_some();
+        let stopping = active.stopping.clone().filter(|it| goes_on || !gang.finished_by(it.at));
+        let Some(Evidence { mut cause, at, port_conflict }) = stopping else {
             self.contrast(job);
             let Some(state) = self.durable.jobs.get(job) else { return };
             return match restart::decide_completed(&state.spec, &state.used, ran) {

@@ -92,7 +92,7 @@ pub struct Pod {
     /// How many ranks it has.
     pub ranks: u32,
     pub view: PodView,
-    pub exits: BTreeMap<Rank, ExitStatus>,
+    pub exits: BTreeMap<Rank, RankEnd>,
     /// How its ranks stand, as far as they or their probes said anything.
     pub health: BTreeMap<Rank, RankHealth>,
     /// A rank that runs is ready only when a probe says so.
@@ -101,6 +101,22 @@ pub struct Pod {
     pub(crate) interpreter: Option<String>,
     /// It said NotPrepared.
     pub(crate) refused: bool,
+}
+
+/// How a rank ended, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RankEnd {
+    pub status: ExitStatus,
+    pub at: Timestamp,
+    /// A stop order had reached its pod.
+    pub after_stop: bool,
+}
+
+impl RankEnd {
+    /// When it ended with 0, by itself.
+    pub fn well_at(&self) -> Option<Timestamp> {
+        (self.status.success() && !self.after_stop).then_some(self.at)
+    }
 }
 
 /// How far a pod is known to have come.
@@ -172,6 +188,12 @@ impl Gang {
         self.tally.finished == self.pods.len()
     }
 
+    /// Every rank had ended with 0 by then, by itself.
+    pub(crate) fn finished_by(&self, at: Timestamp) -> bool {
+        let well = |end: &RankEnd| end.well_at().is_some_and(|ended| ended <= at);
+        self.finished() && self.pods.values().flat_map(|pod| pod.exits.values()).all(well)
+    }
+
     /// Every pod ended or was given up.
     pub fn over(&self) -> bool {
         self.tally.over == self.pods.len()
@@ -206,14 +228,14 @@ impl Pod {
     /// Ranks that their probes do not find ready, nor that ended with 0.
     pub fn not_ready(&self) -> impl Iterator<Item = Rank> {
         let ranks = (self.first_rank.0..self.first_rank.0 + self.ranks).map(Rank);
-        let done = |rank: &Rank| self.exits.get(rank).is_some_and(|status| status.success());
+        let done = |rank: &Rank| self.exits.get(rank).is_some_and(|end| end.status.success());
         let ready = |rank: &Rank| self.health.get(rank).is_some_and(|health| health.ready);
         ranks.filter(move |rank| self.gated && !ready(rank) && !done(rank))
     }
 
     /// Every rank ended with 0.
     pub fn finished(&self) -> bool {
-        self.exits.len() == self.ranks as usize && self.exits.values().all(|status| status.success())
+        self.exits.len() == self.ranks as usize && self.exits.values().all(|end| end.status.success())
     }
 
     /// Nobody waits for it any more.
@@ -274,7 +296,12 @@ mod tests {
                     for (node, (view, exit, ready)) in [("n0", first), ("n1", second)] {
                         let change = |pod: &mut Pod| {
                             pod.view = *view;
-                            pod.exits = exit.iter().map(|exit| (pod.first_rank, *exit)).collect();
+                            let ended = |status: &ExitStatus| RankEnd {
+                                status: *status,
+                                at: Timestamp(0),
+                                after_stop: false,
+                            };
+                            pod.exits = exit.iter().map(|exit| (pod.first_rank, ended(exit))).collect();
                             pod.health = health(pod.first_rank, *ready);
                         };
                         gang.change(&NodeId::new(node), change).unwrap();
@@ -283,7 +310,7 @@ mod tests {
                     assert_eq!(gang.prepared(), all(|pod| pod.view == PodView::Prepared));
                     let ready = |pod: &Pod| {
                         let said = pod.health.values().all(|health| health.ready) && !pod.health.is_empty();
-                        let done = pod.exits.values().any(|exit| exit.success());
+                        let done = pod.exits.values().any(|end| end.status.success());
                         (pod.view == PodView::Started && (!pod.gated || said || done)) || pod.finished()
                     };
                     assert_eq!(gang.ready(), gang.pods().all(|(_, pod)| ready(pod)));

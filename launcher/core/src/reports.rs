@@ -11,7 +11,7 @@ use phalanx_common::time::Timestamp;
 
 use crate::coordinator::Coordinator;
 use crate::durable::{Evidence, Job};
-use crate::gang::{GangPhase, Pod, PodView};
+use crate::gang::{GangPhase, Pod, PodView, RankEnd};
 use crate::records::Record;
 
 impl Coordinator {
@@ -144,8 +144,8 @@ impl Coordinator {
             let what = format!("node {node} reported the end of rank {}, which it does not have", exit.rank);
             return self.ignore(Some(job), what);
         }
-        self.change_pod(node, job, |pod| pod.exits.insert(exit.rank, exit.status));
-        let (good, at) = (exit.status.success() && !exit.after_stop, exit.at);
+        let end = RankEnd { status: exit.status, at: exit.at, after_stop: exit.after_stop };
+        self.change_pod(node, job, |pod| pod.exits.insert(exit.rank, end));
         let (rank, status) = (exit.rank, exit.status);
         let failed = !status.success() && !exit.after_stop;
         let evidence = match &exit.probe {
@@ -165,24 +165,28 @@ impl Coordinator {
             Some(evidence) => self.fail(job, evidence),
             None => self.run_if_ready(job),
         }
-        if good {
-            self.end_if_enough(job, at);
+        if end.well_at().is_some() {
+            self.end_if_enough(job);
         }
     }
 
-    /// A rank ended well at this time: the rest of the gang stops if that was all the job waited for.
-    fn end_if_enough(&mut self, job: &JobId, at: Timestamp) {
+    /// A rank ended well: the rest of the gang stops if that was all the job waited for. When that was so counts, not when it was
+    /// heard: what failed after it is no failure.
+    fn end_if_enough(&mut self, job: &JobId) {
         let (Some(state), Some(gang)) = (self.durable.jobs.get(job), self.gangs.get(job)) else { return };
-        let Some(active) = state.active().filter(|active| active.stopping.is_none()) else { return };
-        if gang.finished() {
+        let Some(active) = state.active().filter(|active| active.stopping.is_some() || !gang.finished())
+        else {
             return;
-        }
-        let ended = || gang.pods().flat_map(|(_, pod)| &pod.exits).filter(|(_, status)| status.success());
-        let fulfilled = state.spec.lifetime.success.iter().position(|rule| {
-            let count = ended().filter(|(rank, _)| rule.counts(**rank)).count();
-            u32::try_from(count).is_ok_and(|count| count >= rule.needed(active.world()))
+        };
+        let world = active.world();
+        let fulfilled = (0..).zip(&state.spec.lifetime.success).filter_map(|(number, rule)| {
+            let ended = gang.pods().flat_map(|(_, pod)| &pod.exits).filter(|(rank, _)| rule.counts(**rank));
+            let mut well: Vec<Timestamp> = ended.filter_map(|(_, end)| end.well_at()).collect();
+            well.sort_unstable();
+            let last = usize::try_from(rule.needed(world)).ok()?.checked_sub(1)?;
+            Some((*well.get(last)?, number))
         });
-        if let Some(rule) = fulfilled.and_then(|rule| u32::try_from(rule).ok()) {
+        if let Some((at, rule)) = fulfilled.min() {
             self.fail(job, Evidence::new(Cause::Enough { rule }, at));
         }
     }

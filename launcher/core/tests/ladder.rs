@@ -350,3 +350,53 @@ fn what_is_said_of_restarts_is_what_counts_within_the_window() {
     });
     assert_eq!(told.collect::<Vec<_>>(), [(1, 1); 3]);
 }
+
+#[test]
+fn a_success_that_came_first_counts_though_a_failure_was_heard_before_it() {
+    let mut two = spec(2, 1);
+    two.lifetime.success = vec![SuccessRule { ranks: vec![(0, 0)], count: None }];
+    for (failed, expected) in [(500, true), (0, true), (-500, false)] {
+        let mut desk = Desk::running(&["a", "b"], "j", two.clone());
+        let at = desk.now.0;
+        desk.exited("b", "j", 1, exit(1, ExitStatus::Code(1), at.saturating_add_signed(failed)));
+        desk.exited("a", "j", 1, exit(0, ExitStatus::Code(0), at));
+        desk.ended("a", "j", 1);
+        desk.ended("b", "j", 1);
+        assert_eq!(
+            desk.outcome("j") == Some(Outcome::Succeeded),
+            expected,
+            "{failed}: {:?}",
+            desk.outcome("j")
+        );
+    }
+}
+
+#[test]
+fn enough_is_reached_with_the_last_end_that_was_needed_whichever_is_heard_last() {
+    let mut three = spec(3, 1);
+    three.lifetime.success = vec![SuccessRule { ranks: Vec::new(), count: Some(2) }];
+    let mut desk = Desk::running(&["a", "b", "c"], "j", three);
+    let at = desk.now.0;
+    desk.exited("a", "j", 1, exit(0, ExitStatus::Code(0), at + 10));
+    desk.exited("b", "j", 1, exit(1, ExitStatus::Code(0), at + 5));
+    // It failed before the second of the two had ended.
+    desk.exited("c", "j", 1, exit(2, ExitStatus::Code(1), at + 7));
+    ["a", "b", "c"].into_iter().for_each(|node| desk.ended(node, "j", 1));
+    assert!(matches!(desk.outcome("j"), Some(Outcome::Failed { .. })), "{:?}", desk.outcome("j"));
+}
+
+#[test]
+fn a_gang_that_had_finished_before_its_deadline_has_succeeded_though_that_is_heard_after_it() {
+    let mut two = spec(2, 1);
+    two.lifetime.active_deadline = Some(Duration::from_secs(100));
+    for (late, expected) in [(0, 0), (1, 124)] {
+        let mut desk = Desk::running(&["a", "b"], "j", two.clone());
+        desk.exited("a", "j", 1, exit(0, ExitStatus::Code(0), desk.now.0));
+        desk.timeout(desk.now + Duration::from_secs(100));
+        assert_eq!(desk.phase("j"), GangPhase::Stopping);
+        desk.exited("b", "j", 1, exit(1, ExitStatus::Code(0), desk.now.0 + late));
+        desk.ended("a", "j", 1);
+        desk.ended("b", "j", 1);
+        assert_eq!(desk.outcome("j").map(|outcome| outcome.exit_code()), Some(expected));
+    }
+}

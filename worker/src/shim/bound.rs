@@ -64,8 +64,10 @@ fn heard(word: Word, plan: &ShimPlan, rank: &ShimRank, told: &mut Vec<Notice>) -
     match (word.step, word.errno) {
         (Step::Bound, 0) => Ok(()),
         (Step::Bound, _) => {
-            // The same of every rank.
-            if told.is_empty() {
+            // The same of every rank: the first of them is named, whichever was the fastest to say it.
+            let names_earlier = |known: &Notice| matches!(known, Notice::MemoryNotPreferred { rank: named, .. } if *named <= rank.rank);
+            if !told.iter().any(names_earlier) {
+                told.retain(|known| !matches!(known, Notice::MemoryNotPreferred { .. }));
                 told.push(Notice::MemoryNotPreferred { rank: rank.rank, why: why(&error()) });
             }
             Ok(())

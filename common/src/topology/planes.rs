@@ -71,7 +71,7 @@ pub(super) fn find(
         planes.entry(key).or_default().extend(set);
     }
     let mut planes = unite_rails(planes, &ends, hosts);
-    moor(without, &mut planes, nodes, switches.rows.len(), hosts);
+    moor(without, &mut planes, nodes, (switches, &ends), hosts);
     let mut rows = Vec::new();
     for ((name, set, fabrics), row) in named(planes, &networks, switches, &ends).into_iter().zip(0..) {
         let kind = kind(&set, switches, &ends);
@@ -141,14 +141,16 @@ fn moor(
     leaves: Vec<usize>,
     planes: &mut BTreeMap<Key, (Vec<usize>, u16)>,
     nodes: &[Node],
-    switches: usize,
+    (switches, ends): (&Switches, &Ends),
     hosts: &BTreeMap<Row, BTreeSet<Row>>,
 ) {
     if leaves.is_empty() {
         return;
     }
     let keys: Vec<Key> = planes.keys().cloned().collect();
-    let mut plane_of: Vec<Option<usize>> = vec![None; switches];
+    let kinds: Vec<PlaneKind> = planes.values().map(|(set, _)| kind(set, switches, ends)).collect();
+    let mut fastest: Vec<u32> = vec![0; kinds.len()];
+    let mut plane_of: Vec<Option<usize>> = vec![None; switches.rows.len()];
     for ((set, _), plane) in planes.values().zip(0..) {
         for at in set {
             plane_of[*at] = Some(plane);
@@ -163,9 +165,12 @@ fn moor(
     for (node, planes) in &mut planes_of {
         for port in &nodes[*node as usize].ports {
             let plane = port.at.as_ref().and_then(|at| plane_of[at.switch as usize]);
-            if let Some(speed) = plane.and_then(|plane| planes.get_mut(&plane)) {
-                *speed += u64::from(port.speed_mbps.unwrap_or_default());
-            }
+            let Some((plane, speed)) = plane.and_then(|plane| Some((plane, planes.get_mut(&plane)?))) else {
+                continue;
+            };
+            let mbps = port.speed_mbps.unwrap_or_default();
+            *speed += u64::from(mbps);
+            fastest[plane] = fastest[plane].max(mbps);
         }
     }
     for leaf in leaves {
@@ -175,11 +180,7 @@ fn moor(
             let vote = votes.entry(*plane).or_default();
             *vote = (vote.0 + speed, vote.1 + 1);
         }
-        let class = |plane: &usize| match keys[*plane] {
-            Key::Fabric(PlaneKind::InfiniBand, _) => 2,
-            Key::Leaves(_, Some(speed)) if speed < MANAGEMENT_BELOW_MBPS => 0,
-            _ => 1,
-        };
+        let class = |plane: &usize| class(kinds[*plane], fastest[*plane]);
         let most =
             votes.iter().max_by_key(|(plane, vote)| (class(plane), **vote, std::cmp::Reverse(**plane)));
         let key = most.map_or(Key::Declared, |(plane, _)| keys[*plane].clone());
@@ -340,6 +341,16 @@ fn kind(set: &[usize], switches: &Switches, ends: &Ends) -> PlaneKind {
     }
 }
 
+/// What a plane is for: 2 jobs' traffic, 1 who knows, 0 management. `fastest`: of its nodes' ports, in megabits a second; 0: unknown.
+fn class(kind: PlaneKind, fastest: u32) -> u8 {
+    match (kind, fastest) {
+        (PlaneKind::InfiniBand, _) => 2,
+        (PlaneKind::Ethernet, fastest) if fastest >= MANAGEMENT_BELOW_MBPS => 2,
+        (PlaneKind::Declared, _) | (PlaneKind::Ethernet, 0) => 1,
+        (PlaneKind::Ethernet, _) => 0,
+    }
+}
+
 /// The plane that jobs' traffic takes: not management if there is another, known by its cables rather than
 /// written down, then the fastest in sum, then the one with the most nodes.
 pub(super) fn main(
@@ -361,12 +372,7 @@ pub(super) fn main(
     for (plane, _) in paths.keys() {
         members[*plane as usize] += 1;
     }
-    let class = |at: usize| match (planes[at].kind, fastest[at]) {
-        (PlaneKind::InfiniBand, _) => 2,
-        (PlaneKind::Ethernet, fastest) if fastest >= MANAGEMENT_BELOW_MBPS => 2,
-        (PlaneKind::Declared, _) | (PlaneKind::Ethernet, 0) => 1,
-        (PlaneKind::Ethernet, _) => 0,
-    };
+    let class = |at: usize| class(planes[at].kind, fastest[at]);
     (0..planes.len())
         .max_by_key(|at| (class(*at), speed[*at], members[*at], std::cmp::Reverse(*at)))
         .and_then(|at| Row::try_from(at).ok())

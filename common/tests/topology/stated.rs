@@ -131,3 +131,24 @@ fn what_is_stated_as_the_cables_have_it_is_no_conflict() {
     let network = with(nodes.map(|node| block(node, "row-1")).into_iter().chain(nodes.map(core)));
     assert_eq!(disagree(&network), [""; 0]);
 }
+
+#[test]
+fn a_stated_leaf_is_in_the_network_that_jobs_take_though_its_nodes_have_a_slower_infiniband_too() {
+    let mut evidence = Vec::new();
+    let mut told = Vec::new();
+    for (number, node) in (1u64..).zip(["a1", "a2"]) {
+        evidence.push(crate::dumped(number, node, "ib0", 100));
+        let at = |port: &str, switch: &str, mbps: u32| {
+            let (end, switch) = (End::of_port(node, port), SwitchId::named(switch));
+            let switch = SwitchId { chassis: Some("local e".to_string()), ..switch };
+            say(Claim::Attached { end, switch, switch_port: None, speed_mbps: Some(mbps) }, Source::Lldp)
+        };
+        evidence.push(at("eth0", "e", 400_000));
+        told.push(crate::told(node, &[("ib0", 56_000, None), ("eth0", 400_000, None)]));
+    }
+    evidence.push(leaf("a1", "new"));
+    let network = derive(&told, &evidence, NOW).unwrap();
+    let of = |switch: &str| network.switches.iter().find(|it| it.name == switch).unwrap().plane;
+    assert_eq!(of("new"), network.main, "{:?}", network.planes);
+    assert_eq!(of("new"), of("e"));
+}

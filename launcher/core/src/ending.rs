@@ -163,11 +163,8 @@ impl Coordinator {
         match self.phase(job) {
             Some(GangPhase::Queued) => self.carry_out(job, Verdict::Fail(None), cause),
             // Every rank has ended with 0: it was in time, unless that is to go on.
-            Some(GangPhase::Finishing) => {
-                if state.spec.recovery.policy == RestartPolicy::Always {
-                    self.persist(Record::DeadlinePassed { job: job.clone() });
-                }
-            }
+            Some(GangPhase::Finishing) if state.spec.recovery.policy != RestartPolicy::Always => {}
+            Some(GangPhase::Finishing) => self.persist(Record::DeadlinePassed { job: job.clone() }),
             None => {}
             Some(_) => {
                 self.persist(Record::DeadlinePassed { job: job.clone() });

@@ -372,3 +372,17 @@ fn a_node_whose_place_is_in_another_plane_is_left_out_for_that() {
     let expected = "# left out, as they are in the plane two alone: n3\nSwitchName=a Nodes=n[1-2]\n";
     assert_eq!(slurm::write_conf(&outline), expected);
 }
+
+#[test]
+fn a_switch_with_no_node_below_it_is_no_child_in_what_is_written_for_slurm() {
+    let mut outline = Outline::default();
+    let pair = |a: &str, b: &str| (a.to_string(), b.to_string());
+    outline.under = [pair("leaf", "s2"), pair("empty", "s1"), pair("s1", "core"), pair("s2", "core")].into();
+    outline.nodes = [pair("n1", "leaf")].into();
+    let written = slurm::write_conf(&outline);
+    assert_eq!(
+        written,
+        "SwitchName=leaf Nodes=n1\nSwitchName=core Switches=s2\nSwitchName=s2 Switches=leaf\n"
+    );
+    assert!(!slurm::write_yaml(&outline).contains("s1"));
+}

@@ -30,12 +30,13 @@ impl Below {
         // Slurm's blocks are what NVLink domains are where there are such.
         let blocks = if outline.domains.is_empty() { &outline.blocks } else { &outline.domains };
         let within = within(outline);
+        let nodes = by_second(&outline.nodes);
         Below {
             within: by_second(&within),
             elsewhere: by_second(&outline.elsewhere),
             unplaced: outline.unplaced.iter().map(|node| plain(node)).collect(),
-            nodes: by_second(&outline.nodes),
-            switches: by_second(&outline.under),
+            switches: with_nodes(by_second(&outline.under), &nodes),
+            nodes,
             blocks: by_second(blocks),
         }
     }
@@ -60,6 +61,21 @@ impl Below {
         let switches =
             self.switches.iter().map(|(name, below)| (name.as_str(), "switches", expression(below)));
         nodes.chain(switches)
+    }
+}
+
+/// Switches with nodes somewhere below them: Slurm knows no other, and takes no name of one.
+fn with_nodes(
+    mut switches: BTreeMap<String, BTreeSet<String>>,
+    nodes: &BTreeMap<String, BTreeSet<String>>,
+) -> BTreeMap<String, BTreeSet<String>> {
+    loop {
+        let known: BTreeSet<String> = nodes.keys().chain(switches.keys()).cloned().collect();
+        switches.values_mut().for_each(|below| below.retain(|name| known.contains(name)));
+        switches.retain(|_, below| !below.is_empty());
+        if nodes.keys().chain(switches.keys()).collect::<BTreeSet<_>>().len() == known.len() {
+            return switches;
+        }
     }
 }
 

@@ -140,15 +140,17 @@ pub(super) fn apply(
             path[at..].fill(None);
         }
         path[at] = Some(group);
-        let mut above = groups[group as usize].parent;
-        while let Some(parent) = above {
-            if let Some(at) = Tier::OF_SWITCHES.iter().position(|of| *of == groups[parent as usize].tier) {
-                path[at] = path[at].or(Some(parent));
-            }
-            above = groups[parent as usize].parent;
-        }
+        fill_above(path, group, groups);
     }
     let renamed = renamed(&moved, &before, paths);
+    for (from, to) in &renamed {
+        // Another name moves nothing: what was above it is still.
+        let parent = groups[*from as usize].parent;
+        groups[*to as usize].parent = groups[*to as usize].parent.or(parent);
+        for path in paths.values_mut().filter(|path| path.contains(&Some(*to))) {
+            fill_above(path, *to, groups);
+        }
+    }
     let mut known: BTreeMap<Subject, usize> =
         conflicts.iter().zip(0..).map(|(conflict, at)| (conflict.subject.clone(), at)).collect();
     for Moved { node, tier, from, .. } in moved.iter().filter(|it| !renamed.contains(&(it.from, it.to))) {
@@ -164,6 +166,17 @@ pub(super) fn apply(
                 conflicts.push(Conflict { subject, claims, reason: Reason::Rank });
             }
         }
+    }
+}
+
+/// What is above a group, where a path does not say otherwise.
+fn fill_above(path: &mut Path, group: Row, groups: &[Group]) {
+    let mut above = groups[group as usize].parent;
+    while let Some(parent) = above {
+        if let Some(at) = level(&groups[parent as usize]) {
+            path[at] = path[at].or(Some(parent));
+        }
+        above = groups[parent as usize].parent;
     }
 }
 

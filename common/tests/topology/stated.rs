@@ -103,6 +103,11 @@ fn a_leaf_of_which_all_nodes_are_stated_to_be_in_one_block_is_in_it() {
 fn a_block_that_is_given_another_name_is_no_conflict() {
     let network = with(["a1", "a2", "a3"].map(|node| block(node, "row-1")));
     assert_eq!(disagree(&network), [""; 0]);
+    assert_eq!(
+        between(&network, "a1", "b1"),
+        TierInterval::exactly(Tier::Core),
+        "it is below the core as before"
+    );
     assert_one_tree(&network);
 }
 

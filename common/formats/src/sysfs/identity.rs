@@ -24,11 +24,9 @@ pub(super) fn add(files: &mut Files<'_>, machine: &mut Machine) {
         .line("sys/class/dmi/id/product_name")
         .or_else(|| files.line("sys/firmware/devicetree/base/model"));
     machine.cpu = cpuinfo.model();
-    // Cores of several kinds are on one chip where the cores are Arm's.
-    if cpuinfo.get("CPU implementer").is_some()
-        && let Some(name) = arm_cores(&files.beginning("proc/cpuinfo", ALL).unwrap_or_default())
-    {
-        machine.cpu.name = Some(name);
+    // Cores of several kinds are on one chip where the cores are Arm's: one that is not known leaves it without a name.
+    if cpuinfo.get("CPU implementer").is_some() {
+        machine.cpu.name = arm_cores(&files.beginning("proc/cpuinfo", ALL).unwrap_or_default());
     }
 }
 

@@ -15,7 +15,7 @@ use super::args::{
 };
 use super::cluster::{Purpose, left, need_identity, on_event_loop, table};
 use super::{Exit, log_to_stderr, pretty, print};
-use crate::cluster::{self, ask_login, default_dir, join_line, login_socket};
+use crate::cluster::{self, ask_login, default_dir, join_line, login_socket, own_dir};
 use crate::driver::wall;
 use crate::remote::{Client, own_identity};
 
@@ -162,7 +162,7 @@ pub(super) fn login(args: LoginArgs) -> anyhow::Result<Exit> {
 
 /// The socket of a coordinator of this user, or of root.
 fn usual_socket() -> PathBuf {
-    let own = default_dir().map(|dir| login_socket(&dir)).filter(|socket| socket.exists());
+    let own = own_dir().map(|dir| login_socket(&dir)).filter(|socket| socket.exists());
     own.unwrap_or_else(|| login_socket(&PathBuf::from("/var/lib/phalanx/coordinator")))
 }
 

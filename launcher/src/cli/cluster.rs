@@ -18,7 +18,7 @@ use phalanx_net::identity_file::Identity;
 
 use super::args::{ClusterArgs, JobRefArgs, JobsArgs, PsArgs, StopArgs};
 use super::{Exit, pretty, print};
-use crate::cluster::{default_dir, operator_path};
+use crate::cluster::{operator_path, own_dir};
 use crate::driver::wall;
 use crate::remote::{Client, Places, own_identity};
 use crate::server::client::JobDetails;
@@ -35,7 +35,7 @@ pub(super) enum Purpose {
 
 /// The identity to use; `None` if this user has none.
 pub(super) fn identity(args: &ClusterArgs, purpose: Purpose) -> anyhow::Result<Option<Identity>> {
-    let operator = default_dir().map(|dir| operator_path(&dir)).filter(|path| !is_somebody_elses(path));
+    let operator = own_dir().map(|dir| operator_path(&dir)).filter(|path| !is_somebody_elses(path));
     let own = args.usual_identity.clone().or_else(own_identity);
     let usual: Vec<_> = match purpose {
         Purpose::Work => own.into_iter().collect(),

@@ -33,7 +33,7 @@ use crate::server::{Server, Service};
 use crate::store::Store;
 pub(crate) use login::ask as ask_login;
 use registry::{Registry, TokenRequest};
-pub(crate) use state::{default_dir, login_socket, operator_path};
+pub(crate) use state::{default_dir, login_socket, operator_path, own_dir};
 use surveys::{Files, Surveys};
 
 /// The coordinator's own certificate is renewed this often, long before it expires.

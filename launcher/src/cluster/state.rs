@@ -146,6 +146,12 @@ pub(crate) fn default_dir() -> Option<PathBuf> {
         .map(|state| state.join("phalanx/coordinator"))
 }
 
+/// Where a coordinator of this user keeps its state, as far as a client can tell: by the variable that
+/// `phalanx serve` reads too, else the usual place.
+pub(crate) fn own_dir() -> Option<PathBuf> {
+    std::env::var_os("PHALANX_STATE_DIR").map(PathBuf::from).or_else(default_dir)
+}
+
 /// The first operator's identity.
 pub(crate) fn operator_path(state_dir: &Path) -> PathBuf {
     state_dir.join("operator.json")

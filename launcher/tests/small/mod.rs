@@ -11,6 +11,8 @@ pub(crate) fn phalanx(dir: &Path, args: &[&str]) -> (i32, String, String) {
         .current_dir(dir)
         .env_clear()
         .env("HOME", dir)
+        .env("PHALANX_CONFIG", "/dev/null")
+        .env("PHALANX_STATE_DIR", dir)
         .env("LANG", "C.UTF-8")
         .output()
         .unwrap();

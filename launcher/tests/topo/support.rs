@@ -45,6 +45,8 @@ pub(crate) fn topo_of(dir: &Path, args: &[&str], input: &[u8]) -> Done {
         .current_dir(dir)
         .env_clear()
         .env("LANG", "C.UTF-8")
+        .env("PHALANX_CONFIG", "/dev/null")
+        .env("PHALANX_STATE_DIR", dir)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -159,7 +159,7 @@ fn each_pod_has_its_own_temporary_directory_which_is_gone_at_the_end() {
 fn a_launch_inside_a_rank_is_a_job_of_its_own() {
     let sandbox = Sandbox::new();
     let inner = format!(
-        "{} run -n 2 --output raw -- /bin/sh -c 'echo $RANK/$WORLD_SIZE $MASTER_PORT'; echo outer $MASTER_PORT",
+        "{} run --local -n 2 --output raw -- /bin/sh -c 'echo $RANK/$WORLD_SIZE $MASTER_PORT'; echo outer $MASTER_PORT",
         binary().display()
     );
     let done = sandbox.shell(1, &["--output", "raw"], &inner);

@@ -122,7 +122,7 @@ impl Impostor {
         let path = self.dir.join("user.json");
         identity(ca, &operator, now(), &self.address).save(&path).expect("an identity file");
         let mut command = Command::new(binary());
-        command.arg("nodes").env("PHALANX_IDENTITY", path);
+        command.arg("nodes").env("PHALANX_IDENTITY", path).env("PHALANX_CONFIG", "/dev/null");
         let done = Running::start(piped(command)).finish();
         done.assert_code(125).err()
     }

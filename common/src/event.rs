@@ -10,10 +10,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::exit::ExitStatus;
-use crate::health::{Culprit, ProbeWord, one_line};
+use crate::health::{Culprit, ProbeWord, Question, one_line};
 use crate::id::{Generation, JobId, NodeId, Rank};
 use crate::report::{Notice, PodEnd, PrepareFailure, PrepareFailureKind, RankExit};
-use crate::spec::ProbeKind;
 use crate::text;
 use crate::time::Timestamp;
 
@@ -230,11 +229,11 @@ pub enum Cause {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         culprits: Vec<Culprit>,
     },
-    /// A rank was ended because its startup or liveness probe was bad.
+    /// A rank was ended because its startup or liveness probe was bad, or its postStart hook failed.
     ProbeFailed {
         rank: Rank,
         node: NodeId,
-        probe: ProbeKind,
+        probe: Question,
         message: String,
         /// How it ended.
         status: ExitStatus,
@@ -289,7 +288,10 @@ impl Cause {
             Cause::NotPrepared { reason, .. } => match reason.kind {
                 PrepareFailureKind::CommandNotFound => 127,
                 PrepareFailureKind::CommandNotExecutable => 126,
-                PrepareFailureKind::PortTaken(_) | PrepareFailureKind::Node | PrepareFailureKind::Job => 125,
+                PrepareFailureKind::PortTaken(_)
+                | PrepareFailureKind::Node
+                | PrepareFailureKind::Job
+                | PrepareFailureKind::Init => 125,
             },
             Cause::StartTimeout { .. }
             | Cause::NodeLost { .. }
@@ -318,7 +320,7 @@ impl Cause {
         match self {
             Cause::RankFailed { node, .. } => format!("{self} on {node}"),
             Cause::ProbeFailed { rank, node, probe, message, .. } => {
-                format!("rank {rank} on {node} was ended, its {probe} probe failed: {}", one_line(message))
+                format!("rank {rank} on {node} was ended, its {probe} failed: {}", one_line(message))
             }
             // Before the reason, which may end in advice.
             Cause::NotPrepared { node, .. } => format!("{node}: {self}"),
@@ -333,7 +335,7 @@ impl fmt::Display for Cause {
             Cause::RankFailed { rank, status, .. } => write!(f, "rank {rank} ended with {status}"),
             Cause::NotPrepared { reason, .. } => f.write_str(&reason.message),
             Cause::ProbeFailed { rank, probe, message, .. } => {
-                write!(f, "rank {rank} was ended, its {probe} probe failed: {}", one_line(message))
+                write!(f, "rank {rank} was ended, its {probe} failed: {}", one_line(message))
             }
             Cause::StartTimeout { missing, phase, culprits } => {
                 let ranks: Vec<String> = missing.iter().take(16).map(|rank| rank.to_string()).collect();
@@ -347,7 +349,7 @@ impl fmt::Display for Cause {
                 culprits.iter().try_for_each(|culprit| {
                     write!(f, "\n  rank {} on {}", culprit.rank, culprit.node)?;
                     match &culprit.waits {
-                        Some(waits) => write!(f, ", {} probe: {}", waits.probe, one_line(&waits.message)),
+                        Some(waits) => write!(f, ", {}: {}", waits.probe, one_line(&waits.message)),
                         None => Ok(()),
                     }
                 })

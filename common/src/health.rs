@@ -1,5 +1,7 @@
 //! How ranks stand, as their probes and their own words tell.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::id::{NodeId, Rank};
@@ -11,30 +13,73 @@ pub const MAX_MESSAGE: usize = 1024;
 /// Most bytes of what a rank says of itself, where it is kept or told.
 pub const MAX_STATUS: usize = 256;
 
+/// What is asked of a rank: by a probe, or a hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Question {
+    Startup,
+    Readiness,
+    Liveness,
+    PostStart,
+    PreStop,
+}
+
+impl Question {
+    pub const ALL: [Question; 5] =
+        [Question::Startup, Question::Readiness, Question::Liveness, Question::PostStart, Question::PreStop];
+
+    /// The probe that asks it; `None`: a hook does.
+    pub fn probe(self) -> Option<ProbeKind> {
+        ProbeKind::ALL.into_iter().find(|kind| Question::from(*kind) == self)
+    }
+}
+
+impl From<ProbeKind> for Question {
+    fn from(kind: ProbeKind) -> Question {
+        match kind {
+            ProbeKind::Startup => Question::Startup,
+            ProbeKind::Readiness => Question::Readiness,
+            ProbeKind::Liveness => Question::Liveness,
+        }
+    }
+}
+
+impl fmt::Display for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Question::Startup => "startup probe",
+            Question::Readiness => "readiness probe",
+            Question::Liveness => "liveness probe",
+            Question::PostStart => "postStart hook",
+            Question::PreStop => "preStop hook",
+        })
+    }
+}
+
 /// How one rank stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RankHealth {
     pub rank: Rank,
     pub ready: bool,
-    /// Which probe keeps it from being ready, and what that said last.
+    /// What keeps it from being ready, and what that said last.
     pub waits: Option<ProbeWord>,
     /// What it said as STATUS= on its notify socket.
     pub status: Option<String>,
 }
 
-/// What a probe said.
+/// What a probe or a hook said.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProbeWord {
-    pub probe: ProbeKind,
+    pub probe: Question,
     pub message: String,
 }
 
 /// Why the shim ended a rank.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProbeFailure {
-    pub probe: ProbeKind,
+    pub probe: Question,
     pub message: String,
-    /// When the probe was found to be bad; the rank ended later.
+    /// When it was found to be bad; the rank ended later.
     pub at: Timestamp,
 }
 

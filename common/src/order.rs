@@ -21,8 +21,8 @@ pub enum OrderKind {
     /// Release the held ranks of this generation.
     Go { job: JobId, generation: Generation },
     /// Stop signal, grace, SIGKILL of the whole tree; answered by PodEnded. A later, shorter grace
-    /// shortens an earlier one, never the reverse.
-    Stop { job: JobId, generation: Generation, grace: Duration },
+    /// shortens an earlier one, never the reverse. `pre_stop`: ranks do their preStop hook first, within the grace.
+    Stop { job: JobId, generation: Generation, grace: Duration, pre_stop: bool },
     /// The job is over on this node: end the shim, remove what is not to be kept. Sent only after
     /// PodEnded of the last generation.
     Forget { job: JobId, failed: bool },

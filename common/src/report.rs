@@ -170,6 +170,8 @@ pub enum PrepareFailureKind {
     /// The job asks for what no node can give it, another attempt neither: secrets that are not there any more
     /// (exit code 125).
     Job,
+    /// An init container of the job failed, or a sidecar that the ranks wait for (exit code 125).
+    Init,
 }
 
 /// One rank's end.
@@ -271,4 +273,6 @@ pub enum Notice {
     Directory { node: NodeId, path: String, keep: Keep },
     /// Memory of this rank's pod comes from wherever: its preference could not be set.
     MemoryNotPreferred { rank: Rank, why: String },
+    /// A rank's preStop hook failed, or was not done in time; the rank was stopped all the same.
+    PreStopFailed { rank: Rank, why: String },
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use phalanx_common::exit::ExitStatus;
-use phalanx_common::health::{ProbeFailure, ProbeWord, RankHealth};
+use phalanx_common::health::{ProbeFailure, ProbeWord, Question, RankHealth};
 use phalanx_common::id::{Epoch, Generation, Incarnation, JobId, NodeId, Rank};
 use phalanx_common::order::{Order, OrderKind};
 use phalanx_common::plan::{BoundDevice, PlanBody, PodBinding, PodPlan, RankBinding};
@@ -14,10 +14,8 @@ use phalanx_common::report::{
     Network, NodeReport, Notice, PodEnd, PodPhase, PodStatus, PrepareFailure, PrepareFailureKind, RankExit,
     Report,
 };
-use phalanx_common::spec::{
-    DeviceView, Keep, LogPattern, MemoryBinding, Probe, ProbeHandler, ProbeKind, ProbePort, Probes, Ship,
-    StopScope, VirtualEnv,
-};
+use phalanx_common::spec::{Hook, InitContainer, Lifecycle, DeviceView, Keep, LogPattern, MemoryBinding, Probe, ProbeHandler, ProbePort, Probes, Ship,
+    StopScope, VirtualEnv,};
 use phalanx_common::time::Timestamp;
 use phalanx_common::topology::machine::AcceleratorKind;
 use phalanx_common::wire::bytes::Bytes;
@@ -96,6 +94,7 @@ fn plan() -> PodPlan {
             keep_files: 3,
             lease: Some(Duration::from_millis(600_000)),
             probes: probes(),
+            lifecycle: lifecycle(),
         },
     }
 }
@@ -123,8 +122,26 @@ fn probes() -> Probes {
     }
 }
 
+fn lifecycle() -> Lifecycle {
+    let at = ProbePort { host: None, port: 8000, per_local_rank: false };
+    let init = InitContainer {
+        name: "fetch".to_owned(),
+        command: vec!["true".to_owned()],
+        env: [("A".to_owned(), "b".to_owned())].into(),
+        sidecar: true,
+        startup: probes().startup,
+    };
+    Lifecycle {
+        stop_signal: Some(10),
+        post_start: Some(Hook::Sleep(Duration::from_secs(1))),
+        pre_stop: Some(Hook::HttpGet { path: "/save".to_owned(), at, headers: Vec::new() }),
+        init: vec![init.clone(), InitContainer { sidecar: false, startup: None, ..init }],
+        init_once: true,
+    }
+}
+
 fn health() -> Vec<RankHealth> {
-    let waits = Some(ProbeWord { probe: ProbeKind::Readiness, message: "no".to_owned() });
+    let waits = Some(ProbeWord { probe: Question::Readiness, message: "no".to_owned() });
     let at = |rank| RankHealth { rank: Rank(rank), ready: true, waits: None, status: None };
     vec![RankHealth { ready: false, waits, status: Some("epoch 3".to_owned()), ..at(4) }, at(5)]
 }
@@ -134,7 +151,7 @@ fn orders() -> Vec<Order> {
     [
         OrderKind::Prepare(Box::new(plan())),
         OrderKind::Go { job: job.clone(), generation },
-        OrderKind::Stop { job: job.clone(), generation, grace: Duration::from_millis(1500) },
+        OrderKind::Stop { job: job.clone(), generation, grace: Duration::from_millis(1500), pre_stop: true },
         OrderKind::Forget { job: job.clone(), failed: true },
         OrderKind::Renew,
         OrderKind::Suspend { job: job.clone() },
@@ -165,7 +182,7 @@ fn exit() -> RankExit {
 }
 
 fn failure() -> ProbeFailure {
-    let (probe, message) = (ProbeKind::Liveness, "no".to_owned());
+    let (probe, message) = (Question::Liveness, "no".to_owned());
     ProbeFailure { probe, message, at: Timestamp(1_700_000_000_000_000) }
 }
 
@@ -222,6 +239,7 @@ fn reports() -> Vec<Report> {
         notice(Notice::Refused { what: "old".to_owned() }),
         notice(Notice::EnvironmentOverridden { job: vec!["RANK".to_owned()], inherited: Vec::new() }),
         failed(PrepareFailureKind::Job),
+        failed(PrepareFailureKind::Init),
         Report::Probed { job: job.clone(), generation, target: NodeId::new("n2"), heard: true },
         notice(Notice::Directory { node: NodeId::new("n2"), path: "/t".to_owned(), keep: Keep::OnFailure }),
         notice(Notice::MemoryNotPreferred { rank: Rank(3), why: "full".to_owned() }),

@@ -148,6 +148,7 @@ fn plan(binding: PodBinding, ranks: u32, script: &str) -> PodPlan {
             keep_files: 1,
             lease: None,
             probes: Default::default(),
+            lifecycle: Default::default(),
         },
         // Rank 0's port is somebody else's to take.
         node_rank: 1,

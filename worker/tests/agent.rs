@@ -142,6 +142,7 @@ fn prepare(generation: u32, ship: &Ship) -> OrderKind {
         keep_files: 1,
         lease: None,
         probes: Default::default(),
+        lifecycle: Default::default(),
     };
     // Another rank is where the gang meets: no port is taken here.
     OrderKind::Prepare(Box::new(PodPlan {
@@ -224,7 +225,7 @@ async fn a_directory_that_comes_for_a_generation_is_nothing_to_the_next_which_ha
             file.send(FileFrame::Piece(Bytes(bytes[..half].to_vec()))).unwrap();
         };
         begin(&first);
-        say(OrderKind::Stop { job: job(), generation: Generation(1), grace: Duration::ZERO });
+        say(OrderKind::Stop { job: job(), generation: Generation(1), grace: Duration::ZERO, pre_stop: false });
         assert!(matches!(reported.recv().await, Some(FromWorker::PodEnded { generation: 1, .. })));
         say(prepare(2, &ship));
         let second = opened.recv().await.unwrap();
@@ -235,7 +236,7 @@ async fn a_directory_that_comes_for_a_generation_is_nothing_to_the_next_which_ha
         second.send(FileFrame::Piece(Bytes(bytes[half..].to_vec()))).unwrap();
         let next = reported.recv().await;
         assert!(matches!(next, Some(FromWorker::Prepared { generation: 2, .. })), "{next:?}");
-        say(OrderKind::Stop { job: job(), generation: Generation(2), grace: Duration::ZERO });
+        say(OrderKind::Stop { job: job(), generation: Generation(2), grace: Duration::ZERO, pre_stop: false });
         while !matches!(reported.recv().await, Some(FromWorker::PodEnded { generation: 2, .. })) {}
     };
     tokio::select! {
@@ -299,7 +300,7 @@ async fn a_directory_that_breaks_off_with_its_link_comes_over_the_next() {
         file.send(FileFrame::Piece(Bytes(bytes.clone()))).unwrap();
         let next = peer.reported.recv().await;
         assert!(matches!(next, Some(FromWorker::Prepared { generation: 1, .. })), "{next:?}");
-        peer.say(OrderKind::Stop { job: job(), generation: Generation(1), grace: Duration::ZERO });
+        peer.say(OrderKind::Stop { job: job(), generation: Generation(1), grace: Duration::ZERO, pre_stop: false });
         while !matches!(peer.reported.recv().await, Some(FromWorker::PodEnded { generation: 1, .. })) {}
     };
     tokio::select! {
@@ -328,14 +329,14 @@ async fn a_job_that_comes_back_while_its_shim_tidies_up_is_prepared_when_that_is
         for number in 0..20_000 {
             fs::write(pod.join(format!("left-{number}")), "").unwrap();
         }
-        peer.say(OrderKind::Stop { job: job(), generation: Generation(1), grace: Duration::ZERO });
+        peer.say(OrderKind::Stop { job: job(), generation: Generation(1), grace: Duration::ZERO, pre_stop: false });
         while !matches!(peer.reported.recv().await, Some(FromWorker::PodEnded { generation: 1, .. })) {}
         peer.say(OrderKind::Forget { job: job(), failed: false });
         peer.say(prepare(3, &ship));
         let next = peer.reported.recv().await;
         assert!(matches!(next, Some(FromWorker::Prepared { generation: 3, .. })), "{next:?}");
         assert!(!pod.join("left-0").exists());
-        peer.say(OrderKind::Stop { job: job(), generation: Generation(3), grace: Duration::ZERO });
+        peer.say(OrderKind::Stop { job: job(), generation: Generation(3), grace: Duration::ZERO, pre_stop: false });
         let end = loop {
             if let FromWorker::PodEnded { generation: 3, end, .. } = peer.reported.recv().await.unwrap() {
                 break end;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Generation, JobId, Rank};
-use crate::spec::{Keep, Probes, Ship, StopScope, VirtualEnv};
+use crate::spec::{Keep, Lifecycle, Probes, Ship, StopScope, VirtualEnv};
 
 pub use binding::{BindingError, BoundDevice, PodBinding, RankBinding};
 
@@ -78,4 +78,5 @@ pub struct PlanBody {
     /// where the shim sees the launcher's end directly.
     pub lease: Option<Duration>,
     pub probes: Probes,
+    pub lifecycle: Lifecycle,
 }

@@ -6,6 +6,7 @@ use super::decoder::Decoder;
 use super::error::Error;
 use super::file::{JobFile, Output, Text, Variable};
 use super::keys;
+use super::lifecycle;
 use super::place::{Given, Origin, Source};
 use super::problem::{Expected, ProblemKind};
 use super::read::{self, Scalar, Style};
@@ -51,6 +52,10 @@ impl Decoder<'_> {
             "terminationGracePeriodSeconds" => {
                 file.termination_grace_period_seconds = self.scalar(name, node, read::seconds);
             }
+            "stopSignal" => file.stop_signal = self.scalar(name, node, lifecycle::stop_signal),
+            "lifecycle" => file.lifecycle = self.lifecycle(node),
+            "initContainers" => file.init_containers = self.init_containers(node),
+            "initOnce" => file.init_once = self.scalar(name, node, read::boolean),
             "startupProbe" => {
                 file.startup_probe = Some(self.probe("startupProbe", Origin::File(key.span), node))
             }

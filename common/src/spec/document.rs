@@ -12,6 +12,7 @@ use super::error::Error;
 use super::file::JobFile;
 use super::job::{Fencing, JobSpec, Keep, OutputMode, Shape, Ship, StopScope, VirtualEnv};
 use super::json;
+use super::lifecycle::LifecycleDocument;
 use super::lifetime::LifetimeDocument;
 use super::needs::NeedsDocument;
 use super::place::Source;
@@ -49,6 +50,8 @@ pub struct Document<'a> {
     lifetime: LifetimeDocument,
     #[serde(flatten)]
     probes: ProbesDocument<'a>,
+    #[serde(flatten)]
+    lifecycle: LifecycleDocument<'a>,
     fencing: Fencing,
     unreachable_seconds: f64,
     lease_seconds: f64,
@@ -95,6 +98,7 @@ impl<'a> From<&'a JobSpec> for Document<'a> {
             recovery: spec.into(),
             lifetime: spec.into(),
             probes: spec.into(),
+            lifecycle: spec.into(),
             fencing: spec.fencing,
             unreachable_seconds: seconds(spec.unreachable),
             lease_seconds: seconds(spec.lease),
@@ -243,7 +247,7 @@ fn text_bytes(spec: &JobSpec) -> usize {
     let words = spec.command.iter().map(String::len);
     let names = spec.secrets.iter().map(String::len);
     words
-        .chain([spec.placement.text_bytes(), spec.probes.text_bytes()])
+        .chain([spec.placement.text_bytes(), spec.probes.text_bytes(), spec.lifecycle.text_bytes()])
         .chain(environment)
         .chain(virtual_env)
         .chain(paths)

@@ -8,6 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::error::Error;
 use super::job::{Fencing, Keep, OutputMode, StopScope};
+use super::lifecycle::{HooksKeys, InitKeys, MAX_INIT_CONTAINERS};
 use super::lifetime::SuccessKeys;
 use super::needs::{ElasticKeys, ParallelismKeys, PlacementKeys, ResourceKeys};
 use super::place::{Given, Source};
@@ -65,12 +66,24 @@ pub struct JobFile {
     pub start_timeout_seconds: Option<Given<Positive>>,
     /// Seconds between the stop signal and SIGKILL. Default: 30.
     pub termination_grace_period_seconds: Option<Given<Seconds>>,
+    /// The signal that asks a rank to end, by its name. Default: SIGTERM.
+    #[schemars(with = "Option<String>")]
+    pub stop_signal: Option<Given<u8>>,
     /// Whether a rank has started; until it has, the other two probes wait. A rank that has not in time is ended.
     pub startup_probe: Option<ProbeKeys>,
     /// Whether a rank is ready. The job is running once every rank is; default: once its program runs.
     pub readiness_probe: Option<ProbeKeys>,
     /// Whether a rank is alive. One that is not is ended.
     pub liveness_probe: Option<ProbeKeys>,
+    /// What is done for each rank when it starts, and before it is stopped.
+    #[schemars(default)]
+    pub lifecycle: HooksKeys,
+    /// Programs that run on each node before its ranks, one after another; with `restartPolicy: Always` beside them.
+    #[schemars(length(min = 1, max = MAX_INIT_CONTAINERS))]
+    pub init_containers: Option<Given<Vec<InitKeys>>>,
+    /// Whether init containers that ended well on a node are run there once, and not again with each restart. Default:
+    /// false.
+    pub init_once: Option<Given<bool>>,
     /// How often the job may be started again after a failure. Default: 0.
     pub max_restarts: Option<Given<u32>>,
     /// Whether ranks start again: `Never`, `OnFailure`, or `Always`, after a good end as well. Default: OnFailure.

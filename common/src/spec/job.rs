@@ -6,6 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::lifecycle::Lifecycle;
 use super::lifetime::Lifetime;
 use super::needs::{Elastic, Parallelism, PlacementSpec, Resources};
 use super::probes::Probes;
@@ -43,6 +44,8 @@ pub struct JobSpec {
     pub termination_grace: Duration,
     /// How it is found out whether a rank has started, is ready and is alive.
     pub probes: Probes,
+    /// What is done before the ranks run, beside them, and at their ends.
+    pub lifecycle: Lifecycle,
     /// Gang restarts the job may use.
     pub max_restarts: u32,
     /// What follows a failure.
@@ -63,6 +66,11 @@ impl JobSpec {
     /// Ranks of the whole gang.
     pub fn world_size(&self) -> u32 {
         self.shape.ranks()
+    }
+
+    /// A rank is not ready before a probe or a hook said so.
+    pub fn gate(&self) -> bool {
+        self.probes.gate() || self.lifecycle.post_start.is_some()
     }
 }
 

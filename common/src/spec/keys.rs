@@ -21,9 +21,13 @@ pub(super) const SUPPORTED: &[&str] = &[
     "env",
     "startTimeoutSeconds",
     "terminationGracePeriodSeconds",
+    "stopSignal",
     "startupProbe",
     "readinessProbe",
     "livenessProbe",
+    "lifecycle",
+    "initContainers",
+    "initOnce",
     "maxRestarts",
     "restartPolicy",
     "restartBudget",
@@ -125,6 +129,18 @@ pub(super) const TCP_SOCKET: &[&str] = &["port", "portPerLocalRank", "host"];
 /// Keys in `log` of a probe.
 pub(super) const LOG: &[&str] = &["pattern"];
 
+/// Keys in `lifecycle`.
+pub(super) const LIFECYCLE: &[&str] = &["postStart", "preStop"];
+
+/// Keys of a hook.
+pub(super) const HOOK: &[&str] = &["exec", "httpGet", "sleep"];
+
+/// Keys in `sleep` of a hook.
+pub(super) const SLEEP: &[&str] = &["seconds"];
+
+/// Keys of an item of `initContainers`.
+pub(super) const INIT: &[&str] = &["name", "command", "env", "restartPolicy", "startupProbe"];
+
 /// Keys of a variable in `env` that is no text.
 pub(super) const VARIABLE: &[&str] = &["secret"];
 
@@ -134,8 +150,6 @@ pub(super) const CLIENT: &[&str] = &["coordinator", "identity", "output", "color
 /// Keys of later versions: the key, and what this version does instead.
 pub(super) const NOT_YET: &[(&str, &str)] = &[
     ("image", PROCESSES),
-    ("initContainers", PROCESSES),
-    ("lifecycle", PROCESSES),
     ("priority", QUEUE),
     ("queue", QUEUE),
     ("restartScope", RESTARTS),
@@ -143,8 +157,6 @@ pub(super) const NOT_YET: &[(&str, &str)] = &[
     ("runtime", PROCESSES),
     ("secrets", "a secret is a variable: `env: {NAME: {secret: KEY}}`"),
     ("securityContext", PROCESSES),
-    ("sidecars", PROCESSES),
-    ("stopSignal", "the stop signal is SIGTERM"),
     ("store", "rank 0 serves the rendezvous itself"),
     ("volumes", PROCESSES),
 ];
@@ -173,9 +185,12 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("nprocpernode", "ranksPerNode"),
     ("nprocs", "ranks"),
     ("numprocesses", "ranks"),
+    ("poststart", "lifecycle"),
     ("pp", "parallelism"),
+    ("prestop", "lifecycle"),
     ("replicas", "ranks"),
     ("restarts", "maxRestarts"),
+    ("sidecars", "initContainers"),
     ("spares", "placement"),
     ("tp", "parallelism"),
     ("workdir", "workingDir"),
@@ -256,6 +271,10 @@ mod tests {
             (&handlers["httpGet"]["properties"]["httpHeaders"]["items"], HEADER),
             (&handlers["tcpSocket"], TCP_SOCKET),
             (&handlers["log"], LOG),
+            (&schema["properties"]["lifecycle"], LIFECYCLE),
+            (&schema["properties"]["lifecycle"]["properties"]["preStop"], HOOK),
+            (&schema["properties"]["lifecycle"]["properties"]["preStop"]["properties"]["sleep"], SLEEP),
+            (&schema["properties"]["initContainers"]["items"], INIT),
         ] {
             let found: Vec<String> = keys(of);
             assert_eq!(found, sorted(known));

@@ -49,6 +49,7 @@ mod flags;
 mod job;
 mod json;
 mod keys;
+mod lifecycle;
 mod lifetime;
 mod name;
 mod needs;
@@ -70,6 +71,10 @@ pub use file::{
 };
 pub use flags::Flags;
 pub use job::{Choice, Fencing, JobSpec, Keep, OutputMode, OutputSpec, Shape, Ship, StopScope, VirtualEnv};
+pub use lifecycle::{
+    Hook, HookKeys, HooksKeys, InitContainer, InitKeys, InitRestart, Lifecycle, LifecycleProblem,
+    MAX_INIT_CONTAINERS, SleepKeys,
+};
 pub use lifetime::{
     Lifetime, LifetimeProblem, MAX_RANGES, MAX_SUCCESS_RULES, SuccessKeys, SuccessRule, SuccessRuleKeys,
 };

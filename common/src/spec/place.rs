@@ -25,6 +25,16 @@ pub enum Origin {
     Arguments,
 }
 
+impl Origin {
+    /// Line and column, to tell what stands first in a file.
+    pub(super) fn position(&self) -> (u32, u32) {
+        match self {
+            Origin::File(span) => (span.line, span.column),
+            Origin::Flag { .. } | Origin::Arguments => (0, 0),
+        }
+    }
+}
+
 /// A value and where it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Given<T> {

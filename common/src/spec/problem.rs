@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::error::{At, Place};
 use super::file::MAX_SECONDS;
+use super::lifecycle::LifecycleProblem;
 use super::lifetime::LifetimeProblem;
 use super::needs::{MAX_KIND, MAX_MODEL, NeedsProblem};
 use super::probes::ProbeProblem;
@@ -22,6 +23,9 @@ pub enum ProblemKind {
     /// Resources, groups or wishes that cannot be.
     #[error(transparent)]
     Needs(#[from] NeedsProblem),
+    /// A hook or an init container that cannot be.
+    #[error(transparent)]
+    Lifecycle(#[from] LifecycleProblem),
     /// A success policy that cannot be.
     #[error(transparent)]
     Lifetime(#[from] LifetimeProblem),

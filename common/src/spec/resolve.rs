@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::error::{Error, Place, Problem};
 use super::file::{JobFile, Ranks, Variable};
+use super::lifecycle::Times;
 use super::job::{JobSpec, OutputSpec, Shape};
 use super::name;
 use super::place::{Given, Origin};
@@ -65,14 +66,21 @@ impl JobFile {
         let start_timeout = time(&self.start_timeout_seconds).unwrap_or(defaults::START_TIMEOUT);
         let needs = self.resolve_needs(shape);
         let probes = self.resolve_probes(shape, start_timeout);
+        let grace = self.termination_grace_period_seconds.as_ref();
+        let grace = grace.map_or(defaults::TERMINATION_GRACE, |given| given.value.0);
+        let lifecycle = self.resolve_lifecycle(shape, Times { start: start_timeout, grace });
         let (recovery, lifetime) = (self.resolve_recovery(), self.resolve_lifetime(shape.ranks()));
-        let (needs, probes, (recovery, max_restarts), lifetime) = match (needs, probes, recovery, lifetime) {
-            (Ok(needs), Ok(probes), Ok(recovery), Ok(lifetime)) => (needs, probes, recovery, lifetime),
-            (needs, probes, recovery, lifetime) => {
-                let problems = [needs.err(), probes.err(), recovery.err(), lifetime.err()];
-                return Err(Error::of(problems.into_iter().flatten().flatten().collect()));
-            }
-        };
+        let (needs, probes, lifecycle, (recovery, max_restarts), lifetime) =
+            match (needs, probes, lifecycle, recovery, lifetime) {
+                (Ok(needs), Ok(probes), Ok(lifecycle), Ok(recovery), Ok(lifetime)) => {
+                    (needs, probes, lifecycle, recovery, lifetime)
+                }
+                (needs, probes, lifecycle, recovery, lifetime) => {
+                    let problems =
+                        [needs.err(), probes.err(), lifecycle.err(), recovery.err(), lifetime.err()];
+                    return Err(Error::of(problems.into_iter().flatten().flatten().collect()));
+                }
+            };
         let command: Vec<String> = command.value.iter().map(|word| word.0.clone()).collect();
         let bytes = command.iter().map(String::len).sum::<usize>()
             + self
@@ -81,14 +89,14 @@ impl JobFile {
                 .map(|(name, given)| name.len() + plain(given).map_or(0, str::len))
                 .sum::<usize>()
             + needs.placement.text_bytes()
-            + probes.text_bytes();
+            + probes.text_bytes()
+            + lifecycle.text_bytes();
         if bytes > MAX_TEXT_BYTES {
             let kind = ProblemKind::TooMuchText { bytes, cap: MAX_TEXT_BYTES };
             return Err(Error::one(self.missing(kind)));
         }
         let output = &self.output;
         let log_dir = output.log_dir.as_ref().map(|dir| place(dir, around));
-        let seconds = |given: &Option<Given<super::file::Seconds>>| given.as_ref().map(|given| given.value.0);
         Ok(JobSpec {
             name: value(&self.name).unwrap_or_else(|| name::from_command(&command)),
             shape,
@@ -114,12 +122,12 @@ impl JobFile {
                 .filter_map(|(name, given)| Some((name.clone(), plain(given)?.to_owned())))
                 .collect(),
             start_timeout,
-            termination_grace: seconds(&self.termination_grace_period_seconds)
-                .unwrap_or(defaults::TERMINATION_GRACE),
+            termination_grace: grace,
             max_restarts,
             recovery,
             lifetime,
             probes,
+            lifecycle,
             stop_scope: value(&self.stop_scope).unwrap_or_default(),
             keep: value(&self.keep).unwrap_or_default(),
             output: OutputSpec {

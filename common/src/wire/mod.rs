@@ -10,6 +10,7 @@ pub mod topology_v1;
 pub mod v1;
 mod v1_binding;
 mod v1_convert;
+pub mod v1_lifecycle;
 pub mod v1_probes;
 
 use std::ops::RangeInclusive;

@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use super::bytes::Bytes;
+use super::v1_lifecycle::Lifecycle;
 use super::v1_probes::{Probe, ProbeFailure, RankHealth};
 use crate::topology::machine::CpuSet;
 
@@ -75,7 +76,7 @@ pub struct LogRequest {
 pub enum Order {
     Prepare(Box<PodPlan>),
     Go { job: String, generation: u32 },
-    Stop { job: String, generation: u32, grace_ms: u64 },
+    Stop { job: String, generation: u32, grace_ms: u64, pre_stop: bool },
     Forget { job: String, failed: bool },
     Renew,
     Suspend { job: String },
@@ -115,6 +116,7 @@ pub struct PodPlan {
     pub lease_ms: Option<u64>,
     pub binding: Binding,
     pub probes: Vec<Probe>,
+    pub lifecycle: Lifecycle,
 }
 
 /// Sets of CPUs and of NUMA nodes are the kernel's lists: `0-3,8`.
@@ -262,6 +264,7 @@ pub enum PrepareFailureKind {
     PortTaken(u16),
     Node,
     Job,
+    Init,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -299,6 +302,7 @@ pub enum Notice {
     EnvironmentOverridden { job: Vec<String>, inherited: Vec<String> },
     Directory { node: String, path: String, keep: Keep },
     MemoryNotPreferred { rank: u32, why: String },
+    PreStopFailed { rank: u32, why: String },
 }
 
 /// Worker to coordinator, on a log stream.

@@ -57,7 +57,8 @@ same_variants!(
     CommandNotExecutable,
     PortTaken(port),
     Node,
-    Job
+    Job,
+    Init
 );
 
 impl From<&Order> for v1::ToWorker {
@@ -65,9 +66,12 @@ impl From<&Order> for v1::ToWorker {
         let wire = match &order.kind {
             OrderKind::Prepare(plan) => v1::Order::Prepare(Box::new(plan.as_ref().into())),
             OrderKind::Go { job: id, generation } => v1::Order::Go { job: job(id), generation: generation.0 },
-            OrderKind::Stop { job: id, generation, grace } => {
-                v1::Order::Stop { job: job(id), generation: generation.0, grace_ms: millis(*grace) }
-            }
+            OrderKind::Stop { job: id, generation, grace, pre_stop } => v1::Order::Stop {
+                job: job(id),
+                generation: generation.0,
+                grace_ms: millis(*grace),
+                pre_stop: *pre_stop,
+            },
             OrderKind::Forget { job: id, failed } => v1::Order::Forget { job: job(id), failed: *failed },
             OrderKind::Renew => v1::Order::Renew,
             OrderKind::Suspend { job: id } => v1::Order::Suspend { job: job(id) },
@@ -91,10 +95,11 @@ impl v1::Order {
             v1::Order::Go { job, generation } => {
                 OrderKind::Go { job: JobId::from_existing(job), generation: Generation(generation) }
             }
-            v1::Order::Stop { job, generation, grace_ms } => OrderKind::Stop {
+            v1::Order::Stop { job, generation, grace_ms, pre_stop } => OrderKind::Stop {
                 job: JobId::from_existing(job),
                 generation: Generation(generation),
                 grace: Duration::from_millis(grace_ms),
+                pre_stop,
             },
             v1::Order::Forget { job, failed } => OrderKind::Forget { job: JobId::from_existing(job), failed },
             v1::Order::Renew => OrderKind::Renew,
@@ -145,6 +150,7 @@ impl From<&PodPlan> for v1::PodPlan {
             lease_ms: body.lease.map(millis),
             binding: plan.binding.clone().into(),
             probes: v1_probes::from_domain(&body.probes),
+            lifecycle: (&body.lifecycle).into(),
         }
     }
 }
@@ -183,6 +189,7 @@ impl From<v1::PodPlan> for PodPlan {
                 keep_files: plan.keep_files,
                 lease: plan.lease_ms.map(Duration::from_millis),
                 probes: v1_probes::to_domain(plan.probes),
+                lifecycle: plan.lifecycle.into(),
             },
         }
     }
@@ -434,6 +441,7 @@ impl From<Notice> for v1::Notice {
                 v1::Notice::Directory { node: node.to_string(), path, keep: keep.into() }
             }
             Notice::MemoryNotPreferred { rank, why } => v1::Notice::MemoryNotPreferred { rank: rank.0, why },
+            Notice::PreStopFailed { rank, why } => v1::Notice::PreStopFailed { rank: rank.0, why },
         }
     }
 }
@@ -459,6 +467,9 @@ impl From<v1::Notice> for Notice {
             },
             v1::Notice::MemoryNotPreferred { rank, why } => {
                 Notice::MemoryNotPreferred { rank: Rank(rank), why: clipped(why, MESSAGE) }
+            }
+            v1::Notice::PreStopFailed { rank, why } => {
+                Notice::PreStopFailed { rank: Rank(rank), why: clipped(why, MESSAGE) }
             }
         }
     }

@@ -47,6 +47,15 @@ pub struct ProbePort {
     pub per_local_rank: bool,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Question {
+    Startup,
+    Readiness,
+    Liveness,
+    PostStart,
+    PreStop,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RankHealth {
     pub rank: u32,
@@ -57,26 +66,32 @@ pub struct RankHealth {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProbeWord {
-    pub probe: ProbeKind,
+    pub probe: Question,
     pub message: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProbeFailure {
-    pub probe: ProbeKind,
+    pub probe: Question,
     pub message: String,
     pub at_micros: u64,
 }
 
 same_variants!(spec::ProbeKind, ProbeKind, Startup, Readiness, Liveness);
+same_variants!(health::Question, Question, Startup, Readiness, Liveness, PostStart, PreStop);
 
-fn micros(time: Duration) -> u64 {
+pub(super) fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// All probes of a job.
 pub(super) fn from_domain(probes: &spec::Probes) -> Vec<Probe> {
-    let probe = |(kind, probe): (spec::ProbeKind, &spec::Probe)| Probe {
+    probes.iter().map(|(kind, probe)| wire(kind, probe)).collect()
+}
+
+/// One probe.
+pub(super) fn wire(kind: spec::ProbeKind, probe: &spec::Probe) -> Probe {
+    Probe {
         kind: kind.into(),
         handler: probe.handler.clone().into(),
         initial_delay: micros(probe.initial_delay),
@@ -85,15 +100,25 @@ pub(super) fn from_domain(probes: &spec::Probes) -> Vec<Probe> {
         success_threshold: probe.success_threshold,
         failure_threshold: probe.failure_threshold,
         grace: probe.grace.map(micros),
-    };
-    probes.iter().map(probe).collect()
+    }
 }
 
 /// The same back; of several of a kind the last one counts.
 pub(super) fn to_domain(probes: Vec<Probe>) -> spec::Probes {
     let mut found = spec::Probes::default();
     for it in probes {
-        let probe = spec::Probe {
+        match it.kind {
+            ProbeKind::Startup => found.startup = Some(it.into()),
+            ProbeKind::Readiness => found.readiness = Some(it.into()),
+            ProbeKind::Liveness => found.liveness = Some(it.into()),
+        }
+    }
+    found
+}
+
+impl From<Probe> for spec::Probe {
+    fn from(it: Probe) -> spec::Probe {
+        spec::Probe {
             handler: it.handler.into(),
             initial_delay: Duration::from_micros(it.initial_delay),
             timeout: Duration::from_micros(it.timeout),
@@ -101,14 +126,8 @@ pub(super) fn to_domain(probes: Vec<Probe>) -> spec::Probes {
             success_threshold: it.success_threshold,
             failure_threshold: it.failure_threshold,
             grace: it.grace.map(Duration::from_micros),
-        };
-        match it.kind {
-            ProbeKind::Startup => found.startup = Some(probe),
-            ProbeKind::Readiness => found.readiness = Some(probe),
-            ProbeKind::Liveness => found.liveness = Some(probe),
         }
     }
-    found
 }
 
 impl From<spec::ProbeHandler> for ProbeHandler {

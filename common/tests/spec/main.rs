@@ -7,6 +7,7 @@ mod docs;
 mod document;
 mod errors;
 mod flags;
+mod lifecycle;
 mod lifetime;
 mod needs;
 mod probes;

@@ -160,6 +160,7 @@ pub(crate) fn job() -> impl Strategy<Value = JobSpec> {
         start_timeout: Duration::from_micros(times.0),
         termination_grace: Duration::from_micros(times.1),
         probes: Default::default(),
+        lifecycle: Default::default(),
         max_restarts: times.2,
         recovery: Default::default(),
         lifetime: Default::default(),

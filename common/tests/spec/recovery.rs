@@ -154,7 +154,7 @@ const WRONG: &[(&str, &[&str])] = &[
         "failureRules: [{signals: [SIGKIL], reasons: [NodeLos], action: Stop}]",
         &[
             "2:27: failureRules[0].signals[0]: expected the name of a signal, such as SIGKILL, found the string \"SIGKIL\"; did you mean \"SIGKILL\"?",
-            "2:46: failureRules[0].reasons[0]: expected one of NodeLost, StartTimeout, ProbeFailed, found the string \"NodeLos\"; did you mean \"NodeLost\"?",
+            "2:46: failureRules[0].reasons[0]: expected one of NodeLost, StartTimeout, ProbeFailed, InitFailed, found the string \"NodeLos\"; did you mean \"NodeLost\"?",
             "2:64: failureRules[0].action: expected one of RestartGang, ReplaceNode, FailJob, Ignore, found the string \"Stop\"",
         ],
     ),
@@ -177,7 +177,7 @@ const WRONG: &[(&str, &[&str])] = &[
     (
         "failureRules: [{reasons: [ProbeFailed], action: FailJob}]",
         &[
-            "2:27: failureRules[0].reasons: no rank is ended for a probe: the job has neither startupProbe nor livenessProbe",
+            "2:27: failureRules[0].reasons: no rank is ended for a probe: the job has neither startupProbe nor livenessProbe, and no postStart hook",
         ],
     ),
     (

@@ -30,6 +30,7 @@ fn a_command_alone_makes_a_job() {
             start_timeout: defaults::START_TIMEOUT,
             termination_grace: defaults::TERMINATION_GRACE,
             probes: Default::default(),
+            lifecycle: Default::default(),
             max_restarts: defaults::MAX_RESTARTS,
             recovery: Default::default(),
             lifetime: Default::default(),

@@ -106,13 +106,30 @@ impl Coordinator {
         drain.and_then(|drain| drain.grace).unwrap_or(state.spec.termination_grace)
     }
 
+    /// Whether ranks do their preStop hook: their end is somebody's wish, and they are as well as they were. After a failure
+    /// they wait for peers that are gone.
+    pub(crate) fn pre_stop(&self, job: &JobId) -> bool {
+        let active = self.durable.jobs.get(job).and_then(Job::active);
+        match active.and_then(|active| Some(&active.stopping.as_ref()?.cause)) {
+            None => true,
+            Some(cause) => matches!(
+                cause,
+                Cause::Requested { .. }
+                    | Cause::Drained { .. }
+                    | Cause::DeadlineExceeded { .. }
+                    | Cause::Enough { .. }
+            ),
+        }
+    }
+
     fn stop_pods(&mut self, job: &JobId, grace: Duration) {
         let Some(generation) = self.durable.jobs.get(job).and_then(Job::active).map(|active| active.number)
         else {
             return;
         };
+        let pre_stop = self.pre_stop(job);
         for node in self.pods_left(job) {
-            self.send(&node, OrderKind::Stop { job: job.clone(), generation, grace });
+            self.send(&node, OrderKind::Stop { job: job.clone(), generation, grace, pre_stop });
         }
     }
 

@@ -223,7 +223,7 @@ impl Coordinator {
         if let Some(job) = self.durable.jobs.get(id)
             && let Some(state) = job.active()
         {
-            self.gangs.insert(id.clone(), Gang::new(state, job.spec.probes.gate()));
+            self.gangs.insert(id.clone(), Gang::new(state, job.spec.gate()));
         }
         self.timers.set(Why::Start { job: id.clone() }, self.now + timeout);
         self.wait_deadline(id);
@@ -301,6 +301,7 @@ pub(crate) fn pod_plan(
             keep_files: spec.output.keep_files,
             lease: cluster.then_some(spec.lease),
             probes: spec.probes.clone(),
+            lifecycle: spec.lifecycle.clone(),
         },
         node_rank,
         first_rank: place.first_rank,

@@ -179,8 +179,8 @@ impl Coordinator {
             _ => {}
         }
         if stopping {
-            let grace = self.grace(&job);
-            self.send(node, OrderKind::Stop { job, generation, grace });
+            let (grace, pre_stop) = (self.grace(&job), self.pre_stop(&job));
+            self.send(node, OrderKind::Stop { job, generation, grace, pre_stop });
         } else if go_is_due {
             self.send(node, OrderKind::Go { job, generation });
         }
@@ -190,7 +190,7 @@ impl Coordinator {
     fn reconcile_stray(&mut self, node: &NodeId, status: &PodStatus) {
         let (job, generation) = (status.job.clone(), status.generation);
         if status.phase != PodPhase::Ended {
-            self.send(node, OrderKind::Stop { job, generation, grace: Duration::ZERO });
+            self.send(node, OrderKind::Stop { job, generation, grace: Duration::ZERO, pre_stop: false });
         } else if !self.keeps_shim(&job, node) {
             self.send(node, OrderKind::Forget { job, failed: true });
         }

@@ -164,7 +164,7 @@ pub fn decide(spec: &JobSpec, used: &Accounting, cause: &Cause, came: Came, now:
             PrepareFailureKind::Node if came == (Came::Held { elsewhere: true }) => {
                 return at_once(Charge::NodeRefused, Some(node));
             }
-            PrepareFailureKind::PortTaken(_) | PrepareFailureKind::Node => {}
+            PrepareFailureKind::PortTaken(_) | PrepareFailureKind::Node | PrepareFailureKind::Init => {}
         },
         Cause::NodeLost { node }
             if matches!(came, Came::Held { .. }) && used.node_retries < defaults::NODE_RETRIES =>
@@ -289,6 +289,9 @@ pub fn reason_of(cause: &Cause) -> Option<FailureReason> {
         | Cause::PodLost { .. } => Some(FailureReason::NodeLost),
         Cause::StartTimeout { .. } => Some(FailureReason::StartTimeout),
         Cause::ProbeFailed { .. } => Some(FailureReason::ProbeFailed),
+        Cause::NotPrepared { reason, .. } if reason.kind == PrepareFailureKind::Init => {
+            Some(FailureReason::InitFailed)
+        }
         Cause::RankFailed { .. }
         | Cause::NotPrepared { .. }
         | Cause::Requested { .. }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use phalanx_common::exit::ExitStatus;
-use phalanx_common::health::{ProbeFailure, ProbeWord, RankHealth};
+use phalanx_common::health::{ProbeFailure, ProbeWord, Question, RankHealth};
 use phalanx_common::id::{Epoch, Generation, Incarnation, JobId, NodeId, Rank};
 use phalanx_common::identity::Owner;
 use phalanx_common::order::OrderKind;
@@ -13,7 +13,7 @@ use phalanx_common::report::{
 };
 use phalanx_common::spec::{
     ExitCodes, FailureAction, FailureReason, FailureRule, Fencing, JobSpec, Keep, OutputMode, OutputSpec,
-    Parallelism, PlacementSpec, Probe, ProbeHandler, ProbeKind, Probes, Recovery, Resources, RestartPolicy,
+    Parallelism, PlacementSpec, Probe, ProbeHandler, Probes, Recovery, Resources, RestartPolicy,
     Shape, StopScope,
 };
 use phalanx_common::time::Timestamp;
@@ -40,7 +40,7 @@ fn exit() -> impl Strategy<Value = RankExit> {
     let probe = proptest::option::weighted(
         0.2,
         any::<u32>().prop_map(|at| ProbeFailure {
-            probe: ProbeKind::Liveness,
+            probe: Question::Liveness,
             message: String::new(),
             at: Timestamp(u64::from(at)),
         }),
@@ -64,7 +64,7 @@ fn healths() -> impl Strategy<Value = Vec<RankHealth>> {
     let health = (0..5u32, any::<bool>(), any::<bool>()).prop_map(|(rank, ready, waits)| RankHealth {
         rank: Rank(rank),
         ready,
-        waits: waits.then(|| ProbeWord { probe: ProbeKind::Readiness, message: String::new() }),
+        waits: waits.then(|| ProbeWord { probe: Question::Readiness, message: String::new() }),
         status: None,
     });
     proptest::collection::vec(health, 0..3)
@@ -73,6 +73,7 @@ fn healths() -> impl Strategy<Value = Vec<RankHealth>> {
 fn failure() -> impl Strategy<Value = PrepareFailure> {
     let kinds = prop_oneof![
         Just(PrepareFailureKind::CommandNotFound),
+        Just(PrepareFailureKind::Init),
         any::<u16>().prop_map(PrepareFailureKind::PortTaken),
         Just(PrepareFailureKind::Node),
     ];
@@ -191,6 +192,7 @@ fn spec() -> impl Strategy<Value = Box<JobSpec>> {
             recovery,
             lifetime: Default::default(),
             probes: if max_restarts == 1 { gated() } else { Probes::default() },
+            lifecycle: Default::default(),
             stop_scope: StopScope::Group,
             keep: Keep::Never,
             output: OutputSpec {

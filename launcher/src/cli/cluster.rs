@@ -231,7 +231,7 @@ fn ready_ranks(job: &JobStatus) -> Option<u32> {
 fn how_it_stands(health: &RankHealth) -> String {
     let waits = match &health.waits {
         _ if health.ready => None,
-        Some(waits) => Some(format!("not ready, {} probe: {}", waits.probe, one_line(&waits.message))),
+        Some(waits) => Some(format!("not ready, {}: {}", waits.probe, one_line(&waits.message))),
         None => Some("not ready".to_owned()),
     };
     let says = health.status.as_ref().map(|status| format!("says: {}", one_line(status)));

@@ -238,7 +238,7 @@ impl View {
             EventKind::GangStopping { cause, .. } | EventKind::CauseRevised { cause } => self.on_stopping(cause),
             EventKind::RankNotReady { rank, waits, .. } => {
                 self.unready.insert(*rank);
-                let why = waits.as_ref().map(|waits| format!(", {} probe: {}", waits.probe, one_line(&waits.message)));
+                let why = waits.as_ref().map(|waits| format!(", {}: {}", waits.probe, one_line(&waits.message)));
                 let (node, why) = (self.on_node(*rank), why.unwrap_or_default());
                 self.say(&format!("rank {rank}{node} is not ready any more{why}"));
             }
@@ -358,6 +358,11 @@ impl View {
             Notice::MemoryNotPreferred { rank, why } => self.warn(&format!(
                 "memory of ranks{} comes from any NUMA node, not from the nearest: {why}; containers forbid set_mempolicy without CAP_SYS_NICE",
                 self.on_node(*rank)
+            )),
+            Notice::PreStopFailed { rank, why } => self.warn(&format!(
+                "the preStop hook of rank {rank}{} failed, and it was stopped without: {}",
+                self.on_node(*rank),
+                one_line(why)
             )),
         }
     }

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use phalanx_common::event::{Cause, Event, EventKind, NoRestart, Outcome};
 use phalanx_common::id::JobId;
 use phalanx_common::report::{Notice, PrepareFailureKind};
-use phalanx_common::spec::{Fencing, ProbeKind};
+use phalanx_common::health::Question;
+use phalanx_common::spec::Fencing;
 use phalanx_launcher_core::restart::Charge;
 use phalanx_launcher_core::{Durable, Job, Record};
 
@@ -154,7 +155,7 @@ fn of_event(event: &Event) -> Vec<&'static str> {
         EventKind::PodAbandoned { .. } => vec!["a pod was given up"],
         EventKind::RankNotReady { .. } => vec!["a rank was not ready any more"],
         EventKind::RankExited { exit, .. } => match exit.probe.as_ref().map(|failure| failure.probe) {
-            Some(ProbeKind::Startup) => vec!["a startup probe ended a rank"],
+            Some(Question::Startup) => vec!["a startup probe ended a rank"],
             Some(_) => vec!["a liveness probe ended a rank"],
             None => Vec::new(),
         },

@@ -74,6 +74,7 @@ pub fn job_spec(nodes: u32, ranks: u32) -> JobSpec {
         recovery: Recovery::default(),
         lifetime: Default::default(),
         probes: Default::default(),
+        lifecycle: Default::default(),
         stop_scope: StopScope::Group,
         keep: Keep::Never,
         output: OutputSpec {

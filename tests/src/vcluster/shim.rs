@@ -115,7 +115,7 @@ impl Shim {
         match order {
             ShimOrder::Prepare(plan) => self.on_prepare(plan, around),
             ShimOrder::Go { generation } => self.on_go(generation, around),
-            ShimOrder::Stop { generation, grace } => {
+            ShimOrder::Stop { generation, grace, .. } => {
                 if self.generation() == Some(generation) {
                     self.stop(grace, around);
                 }

@@ -6,7 +6,8 @@ use phalanx_common::event::{Cause, EventKind, Outcome};
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::health::Culprit;
 use phalanx_common::id::Rank;
-use phalanx_common::spec::{JobSpec, Probe, ProbeKind, Probes};
+use phalanx_common::health::Question;
+use phalanx_common::spec::{JobSpec, Probe, Probes};
 use phalanx_launcher_core::gang::GangPhase;
 use phalanx_tests::vcluster::seeded::{job_spec, phase};
 use phalanx_tests::vcluster::{Fault, HealthScript, RankScript, World};
@@ -60,7 +61,7 @@ fn a_gang_that_is_not_ready_in_time_fails_with_rank_node_probe_and_message() {
     let [Culprit { rank: Rank(2), node: on, waits: Some(waits) }] = culprits.as_slice() else {
         panic!("{culprits:?}");
     };
-    assert_eq!((on, waits.probe, waits.message.as_str()), (&node("b"), ProbeKind::Readiness, "scripted"));
+    assert_eq!((on, waits.probe, waits.message.as_str()), (&node("b"), Question::Readiness, "scripted"));
 }
 
 #[test]
@@ -98,7 +99,7 @@ fn a_rank_that_is_not_alive_is_the_cause_of_a_restart_however_it_ends() {
             _ => None,
         });
         let status = if ends_well { ExitStatus::SUCCESS } else { ExitStatus::Signal(15) };
-        let (probe, message) = (ProbeKind::Liveness, "scripted".to_owned());
+        let (probe, message) = (Question::Liveness, "scripted".to_owned());
         let wanted = Cause::ProbeFailed { rank: Rank(2), node: node("b"), probe, message, status };
         assert_eq!(cause, Some(wanted));
         until_phase(&mut world, GangPhase::Running);

@@ -128,6 +128,18 @@ pub fn rank_env(plan: &PodPlan, local_rank: u32, facts: &EnvFacts<'_>) -> RankEn
     RankEnv { set: set.into_iter().collect(), overridden }
 }
 
+/// What a rank's process has of its own: not for a program that runs for the pod.
+const OF_A_RANK: [&str; 6] =
+    ["RANK", "ROLE_RANK", "PHALANX_RANK", "LOCAL_RANK", "PHALANX_LOCAL_RANK", "TORCHELASTIC_ERROR_FILE"];
+
+/// The environment of a program of the pod that is no rank: what its first rank has, devices included, but for what
+/// makes a rank of it.
+pub fn pod_env(plan: &PodPlan, facts: &EnvFacts<'_>) -> Vec<(String, String)> {
+    let mut set = rank_env(plan, 0, facts).set;
+    set.retain(|(name, _)| !OF_A_RANK.contains(&name.as_str()) || plan.body.env.contains_key(name));
+    set
+}
+
 /// Names in the environment of the launcher that no rank of this pod may inherit, sorted: an outer launcher's
 /// facts, what a service manager meant for the launcher, and the masks of devices where the plan says which a rank
 /// sees. They are taken away before `RankEnv::set` is laid over.

@@ -188,6 +188,7 @@ fn body() -> PlanBody {
         keep_files: defaults::LOG_FILES_KEPT,
         lease: None,
         probes: Default::default(),
+        lifecycle: Default::default(),
     }
 }
 

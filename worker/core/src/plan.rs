@@ -1,15 +1,15 @@
 //! From what the coordinator decided to what a shim needs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use phalanx_common::id::JobId;
 use phalanx_common::plan::{BindingError, PodPlan};
 use phalanx_common::report::Notice;
 use phalanx_common::spec::Keep;
 
-use crate::env::{EnvFacts, OverriddenBy, rank_env, removed};
+use crate::env::{EnvFacts, OverriddenBy, pod_env, rank_env, removed};
 use crate::input::{Confidential, Config, Facts};
-use crate::shim::{ProbePlan, Secrets, ShimPlan, ShimRank};
+use crate::shim::{ProbePlan, Secrets, ShimInit, ShimPlan, ShimRank};
 
 /// A job that this worker, and any other, cannot prepare.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -99,20 +99,21 @@ pub fn shim_plan(
     let tmp_dir = tmp_dir(&job_dir);
     let mark = mark(config, &plan.job);
     let logs = log_root(config, plan.body.user.as_deref(), plan.body.log_dir.as_deref());
+    let pod_facts = EnvFacts {
+        inherited: &config.inherited,
+        cores: facts.cores,
+        job_dir: &job_dir,
+        tmp_dir: &tmp_dir,
+        error_file: "",
+        mark: &mark,
+    };
+    let init = init_containers(plan, &pod_facts, &logs);
     let mut ranks: Vec<ShimRank> = plan
         .ranks()
         .zip(0u32..)
         .map(|(rank, local_rank)| {
             let error_file = format!("{job_dir}/error-{}-{rank}.json", plan.generation);
-            let env_facts = EnvFacts {
-                inherited: &config.inherited,
-                cores: facts.cores,
-                job_dir: &job_dir,
-                tmp_dir: &tmp_dir,
-                error_file: &error_file,
-                mark: &mark,
-            };
-            let env = rank_env(plan, local_rank, &env_facts).set;
+            let env = rank_env(plan, local_rank, &EnvFacts { error_file: &error_file, ..pod_facts }).set;
             let log_dir = format!("{logs}/{}/{}/{rank}", plan.job, plan.generation);
             let bound = plan.binding.ranks.get(local_rank as usize).cloned().unwrap_or_default();
             ShimRank { rank, env, log_dir, error_file, cpus: bound.cpus, nodes: bound.nodes }
@@ -149,7 +150,33 @@ pub fn shim_plan(
         // Written by the worker once it looked at the node.
         nccl_topology: None,
         probes: plan.body.probes.clone(),
+        stop_signal: plan.body.lifecycle.stop_signal(),
+        post_start: plan.body.lifecycle.post_start.clone(),
+        pre_stop: plan.body.lifecycle.pre_stop.clone(),
+        init,
+        init_once: plan.body.lifecycle.init_once,
     })
+}
+
+/// Init containers as the shim runs them. `facts` are those of a process that is no rank.
+fn init_containers(plan: &PodPlan, facts: &EnvFacts<'_>, logs: &str) -> Vec<ShimInit> {
+    let all = plan.body.lifecycle.init.iter();
+    all.map(|init| {
+        let mut env: BTreeMap<String, String> = pod_env(plan, facts).into_iter().collect();
+        env.extend(init.env.clone());
+        ShimInit {
+            name: init.name.clone(),
+            command: init.command.clone(),
+            env: env.into_iter().collect(),
+            log_dir: format!(
+                "{logs}/{}/{}/{}@{}",
+                plan.job, plan.generation, init.name, plan.node_rank
+            ),
+            sidecar: init.sidecar,
+            startup: init.startup.clone(),
+        }
+    })
+    .collect()
 }
 
 /// Takes what all ranks have in common out of their environments: a plan for hundreds of ranks has to

@@ -10,7 +10,7 @@ use std::time::Duration;
 use phalanx_common::health::RankHealth;
 use phalanx_common::id::{Generation, JobId, NodeId, Rank};
 use phalanx_common::report::{Notice, PodEnd, PrepareFailure, RankExit};
-use phalanx_common::spec::{Keep, MemoryBinding, Probes, StopScope};
+use phalanx_common::spec::{Hook, Keep, MemoryBinding, Probe, Probes, StopScope};
 use phalanx_common::topology::machine::CpuSet;
 use serde::{Deserialize, Serialize};
 
@@ -32,10 +32,11 @@ pub enum ShimOrder {
         generation: Generation,
     },
     /// Stop signal, grace, SIGKILL of the whole tree; answered by Ended. May be repeated with a
-    /// shorter grace. Lifts a suspension.
+    /// shorter grace. Lifts a suspension. `pre_stop`: ranks do their preStop hook before the signal, within the grace.
     Stop {
         generation: Generation,
         grace: Duration,
+        pre_stop: bool,
     },
     /// SIGSTOP to every process of the pod; the grace of a stop does not run meanwhile.
     Suspend,
@@ -154,6 +155,31 @@ pub struct ShimPlan {
     pub nccl_topology: Option<String>,
     /// Asked of each rank.
     pub probes: Probes,
+    /// The number of the signal that asks a rank to end.
+    pub stop_signal: u8,
+    /// Done for each rank once its program runs.
+    pub post_start: Option<Hook>,
+    /// Done for each rank before its stop signal, if it is ordered.
+    pub pre_stop: Option<Hook>,
+    /// Run one after another before there are ranks.
+    pub init: Vec<ShimInit>,
+    /// Those that ended well are not run again for a later generation.
+    pub init_once: bool,
+}
+
+/// An init container, or a sidecar.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShimInit {
+    pub name: String,
+    pub command: Vec<String>,
+    /// Set over the shim's own environment.
+    pub env: Vec<(String, String)>,
+    /// Directory of its log files in this generation.
+    pub log_dir: String,
+    /// It runs beside the ranks.
+    pub sidecar: bool,
+    /// Of a sidecar: what comes after it waits until this is good.
+    pub startup: Option<Probe>,
 }
 
 /// The topology file for NCCL, in the pod's directory.

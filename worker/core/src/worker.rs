@@ -127,7 +127,9 @@ impl Worker {
         match order.kind {
             OrderKind::Prepare(plan) => self.on_prepare(plan),
             OrderKind::Go { job, generation } => self.on_go(&job, generation),
-            OrderKind::Stop { job, generation, grace } => self.on_stop(&job, generation, grace),
+            OrderKind::Stop { job, generation, grace, pre_stop } => {
+                self.on_stop(&job, generation, grace, pre_stop);
+            }
             OrderKind::Forget { job, failed } => self.on_forget(&job, failed),
             OrderKind::Renew => {
                 let jobs: Vec<JobId> = self.pods.keys().cloned().collect();
@@ -185,7 +187,7 @@ impl Worker {
         }
         pod.forget = None;
         let generation = pod.generation();
-        self.stop(&job, generation, Duration::ZERO);
+        self.stop(&job, generation, Duration::ZERO, false);
     }
 
     /// Repeats what the coordinator may have missed.
@@ -270,7 +272,7 @@ impl Worker {
         }
     }
 
-    fn on_stop(&mut self, job: &JobId, generation: Generation, grace: Duration) {
+    fn on_stop(&mut self, job: &JobId, generation: Generation, grace: Duration, pre_stop: bool) {
         let Some(pod) = self.pods.get_mut(job) else {
             // What does not exist has ended.
             return self.tell(Report::PodEnded { job: job.clone(), generation, end: PodEnd::default() });
@@ -289,11 +291,11 @@ impl Worker {
             let what = format!("Stop of generation {generation}, which was never prepared here");
             return self.refuse(Some(job), what);
         }
-        self.stop(job, generation, grace);
+        self.stop(job, generation, grace, pre_stop);
     }
 
     /// Stops the generation the pod has; answered at its end.
-    fn stop(&mut self, job: &JobId, generation: Generation, grace: Duration) {
+    fn stop(&mut self, job: &JobId, generation: Generation, grace: Duration, pre_stop: bool) {
         let Some(pod) = self.pods.get_mut(job) else { return };
         match (pod.phase, pod.shim) {
             (PodPhase::Ended, _) => self.answer_again(job),
@@ -305,7 +307,7 @@ impl Worker {
                 pod.phase = PodPhase::Stopping;
                 // The shim lifts a suspension to stop.
                 pod.suspended = false;
-                self.order_shim(job, ShimOrder::Stop { generation, grace });
+                self.order_shim(job, ShimOrder::Stop { generation, grace, pre_stop });
             }
             (_, ShimState::Sweeping) => pod.phase = PodPhase::Stopping,
         }
@@ -319,7 +321,7 @@ impl Worker {
             self.forget(job);
         } else {
             let generation = pod.generation();
-            self.stop(job, generation, Duration::ZERO);
+            self.stop(job, generation, Duration::ZERO, false);
         }
     }
 

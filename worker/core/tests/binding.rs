@@ -73,6 +73,7 @@ fn plan(binding: PodBinding, env: &[(&str, &str)]) -> PodPlan {
             keep_files: 1,
             lease: None,
             probes: Default::default(),
+            lifecycle: Default::default(),
         },
         node_rank: 1,
         first_rank: Rank(2),

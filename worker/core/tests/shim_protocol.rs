@@ -7,16 +7,16 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use phalanx_common::exit::ExitStatus;
-use phalanx_common::health::{ProbeFailure, ProbeWord, RankHealth};
+use phalanx_common::health::{ProbeFailure, ProbeWord, Question, RankHealth};
 use phalanx_common::id::{Generation, JobId, NodeId, Rank};
 use phalanx_common::report::{Notice, PodEnd, PrepareFailure, PrepareFailureKind, RankExit};
 use phalanx_common::spec::{
-    Keep, LogPattern, MemoryBinding, Probe, ProbeHandler, ProbeKind, ProbePort, Probes, StopScope,
+    Hook, Keep, LogPattern, MemoryBinding, Probe, ProbeHandler, ProbePort, Probes, StopScope,
 };
 use phalanx_common::time::Timestamp;
 use phalanx_common::wire::codec;
 use phalanx_worker_core::shim::{
-    ProbePlan, Secrets, ShimHello, ShimOrder, ShimPlan, ShimRank, ShimReport, Stream, VERSION,
+    ProbePlan, Secrets, ShimHello, ShimInit, ShimOrder, ShimPlan, ShimRank, ShimReport, Stream, VERSION,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -65,6 +65,18 @@ fn plan() -> ShimPlan {
         lease: Some(Duration::from_millis(1500)),
         nccl_topology: Some("<system/>".into()),
         probes: probes(),
+        stop_signal: 10,
+        post_start: Some(Hook::Sleep(Duration::from_secs(1))),
+        pre_stop: Some(Hook::Exec { command: vec!["s".into()] }),
+        init: vec![ShimInit {
+            name: "i".into(),
+            command: vec!["f".into()],
+            env: vec![("D".into(), "3".into())],
+            log_dir: "/i".into(),
+            sidecar: true,
+            startup: None,
+        }],
+        init_once: true,
     }
 }
 
@@ -99,12 +111,12 @@ fn the_version_is_one() {
 fn orders_keep_their_bytes() {
     golden(
         ShimOrder::Prepare(Box::new(plan())),
-        "e000000000036a2d3103016d0206707974686f6e04742e707901022f7701015801062f612e74617201022f760101530174010143013201fb2c010201410131014200022f6c022f6506302d332c3936013101022f640101fb3c7301fb2c01000a00000109090909090909090909090909090909090909090909090909090909090909090102fc0065cd1dfc00000040030101fc0065cd1d01093c73797374656d2f3e0104027570000001000a0001030101fc0065cd1d0101012f00fb2c01010101620163000001000a0001030101fc0065cd1d0103000001000a0001030101fc0065cd1d",
+        "fb00000000036a2d3103016d0206707974686f6e04742e707901022f7701015801062f612e74617201022f760101530174010143013201fb2c010201410131014200022f6c022f6506302d332c3936013101022f640101fb3c7301fb2c01000a00000109090909090909090909090909090909090909090909090909090909090909090102fc0065cd1dfc00000040030101fc0065cd1d01093c73797374656d2f3e0104027570000001000a0001030101fc0065cd1d0101012f00fb2c01010101620163000001000a0001030101fc0065cd1d0103000001000a0001030101fc0065cd1d0a0102010001000101730101690101660101440133022f69010001",
     );
     golden(ShimOrder::Go { generation: GENERATION }, "020000000103");
     golden(
-        ShimOrder::Stop { generation: GENERATION, grace: Duration::from_millis(30_250) },
-        "0800000002031efc80b2e60e",
+        ShimOrder::Stop { generation: GENERATION, grace: Duration::from_millis(30_250), pre_stop: false },
+        "0900000002031efc80b2e60e00",
     );
     golden(ShimOrder::Suspend, "0100000003");
     golden(ShimOrder::Resume, "0100000004");
@@ -146,7 +158,7 @@ fn reports_keep_their_bytes() {
         stdout_tail: b"o".to_vec(),
         error_file: Some(b"{}".to_vec()),
         probe: Some(ProbeFailure {
-            probe: ProbeKind::Liveness,
+            probe: Question::Liveness,
             message: "no".into(),
             at: Timestamp(1_700_000_000_000_000),
         }),
@@ -167,7 +179,7 @@ fn reports_keep_their_bytes() {
         probe: None,
     };
     golden(ShimReport::Exited { generation, exit }, "0c000000030300000100000100000000");
-    let waits = Some(ProbeWord { probe: ProbeKind::Startup, message: "no".into() });
+    let waits = Some(ProbeWord { probe: Question::Startup, message: "no".into() });
     let ranks = vec![RankHealth { rank: Rank(300), ready: false, waits, status: Some("s".into()) }];
     golden(ShimReport::Health { generation, ranks }, "0f000000080301fb2c01000100026e6f010173");
     let end = PodEnd { swept: 2, shim_lost: false, lease_lapsed: true, survivors: vec![(9, "d".into())] };

@@ -73,6 +73,7 @@ fn plan(generation: u32, lease: Option<Duration>) -> PodPlan {
             keep_files: 1,
             lease,
             probes: Default::default(),
+            lifecycle: Default::default(),
         },
         node_rank: 0,
         first_rank: Rank(0),
@@ -111,7 +112,7 @@ impl Bench {
 
     fn stop(&mut self, generation: u32) -> Vec<Command> {
         let generation = Generation(generation);
-        self.order(OrderKind::Stop { job: job(), generation, grace: Duration::from_secs(30) })
+        self.order(OrderKind::Stop { job: job(), generation, grace: Duration::from_secs(30), pre_stop: false })
     }
 
     fn shim(&mut self, report: ShimReport) -> Vec<Command> {
@@ -179,7 +180,7 @@ fn ends(commands: &[Command]) -> Vec<u32> {
 fn a_newer_generation_begins_only_when_nothing_is_left_of_the_older_one() {
     let mut bench = Bench::started();
     let commands = bench.prepare(2);
-    let stop = ShimOrder::Stop { generation: Generation(1), grace: Duration::ZERO };
+    let stop = ShimOrder::Stop { generation: Generation(1), grace: Duration::ZERO, pre_stop: false };
     assert_eq!(commands, [Command::ToShim { job: job(), order: stop }]);
     let commands = bench.ended(1);
     assert_eq!((ends(&commands), prepares(&commands)), (vec![1], vec![2]));
@@ -212,7 +213,7 @@ fn a_repeated_prepare_is_answered_and_not_done_again() {
 fn lower_epochs_and_generations_are_refused() {
     let mut bench = Bench::started();
     bench.order_of(Epoch(5), OrderKind::Renew);
-    let stop = || OrderKind::Stop { job: job(), generation: Generation(1), grace: Duration::ZERO };
+    let stop = || OrderKind::Stop { job: job(), generation: Generation(1), grace: Duration::ZERO, pre_stop: false };
     assert!(refused(&bench.order_of(Epoch(4), stop())));
     assert_eq!(bench.0.epoch(), Epoch(5));
     bench.order_of(Epoch(5), OrderKind::Prepare(Box::new(plan(3, None))));
@@ -248,7 +249,7 @@ fn a_pod_that_was_stopped_before_its_shim_was_up_has_ended_and_its_shim_is_used_
 fn forget_ends_the_shim_and_what_lives_is_stopped_first() {
     let mut bench = Bench::started();
     let forget = OrderKind::Forget { job: job(), failed: true };
-    let stop = ShimOrder::Stop { generation: Generation(1), grace: Duration::ZERO };
+    let stop = ShimOrder::Stop { generation: Generation(1), grace: Duration::ZERO, pre_stop: false };
     assert_eq!(bench.order(forget), [Command::ToShim { job: job(), order: stop }]);
     let commands = bench.ended(1);
     let exit = Command::ToShim { job: job(), order: ShimOrder::Exit { failed: true } };

@@ -364,7 +364,7 @@ mod tests {
             let (mut shims, mut said, dir) = adopted("overdue", "kill -STOP $$");
             up(&mut said).await;
             let began = Instant::now();
-            let stop = |grace| ShimOrder::Stop { generation: Generation(1), grace };
+            let stop = |grace| ShimOrder::Stop { generation: Generation(1), grace, pre_stop: false };
             let grace = Duration::from_secs(20);
             assert!(shims.send(&job(), stop(grace)));
             assert!(shims.send(&job(), stop(Duration::from_secs(90))), "a longer grace changes nothing");

@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use phalanx_common::health::ProbeFailure;
-use phalanx_common::spec::ProbeKind;
+use phalanx_common::health::{ProbeFailure, Question};
+use phalanx_common::report::Notice;
 use phalanx_worker_core::shim::ShimReport;
 
 use super::checks::Order;
@@ -18,9 +18,9 @@ impl Shim {
         }
     }
 
-    pub(super) fn on_check(&mut self, index: usize, kind: ProbeKind) {
+    pub(super) fn on_check(&mut self, index: usize, question: Question) {
         if let Some(pod) = &mut self.pod {
-            pod.checks.on_event(index, kind, Instant::now(), &self.poll);
+            pod.checks.on_event(index, question, Instant::now(), &self.poll);
         }
     }
 
@@ -28,16 +28,39 @@ impl Shim {
     pub(super) fn turn_checks(&mut self, now: Instant) {
         let Some(pod) = &mut self.pod else { return };
         let guardian = self.guardian.as_ref().map(Guardian::pid);
+        let mut failed = Vec::new();
         for order in pod.turn_checks(now, &self.poll) {
             match order {
                 // What ends with its pod needs no reason of its own.
                 Order::End { .. } if pod.life.is_stopping() => {}
-                Order::End { index, kind, message } => {
-                    let failure = ProbeFailure { probe: kind, message, at: wall_clock() };
+                Order::End { index, question, message } => {
+                    let failure = ProbeFailure { probe: question, message, at: wall_clock() };
                     pod.end_rank(index, failure, guardian, now);
+                }
+                Order::Signal { index, failed: why } => {
+                    pod.after_pre_stop(index, now);
+                    failed.extend(pod.ranks().get(index).map(|rank| rank.rank).zip(why));
                 }
                 Order::Kill { index } => pod.kill_rank(index),
             }
+        }
+        for (rank, why) in failed {
+            self.report(&ShimReport::Notice { notice: Notice::PreStopFailed { rank, why } });
+        }
+    }
+
+    /// The grace is over, and some preStop hooks are not.
+    pub(super) fn end_hooks(&mut self) {
+        let now = Instant::now();
+        let Some(pod) = &mut self.pod else { return };
+        let mut late = Vec::new();
+        for index in pod.checks.give_up_pre_stop(&self.poll) {
+            pod.after_pre_stop(index, now);
+            late.extend(pod.ranks().get(index).map(|rank| rank.rank));
+        }
+        for rank in late {
+            let why = "it was not done within the grace".to_owned();
+            self.report(&ShimReport::Notice { notice: Notice::PreStopFailed { rank, why } });
         }
     }
 

@@ -54,15 +54,25 @@ impl Ladder {
         }
     }
 
+    /// The grace is over, and SIGKILL has not been sent.
+    pub(super) fn is_over(&self, now: Instant) -> bool {
+        self.deadline().is_some_and(|kill_at| now >= kill_at)
+    }
+
+    /// Ranks have until then at least, if they are stopping.
+    pub(super) fn at_least(&mut self, until: Instant) {
+        if let Rung::Stopping { kill_at } = &mut self.rung {
+            *kill_at = until.max(*kill_at);
+        }
+    }
+
     /// Steps on to SIGKILL if the grace is over.
     pub(super) fn is_kill_due(&mut self, now: Instant) -> bool {
-        match self.rung {
-            Rung::Stopping { kill_at } if self.suspended_at.is_none() && now >= kill_at => {
-                self.rung = Rung::Killing;
-                true
-            }
-            _ => false,
+        let over = self.is_over(now);
+        if over {
+            self.rung = Rung::Killing;
         }
+        over
     }
 
     /// When to ask `is_kill_due` again.
@@ -142,6 +152,21 @@ mod tests {
         assert!(!ladder.is_kill_due(start + 50 * SECOND));
         ladder.resume(start + 101 * SECOND);
         assert_eq!(ladder.deadline(), Some(start + 103 * SECOND));
+    }
+
+    #[test]
+    fn a_rank_that_was_signalled_late_has_a_moment_all_the_same() {
+        let start = Instant::now();
+        let mut ladder = Ladder::default();
+        ladder.at_least(start + SECOND);
+        assert_eq!(ladder.deadline(), None, "nobody stops");
+        ladder.stop(start, 3 * SECOND);
+        ladder.at_least(start + 2 * SECOND);
+        assert_eq!(ladder.deadline(), Some(start + 3 * SECOND), "there is time enough");
+        assert!(ladder.is_over(start + 3 * SECOND));
+        ladder.at_least(start + 5 * SECOND);
+        assert!(!ladder.is_kill_due(start + 4 * SECOND));
+        assert!(ladder.is_kill_due(start + 5 * SECOND));
     }
 
     #[test]

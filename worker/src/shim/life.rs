@@ -18,6 +18,9 @@ use super::ladder::{Ladder, Step};
 /// Children left behind get this long to end by themselves: Python's resource tracker, which ignores
 /// SIGTERM and removes its parent's shared memory when the parent is gone, needs about 10 ms.
 const LINGER: Duration = Duration::from_millis(100);
+/// Between the stop signal that came after a preStop hook and SIGKILL, at least: as the kubelet has it
+/// (minimumGracePeriodInSeconds).
+const AFTER_HOOK: Duration = Duration::from_secs(2);
 /// Waits between rounds of SIGKILL; processes may fork while they are being listed.
 const ROUND: Duration = Duration::from_millis(20);
 /// SIGKILL has had no effect after this: uninterruptible sleep.
@@ -57,6 +60,8 @@ pub(super) struct Facts {
     pub(super) children: bool,
     /// An output pipe is open.
     pub(super) pipes: bool,
+    /// A rank is doing its preStop hook.
+    pub(super) hooks: bool,
 }
 
 /// What the shell has to do.
@@ -64,6 +69,8 @@ pub(super) struct Facts {
 pub(super) enum Act {
     /// The stop signal; held ranks are aborted.
     Terminate,
+    /// The end of preStop hooks, and the stop signal for the ranks that were doing theirs.
+    EndHooks,
     /// SIGCONT to every process of the pod.
     Proceed,
     /// SIGKILL to every process of the pod.
@@ -132,6 +139,11 @@ impl Life {
         None
     }
 
+    /// A rank got the stop signal after its preStop hook.
+    pub(super) fn signalled(&mut self, now: Instant) {
+        self.ladder.at_least(now + AFTER_HOOK);
+    }
+
     fn kill(&mut self, now: Instant) -> Option<Act> {
         match self.phase {
             Phase::Killing { .. } | Phase::Draining { .. } | Phase::Ended => None,
@@ -184,6 +196,10 @@ impl Life {
             if let Some(act) = self.stop(now, grace) {
                 return Some(act);
             }
+        }
+        if facts.hooks && self.ladder.is_over(now) {
+            self.signalled(now);
+            return Some(Act::EndHooks);
         }
         if self.ladder.is_kill_due(now)
             && let Some(act) = self.kill(now)
@@ -253,6 +269,11 @@ impl Life {
         matches!(self.phase, Phase::Held | Phase::Released { .. } | Phase::Started | Phase::Lingering { .. })
     }
 
+    /// The programs of all ranks run.
+    pub(super) fn is_started(&self) -> bool {
+        self.phase == Phase::Started
+    }
+
     pub(super) fn is_held(&self) -> bool {
         self.phase == Phase::Held
     }
@@ -274,11 +295,11 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn facts(ranks: usize, children: bool, pipes: bool) -> Facts {
-        Facts { ranks, children, pipes }
+        Facts { ranks, children, pipes, hooks: false }
     }
 
-    const ALL: Facts = Facts { ranks: 2, children: true, pipes: true };
-    const NONE: Facts = Facts { ranks: 0, children: false, pipes: false };
+    const ALL: Facts = Facts { ranks: 2, children: true, pipes: true, hooks: false };
+    const NONE: Facts = Facts { ranks: 0, children: false, pipes: false, hooks: false };
 
     fn started(now: Instant) -> Life {
         let mut life = Life::held(now, None);
@@ -343,6 +364,23 @@ mod tests {
         assert_eq!(life.deadline(), Some(late + SECOND));
         assert_eq!(life.step(late + SECOND, ALL), Some(Act::Kill));
         assert!(!life.suspend(late + SECOND), "a dying pod is not suspended");
+    }
+
+    #[test]
+    fn a_hook_that_takes_all_of_the_grace_leaves_its_rank_a_moment() {
+        let now = Instant::now();
+        let hooked = Facts { hooks: true, ..ALL };
+        let mut life = started(now);
+        assert_eq!(life.stop(now, 3 * SECOND), Some(Act::Terminate));
+        assert_eq!(life.step(now + 2 * SECOND, hooked), None);
+        assert_eq!(life.step(now + 3 * SECOND, hooked), Some(Act::EndHooks));
+        assert_eq!(life.step(now + 3 * SECOND, ALL), None);
+        assert_eq!(life.step(now + 3 * SECOND + AFTER_HOOK, ALL), Some(Act::Kill));
+        let mut life = started(now);
+        life.stop(now, 3 * SECOND);
+        life.signalled(now + 2 * SECOND);
+        assert_eq!(life.deadline(), Some(now + 2 * SECOND + AFTER_HOOK), "its hook was done late");
+        assert_eq!(life.stop(now + 2 * SECOND, Duration::ZERO), Some(Act::Kill), "who cannot wait need not");
     }
 
     #[test]

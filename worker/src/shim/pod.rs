@@ -101,6 +101,9 @@ pub(super) struct Pod {
     pub(super) grace: Duration,
     mark: String,
     stop_scope: StopScope,
+    stop_signal: Signal,
+    /// Ranks do their preStop hook before the stop signal.
+    pub(super) wants_pre_stop: bool,
     parts: Parts,
     exec_failed: bool,
     /// Numbers of what `reserved` holds.
@@ -129,6 +132,8 @@ impl Pod {
             grace: plan.termination_grace,
             mark: plan.mark.clone(),
             stop_scope: plan.stop_scope,
+            stop_signal: Signal::try_from(i32::from(plan.stop_signal)).unwrap_or(Signal::SIGTERM),
+            wants_pre_stop: false,
             parts,
             exec_failed: false,
             ports: plan.ports.clone(),
@@ -262,14 +267,15 @@ impl Pod {
         // Held ranks abort at end-of-file.
         self.parts.hold = None;
         let below = tree::descendants(std::process::id() as i32, guardian);
-        for rank in &self.parts.ranks {
+        let hooked = self.wants_pre_stop && self.life.is_started();
+        for (index, rank) in self.parts.ranks.iter().enumerate() {
             match (self.stop_scope, rank.is_alive()) {
-                (StopScope::Group, true) => signal_group(rank.pid, Signal::SIGTERM),
-                (StopScope::Process, true) => signal(rank.pid, Signal::SIGTERM),
+                (_, true) if hooked && self.checks.begin_pre_stop(index) => {}
+                (_, true) => self.ask_to_end(rank),
                 (StopScope::Group, false) => {
                     // Children that outlived their rank, one by one: the id of an empty group may be reused.
                     let left = below.iter().filter(|process| process.group == rank.pid);
-                    left.for_each(|process| signal_found(process, Signal::SIGTERM));
+                    left.for_each(|process| signal_found(process, self.stop_signal));
                 }
                 (StopScope::Process, false) => {}
             }
@@ -277,12 +283,27 @@ impl Pod {
         self.proceed(&below);
     }
 
+    fn ask_to_end(&self, rank: &RankProcess) {
+        match self.stop_scope {
+            StopScope::Group => signal_group(rank.pid, self.stop_signal),
+            StopScope::Process => signal(rank.pid, self.stop_signal),
+        }
+    }
+
+    /// The stop signal for a rank whose preStop hook is over.
+    pub(super) fn after_pre_stop(&mut self, index: usize, now: Instant) {
+        if let Some(rank) = self.parts.ranks.get(index).filter(|rank| rank.is_alive()) {
+            self.ask_to_end(rank);
+            self.life.signalled(now);
+        }
+    }
+
     /// Asks what is due, and says what is to be done about ranks.
     pub(super) fn turn_checks(&mut self, now: Instant, poll: &Poll) -> Vec<Order> {
         self.checks.turn(now, poll, self.parts.cgroup.as_ref())
     }
 
-    /// The stop signal for one rank, whose probe is bad.
+    /// The end of one rank, whose probe is bad or whose postStart hook failed: a preStop hook, and the stop signal.
     pub(super) fn end_rank(
         &mut self,
         index: usize,
@@ -293,10 +314,11 @@ impl Pod {
         let Some(rank) = self.parts.ranks.get_mut(index).filter(|rank| rank.is_alive()) else { return };
         self.checks.ends(index, failure.probe, self.grace, now);
         rank.failure = Some(failure);
-        match self.stop_scope {
-            StopScope::Group => signal_group(rank.pid, Signal::SIGTERM),
-            StopScope::Process => signal(rank.pid, Signal::SIGTERM),
+        let rank = &self.parts.ranks[index];
+        if self.checks.begin_pre_stop(index) {
+            return;
         }
+        self.ask_to_end(rank);
         // One that was stopped by a debugger could not act on it.
         signal_group(rank.pid, Signal::SIGCONT);
         tree::descendants(rank.pid, guardian)

@@ -146,7 +146,12 @@ impl Shim {
 
     fn next_act(&mut self, now: Instant) -> Option<Act> {
         let pod = self.pod.as_mut()?;
-        let facts = Facts { ranks: pod.alive(), children: self.children, pipes: pod.has_open_pipes() };
+        let facts = Facts {
+            ranks: pod.alive(),
+            children: self.children,
+            pipes: pod.has_open_pipes(),
+            hooks: pod.checks.has_pre_stop(),
+        };
         pod.life.step(now, facts)
     }
 
@@ -158,8 +163,12 @@ impl Shim {
         }
         match act {
             Act::Terminate => pod.terminate(guardian),
+            Act::EndHooks => self.end_hooks(),
             Act::Proceed => pod.resume(guardian),
-            Act::Kill => pod.kill(guardian),
+            Act::Kill => {
+                pod.checks.give_up_pre_stop(&self.poll);
+                pod.kill(guardian);
+            }
             Act::Finish => self.finish(),
         }
     }
@@ -212,8 +221,11 @@ impl Shim {
                 // What was never prepared, or has ended, is at its end.
                 self.report(&ShimReport::Ended { generation, end: PodEnd::default() });
             }
-            ShimOrder::Stop { generation, grace } => {
+            ShimOrder::Stop { generation, grace, pre_stop } => {
                 if self.concerns(generation, "stop") {
+                    if let Some(pod) = &mut self.pod {
+                        pod.wants_pre_stop = pre_stop;
+                    }
                     self.stop(grace);
                 }
             }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use phalanx_common::report::{PrepareFailure, PrepareFailureKind};
+use phalanx_common::health::Question;
 use phalanx_common::spec::ProbeKind;
 use phalanx_common::topology::machine::CpuSet;
 
@@ -88,8 +89,8 @@ pub(super) enum Refusal {
     NodesNotKept { rank: u32, nodes: CpuSet },
     #[error("rank {rank} was not bound to its CPUs and memory within {} s; the node is overloaded", within.as_secs())]
     NotBound { rank: u32, within: Duration },
-    #[error("the {probe} probe: {why}")]
-    Probe { probe: ProbeKind, why: Box<Refusal> },
+    #[error("the {probe}: {why}")]
+    Probe { probe: Question, why: Box<Refusal> },
     #[error("the pattern of the {probe} probe cannot be used: {error}")]
     Pattern { probe: ProbeKind, error: Box<regex::Error> },
     #[error("generation {alive} is still alive in this pod")]

@@ -11,7 +11,7 @@ use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::setsid;
-use phalanx_common::spec::ProbeKind;
+use phalanx_common::health::Question;
 use phalanx_common::time::Timestamp;
 
 use super::link::{self, Link};
@@ -22,9 +22,11 @@ use super::{MODE, ORPHAN_GRACE, ORPHAN_LIMIT, sys};
 /// Events taken from the kernel at once.
 const EVENTS: usize = 64;
 
-/// From here on numbers are those of notify sockets, and of probes.
+/// From here on numbers are those of notify sockets, and of questions.
 const NOTIFY: u64 = 1 << 32;
 const CHECK: u64 = 1 << 33;
+/// How many may be asked of one rank.
+const QUESTIONS: u64 = Question::ALL.len() as u64;
 
 /// What an event is about, as the number the kernel keeps for us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +40,8 @@ pub(super) enum Source {
     Output(usize, usize),
     /// What a rank says by itself.
     Notify(usize),
-    /// A probe of a rank that waits for its answer.
-    Check(usize, ProbeKind),
+    /// A question to a rank that waits for its answer.
+    Check(usize, Question),
 }
 
 impl Source {
@@ -50,7 +52,7 @@ impl Source {
             Source::ExecErrors => 2,
             Source::Probes => 3,
             Source::Notify(rank) => NOTIFY + rank as u64,
-            Source::Check(rank, kind) => CHECK + 3 * rank as u64 + kind as u64,
+            Source::Check(rank, question) => CHECK + QUESTIONS * rank as u64 + question as u64,
             Source::Output(rank, stream) => 4 + 2 * rank as u64 + stream as u64,
         }
     }
@@ -62,8 +64,8 @@ impl Source {
             2 => Source::ExecErrors,
             3 => Source::Probes,
             check if check >= CHECK => {
-                let number = (check - CHECK) as usize;
-                Source::Check(number / 3, ProbeKind::ALL[number % 3])
+                let (rank, question) = ((check - CHECK) / QUESTIONS, (check - CHECK) % QUESTIONS);
+                Source::Check(rank as usize, Question::ALL[question as usize])
             }
             notify if notify >= NOTIFY => Source::Notify((notify - NOTIFY) as usize),
             output => Source::Output((output - 4) as usize / 2, (output - 4) as usize % 2),

@@ -6,6 +6,7 @@
 mod bound;
 mod cost;
 mod ending;
+mod hooks;
 mod isolation;
 mod orphans;
 mod output;

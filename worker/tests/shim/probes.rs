@@ -5,10 +5,10 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use phalanx_common::exit::ExitStatus;
-use phalanx_common::health::RankHealth;
+use phalanx_common::health::{Question, RankHealth};
 use phalanx_common::id::Rank;
 use phalanx_common::report::PrepareFailureKind;
-use phalanx_common::spec::{LogPattern, Probe, ProbeHandler, ProbeKind, ProbePort, Probes};
+use phalanx_common::spec::{LogPattern, Probe, ProbeHandler, ProbePort, Probes};
 use phalanx_worker_core::shim::{ShimOrder, ShimPlan, ShimReport};
 
 use crate::support::{
@@ -22,7 +22,7 @@ const SAY: &str = r#"say() {
 }
 "#;
 
-fn probe(handler: ProbeHandler) -> Probe {
+pub(crate) fn probe(handler: ProbeHandler) -> Probe {
     Probe {
         handler,
         initial_delay: Duration::ZERO,
@@ -34,11 +34,11 @@ fn probe(handler: ProbeHandler) -> Probe {
     }
 }
 
-fn exec(script: &str) -> Probe {
+pub(crate) fn exec(script: &str) -> Probe {
     probe(ProbeHandler::Exec { command: ["sh", "-c", script].map(str::to_owned).to_vec() })
 }
 
-fn log(pattern: &str) -> Probe {
+pub(crate) fn log(pattern: &str) -> Probe {
     probe(ProbeHandler::Log { pattern: LogPattern::new(pattern).unwrap() })
 }
 
@@ -51,7 +51,7 @@ fn probed(plan: ShimPlan, probes: Probes) -> ShimPlan {
 }
 
 /// The next word on this rank that `wanted` is true of.
-fn health(shim: &mut Shim, rank: u32, what: &str, wanted: impl Fn(&RankHealth) -> bool) -> RankHealth {
+pub(crate) fn health(shim: &mut Shim, rank: u32, what: &str, wanted: impl Fn(&RankHealth) -> bool) -> RankHealth {
     shim.until(what, |report| match report {
         ShimReport::Health { ranks, .. } => {
             ranks.iter().find(|health| health.rank == Rank(rank) && wanted(health)).cloned()
@@ -70,7 +70,7 @@ fn waits(shim: &mut Shim, rank: u32, part: &str) -> String {
     health(shim, rank, part, has).waits.unwrap().message
 }
 
-fn end(mut shim: Shim, plan: &ShimPlan) {
+pub(crate) fn end(mut shim: Shim, plan: &ShimPlan) {
     shim.stop(Duration::ZERO);
     assert_eq!(shim.ended().survivors, Vec::new());
     nothing_left(plan);
@@ -90,7 +90,7 @@ fn an_exec_probe_is_as_its_rank_is_and_what_it_writes_is_its_message() {
     shim.heard.clear();
     std::fs::remove_file(scratch.path("ready-1")).unwrap();
     let lost = health(&mut shim, 1, "not ready again", |health| !health.ready);
-    assert_eq!(lost.waits.unwrap().probe, ProbeKind::Readiness);
+    assert_eq!(lost.waits.unwrap().probe, Question::Readiness);
     end(shim, &plan);
 }
 
@@ -291,7 +291,7 @@ fn a_rank_that_is_not_alive_is_told_to_end_and_killed_after_the_grace_of_its_pro
     let exit = shim.exit_of(0);
     let failure = exit.probe.unwrap();
     assert_eq!((exit.status, exit.after_stop), (ExitStatus::Signal(9), false));
-    assert_eq!((failure.probe, failure.message.as_str()), (ProbeKind::Liveness, "exit code 1: no pulse"));
+    assert_eq!((failure.probe, failure.message.as_str()), (Question::Liveness, "exit code 1: no pulse"));
     let took = exit.at.since(failure.at);
     assert!(took >= Duration::from_millis(300) && took < Duration::from_secs(10), "{took:?}");
     assert_eq!(exit.stdout_tail, b"up\ntold to end\n");

@@ -110,6 +110,11 @@ pub(crate) fn command(scratch: &Scratch, ranks: u32, command: &[&str]) -> ShimPl
         lease: None,
         nccl_topology: None,
         probes: Default::default(),
+        stop_signal: 15,
+        post_start: None,
+        pre_stop: None,
+        init: Vec::new(),
+        init_once: false,
     }
 }
 
@@ -214,7 +219,12 @@ impl Shim {
     }
 
     pub(crate) fn stop(&mut self, grace: Duration) {
-        self.order(ShimOrder::Stop { generation: GENERATION, grace });
+        self.order(ShimOrder::Stop { generation: GENERATION, grace, pre_stop: false });
+    }
+
+    /// The same with preStop hooks.
+    pub(crate) fn stop_by_wish(&mut self, grace: Duration) {
+        self.order(ShimOrder::Stop { generation: GENERATION, grace, pre_stop: true });
     }
 
     pub(crate) fn pids(&mut self) -> Vec<u32> {

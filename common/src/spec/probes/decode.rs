@@ -12,9 +12,20 @@ use crate::yaml::{Key, Node, Value};
 impl Decoder<'_> {
     /// One of `startupProbe`, `readinessProbe` and `livenessProbe`.
     pub(in crate::spec) fn probe(&mut self, name: &'static str, origin: Origin, node: &Node) -> ProbeKeys {
+        self.probe_at(name, name, origin, node)
+    }
+
+    /// The same that stands elsewhere.
+    pub(in crate::spec) fn probe_at(
+        &mut self,
+        within: &str,
+        name: &'static str,
+        origin: Origin,
+        node: &Node,
+    ) -> ProbeKeys {
         let mut it = ProbeKeys::at(origin);
-        for (key, node) in self.mapping(name, node, "keys such as `notify: {}`").unwrap_or_default() {
-            let path = format!("{name}.{}", key.text);
+        for (key, node) in self.mapping(within, node, "keys such as `notify: {}`").unwrap_or_default() {
+            let path = format!("{within}.{}", key.text);
             let origin = Origin::File(key.span);
             match key.text.as_str() {
                 "exec" => it.exec = Some(self.exec(&path, origin, node)),
@@ -41,7 +52,7 @@ impl Decoder<'_> {
         it
     }
 
-    fn exec(&mut self, path: &str, origin: Origin, node: &Node) -> ExecKeys {
+    pub(in crate::spec) fn exec(&mut self, path: &str, origin: Origin, node: &Node) -> ExecKeys {
         let mut it = ExecKeys { command: None, origin };
         for (key, node) in self.mapping(path, node, "a command: `command: [program]`").unwrap_or_default() {
             match key.text.as_str() {
@@ -52,7 +63,7 @@ impl Decoder<'_> {
         it
     }
 
-    fn http_get(&mut self, within: &str, origin: Origin, node: &Node) -> HttpGetKeys {
+    pub(in crate::spec) fn http_get(&mut self, within: &str, origin: Origin, node: &Node) -> HttpGetKeys {
         let mut it = HttpGetKeys {
             path: None,
             port: None,
@@ -128,7 +139,7 @@ impl Decoder<'_> {
         it
     }
 
-    fn unknown_in(&mut self, key: &Key, within: &'static str, known: &'static [&'static str]) {
+    pub(in crate::spec) fn unknown_in(&mut self, key: &Key, within: &'static str, known: &'static [&'static str]) {
         self.unknown(key, Some(within), |name| keys::nearest(name, known), known);
     }
 }

@@ -20,7 +20,7 @@ pub(in crate::spec) struct Probes<'a> {
 
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Document<'a> {
+pub(in crate::spec) struct Document<'a> {
     #[serde(flatten)]
     handler: Handler<'a>,
     initial_delay_seconds: f64,
@@ -34,7 +34,7 @@ struct Document<'a> {
 
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-enum Handler<'a> {
+pub(in crate::spec) enum Handler<'a> {
     Exec {
         command: &'a [String],
     },
@@ -54,7 +54,7 @@ enum Handler<'a> {
 
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Port {
+pub(in crate::spec) struct Port {
     port: u16,
     port_per_local_rank: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,7 +62,7 @@ struct Port {
 }
 
 #[derive(Clone, Debug, Serialize)]
-struct Header<'a> {
+pub(in crate::spec) struct Header<'a> {
     name: &'a str,
     value: &'a str,
 }
@@ -92,15 +92,22 @@ impl<'a> From<&'a Probe> for Document<'a> {
     }
 }
 
+impl<'a> Handler<'a> {
+    pub(in crate::spec) fn http_get(
+        path: &'a str,
+        at: &ProbePort,
+        headers: &'a [(String, String)],
+    ) -> Handler<'a> {
+        let http_headers = headers.iter().map(|(name, value)| Header { name, value }).collect();
+        Handler::HttpGet { path, at: at.into(), http_headers }
+    }
+}
+
 impl<'a> From<&'a ProbeHandler> for Handler<'a> {
     fn from(handler: &'a ProbeHandler) -> Handler<'a> {
         match handler {
             ProbeHandler::Exec { command } => Handler::Exec { command },
-            ProbeHandler::HttpGet { path, at, headers } => Handler::HttpGet {
-                path,
-                at: at.into(),
-                http_headers: headers.iter().map(|(name, value)| Header { name, value }).collect(),
-            },
+            ProbeHandler::HttpGet { path, at, headers } => Handler::http_get(path, at, headers),
             ProbeHandler::TcpSocket { at } => Handler::TcpSocket(at.into()),
             ProbeHandler::Notify => Handler::Notify {},
             ProbeHandler::Log { pattern } => Handler::Log { pattern: pattern.as_str() },

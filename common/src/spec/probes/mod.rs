@@ -22,7 +22,8 @@ use serde::{Deserialize, Serialize};
 pub use keys::{ExecKeys, HeaderKeys, HttpGetKeys, LogKeys, NotifyKeys, Period, ProbeKeys, TcpSocketKeys};
 pub use problem::ProbeProblem;
 
-pub(super) use document::Probes as ProbesDocument;
+pub(super) use document::{Document as ProbeDocument, Handler as HandlerDocument, Probes as ProbesDocument};
+pub(super) use resolve::{Asked, HttpGet};
 
 /// Longest pattern of a `log` probe, bytes.
 pub const MAX_PATTERN: usize = 1024;
@@ -218,16 +219,7 @@ impl Probes {
 
     /// The text in them that is as long as its writer likes, bytes.
     pub(super) fn text_bytes(&self) -> usize {
-        self.iter()
-            .map(|(_, probe)| match &probe.handler {
-                ProbeHandler::Exec { command } => command.iter().map(String::len).sum(),
-                ProbeHandler::HttpGet { path, headers, .. } => {
-                    path.len() + headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
-                }
-                ProbeHandler::Log { pattern } => pattern.0.len(),
-                ProbeHandler::TcpSocket { .. } | ProbeHandler::Notify => 0,
-            })
-            .sum()
+        self.iter().map(|(_, probe)| probe.handler.text_bytes()).sum()
     }
 }
 
@@ -235,6 +227,18 @@ impl ProbeHandler {
     /// The rank speaks by itself; otherwise it is asked.
     pub fn is_told(&self) -> bool {
         matches!(self, ProbeHandler::Notify | ProbeHandler::Log { .. })
+    }
+
+    /// The text in it that is as long as its writer likes, bytes.
+    pub(super) fn text_bytes(&self) -> usize {
+        match self {
+            ProbeHandler::Exec { command } => command.iter().map(String::len).sum(),
+            ProbeHandler::HttpGet { path, headers, .. } => {
+                path.len() + headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
+            }
+            ProbeHandler::Log { pattern } => pattern.0.len(),
+            ProbeHandler::TcpSocket { .. } | ProbeHandler::Notify => 0,
+        }
     }
 
     /// Its key in a job file.

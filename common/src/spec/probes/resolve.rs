@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::keys::ProbeKeys;
+use super::keys::{ExecKeys, HttpGetKeys, ProbeKeys};
 use super::{LogPattern, Probe, ProbeHandler, ProbeKind, ProbePort, ProbeProblem, Probes, read};
 use crate::defaults;
 use crate::spec::error::Problem;
@@ -20,25 +20,39 @@ impl JobFile {
         shape: Shape,
         deadline: Duration,
     ) -> Result<Probes, Vec<Problem>> {
-        let mut reader = Reader { file: self, shape, deadline, problems: Vec::new() };
+        let mut reader = Reader { asked: Asked::new(self, shape), within: "", deadline };
         let probes = Probes {
             startup: reader.probe(ProbeKind::Startup, &self.startup_probe),
             readiness: reader.probe(ProbeKind::Readiness, &self.readiness_probe),
             liveness: reader.probe(ProbeKind::Liveness, &self.liveness_probe),
         };
-        if reader.problems.is_empty() { Ok(probes) } else { Err(reader.problems) }
+        if reader.asked.problems.is_empty() { Ok(probes) } else { Err(reader.asked.problems) }
     }
 }
 
-struct Reader<'a> {
-    file: &'a JobFile,
-    shape: Shape,
-    /// By then the job is ready, or fails.
-    deadline: Duration,
-    problems: Vec<Problem>,
+impl<'a> Asked<'a> {
+    /// The startup probe of something that is no rank; `within` is what its path begins with.
+    pub(in crate::spec) fn startup(
+        self,
+        within: &str,
+        keys: &Option<ProbeKeys>,
+        deadline: Duration,
+    ) -> (Asked<'a>, Option<Probe>) {
+        let mut reader = Reader { asked: self, within, deadline };
+        let probe = reader.probe(ProbeKind::Startup, keys);
+        (reader.asked, probe)
+    }
 }
 
-impl Reader<'_> {
+struct Reader<'a, 'p> {
+    asked: Asked<'a>,
+    /// What its path begins with.
+    within: &'p str,
+    /// By then the job is ready, or fails.
+    deadline: Duration,
+}
+
+impl Reader<'_, '_> {
     fn probe(&mut self, kind: ProbeKind, keys: &Option<ProbeKeys>) -> Option<Probe> {
         let keys = keys.as_ref()?;
         let handler = self.handler(kind, keys)?;
@@ -88,48 +102,34 @@ impl Reader<'_> {
         .into_iter()
         .flatten()
         .collect();
-        found.sort_by_key(|(_, origin)| match origin {
-            Origin::File(span) => (span.line, span.column),
-            _ => (0, 0),
-        });
+        found.sort_by_key(|(_, origin)| origin.position());
         let Some((first, at)) = found.first().copied() else {
             self.problem(kind, "", &keys.origin, ProbeProblem::NoHandler);
             return None;
         };
         if let Some((second, origin)) = found.get(1).copied() {
-            let problem = ProbeProblem::TwoHandlers { first, at: self.file.place_of(at) };
+            let problem = ProbeProblem::TwoHandlers { first, at: self.asked.file.place_of(at) };
             self.problem(kind, second, origin, problem);
             return None;
         }
+        let within = self.within;
+        let path = |handler: &str| format!("{within}{}.{handler}", kind.key());
         if let Some(exec) = &keys.exec {
-            let Some(command) = &exec.command else {
-                return self.missing(kind, "exec", &exec.origin, "command");
-            };
-            return Some(ProbeHandler::Exec {
-                command: command.value.iter().map(|word| word.0.clone()).collect(),
-            });
+            let command = self.asked.command(&path("exec"), exec)?;
+            return Some(ProbeHandler::Exec { command });
         }
         if let Some(get) = &keys.http_get {
-            let keys = At { port: &get.port, per_local_rank: &get.port_per_local_rank, host: &get.host };
-            let at = self.port(kind, "httpGet", &get.origin, keys)?;
-            let mut headers = Vec::with_capacity(get.http_headers.len());
-            for header in &get.http_headers {
-                match (&header.name, &header.value) {
-                    (Some(name), Some(value)) => headers.push((name.value.clone(), value.value.clone())),
-                    (None, _) => return self.missing(kind, "httpGet.httpHeaders", &header.origin, "name"),
-                    (_, None) => return self.missing(kind, "httpGet.httpHeaders", &header.origin, "value"),
-                }
-            }
-            let path = get.path.as_ref().map_or_else(|| "/".to_owned(), |path| path.value.clone());
+            let HttpGet { path, at, headers } = self.asked.http_get(&path("httpGet"), get)?;
             return Some(ProbeHandler::HttpGet { path, at, headers });
         }
         if let Some(tcp) = &keys.tcp_socket {
             let at = At { port: &tcp.port, per_local_rank: &tcp.port_per_local_rank, host: &tcp.host };
-            return Some(ProbeHandler::TcpSocket { at: self.port(kind, "tcpSocket", &tcp.origin, at)? });
+            let at = self.asked.port(&path("tcpSocket"), &tcp.origin, at)?;
+            return Some(ProbeHandler::TcpSocket { at });
         }
         if let Some(log) = &keys.log {
             let Some(pattern) = &log.pattern else {
-                return self.missing(kind, "log", &log.origin, "pattern");
+                return self.asked.missing(&path("log"), &log.origin, "pattern");
             };
             return match LogPattern::new(&pattern.value) {
                 Ok(pattern) => Some(ProbeHandler::Log { pattern }),
@@ -139,15 +139,62 @@ impl Reader<'_> {
                 }
             };
         }
-        if let (Some(taken), Some(notify)) = (self.file.env.get("NOTIFY_SOCKET"), &keys.notify) {
-            let problem = ProbeProblem::NotifyTaken { at: self.file.place_of(&taken.origin) };
+        if let (Some(taken), Some(notify)) = (self.asked.file.env.get("NOTIFY_SOCKET"), &keys.notify) {
+            let problem = ProbeProblem::NotifyTaken { at: self.asked.file.place_of(&taken.origin) };
             self.problem(kind, "notify", &notify.origin, problem);
         }
         Some(ProbeHandler::Notify)
     }
 
-    fn port(&mut self, kind: ProbeKind, handler: &str, origin: &Origin, keys: At<'_>) -> Option<ProbePort> {
-        let Some(given) = keys.port else { return self.missing(kind, handler, origin, "port") };
+    fn problem(&mut self, kind: ProbeKind, key: &str, origin: &Origin, problem: ProbeProblem) {
+        let dot = if key.is_empty() { "" } else { "." };
+        let path = format!("{}{}{dot}{key}", self.within, kind.key());
+        self.asked.problem(&path, origin, problem);
+    }
+}
+
+/// What is asked of ranks, by their probes and hooks; `path` is where it stands in the file.
+pub(in crate::spec) struct Asked<'a> {
+    pub(in crate::spec) file: &'a JobFile,
+    shape: Shape,
+    pub(in crate::spec) problems: Vec<Problem>,
+}
+
+/// A request to a rank.
+pub(in crate::spec) struct HttpGet {
+    pub(in crate::spec) path: String,
+    pub(in crate::spec) at: ProbePort,
+    pub(in crate::spec) headers: Vec<(String, String)>,
+}
+
+impl<'a> Asked<'a> {
+    pub(in crate::spec) fn new(file: &'a JobFile, shape: Shape) -> Asked<'a> {
+        Asked { file, shape, problems: Vec::new() }
+    }
+
+    pub(in crate::spec) fn command(&mut self, path: &str, exec: &ExecKeys) -> Option<Vec<String>> {
+        let Some(command) = &exec.command else { return self.missing(path, &exec.origin, "command") };
+        Some(command.value.iter().map(|word| word.0.clone()).collect())
+    }
+
+    pub(in crate::spec) fn http_get(&mut self, path: &str, get: &HttpGetKeys) -> Option<HttpGet> {
+        let keys = At { port: &get.port, per_local_rank: &get.port_per_local_rank, host: &get.host };
+        let at = self.port(path, &get.origin, keys)?;
+        let mut headers = Vec::with_capacity(get.http_headers.len());
+        for header in &get.http_headers {
+            let within = format!("{path}.httpHeaders");
+            match (&header.name, &header.value) {
+                (Some(name), Some(value)) => headers.push((name.value.clone(), value.value.clone())),
+                (None, _) => return self.missing(&within, &header.origin, "name"),
+                (_, None) => return self.missing(&within, &header.origin, "value"),
+            }
+        }
+        let path = get.path.as_ref().map_or_else(|| "/".to_owned(), |path| path.value.clone());
+        Some(HttpGet { path, at, headers })
+    }
+
+    fn port(&mut self, path: &str, origin: &Origin, keys: At<'_>) -> Option<ProbePort> {
+        let Some(given) = keys.port else { return self.missing(path, origin, "port") };
         let port = u16::try_from(given.value).unwrap_or(u16::MAX);
         let per_local_rank = keys.per_local_rank.as_ref().is_some_and(|given| given.value);
         let ranks = match self.shape {
@@ -156,23 +203,19 @@ impl Reader<'_> {
         };
         if per_local_rank && u32::from(port) + ranks.saturating_sub(1) > u16::MAX.into() {
             let problem = ProbeProblem::PortsEnd { port, ranks };
-            self.problem(kind, &format!("{handler}.port"), &given.origin, problem);
+            self.problem(&format!("{path}.port"), &given.origin, problem);
         }
         let host = keys.host.as_ref().and_then(|host| read::address(&host.value));
         Some(ProbePort { host, port, per_local_rank })
     }
 
-    fn missing<T>(&mut self, kind: ProbeKind, within: &str, at: &Origin, key: &'static str) -> Option<T> {
-        self.problem(kind, within, at, ProbeProblem::Missing(key));
+    pub(in crate::spec) fn missing<T>(&mut self, path: &str, at: &Origin, key: &'static str) -> Option<T> {
+        self.problem(path, at, ProbeProblem::Missing(key));
         None
     }
 
-    fn problem(&mut self, kind: ProbeKind, key: &str, origin: &Origin, problem: ProbeProblem) {
-        let path = match key {
-            "" => kind.key().to_owned(),
-            key => format!("{}.{key}", kind.key()),
-        };
-        self.problems.push(self.file.problem(&path, origin, problem.into()));
+    fn problem(&mut self, path: &str, origin: &Origin, problem: ProbeProblem) {
+        self.problems.push(self.file.problem(path, origin, problem.into()));
     }
 }
 

@@ -23,6 +23,7 @@ pub use keys::{BackoffKeys, BudgetKeys, CodeKeys, ReplaceKeys, RuleKeys, StepKey
 pub use problem::RecoveryProblem;
 
 pub(super) use document::Recovery as RecoveryDocument;
+pub(super) use read::signal;
 
 use super::job::Choice;
 use crate::defaults;
@@ -156,8 +157,11 @@ pub enum FailureReason {
     NodeLost,
     /// Not all ranks were ready within `startTimeoutSeconds`.
     StartTimeout,
-    /// A rank was ended because its startup or liveness probe was bad, with whatever exit code.
+    /// A rank was ended because its startup or liveness probe was bad, or its postStart hook failed, with whatever exit
+    /// code.
     ProbeFailed,
+    /// An init container failed.
+    InitFailed,
 }
 
 impl Choice for FailureReason {
@@ -165,6 +169,7 @@ impl Choice for FailureReason {
         ("NodeLost", FailureReason::NodeLost),
         ("StartTimeout", FailureReason::StartTimeout),
         ("ProbeFailed", FailureReason::ProbeFailed),
+        ("InitFailed", FailureReason::InitFailed),
     ];
 }
 

@@ -32,8 +32,10 @@ pub enum RecoveryProblem {
     ActionOfNever { action: FailureAction, policy: Place },
     #[error("{} is a restart, and the job may have none: give it some with maxRestarts", word(*action))]
     ActionWithoutBudget { action: FailureAction },
-    #[error("no rank is ended for a probe: the job has neither startupProbe nor livenessProbe")]
+    #[error("no rank is ended for a probe: the job has neither startupProbe nor livenessProbe, and no postStart hook")]
     NoProbe,
+    #[error("nothing fails so: the job has no initContainers")]
+    NoInit,
     #[error("{0} stands in the list a second time")]
     Twice(String),
     #[error("the operator is missing: write `{{operator: In, values: [{DO_NOT_RESTART}]}}` or a list alone")]

@@ -16,7 +16,7 @@ pub(super) fn exit_code(scalar: Scalar<'_>) -> Read<u8> {
 }
 
 /// A signal by its name, with or without `SIG`.
-pub(super) fn signal(scalar: Scalar<'_>) -> Read<u8> {
+pub(in crate::spec) fn signal(scalar: Scalar<'_>) -> Read<u8> {
     let names = || (1..=31u8).filter_map(|number| Some((number, signal_name(number)?)));
     let upper = scalar.text.to_ascii_uppercase();
     let found = names().find(|(_, name)| *name == upper || name.strip_prefix("SIG") == Some(upper.as_str()));

@@ -113,12 +113,18 @@ impl JobFile {
                 problems.push(self.problem(&format!("{path}{key}"), origin, kind.into()));
             };
             self.twice(keys, &path, problems);
-            let probe = keys.reasons.iter().flatten().find(|it| it.value == FailureReason::ProbeFailed);
-            if let Some(given) = probe
-                && self.startup_probe.is_none()
-                && self.liveness_probe.is_none()
-            {
-                refuse(problems, ".reasons", &given.origin, RecoveryProblem::NoProbe);
+            for given in keys.reasons.iter().flatten() {
+                let (startup, liveness) = (&self.startup_probe, &self.liveness_probe);
+                let kind = match given.value {
+                    FailureReason::ProbeFailed
+                        if startup.is_none() && liveness.is_none() && self.lifecycle.post_start.is_none() =>
+                    {
+                        RecoveryProblem::NoProbe
+                    }
+                    FailureReason::InitFailed if self.init_containers.is_none() => RecoveryProblem::NoInit,
+                    _ => continue,
+                };
+                refuse(problems, ".reasons", &given.origin, kind);
             }
             let matches = keys.matches();
             if matches == Matches::default() && keys.exit_codes.is_none() {

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use phalanx_common::event::{Cause, NoRestart, Outcome};
 use phalanx_common::exit::ExitStatus;
-use phalanx_common::health::Culprit;
+use phalanx_common::health::{Culprit, Question};
 use phalanx_common::id::{NodeId, Rank};
 use phalanx_common::report::PrepareFailure;
-use phalanx_common::spec::ProbeKind;
 use serde::{Deserialize, Serialize};
 
 /// Why a gang stops, as stored; see [`Cause`].
@@ -26,7 +25,7 @@ pub enum CauseRecord {
     Completed,
     Enough { rule: u32 },
     DeadlineExceeded { after: Duration },
-    ProbeFailed { rank: Rank, node: NodeId, probe: ProbeKind, message: String, status: ExitStatus },
+    ProbeFailed { rank: Rank, node: NodeId, probe: Question, message: String, status: ExitStatus },
     Drained { node: NodeId },
 }
 

@@ -4,10 +4,11 @@
 //! the end (golden bytes below guard it). The small enums of `phalanx_common` that appear in them
 //! (`ExitStatus`, `PrepareFailure`, `StopScope`, `Keep`, `OutputMode`, `Shape`, `Ship`, `VirtualEnv`, `Fencing`, `Tier`, `DeviceKind`,
 //! `Pattern`, `Exclusive`, `DeviceView`, `MemoryBinding`, `CpuBinding`, `AcceleratorKind`, `RestartPolicy`, `ExitCodes`,
-//! `FailureReason`, `FailureAction`, `ProbeKind`) are only ever appended to.
+//! `FailureReason`, `FailureAction`, `Question`) are only ever appended to.
 
 mod binding;
 mod cause;
+mod lifecycle;
 mod lifetime;
 mod needs;
 mod probes;
@@ -27,6 +28,7 @@ pub use binding::{BindingRecord, DeviceRecord, HeldRecord, RankBindingRecord};
 pub use cause::{CauseRecord, NoRestartRecord, OutcomeRecord};
 pub use lifetime::{LifetimeRecord, SuccessRecord};
 pub use needs::{DevicesRecord, ElasticRecord, GroupRecord, NeedsRecord, WishesRecord};
+pub use lifecycle::{HookRecord, InitRecord, LifecycleRecord};
 pub use probes::{HandlerRecord, PortRecord, ProbeRecord, ProbesRecord};
 pub use recovery::{RecoveryRecord, RuleRecord};
 pub use spec::SpecRecord;
@@ -250,6 +252,25 @@ mod tests {
             max_file_bytes: 1 << 30,
             keep_files: 3,
             probes: probes(),
+            lifecycle: lifecycle(),
+        }
+    }
+
+    fn lifecycle() -> LifecycleRecord {
+        let at = PortRecord { host: None, port: 8000, per_local_rank: true };
+        let init = InitRecord {
+            name: "fetch".into(),
+            command: vec!["true".into()],
+            env: [("A".into(), "b".into())].into(),
+            sidecar: true,
+            startup: probes().startup,
+        };
+        LifecycleRecord {
+            stop_signal: Some(10),
+            post_start: Some(HookRecord::Sleep { time: Duration::from_secs(1) }),
+            pre_stop: Some(HookRecord::HttpGet { path: "/save".into(), at, headers: Vec::new() }),
+            init: vec![init, InitRecord { sidecar: false, startup: None, ..InitRecord::default() }],
+            init_once: true,
         }
     }
 
@@ -430,7 +451,7 @@ mod tests {
                     unix_user: Some("ann".into()),
                     attached: true,
                 },
-                "f300000001036a2d31fbe803016a00010401010201016d010700010801090001027470040101010a010500000102747001010001016b01760201610162010163010100010101000104080401047472756501012f010261620301022f76000101410162010153fb5802001e0001020101010107010901010301fb100e0001003c00010203013c0000010101000201017800fb5802000101010301022f6cfc00000040030104027570010001fc0065cd1d0a000103000101022f7201007f000001fb401f010101610162010001fc0065cd1d0a000103000100010474727565010001fc0065cd1d0a00010301020003616e6e0103616e6e01",
+                "3201000001036a2d31fbe803016a00010401010201016d010700010801090001027470040101010a010500000102747001010001016b01760201610162010163010100010101000104080401047472756501012f010261620301022f76000101410162010153fb5802001e0001020101010107010901010301fb100e0001003c00010203013c0000010101000201017800fb5802000101010301022f6cfc00000040030104027570010001fc0065cd1d0a000103000101022f7201007f000001fb401f010101610162010001fc0065cd1d0a000103000100010474727565010001fc0065cd1d0a000103010200010a010201000101052f7361766500fb401f0100020566657463680104747275650101410162010104027570010001fc0065cd1d0a0001030000000000000103616e6e0103616e6e01",
             ),
             (
                 Record::GenerationPlanned(Box::new(GenerationRecord {

@@ -70,16 +70,12 @@ impl From<&ProbesRecord> for Probes {
 impl From<Probe> for ProbeRecord {
     fn from(probe: Probe) -> ProbeRecord {
         let Probe { initial_delay, timeout, period, success_threshold, failure_threshold, grace, .. } = probe;
-        let port = |at| {
-            let ProbePort { host, port, per_local_rank } = at;
-            PortRecord { host, port, per_local_rank }
-        };
         let handler = match probe.handler {
             ProbeHandler::Exec { command } => HandlerRecord::Exec { command },
             ProbeHandler::HttpGet { path, at, headers } => {
-                HandlerRecord::HttpGet { path, at: port(at), headers }
+                HandlerRecord::HttpGet { path, at: at.into(), headers }
             }
-            ProbeHandler::TcpSocket { at } => HandlerRecord::TcpSocket { at: port(at) },
+            ProbeHandler::TcpSocket { at } => HandlerRecord::TcpSocket { at: at.into() },
             ProbeHandler::Notify => HandlerRecord::Notify,
             ProbeHandler::Log { pattern } => HandlerRecord::Log { pattern: pattern.as_str().to_owned() },
         };
@@ -92,21 +88,31 @@ impl From<ProbeRecord> for Probe {
         let ProbeRecord {
             initial_delay, timeout, period, success_threshold, failure_threshold, grace, ..
         } = record;
-        let port = |at| {
-            let PortRecord { host, port, per_local_rank } = at;
-            ProbePort { host, port, per_local_rank }
-        };
         let handler = match record.handler {
             HandlerRecord::Exec { command } => ProbeHandler::Exec { command },
             HandlerRecord::HttpGet { path, at, headers } => {
-                ProbeHandler::HttpGet { path, at: port(at), headers }
+                ProbeHandler::HttpGet { path, at: at.into(), headers }
             }
-            HandlerRecord::TcpSocket { at } => ProbeHandler::TcpSocket { at: port(at) },
+            HandlerRecord::TcpSocket { at } => ProbeHandler::TcpSocket { at: at.into() },
             HandlerRecord::Notify => ProbeHandler::Notify,
             HandlerRecord::Log { pattern } => {
                 ProbeHandler::Log { pattern: LogPattern::from_existing(pattern) }
             }
         };
         Probe { handler, initial_delay, timeout, period, success_threshold, failure_threshold, grace }
+    }
+}
+
+impl From<ProbePort> for PortRecord {
+    fn from(at: ProbePort) -> PortRecord {
+        let ProbePort { host, port, per_local_rank } = at;
+        PortRecord { host, port, per_local_rank }
+    }
+}
+
+impl From<PortRecord> for ProbePort {
+    fn from(record: PortRecord) -> ProbePort {
+        let PortRecord { host, port, per_local_rank } = record;
+        ProbePort { host, port, per_local_rank }
     }
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lifetime::LifetimeRecord;
 use super::needs::NeedsRecord;
+use super::lifecycle::LifecycleRecord;
 use super::probes::ProbesRecord;
 use super::recovery::RecoveryRecord;
 
@@ -40,6 +41,7 @@ pub struct SpecRecord {
     pub max_file_bytes: u64,
     pub keep_files: u32,
     pub probes: ProbesRecord,
+    pub lifecycle: LifecycleRecord,
 }
 
 impl From<&JobSpec> for SpecRecord {
@@ -69,6 +71,7 @@ impl From<&JobSpec> for SpecRecord {
             max_file_bytes: spec.output.max_file_bytes,
             keep_files: spec.output.keep_files,
             probes: (&spec.probes).into(),
+            lifecycle: (&spec.lifecycle).into(),
         }
     }
 }
@@ -91,6 +94,7 @@ impl From<&SpecRecord> for JobSpec {
             start_timeout: record.start_timeout,
             termination_grace: record.termination_grace,
             probes: (&record.probes).into(),
+            lifecycle: (&record.lifecycle).into(),
             max_restarts: record.max_restarts,
             recovery: (&record.recovery).into(),
             lifetime: (&record.lifetime).into(),

@@ -53,6 +53,7 @@ pub(crate) fn spec(nodes: u32, ranks_per_node: u32) -> JobSpec {
         recovery: Recovery::default(),
         lifetime: Default::default(),
         probes: Default::default(),
+        lifecycle: Default::default(),
         stop_scope: StopScope::Group,
         keep: Keep::Never,
         output: OutputSpec {

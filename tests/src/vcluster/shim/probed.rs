@@ -56,7 +56,7 @@ impl Shim {
             pod.timers.insert(Timer::Probe(rank), next);
         }
         if let Some((probe, message)) = end.filter(|_| !pod.stop) {
-            probed.failure = Some(ProbeFailure { probe, message, at: around.now });
+            probed.failure = Some(ProbeFailure { probe: probe.into(), message, at: around.now });
             let grace = pod.plan.probes.get(probe).and_then(|probe| probe.grace);
             pod.timers.insert(Timer::End(rank), around.now + grace.unwrap_or(pod.plan.termination_grace));
             if let Some(after) = script.heeds_term {
@@ -71,7 +71,7 @@ impl Shim {
         let Some(pod) = self.pod.as_mut().filter(|pod| pod.plan.probes.gate()) else { return };
         let Some(Probed { prober, told, .. }) = pod.probed.get_mut(&rank) else { return };
         let waits = prober.why_not_ready().filter(|_| !prober.is_ready());
-        let waits = waits.map(|(probe, message)| ProbeWord { probe, message });
+        let waits = waits.map(|(probe, message)| ProbeWord { probe: probe.into(), message });
         if prober.is_ready() {
             around.ready.push((self.job.clone(), pod.plan.generation, rank));
         }

@@ -167,6 +167,11 @@ impl Bench {
             lease: None,
             nccl_topology: None,
             probes: Default::default(),
+            stop_signal: 15,
+            post_start: None,
+            pre_stop: None,
+            init: Vec::new(),
+            init_once: false,
         };
         self.outputs.expect(&job(), &plan, Some(user().uid.as_raw()));
     }

@@ -1,4 +1,4 @@
-//! An `exec` probe: a process beside its rank, with the rank's environment, directory, user and cores.
+//! An `exec` probe or hook: a process beside its rank, with the rank's environment, directory, user and cores.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -10,11 +10,12 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::Signal;
 use nix::unistd::pipe2;
 use phalanx_common::exit::ExitStatus;
-use phalanx_common::health::{MAX_MESSAGE, last_of};
-use phalanx_common::spec::{MemoryBinding, ProbeHandler, ProbeKind};
+use phalanx_common::health::{MAX_MESSAGE, Question, last_of};
+use phalanx_common::spec::{Hook, MemoryBinding, ProbeHandler};
 use phalanx_worker_core::prober::Answer;
 use phalanx_worker_core::shim::{ShimPlan, ShimRank};
 
+use super::questions::Key;
 use crate::shim::bound;
 use crate::shim::cgroup::Cgroup;
 use crate::shim::command::Lookup;
@@ -29,7 +30,7 @@ const MARK: &str = "PHALANX_PROBE";
 /// Bytes of output that are kept; the last ones say why.
 const KEPT: usize = 2 * MAX_MESSAGE;
 
-/// What all `exec` probes of a pod need.
+/// What all `exec` probes and hooks of a pod need.
 pub(super) struct Kit {
     env: Vec<(String, String)>,
     ranks: Vec<ShimRank>,
@@ -39,12 +40,26 @@ pub(super) struct Kit {
     open_files: libc::rlimit,
     /// Reads as the byte that releases a held process.
     zero: File,
-    /// Arguments of each kind, and the program for each rank.
-    commands: Vec<(ProbeKind, Vec<CString>, Vec<CString>)>,
+    /// Arguments of each question, and the program for each rank.
+    commands: Vec<(Question, Vec<CString>, Vec<CString>)>,
     started: u64,
 }
 
-/// A probe that runs.
+/// What asks by a program, and its command.
+fn asked_by_program(plan: &ShimPlan) -> impl Iterator<Item = (Question, &Vec<String>)> {
+    let probes = plan.probes.iter().filter_map(|(kind, probe)| match &probe.handler {
+        ProbeHandler::Exec { command } => Some((kind.into(), command)),
+        _ => None,
+    });
+    let hooks = [(Question::PostStart, &plan.post_start), (Question::PreStop, &plan.pre_stop)];
+    let hooks = hooks.into_iter().filter_map(|(question, hook)| match hook {
+        Some(Hook::Exec { command }) => Some((question, command)),
+        _ => None,
+    });
+    probes.chain(hooks)
+}
+
+/// A probe or a hook that runs.
 #[derive(Debug)]
 pub(super) struct Exec {
     pub(super) pid: i32,
@@ -54,7 +69,7 @@ pub(super) struct Exec {
 }
 
 impl Kit {
-    /// Finds the programs as each rank would; `None`: there are no such probes.
+    /// Finds the programs as each rank would; `None`: nothing asks by one.
     pub(super) fn prepare(
         plan: &ShimPlan,
         inherited: &Inherited,
@@ -62,9 +77,8 @@ impl Kit {
     ) -> Result<Option<Kit>, Refusal> {
         let mut commands = Vec::new();
         let working_dir = Path::new(plan.working_dir.as_deref().unwrap_or("."));
-        for (kind, probe) in plan.probes.iter() {
-            let ProbeHandler::Exec { command } = &probe.handler else { continue };
-            let refuse = |why: Refusal| Refusal::Probe { probe: kind, why: Box::new(why) };
+        for (question, command) in asked_by_program(plan) {
+            let refuse = |why: Refusal| Refusal::Probe { probe: question, why: Box::new(why) };
             let program = command.first().ok_or(Refusal::NoCommand).map_err(refuse)?;
             let mut programs: Vec<CString> = Vec::with_capacity(plan.ranks.len());
             let mut last: Option<(std::ffi::OsString, CString)> = None;
@@ -82,7 +96,7 @@ impl Kit {
                 last = path.map(|path| (path.to_owned(), found.clone()));
                 programs.push(found);
             }
-            commands.push((kind, arguments(command)?, programs));
+            commands.push((question, arguments(command)?, programs));
         }
         if commands.is_empty() {
             return Ok(None);
@@ -105,15 +119,10 @@ impl Kit {
         }))
     }
 
-    /// Starts the probe of this kind beside the rank.
-    pub(super) fn start(
-        &mut self,
-        index: usize,
-        kind: ProbeKind,
-        cgroup: Option<&Cgroup>,
-    ) -> io::Result<Exec> {
+    /// Starts the program of this question beside the rank.
+    pub(super) fn start(&mut self, (index, question): Key, cgroup: Option<&Cgroup>) -> io::Result<Exec> {
         let none = || io::Error::from_raw_os_error(libc::EINVAL);
-        let (_, argv, programs) = self.commands.iter().find(|(known, ..)| *known == kind).ok_or_else(none)?;
+        let (_, argv, programs) = self.commands.iter().find(|(known, ..)| *known == question).ok_or_else(none)?;
         let (rank, path) = self.ranks.get(index).zip(programs.get(index)).ok_or_else(none)?;
         self.started += 1;
         let mark = format!("{}-{}", std::process::id(), self.started);

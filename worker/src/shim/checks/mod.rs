@@ -1,9 +1,10 @@
-//! Probes of the ranks of one generation: what is being asked, what was answered, and what there is to report of it.
+//! Probes and hooks of the ranks of one generation: what is being asked, what was answered, and what there is to report of it.
 //! When to ask, and what follows, `phalanx_worker_core::prober` decides; `checks_events` is where the event loop
 //! meets this.
 
 mod clock;
 mod exec;
+mod hook;
 mod questions;
 mod rank;
 mod socket;
@@ -12,15 +13,16 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use phalanx_common::exit::ExitStatus;
-use phalanx_common::health::RankHealth;
-use phalanx_common::spec::{ProbeHandler, ProbeKind, Probes};
+use phalanx_common::health::{Question, RankHealth};
+use phalanx_common::spec::{Hook, ProbeHandler, ProbeKind, Probes};
 use phalanx_common::time::Timestamp;
-use phalanx_worker_core::prober::Act;
+use phalanx_worker_core::prober::{Act, Answer};
 use phalanx_worker_core::shim::ShimPlan;
 
 use self::clock::PodClock;
 use self::exec::Kit;
-use self::questions::{Answered, Questions};
+use self::hook::{Hooks, Turn};
+use self::questions::{Answered, Asks, Questions};
 use self::rank::Checked;
 use super::cgroup::Cgroup;
 use super::environ::Inherited;
@@ -36,9 +38,13 @@ const WORDS_EVERY: Duration = Duration::from_secs(1);
 /// Ranks in one report: with the longest words it fits a frame.
 const RANKS_PER_REPORT: usize = 256;
 
-/// The probes of a generation.
+/// Hooks are asked once, so their questions have one number.
+const HOOK: u64 = 0;
+
+/// The probes and hooks of a generation.
 pub(super) struct Checks {
     probes: Probes,
+    hooks: Hooks,
     clock: PodClock,
     ranks: Vec<Checked>,
     questions: Questions,
@@ -51,16 +57,23 @@ pub(super) struct Checks {
     moved: bool,
     /// When something is due, as the last turn found it.
     next: Option<Timestamp>,
+    /// What answers lead to, until the next turn.
+    orders: Vec<Order>,
 }
 
 /// What the pod has to do about a rank.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Order {
-    /// The stop signal: this probe is bad.
+    /// The end of the rank: this probe is bad, or this hook failed.
     End {
         index: usize,
-        kind: ProbeKind,
+        question: Question,
         message: String,
+    },
+    /// The stop signal: its preStop hook is over. With what that said if it failed.
+    Signal {
+        index: usize,
+        failed: Option<String>,
     },
     Kill {
         index: usize,
@@ -79,6 +92,7 @@ impl Checks {
         let ranks = plan.ranks.iter().zip(sockets);
         Ok(Checks {
             probes: plan.probes.clone(),
+            hooks: Hooks { post_start: plan.post_start.clone(), pre_stop: plan.pre_stop.clone() },
             clock: PodClock::new(now),
             ranks: ranks.map(|(rank, socket)| Checked::new(rank.rank, &plan.probes, socket)).collect(),
             questions: Questions::new(Kit::prepare(plan, inherited, files)?),
@@ -87,6 +101,7 @@ impl Checks {
             reported_at: None,
             moved: false,
             next: None,
+            orders: Vec::new(),
         })
     }
 
@@ -114,12 +129,28 @@ impl Checks {
     pub(super) fn begin(&mut self, now: Instant) {
         let at = self.clock.at(now);
         self.moved = true;
-        for (index, checked) in self.ranks.iter_mut().enumerate() {
-            if checked.begin(at) && self.probes.gate() {
+        let hooked = self.hooks.post_start.is_some();
+        for index in 0..self.ranks.len() {
+            let checked = &mut self.ranks[index];
+            if !hooked {
+                self.begin_rank(index, at);
+            } else if !checked.ended && !checked.begun && !checked.post_start.is_on() {
+                checked.post_start = Turn::Due;
                 self.changed.insert(index);
-                self.urgent = true;
             }
         }
+    }
+
+    fn begin_rank(&mut self, index: usize, at: Timestamp) {
+        if self.ranks[index].begin(at) && self.is_gated() {
+            self.changed.insert(index);
+            self.urgent = true;
+        }
+    }
+
+    /// A rank is not ready before something said so.
+    fn is_gated(&self) -> bool {
+        self.probes.gate() || self.hooks.post_start.is_some()
     }
 
     /// A rank has ended: nobody asks it any more.
@@ -138,8 +169,43 @@ impl Checks {
         self.clock.thaw(now);
         let at = self.clock.at(now);
         self.moved = true;
-        self.ranks.iter_mut().for_each(|checked| checked.prober.handle_stopping(at));
+        for checked in &mut self.ranks {
+            checked.prober.handle_stopping(at);
+            checked.post_start = Turn::None;
+        }
         self.drop_unwanted(poll);
+    }
+
+    /// Begins the preStop hook of a rank; false if there is none to do.
+    pub(super) fn begin_pre_stop(&mut self, index: usize) -> bool {
+        let Some(checked) = self.ranks.get_mut(index).filter(|rank| rank.begun && !rank.ended) else {
+            return false;
+        };
+        if self.hooks.pre_stop.is_none() {
+            return false;
+        }
+        if !checked.pre_stop.is_on() {
+            checked.pre_stop = Turn::Due;
+        }
+        self.moved = true;
+        true
+    }
+
+    /// Some rank is still doing its preStop hook.
+    pub(super) fn has_pre_stop(&self) -> bool {
+        self.ranks.iter().any(|checked| checked.pre_stop.is_on())
+    }
+
+    /// Ends all preStop hooks; the ranks that were doing theirs.
+    pub(super) fn give_up_pre_stop(&mut self, poll: &Poll) -> Vec<usize> {
+        let ranks = self.ranks.iter_mut().enumerate();
+        let given_up = ranks.filter(|(_, checked)| checked.pre_stop.is_on()).map(|(index, checked)| {
+            checked.pre_stop = Turn::None;
+            index
+        });
+        let given_up: Vec<usize> = given_up.collect();
+        self.drop_unwanted(poll);
+        given_up
     }
 
     /// The pod stands still, and so does its time.
@@ -206,55 +272,85 @@ impl Checks {
     }
 
     /// Something happened to what a probe asks.
-    pub(super) fn on_event(&mut self, index: usize, kind: ProbeKind, now: Instant, poll: &Poll) {
-        let answered = self.questions.on_event((index, kind), poll);
+    pub(super) fn on_event(&mut self, index: usize, question: Question, now: Instant, poll: &Poll) {
+        let answered = self.questions.on_event((index, question), poll);
         self.answer(answered, now);
     }
 
     /// Asks what is due, gives up what takes too long, and says what is to be done about ranks.
     pub(super) fn turn(&mut self, now: Instant, poll: &Poll, cgroup: Option<&Cgroup>) -> Vec<Order> {
         let at = self.clock.at(now);
-        let mut orders = Vec::new();
         if !self.moved && self.next.is_none_or(|next| next > at) {
-            return orders;
+            return Vec::new();
         }
         let late = self.questions.late(at, poll);
         self.answer(late, now);
         for index in 0..self.ranks.len() {
+            for question in [Question::PostStart, Question::PreStop] {
+                self.turn_hook((index, question), now, (poll, cgroup));
+            }
             let checked = &mut self.ranks[index];
             if checked.kill_at.is_some_and(|kill_at| kill_at <= at) {
                 checked.kill_at = None;
-                orders.push(Order::Kill { index });
+                self.orders.push(Order::Kill { index });
             }
             checked.prober.handle_timeout(at);
             while let Some(act) = self.ranks[index].prober.poll_act() {
                 match act {
                     Act::Ask { kind, number } => {
                         let Some(probe) = self.probes.get(kind) else { continue };
-                        let until = at + probe.timeout;
-                        let answered =
-                            self.questions.ask((index, kind), number, probe, until, (poll, cgroup));
+                        let (key, handler) = ((index, kind.into()), &probe.handler);
+                        let asks = Asks { key, number, handler, within: Some((probe.timeout, at)) };
+                        let answered = self.questions.ask(asks, (poll, cgroup));
                         self.answer(answered, now);
                     }
                     Act::Ready(_) => {
-                        self.urgent |= self.probes.gate();
+                        self.urgent |= self.is_gated();
                         self.changed.insert(index);
                     }
                     Act::End { kind, message } => {
                         self.changed.insert(index);
-                        orders.push(Order::End { index, kind, message });
+                        self.orders.push(Order::End { index, question: kind.into(), message });
                     }
                 }
             }
         }
         self.moved = false;
         self.next = self.ranks.iter().filter_map(Checked::next).chain(self.questions.next()).min();
-        orders
+        std::mem::take(&mut self.orders)
+    }
+
+    /// Does what is due of a hook.
+    fn turn_hook(&mut self, key: (usize, Question), now: Instant, ways: (&Poll, Option<&Cgroup>)) {
+        let at = self.clock.at(now);
+        let (index, question) = key;
+        let done = |answer| Some(Answered { key, number: HOOK, answer });
+        let (turn, hook) = match question {
+            Question::PostStart => (&mut self.ranks[index].post_start, &self.hooks.post_start),
+            _ => (&mut self.ranks[index].pre_stop, &self.hooks.pre_stop),
+        };
+        let answered = match (*turn, hook) {
+            (Turn::Due, Some(Hook::Sleep(time))) => {
+                *turn = Turn::Sleeps { until: at + *time };
+                None
+            }
+            (Turn::Due, Some(hook)) => {
+                *turn = Turn::Asked;
+                hook.handler().and_then(|handler| {
+                    let asks = Asks { key, number: HOOK, handler: &handler, within: None };
+                    self.questions.ask(asks, ways)
+                })
+            }
+            (Turn::Sleeps { until }, _) if until <= at => done(Answer::Good),
+            _ => None,
+        };
+        self.answer(answered, now);
     }
 
     /// The rank was told to end, and has this long.
-    pub(super) fn ends(&mut self, index: usize, kind: ProbeKind, job: Duration, now: Instant) {
-        let grace = self.probes.get(kind).and_then(|probe| probe.grace).unwrap_or(job);
+    pub(super) fn ends(&mut self, index: usize, question: Question, job: Duration, now: Instant) {
+        let probe = question.probe().and_then(|kind| self.probes.get(kind));
+        let grace = probe.and_then(|probe| probe.grace).unwrap_or(job);
         let at = self.clock.at(now);
         if let Some(checked) = self.ranks.get_mut(index) {
             checked.kill_at = Some(at + grace);
@@ -279,7 +375,7 @@ impl Checks {
         if self.changed.is_empty() || (early && !self.urgent) {
             return Vec::new();
         }
-        let gated = self.probes.gate();
+        let gated = self.is_gated();
         let changed = std::mem::take(&mut self.changed);
         let news: Vec<RankHealth> =
             changed.into_iter().filter_map(|index| self.ranks.get_mut(index)?.news(gated)).collect();
@@ -297,18 +393,39 @@ impl Checks {
 
     fn answer(&mut self, answered: impl IntoIterator<Item = Answered>, now: Instant) {
         let at = self.clock.at(now);
-        for Answered { key: (index, kind), number, answer } in answered {
-            if let Some(checked) = self.ranks.get_mut(index) {
-                checked.prober.handle_answer(at, kind, number, answer);
-                self.changed.insert(index);
-                self.moved = true;
+        for Answered { key: (index, question), number, answer } in answered {
+            let Some(checked) = self.ranks.get_mut(index) else { continue };
+            self.changed.insert(index);
+            self.moved = true;
+            let failed = match (question.probe(), &answer) {
+                (Some(kind), _) => {
+                    checked.prober.handle_answer(at, kind, number, answer);
+                    continue;
+                }
+                (None, Answer::Good) => None,
+                (None, Answer::Bad(message)) => Some(message.clone()),
+                (None, Answer::Unknown) => Some("this node has no room for it".to_owned()),
+            };
+            if question == Question::PreStop {
+                checked.pre_stop = Turn::None;
+                self.orders.push(Order::Signal { index, failed });
+                continue;
+            }
+            checked.post_start = Turn::None;
+            match failed {
+                None => self.begin_rank(index, at),
+                Some(message) => self.orders.push(Order::End { index, question, message }),
             }
         }
     }
 
     fn drop_unwanted(&mut self, poll: &Poll) {
-        let awaits = |(index, kind): (usize, ProbeKind), number| {
-            self.ranks.get(index).is_some_and(|checked| checked.prober.awaits(kind, number))
+        let awaits = |(index, question): (usize, Question), number| {
+            self.ranks.get(index).is_some_and(|checked| match (question, question.probe()) {
+                (_, Some(kind)) => checked.prober.awaits(kind, number),
+                (Question::PostStart, None) => checked.post_start == Turn::Asked,
+                (_, None) => checked.pre_stop == Turn::Asked,
+            })
         };
         self.questions.keep(poll, awaits);
     }

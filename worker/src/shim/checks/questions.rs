@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use nix::sys::epoll::EpollFlags;
 use phalanx_common::exit::ExitStatus;
-use phalanx_common::spec::{Probe, ProbeHandler, ProbeKind, ProbePort};
+use phalanx_common::health::Question;
+use phalanx_common::spec::{ProbeHandler, ProbePort};
 use phalanx_common::time::Timestamp;
 use phalanx_worker_core::prober::Answer;
 
@@ -15,8 +16,8 @@ use super::socket::{self, Connection, Progress};
 use crate::shim::cgroup::Cgroup;
 use crate::shim::run::{Poll, Source};
 
-/// Whom a question is about: the index of the rank in its pod, and the probe.
-pub(super) type Key = (usize, ProbeKind);
+/// Whom a question is about: the index of the rank in its pod, and what is asked.
+pub(super) type Key = (usize, Question);
 
 /// An answer, and to which question.
 pub(super) struct Answered {
@@ -25,7 +26,16 @@ pub(super) struct Answered {
     pub(super) answer: Answer,
 }
 
-/// What is being asked; at most one question for each probe of each rank.
+/// A question, before it is asked.
+pub(super) struct Asks<'a> {
+    pub(super) key: Key,
+    pub(super) number: u64,
+    pub(super) handler: &'a ProbeHandler,
+    /// From now on, at which time; `None`: it may take its time.
+    pub(super) within: Option<(Duration, Timestamp)>,
+}
+
+/// What is being asked; at most one question of a kind to each rank.
 pub(super) struct Questions {
     kit: Option<Kit>,
     open: BTreeMap<Key, Open>,
@@ -33,8 +43,8 @@ pub(super) struct Questions {
 
 struct Open {
     number: u64,
-    /// No answer by then is a failure.
-    until: Timestamp,
+    /// No answer by then is a failure; `None`: it may take its time.
+    until: Option<Timestamp>,
     timeout: Duration,
     asking: Asking,
 }
@@ -53,14 +63,11 @@ impl Questions {
     /// Begins to ask; an answer if that is known at once.
     pub(super) fn ask(
         &mut self,
-        key: Key,
-        number: u64,
-        probe: &Probe,
-        until: Timestamp,
+        Asks { key, number, handler, within }: Asks<'_>,
         (poll, cgroup): (&Poll, Option<&Cgroup>),
     ) -> Option<Answered> {
         let answered = |answer| Some(Answered { key, number, answer });
-        let asking = match self.begin(key, &probe.handler, cgroup) {
+        let asking = match self.begin(key, handler, cgroup) {
             Ok(Some(asking)) => asking,
             Ok(None) => return None,
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
@@ -74,7 +81,9 @@ impl Questions {
             Asking::Connection(connection) => (connection.as_fd(), EpollFlags::EPOLLOUT),
         };
         let watched = poll.add_for(fd, Source::Check(key.0, key.1), flags);
-        self.open.insert(key, Open { number, until, timeout: probe.timeout, asking });
+        let until = within.map(|(timeout, now)| now + timeout);
+        let timeout = within.map_or(Duration::ZERO, |(timeout, _)| timeout);
+        self.open.insert(key, Open { number, until, timeout, asking });
         if watched.is_ok() {
             return None;
         }
@@ -84,14 +93,14 @@ impl Questions {
 
     fn begin(
         &mut self,
-        (index, kind): Key,
+        (index, question): Key,
         handler: &ProbeHandler,
         cgroup: Option<&Cgroup>,
     ) -> io::Result<Option<Asking>> {
         let address = |at: &ProbePort| at.address(index as u32);
         let asking = match handler {
             ProbeHandler::Exec { .. } => match &mut self.kit {
-                Some(kit) => Asking::Exec(kit.start(index, kind, cgroup)?),
+                Some(kit) => Asking::Exec(kit.start((index, question), cgroup)?),
                 None => return Ok(None),
             },
             ProbeHandler::HttpGet { path, at, headers } => {
@@ -150,7 +159,7 @@ impl Questions {
     /// What had no answer in time.
     pub(super) fn late(&mut self, at: Timestamp, poll: &Poll) -> Vec<Answered> {
         let late: Vec<Key> =
-            self.open.iter().filter(|(_, open)| open.until <= at).map(|(key, _)| *key).collect();
+            self.open.iter().filter(|(_, open)| open.until.is_some_and(|until| until <= at)).map(|(key, _)| *key).collect();
         late.into_iter()
             .filter_map(|key| {
                 let open = self.open.get(&key)?;
@@ -175,7 +184,7 @@ impl Questions {
 
     /// When the next one is late.
     pub(super) fn next(&self) -> Option<Timestamp> {
-        self.open.values().map(|open| open.until).min()
+        self.open.values().filter_map(|open| open.until).min()
     }
 
     /// Processes that ask.

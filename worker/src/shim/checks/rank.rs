@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use phalanx_common::health::{MAX_MESSAGE, ProbeWord, RankHealth, last_of};
+use phalanx_common::health::{MAX_MESSAGE, ProbeWord, Question, RankHealth, last_of};
 use phalanx_common::id::Rank;
 use phalanx_common::spec::{ProbeKind, Probes};
 use phalanx_common::time::Timestamp;
 use phalanx_worker_core::prober::Prober;
 
+use super::hook::Turn;
 use crate::shim::notify::NotifySocket;
 
 pub(super) struct Checked {
@@ -19,6 +20,9 @@ pub(super) struct Checked {
     /// What it told before the programs of all ranks ran.
     early: BTreeMap<ProbeKind, (bool, &'static str)>,
     pub(super) begun: bool,
+    /// Its postStart hook: it has not begun before that is done.
+    pub(super) post_start: Turn,
+    pub(super) pre_stop: Turn,
     pub(super) ended: bool,
     told: Option<RankHealth>,
     /// SIGKILL, for one that was told to end.
@@ -34,13 +38,16 @@ impl Checked {
             status: None,
             early: BTreeMap::new(),
             begun: false,
+            post_start: Turn::None,
+            pre_stop: Turn::None,
             ended: false,
             told: None,
             kill_at: None,
         }
     }
 
-    /// Its program runs, and those of all others; false if that is known, or if it has ended.
+    /// Its program runs, and those of all others, and its postStart hook is done; false if that is known, or if it has
+    /// ended.
     pub(super) fn begin(&mut self, at: Timestamp) -> bool {
         if self.ended || std::mem::replace(&mut self.begun, true) {
             return false;
@@ -65,6 +72,7 @@ impl Checked {
     pub(super) fn end(&mut self) -> Option<NotifySocket> {
         self.ended = true;
         self.kill_at = None;
+        (self.post_start, self.pre_stop) = (Turn::None, Turn::None);
         self.prober.handle_ended();
         while self.prober.poll_act().is_some() {}
         self.socket.take()
@@ -72,13 +80,17 @@ impl Checked {
 
     /// How it stands, if that is not what was told last. `gated`: it is told even where it has nothing to say.
     pub(super) fn news(&mut self, gated: bool) -> Option<RankHealth> {
-        if !self.begun || self.ended {
+        if self.ended || !(self.begun || self.post_start.is_on()) {
             return None;
         }
         let ready = self.prober.is_ready();
-        let waits = self.prober.why_not_ready().filter(|_| !ready).map(|(probe, message)| {
-            let message = last_of(&message, MAX_MESSAGE).to_owned();
-            ProbeWord { probe, message }
+        let waits = match self.begun {
+            true => self.prober.why_not_ready().map(|(probe, message)| (probe.into(), message)),
+            false => Some((Question::PostStart, "not done yet".to_owned())),
+        };
+        let waits = waits.filter(|_| !ready).map(|(probe, message)| ProbeWord {
+            probe,
+            message: last_of(&message, MAX_MESSAGE).to_owned(),
         });
         let health = RankHealth { rank: self.rank, ready, waits, status: self.status.clone() };
         let says_nothing = self.told.is_none() && !gated && health.status.is_none();
@@ -91,6 +103,7 @@ impl Checked {
 
     /// When something is due of it.
     pub(super) fn next(&self) -> Option<Timestamp> {
-        self.prober.poll_timeout().into_iter().chain(self.kill_at).min()
+        let hooks = [self.post_start.next(), self.pre_stop.next()];
+        self.prober.poll_timeout().into_iter().chain(self.kill_at).chain(hooks.into_iter().flatten()).min()
     }
 }

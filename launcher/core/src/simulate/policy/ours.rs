@@ -114,6 +114,7 @@ fn job(ask: Ask, groups: Vec<GroupSpec>) -> JobSpec {
         recovery: Recovery::default(),
         lifetime: Default::default(),
         probes: Default::default(),
+        lifecycle: Default::default(),
         unreachable: Duration::ZERO,
         lease: Duration::ZERO,
         fencing: Fencing::Lenient,

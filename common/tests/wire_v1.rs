@@ -14,8 +14,10 @@ use phalanx_common::report::{
     Network, NodeReport, Notice, PodEnd, PodPhase, PodStatus, PrepareFailure, PrepareFailureKind, RankExit,
     Report,
 };
-use phalanx_common::spec::{Hook, InitContainer, Lifecycle, DeviceView, Keep, LogPattern, MemoryBinding, Probe, ProbeHandler, ProbePort, Probes, Ship,
-    StopScope, VirtualEnv,};
+use phalanx_common::spec::{
+    DeviceView, Hook, InitContainer, Keep, Lifecycle, LogPattern, MemoryBinding, Probe, ProbeHandler,
+    ProbePort, Probes, Ship, StopScope, VirtualEnv,
+};
 use phalanx_common::time::Timestamp;
 use phalanx_common::topology::machine::AcceleratorKind;
 use phalanx_common::wire::bytes::Bytes;

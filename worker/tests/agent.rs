@@ -225,7 +225,12 @@ async fn a_directory_that_comes_for_a_generation_is_nothing_to_the_next_which_ha
             file.send(FileFrame::Piece(Bytes(bytes[..half].to_vec()))).unwrap();
         };
         begin(&first);
-        say(OrderKind::Stop { job: job(), generation: Generation(1), grace: Duration::ZERO, pre_stop: false });
+        say(OrderKind::Stop {
+            job: job(),
+            generation: Generation(1),
+            grace: Duration::ZERO,
+            pre_stop: false,
+        });
         assert!(matches!(reported.recv().await, Some(FromWorker::PodEnded { generation: 1, .. })));
         say(prepare(2, &ship));
         let second = opened.recv().await.unwrap();
@@ -236,7 +241,12 @@ async fn a_directory_that_comes_for_a_generation_is_nothing_to_the_next_which_ha
         second.send(FileFrame::Piece(Bytes(bytes[half..].to_vec()))).unwrap();
         let next = reported.recv().await;
         assert!(matches!(next, Some(FromWorker::Prepared { generation: 2, .. })), "{next:?}");
-        say(OrderKind::Stop { job: job(), generation: Generation(2), grace: Duration::ZERO, pre_stop: false });
+        say(OrderKind::Stop {
+            job: job(),
+            generation: Generation(2),
+            grace: Duration::ZERO,
+            pre_stop: false,
+        });
         while !matches!(reported.recv().await, Some(FromWorker::PodEnded { generation: 2, .. })) {}
     };
     tokio::select! {
@@ -300,7 +310,12 @@ async fn a_directory_that_breaks_off_with_its_link_comes_over_the_next() {
         file.send(FileFrame::Piece(Bytes(bytes.clone()))).unwrap();
         let next = peer.reported.recv().await;
         assert!(matches!(next, Some(FromWorker::Prepared { generation: 1, .. })), "{next:?}");
-        peer.say(OrderKind::Stop { job: job(), generation: Generation(1), grace: Duration::ZERO, pre_stop: false });
+        peer.say(OrderKind::Stop {
+            job: job(),
+            generation: Generation(1),
+            grace: Duration::ZERO,
+            pre_stop: false,
+        });
         while !matches!(peer.reported.recv().await, Some(FromWorker::PodEnded { generation: 1, .. })) {}
     };
     tokio::select! {
@@ -329,14 +344,24 @@ async fn a_job_that_comes_back_while_its_shim_tidies_up_is_prepared_when_that_is
         for number in 0..20_000 {
             fs::write(pod.join(format!("left-{number}")), "").unwrap();
         }
-        peer.say(OrderKind::Stop { job: job(), generation: Generation(1), grace: Duration::ZERO, pre_stop: false });
+        peer.say(OrderKind::Stop {
+            job: job(),
+            generation: Generation(1),
+            grace: Duration::ZERO,
+            pre_stop: false,
+        });
         while !matches!(peer.reported.recv().await, Some(FromWorker::PodEnded { generation: 1, .. })) {}
         peer.say(OrderKind::Forget { job: job(), failed: false });
         peer.say(prepare(3, &ship));
         let next = peer.reported.recv().await;
         assert!(matches!(next, Some(FromWorker::Prepared { generation: 3, .. })), "{next:?}");
         assert!(!pod.join("left-0").exists());
-        peer.say(OrderKind::Stop { job: job(), generation: Generation(3), grace: Duration::ZERO, pre_stop: false });
+        peer.say(OrderKind::Stop {
+            job: job(),
+            generation: Generation(3),
+            grace: Duration::ZERO,
+            pre_stop: false,
+        });
         let end = loop {
             if let FromWorker::PodEnded { generation: 3, end, .. } = peer.reported.recv().await.unwrap() {
                 break end;

@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::error::{Error, Place, Problem};
 use super::file::{JobFile, Ranks, Variable};
-use super::lifecycle::Times;
 use super::job::{JobSpec, OutputSpec, Shape};
+use super::lifecycle::Times;
 use super::name;
 use super::place::{Given, Origin};
 use super::problem::ProblemKind;

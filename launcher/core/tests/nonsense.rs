@@ -13,8 +13,8 @@ use phalanx_common::report::{
 };
 use phalanx_common::spec::{
     ExitCodes, FailureAction, FailureReason, FailureRule, Fencing, JobSpec, Keep, OutputMode, OutputSpec,
-    Parallelism, PlacementSpec, Probe, ProbeHandler, Probes, Recovery, Resources, RestartPolicy,
-    Shape, StopScope,
+    Parallelism, PlacementSpec, Probe, ProbeHandler, Probes, Recovery, Resources, RestartPolicy, Shape,
+    StopScope,
 };
 use phalanx_common::time::Timestamp;
 use phalanx_launcher_core::{Command, Config, Coordinator, Durable, Input, Record};

@@ -360,7 +360,7 @@ impl View {
                 self.on_node(*rank)
             )),
             Notice::PreStopFailed { rank, why } => self.warn(&format!(
-                "the preStop hook of rank {rank}{} failed, and it was stopped without: {}",
+                "the preStop hook of rank {rank}{} failed ({}); the rank is stopped all the same",
                 self.on_node(*rank),
                 one_line(why)
             )),

@@ -92,7 +92,12 @@ async fn work(plan: PodPlan, config: Config, shimming: Shimming) -> Result<(), F
                 }
                 FromWorker::Prepared { .. } => say(OrderKind::Go { job: job.clone(), generation })?,
                 FromWorker::NotPrepared { .. } => {
-                    say(OrderKind::Stop { job: job.clone(), generation, grace: Duration::ZERO, pre_stop: false })?;
+                    say(OrderKind::Stop {
+                        job: job.clone(),
+                        generation,
+                        grace: Duration::ZERO,
+                        pre_stop: false,
+                    })?;
                 }
                 FromWorker::PodEnded { .. } => {
                     say(OrderKind::Forget { job: job.clone(), failed: false })?;

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use phalanx_common::event::{Cause, Event, EventKind, NoRestart, Outcome};
+use phalanx_common::health::Question;
 use phalanx_common::id::JobId;
 use phalanx_common::report::{Notice, PrepareFailureKind};
-use phalanx_common::health::Question;
 use phalanx_common::spec::Fencing;
 use phalanx_launcher_core::restart::Charge;
 use phalanx_launcher_core::{Durable, Job, Record};

@@ -168,10 +168,7 @@ fn init_containers(plan: &PodPlan, facts: &EnvFacts<'_>, logs: &str) -> Vec<Shim
             name: init.name.clone(),
             command: init.command.clone(),
             env: env.into_iter().collect(),
-            log_dir: format!(
-                "{logs}/{}/{}/{}@{}",
-                plan.job, plan.generation, init.name, plan.node_rank
-            ),
+            log_dir: format!("{logs}/{}/{}/{}@{}", plan.job, plan.generation, init.name, plan.node_rank),
             sidecar: init.sidecar,
             startup: init.startup.clone(),
         }

@@ -112,7 +112,12 @@ impl Bench {
 
     fn stop(&mut self, generation: u32) -> Vec<Command> {
         let generation = Generation(generation);
-        self.order(OrderKind::Stop { job: job(), generation, grace: Duration::from_secs(30), pre_stop: false })
+        self.order(OrderKind::Stop {
+            job: job(),
+            generation,
+            grace: Duration::from_secs(30),
+            pre_stop: false,
+        })
     }
 
     fn shim(&mut self, report: ShimReport) -> Vec<Command> {
@@ -213,7 +218,8 @@ fn a_repeated_prepare_is_answered_and_not_done_again() {
 fn lower_epochs_and_generations_are_refused() {
     let mut bench = Bench::started();
     bench.order_of(Epoch(5), OrderKind::Renew);
-    let stop = || OrderKind::Stop { job: job(), generation: Generation(1), grace: Duration::ZERO, pre_stop: false };
+    let stop =
+        || OrderKind::Stop { job: job(), generation: Generation(1), grace: Duration::ZERO, pre_stop: false };
     assert!(refused(&bench.order_of(Epoch(4), stop())));
     assert_eq!(bench.0.epoch(), Epoch(5));
     bench.order_of(Epoch(5), OrderKind::Prepare(Box::new(plan(3, None))));

@@ -19,15 +19,18 @@ impl Shim {
     }
 
     pub(super) fn on_check(&mut self, index: usize, question: Question) {
-        if let Some(pod) = &mut self.pod {
-            pod.checks.on_event(index, question, Instant::now(), &self.poll);
+        let now = Instant::now();
+        let Some(pod) = &mut self.pod else { return };
+        match &mut pod.inits {
+            Some(inits) if inits.has(index) => inits.on_question(index, now, &self.poll),
+            _ => pod.checks.on_event(index, question, now, &self.poll),
         }
     }
 
     /// Asks what is due, and does what follows from answers.
     pub(super) fn turn_checks(&mut self, now: Instant) {
         let Some(pod) = &mut self.pod else { return };
-        let guardian = self.guardian.as_ref().map(Guardian::pid);
+        let guardian = self.kept.guardian.as_ref().map(Guardian::pid);
         let mut failed = Vec::new();
         for order in pod.turn_checks(now, &self.poll) {
             match order {

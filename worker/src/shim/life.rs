@@ -7,7 +7,8 @@
 //!   +-------------+--- no rank is alive -----+--> Lingering --> Killing --> Draining --> Ended
 //!   +-------------+--- grace over, or zero --+--------------------^
 //! ```
-//! Lingering is passed over when no child is left, Killing when the last one leaves by itself.
+//! Before Lingering sidecars have their time to end, if there are some. Lingering is passed over when no child is left,
+//! Killing when the last one leaves by itself.
 
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,8 @@ use super::ladder::{Ladder, Step};
 /// Children left behind get this long to end by themselves: Python's resource tracker, which ignores
 /// SIGTERM and removes its parent's shared memory when the parent is gone, needs about 10 ms.
 const LINGER: Duration = Duration::from_millis(100);
+/// A time beyond the end of time is as good as this.
+const YEAR: Duration = Duration::from_secs(31_536_000);
 /// Between the stop signal that came after a preStop hook and SIGKILL, at least: as the kubelet has it
 /// (minimumGracePeriodInSeconds).
 const AFTER_HOOK: Duration = Duration::from_secs(2);
@@ -38,6 +41,10 @@ enum Phase {
         patience: Option<Instant>,
     },
     Started,
+    /// Sidecars are told to end.
+    Sidecars {
+        until: Instant,
+    },
     Lingering {
         until: Instant,
     },
@@ -54,8 +61,10 @@ enum Phase {
 /// What the shell sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Facts {
-    /// Ranks not yet reaped.
+    /// Ranks not yet reaped, and init containers that they wait for.
     pub(super) ranks: usize,
+    /// A sidecar runs.
+    pub(super) sidecars: bool,
     /// There are children, ranks or others.
     pub(super) children: bool,
     /// An output pipe is open.
@@ -71,6 +80,8 @@ pub(super) enum Act {
     Terminate,
     /// The end of preStop hooks, and the stop signal for the ranks that were doing theirs.
     EndHooks,
+    /// The stop signal for sidecars, one after another.
+    EndSidecars,
     /// SIGCONT to every process of the pod.
     Proceed,
     /// SIGKILL to every process of the pod.
@@ -88,13 +99,21 @@ pub(super) struct Life {
     lease_lapsed: bool,
     /// The worker is gone: when the pod is stopped for that, and with which grace.
     orphan: Option<(Instant, Duration)>,
+    /// How long sidecars have to end once the ranks have.
+    sidecar_grace: Duration,
 }
 
 impl Life {
     /// A generation whose ranks are held.
-    pub(super) fn held(now: Instant, lease: Option<Duration>) -> Life {
-        let lease = lease.and_then(|lease| now.checked_add(lease));
-        Life { phase: Phase::Held, ladder: Ladder::default(), lease, lease_lapsed: false, orphan: None }
+    pub(super) fn held(now: Instant, lease: Option<Duration>, sidecar_grace: Duration) -> Life {
+        Life {
+            phase: Phase::Held,
+            ladder: Ladder::default(),
+            lease: lease.and_then(|lease| now.checked_add(lease)),
+            lease_lapsed: false,
+            orphan: None,
+            sidecar_grace,
+        }
     }
 
     /// Takes a Go order; false if there is nothing to release.
@@ -214,9 +233,18 @@ impl Life {
                 if facts.ranks > 0 {
                     return None;
                 }
-                self.phase = Phase::Lingering { until: now + LINGER };
-                self.step(now, facts)
+                if facts.sidecars {
+                    let until = now.checked_add(self.sidecar_grace).unwrap_or(now + YEAR);
+                    self.phase = Phase::Sidecars { until };
+                    return Some(Act::EndSidecars);
+                }
+                self.linger(now, facts)
             }
+            Phase::Sidecars { until } => match facts.sidecars {
+                false => self.linger(now, facts),
+                true if now >= until => self.kill(now),
+                true => None,
+            },
             Phase::Lingering { until } => {
                 if !facts.children {
                     self.drain(now, facts)
@@ -247,6 +275,11 @@ impl Life {
         }
     }
 
+    fn linger(&mut self, now: Instant, facts: Facts) -> Option<Act> {
+        self.phase = Phase::Lingering { until: now + LINGER };
+        self.step(now, facts)
+    }
+
     fn drain(&mut self, now: Instant, facts: Facts) -> Option<Act> {
         self.phase = Phase::Draining { until: now + DRAIN };
         self.step(now, facts)
@@ -257,7 +290,7 @@ impl Life {
         let own = match self.phase {
             Phase::Held | Phase::Started | Phase::Ended => None,
             Phase::Released { patience } => patience,
-            Phase::Lingering { until } | Phase::Draining { until } => Some(until),
+            Phase::Sidecars { until } | Phase::Lingering { until } | Phase::Draining { until } => Some(until),
             Phase::Killing { give_up, again } => Some(again.min(give_up)),
         };
         let orphan = self.orphan.map(|(at, _)| at);
@@ -266,7 +299,7 @@ impl Life {
     }
 
     fn is_running(&self) -> bool {
-        matches!(self.phase, Phase::Held | Phase::Released { .. } | Phase::Started | Phase::Lingering { .. })
+        !matches!(self.phase, Phase::Killing { .. } | Phase::Draining { .. } | Phase::Ended)
     }
 
     /// The programs of all ranks run.
@@ -295,14 +328,14 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn facts(ranks: usize, children: bool, pipes: bool) -> Facts {
-        Facts { ranks, children, pipes, hooks: false }
+        Facts { ranks, children, pipes, hooks: false, sidecars: false }
     }
 
-    const ALL: Facts = Facts { ranks: 2, children: true, pipes: true, hooks: false };
-    const NONE: Facts = Facts { ranks: 0, children: false, pipes: false, hooks: false };
+    const ALL: Facts = Facts { ranks: 2, children: true, pipes: true, hooks: false, sidecars: false };
+    const NONE: Facts = Facts { ranks: 0, children: false, pipes: false, hooks: false, sidecars: false };
 
     fn started(now: Instant) -> Life {
-        let mut life = Life::held(now, None);
+        let mut life = Life::held(now, None, 30 * SECOND);
         assert!(life.go(now));
         life.execs_done();
         life
@@ -384,12 +417,34 @@ mod tests {
     }
 
     #[test]
+    fn sidecars_have_their_time_once_no_rank_is_left() {
+        let now = Instant::now();
+        let left = Facts { ranks: 0, sidecars: true, ..ALL };
+        let mut life = started(now);
+        assert_eq!(life.step(now, Facts { sidecars: true, ..ALL }), None);
+        assert_eq!(life.step(now, left), Some(Act::EndSidecars));
+        assert_eq!((life.step(now, left), life.deadline()), (None, Some(now + 30 * SECOND)));
+        assert_eq!(life.step(now + SECOND, NONE), Some(Act::Finish));
+        let mut life = started(now);
+        life.step(now, left);
+        assert_eq!(life.step(now + 30 * SECOND, left), Some(Act::Kill), "one that does not end is killed");
+        let mut life = started(now);
+        life.stop(now, 5 * SECOND);
+        life.step(now + 4 * SECOND, left);
+        assert_eq!(
+            life.step(now + 5 * SECOND, left),
+            Some(Act::Kill),
+            "a stop's grace is for all of the pod"
+        );
+    }
+
+    #[test]
     fn a_lapsed_lease_stops_a_pod_and_kills_one_that_is_suspended() {
         let now = Instant::now();
-        let mut life = Life::held(now, Some(10 * SECOND));
+        let mut life = Life::held(now, Some(10 * SECOND), 30 * SECOND);
         assert!(life.suspend(now));
         assert_eq!(life.step(now + 10 * SECOND, ALL), Some(Act::Kill));
-        let mut life = Life::held(now, Some(10 * SECOND));
+        let mut life = Life::held(now, Some(10 * SECOND), 30 * SECOND);
         assert_eq!(life.deadline(), Some(now + 10 * SECOND));
         life.renew(now + 5 * SECOND, 10 * SECOND);
         assert!(life.go(now));
@@ -417,7 +472,7 @@ mod tests {
         life.orphan(now, 60 * SECOND, SECOND);
         assert_eq!(life.step(now + SECOND, NONE), Some(Act::Finish), "ranks may end before");
         assert_eq!(life.deadline(), None);
-        let mut life = Life::held(now, None);
+        let mut life = Life::held(now, None, 30 * SECOND);
         assert_eq!(life.orphan(now, 60 * SECOND, SECOND), Some(Act::Terminate), "nobody releases it");
         assert_eq!(started(now).orphan(now, Duration::ZERO, SECOND), Some(Act::Terminate));
     }
@@ -445,7 +500,7 @@ mod tests {
     #[test]
     fn exits_wait_for_started_but_not_for_ever() {
         let now = Instant::now();
-        let mut life = Life::held(now, None);
+        let mut life = Life::held(now, None, 30 * SECOND);
         assert!(life.may_report_exits(), "a held rank that dies is told at once");
         life.go(now);
         assert!(!life.may_report_exits());
@@ -458,10 +513,10 @@ mod tests {
     #[test]
     fn there_is_one_go_and_none_after_a_stop() {
         let now = Instant::now();
-        let mut life = Life::held(now, None);
+        let mut life = Life::held(now, None, 30 * SECOND);
         assert!(life.go(now));
         assert!(!life.go(now));
-        let mut life = Life::held(now, None);
+        let mut life = Life::held(now, None, 30 * SECOND);
         life.stop(now, SECOND);
         assert!(!life.go(now));
     }

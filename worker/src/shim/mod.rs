@@ -24,6 +24,8 @@ mod environ;
 mod fork;
 mod guardian;
 mod home;
+mod init;
+mod init_events;
 mod ladder;
 mod life;
 mod limits;

@@ -21,10 +21,12 @@ use phalanx_worker_core::shim::{ShimPlan, ShimRank};
 use super::cgroup::Cgroup;
 use super::checks::{Checks, Order};
 use super::fork::{Step, Word};
+use super::init::{Inits, Turned};
 use super::life::Life;
 use super::output::OutputStream;
 use super::ports::Reserved;
 use super::probe::Probes;
+use super::refusal::Refusal;
 use super::run::Poll;
 use super::sys;
 use super::tree::{self, Process, signal, signal_found, signal_group};
@@ -113,6 +115,10 @@ pub(super) struct Pod {
     pub(super) probes: Option<Probes>,
     /// What its ranks are asked, and say.
     pub(super) checks: Checks,
+    /// What runs before there are ranks, and beside them.
+    pub(super) inits: Option<Inits>,
+    /// Why there will be no ranks: it ends for that.
+    pub(super) refusal: Option<Refusal>,
     swept: BTreeSet<i32>,
     rounds: u32,
 }
@@ -123,12 +129,12 @@ impl Pod {
         parts: Parts,
         ports: Reserved,
         probes: Option<Probes>,
-        checks: Checks,
+        inits: Option<Inits>,
         now: Instant,
     ) -> Pod {
         Pod {
             generation: plan.generation,
-            life: Life::held(now, plan.lease),
+            life: Life::held(now, plan.lease, plan.termination_grace),
             grace: plan.termination_grace,
             mark: plan.mark.clone(),
             stop_scope: plan.stop_scope,
@@ -139,7 +145,9 @@ impl Pod {
             ports: plan.ports.clone(),
             _reserved: ports,
             probes,
-            checks,
+            checks: Checks::none(now),
+            inits,
+            refusal: None,
             swept: BTreeSet::new(),
             rounds: 0,
         }
@@ -147,6 +155,21 @@ impl Pod {
 
     pub(super) fn ranks(&self) -> &[RankProcess] {
         &self.parts.ranks
+    }
+
+    pub(super) fn parts_mut(&mut self) -> &mut Parts {
+        &mut self.parts
+    }
+
+    /// Output of ranks and of what runs beside them.
+    pub(super) fn streams(&self) -> impl Iterator<Item = &OutputStream> {
+        let of_ranks = self.parts.ranks.iter().flat_map(|rank| &rank.streams);
+        of_ranks.chain(self.inits.iter().flat_map(Inits::streams))
+    }
+
+    pub(super) fn streams_mut(&mut self) -> impl Iterator<Item = &mut OutputStream> {
+        let of_ranks = self.parts.ranks.iter_mut().flat_map(|rank| &mut rank.streams);
+        of_ranks.chain(self.inits.iter_mut().flat_map(Inits::streams_mut))
     }
 
     pub(super) fn ranks_mut(&mut self) -> &mut [RankProcess] {
@@ -172,7 +195,7 @@ impl Pod {
     }
 
     pub(super) fn has_open_pipes(&self) -> bool {
-        self.parts.ranks.iter().flat_map(|rank| &rank.streams).any(|stream| stream.pipe().is_some())
+        self.streams().any(|stream| stream.pipe().is_some())
     }
 
     /// Releases every held rank with one write.
@@ -267,6 +290,9 @@ impl Pod {
         // Held ranks abort at end-of-file.
         self.parts.hold = None;
         let below = tree::descendants(std::process::id() as i32, guardian);
+        if let Some(inits) = &mut self.inits {
+            inits.terminate(self.stop_signal);
+        }
         let hooked = self.wants_pre_stop && self.life.is_started();
         for (index, rank) in self.parts.ranks.iter().enumerate() {
             match (self.stop_scope, rank.is_alive()) {
@@ -295,6 +321,14 @@ impl Pod {
         if let Some(rank) = self.parts.ranks.get(index).filter(|rank| rank.is_alive()) {
             self.ask_to_end(rank);
             self.life.signalled(now);
+        }
+    }
+
+    /// Starts what is due of what comes before the ranks, or runs beside them.
+    pub(super) fn turn_inits(&mut self, now: Instant, poll: &Poll) -> Turned {
+        match &mut self.inits {
+            Some(inits) => inits.turn(now, poll, self.parts.cgroup.as_ref()),
+            None => Turned::Waits,
         }
     }
 
@@ -353,8 +387,9 @@ impl Pod {
         }
         for (pid, process) in found {
             signal_found(&process, Signal::SIGKILL);
-            let of_probe = self.checks.pids().any(|known| known == pid);
-            if !of_probe && !self.parts.ranks.iter().any(|rank| rank.pid == pid) {
+            let beside = self.checks.pids().any(|known| known == pid)
+                || self.inits.as_ref().is_some_and(|inits| inits.pids().contains(&pid));
+            if !beside && !self.parts.ranks.iter().any(|rank| rank.pid == pid) {
                 self.swept.insert(pid);
             }
         }

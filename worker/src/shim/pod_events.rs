@@ -1,5 +1,6 @@
 //! What the shim does about each event, and what it says to the worker.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -12,14 +13,14 @@ use phalanx_common::report::{Notice, PodEnd};
 use phalanx_worker_core::shim::{ShimOrder, ShimPlan, ShimReport};
 
 use super::guardian::Guardian;
-use super::home::Home;
+use super::init::Inits;
+use super::init_events::Pending;
 use super::life::{Act, Facts};
 use super::limits::OpenFiles;
 use super::link::{self, Link};
-use super::notify;
 use super::output::{Drained, TURN};
 use super::pod::Pod;
-use super::prepare::prepare;
+use super::prepare::{Kept, prepare};
 use super::probe::{Probes, Verdict};
 use super::refusal::Refusal;
 use super::reports::REPORT_EVERY;
@@ -46,10 +47,13 @@ pub(super) struct Shim {
     pub(super) poll: Poll,
     pub(super) signals: SignalFd,
     pub(super) orphans: Orphans,
-    files: OpenFiles,
-    pub(super) home: Option<Home>,
+    pub(super) files: OpenFiles,
+    pub(super) kept: Kept,
     pub(super) pod: Option<Pod>,
-    pub(super) guardian: Option<Guardian>,
+    /// What there is to do once its init containers are done.
+    pub(super) pending: Option<Pending>,
+    /// Init containers that ended well and are not to run again.
+    pub(super) init_done: BTreeSet<String>,
     /// Exits that wait for Started: indices of ranks.
     pub(super) exits: Vec<usize>,
     pub(super) children: bool,
@@ -70,9 +74,10 @@ impl Shim {
             signals,
             orphans,
             files: OpenFiles::inherited(),
-            home: None,
+            kept: Kept::default(),
             pod: None,
-            guardian: None,
+            pending: None,
+            init_done: BTreeSet::new(),
             exits: Vec::new(),
             children: false,
             wants_room: false,
@@ -98,13 +103,14 @@ impl Shim {
             return self.is_leaving().then(Instant::now);
         };
         let streams = || pod.ranks().iter().flat_map(|rank| &rank.streams);
-        let retry = streams().filter_map(|stream| stream.retry_at()).min();
+        let retry = pod.streams().filter_map(|stream| stream.retry_at()).min();
         let may_report = !self.orphaned && !self.link.is_behind();
         let report = (may_report && streams().any(|stream| stream.is_unreported()))
             .then(|| self.reported_at.map_or_else(Instant::now, |at| at + REPORT_EVERY));
         let probes = pod.probes.as_ref().and_then(Probes::deadline);
         let checks = pod.checks.deadline(may_report);
-        [pod.life.deadline(), retry, report, probes, checks].into_iter().flatten().min()
+        let inits = pod.inits.as_ref().and_then(Inits::deadline);
+        [pod.life.deadline(), retry, report, probes, checks, inits].into_iter().flatten().min()
     }
 
     pub(super) fn on_event(&mut self, source: Source) {
@@ -125,6 +131,7 @@ impl Shim {
         self.retry_output(now);
         self.turn_probes(now);
         self.turn_checks(now);
+        self.turn_inits(now);
         while let Some(act) = self.next_act(now) {
             self.perform(act);
         }
@@ -147,7 +154,8 @@ impl Shim {
     fn next_act(&mut self, now: Instant) -> Option<Act> {
         let pod = self.pod.as_mut()?;
         let facts = Facts {
-            ranks: pod.alive(),
+            ranks: pod.alive() + usize::from(pod.inits.as_ref().is_some_and(Inits::holds)),
+            sidecars: pod.inits.as_ref().is_some_and(Inits::has_sidecars),
             children: self.children,
             pipes: pod.has_open_pipes(),
             hooks: pod.checks.has_pre_stop(),
@@ -156,7 +164,7 @@ impl Shim {
     }
 
     pub(super) fn perform(&mut self, act: Act) {
-        let guardian = self.guardian.as_ref().map(Guardian::pid);
+        let guardian = self.kept.guardian.as_ref().map(Guardian::pid);
         let Some(pod) = &mut self.pod else { return };
         if act != Act::Finish {
             pod.checks.on_stopping(Instant::now(), &self.poll);
@@ -164,6 +172,7 @@ impl Shim {
         match act {
             Act::Terminate => pod.terminate(guardian),
             Act::EndHooks => self.end_hooks(),
+            Act::EndSidecars => pod.inits.iter_mut().for_each(Inits::end_sidecars),
             Act::Proceed => pod.resume(guardian),
             Act::Kill => {
                 pod.checks.give_up_pre_stop(&self.poll);
@@ -259,25 +268,36 @@ impl Shim {
         self.files.make_room(plan.ranks.len());
         let prepared = match &self.pod {
             Some(pod) => Err(Refusal::Busy { alive: pod.generation.0 }),
-            None => notify::open(&mut plan).and_then(|sockets| {
-                prepare(&plan, &mut self.home, &mut self.guardian, &self.files, sockets, now)
-            }),
-        };
-        let prepared = prepared.and_then(|pod| self.watch(&pod).map(|()| pod));
-        let mut pod = match prepared {
-            Ok(pod) => pod,
-            Err(refusal) => {
-                return self.report(&ShimReport::NotPrepared { generation, reason: refusal.into() });
+            None => {
+                let once = plan.init_once;
+                let done = |name: &str| once && self.init_done.contains(name);
+                prepare(&mut plan, &mut self.kept, &self.files, &done, now)
             }
         };
-        self.children = pod.alive() > 0;
-        let told = pod.told();
-        self.pod = Some(pod);
-        told.into_iter().for_each(|notice| self.report(&ShimReport::Notice { notice }));
-        self.report(&ShimReport::Prepared { generation, interpreter });
+        let refused = match prepared {
+            Ok(pod) if pod.inits.is_some() => {
+                self.pod = Some(pod);
+                self.pending = Some(Pending { plan, interpreter });
+                return;
+            }
+            Ok(pod) => {
+                self.children = pod.alive() > 0;
+                self.pod = Some(pod);
+                match self.watch_pod() {
+                    Ok(()) => return self.prepared(generation, interpreter),
+                    Err(refusal) => {
+                        self.pod = None;
+                        refusal
+                    }
+                }
+            }
+            Err(refusal) => refusal,
+        };
+        self.report(&ShimReport::NotPrepared { generation, reason: refused.into() });
     }
 
-    fn watch(&self, pod: &Pod) -> Result<(), Refusal> {
+    pub(super) fn watch_pod(&self) -> Result<(), Refusal> {
+        let Some(pod) = &self.pod else { return Ok(()) };
         let refuse = |errno: nix::Error| Refusal::Start { rank: 0, what: "epoll", error: errno.into() };
         if let Some(errors) = pod.errors() {
             self.poll.add(errors, Source::ExecErrors).map_err(refuse)?;
@@ -300,7 +320,7 @@ impl Shim {
         if !self.concerns(generation, "go") {
             return;
         }
-        let Some(pod) = &mut self.pod else { return };
+        let Some(pod) = self.pod.as_mut().filter(|_| self.pending.is_none()) else { return };
         if pod.life.go(now)
             && let Err(error) = pod.release()
         {
@@ -326,7 +346,7 @@ impl Shim {
         false
     }
 
-    fn stop(&mut self, grace: Duration) {
+    pub(super) fn stop(&mut self, grace: Duration) {
         let act = self.pod.as_mut().and_then(|pod| pod.life.stop(Instant::now(), grace));
         if let Some(act) = act {
             self.perform(act);
@@ -361,20 +381,22 @@ impl Shim {
     }
 
     fn on_suspend(&mut self, now: Instant) {
-        let guardian = self.guardian.as_ref().map(Guardian::pid);
+        let guardian = self.kept.guardian.as_ref().map(Guardian::pid);
         if let Some(pod) = &mut self.pod
             && pod.life.suspend(now)
         {
             pod.checks.freeze(now);
+            pod.inits.iter_mut().for_each(|inits| inits.freeze(now));
             pod.suspend(guardian);
         }
     }
 
     fn on_resume(&mut self, now: Instant) {
-        let guardian = self.guardian.as_ref().map(Guardian::pid);
+        let guardian = self.kept.guardian.as_ref().map(Guardian::pid);
         if let Some(pod) = &mut self.pod {
             pod.life.resume(now);
             pod.checks.thaw(now);
+            pod.inits.iter_mut().for_each(|inits| inits.thaw(now));
             pod.resume(guardian);
         }
     }
@@ -406,7 +428,10 @@ impl Shim {
 
     fn on_reaped(&mut self, pid: i32, status: ExitStatus) {
         let (now, at) = (Instant::now(), wall_clock());
-        let guardian = self.guardian.as_ref().map(Guardian::pid);
+        let guardian = self.kept.guardian.as_ref().map(Guardian::pid);
+        if self.on_init_reaped(pid, status, now) {
+            return;
+        }
         let Some(pod) = &mut self.pod else { return };
         // What a rank left behind and this process adopted needs no more than reaping.
         let Some(index) = pod.on_reaped(pid, status, at) else {
@@ -437,9 +462,11 @@ impl Shim {
     }
 
     fn on_output(&mut self, rank: usize, stream: usize) {
-        let Some(pod) = &mut self.pod else { return };
-        let Some(process) = pod.ranks_mut().get_mut(rank) else { return };
         let now = Instant::now();
+        let Some(pod) = &mut self.pod else { return };
+        let Some(process) = pod.ranks_mut().get_mut(rank) else {
+            return self.on_init_output(rank, stream, now);
+        };
         let read = process.streams[stream].read_turn(&mut self.buffer, now, wall_clock());
         let seen = process.streams[stream].take_seen();
         if !seen.is_empty() {
@@ -464,16 +491,16 @@ impl Shim {
 
     fn retry_output(&mut self, now: Instant) {
         let Some(pod) = &mut self.pod else { return };
-        pod.ranks_mut().iter_mut().flat_map(|rank| &mut rank.streams).for_each(|stream| stream.retry(now));
+        pod.streams_mut().for_each(|stream| stream.retry(now));
     }
 
     /// The job is over: what is not to be kept goes, and so does this process.
     fn leave(&mut self) {
         self.flush();
-        if let Some(home) = self.home.take() {
+        if let Some(home) = self.kept.home.take() {
             home.close(self.leaving.unwrap_or(true));
         }
-        if let Some(guardian) = self.guardian.take() {
+        if let Some(guardian) = self.kept.guardian.take() {
             guardian.dismiss();
         }
         self.done = true;

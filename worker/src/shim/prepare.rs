@@ -20,8 +20,9 @@ use super::environ::{Inherited, Overlay, arguments, c_string, null_terminated};
 use super::fork::{self, Image};
 use super::guardian::Guardian;
 use super::home::Home;
+use super::init::Inits;
 use super::limits::OpenFiles;
-use super::notify::NotifySocket;
+use super::notify::{self, NotifySocket};
 use super::output::{LogPlace, OutputStream, Watch};
 use super::pod::{Parts, Pod, RankProcess};
 use super::ports;
@@ -36,35 +37,48 @@ struct Ready<'a> {
     streams: [OutputStream; 2],
 }
 
-/// Checks the plan and forks its ranks. The first generation of a pod opens `home` and starts the
-/// guardian; both stay for the next ones.
+/// What ranks need before they are made, checked.
+struct Checked<'a> {
+    argv: Vec<CString>,
+    inherited: Inherited,
+    resolved: Vec<(&'a ShimRank, Overlay<'a>, CString)>,
+    watch: Watch,
+    checks: Checks,
+}
+
+/// What a shim keeps from one generation of its pod to the next.
+#[derive(Default)]
+pub(super) struct Kept {
+    pub(super) home: Option<Home>,
+    pub(super) guardian: Option<Guardian>,
+}
+
+/// Checks the plan and forks its ranks, or makes all but them if init containers come first. The first generation of a
+/// pod opens its home and starts the guardian; both stay for the next ones.
 pub(super) fn prepare(
-    plan: &ShimPlan,
-    home: &mut Option<Home>,
-    guardian: &mut Option<Guardian>,
+    plan: &mut ShimPlan,
+    kept: &mut Kept,
     files: &OpenFiles,
-    sockets: Vec<NotifySocket>,
+    skip: &dyn Fn(&str) -> bool,
     now: Instant,
 ) -> Result<Pod, Refusal> {
-    let working_dir = Path::new(plan.working_dir.as_deref().unwrap_or("."));
-    check_working_dir(working_dir, is_far(plan))?;
-    let argv = arguments(&plan.command)?;
-    let inherited = Inherited::new(&plan.remove_env);
-    let resolved = resolve(plan, working_dir, &inherited)?;
-    let watch = Checks::watch(plan)?;
-    let checks = Checks::prepare(plan, &inherited, files, sockets, now)?;
-    let opened = home.is_none();
-    let open = match home {
+    check_working_dir(Path::new(plan.working_dir.as_deref().unwrap_or(".")), is_far(plan))?;
+    let inits = Inits::prepare(plan, files, skip, now)?;
+    let sockets = if inits.is_none() { Some(notify::open(plan)?) } else { None };
+    let plan = &*plan;
+    let checked = sockets.map(|sockets| check(plan, files, sockets, now)).transpose()?;
+    let opened = kept.home.is_none();
+    let open = match &mut kept.home {
         Some(home) => home,
-        None => home.insert(Home::open(Path::new(&plan.job_dir), &plan.mark, plan.keep)?),
+        home => home.insert(Home::open(Path::new(&plan.job_dir), &plan.mark, plan.keep)?),
     };
-    let mut made = Vec::new();
-    let hold_all = || {
+    let guardian = &mut kept.guardian;
+    let make_all = || {
         let cgroup = make_cgroup(plan, open);
         // A copy of this process, so before there are ports and pipes of which it would hold copies.
         *guardian =
             Guardian::renew(guardian.take(), open, &plan.mark, cgroup.as_ref().map(Cgroup::path)).ok();
-        let mut parts = Parts { ranks: Vec::new(), hold: None, errors: None, cgroup, told: Vec::new() };
+        let parts = Parts { ranks: Vec::new(), hold: None, errors: None, cgroup, told: Vec::new() };
         let ports = ports::reserve(&plan.ports)?;
         let probes = open_probes(plan)?;
         open.fresh_tmp(plan.generation.0)?;
@@ -73,24 +87,62 @@ pub(super) fn prepare(
             let failed = |error| Refusal::JobDir { path, error };
             open.note(NCCL_TOPOLOGY, topology.as_bytes()).map_err(failed)?;
         }
-        files.make_room(plan.ranks.len());
-        let ready = make_logs(plan, resolved, &watch, &mut made)?;
-        hold(plan, ready, &argv, &inherited, files, &mut parts)?;
-        Ok(Pod::new(plan, parts, ports, probes, checks, now))
+        let mut pod = Pod::new(plan, parts, ports, probes, inits, now);
+        if let Some(checked) = checked {
+            hold_all(&mut pod, plan, checked, files)?;
+        }
+        Ok(pod)
     };
-    let held = hold_all();
-    if held.is_err() {
-        for dir in made {
-            remove_logs(&dir);
+    let made = make_all();
+    if made.is_err() && opened {
+        if let Some(home) = kept.home.take() {
+            home.discard();
         }
-        if opened {
-            if let Some(home) = home.take() {
-                home.discard();
-            }
-            if let Some(guardian) = guardian.take() {
-                guardian.dismiss();
-            }
+        if let Some(guardian) = kept.guardian.take() {
+            guardian.dismiss();
         }
+    }
+    made
+}
+
+/// Forks the ranks of a pod whose init containers are done.
+pub(super) fn make_ranks(
+    pod: &mut Pod,
+    plan: &mut ShimPlan,
+    files: &OpenFiles,
+    now: Instant,
+) -> Result<(), Refusal> {
+    let sockets = notify::open(plan)?;
+    let checked = check(plan, files, sockets, now)?;
+    hold_all(pod, plan, checked, files)
+}
+
+fn check<'a>(
+    plan: &'a ShimPlan,
+    files: &OpenFiles,
+    sockets: Vec<NotifySocket>,
+    now: Instant,
+) -> Result<Checked<'a>, Refusal> {
+    let working_dir = Path::new(plan.working_dir.as_deref().unwrap_or("."));
+    let inherited = Inherited::new(&plan.remove_env);
+    Ok(Checked {
+        argv: arguments(&plan.command)?,
+        resolved: resolve(plan, working_dir, &inherited)?,
+        watch: Checks::watch(plan)?,
+        checks: Checks::prepare(plan, &inherited, files, sockets, now)?,
+        inherited,
+    })
+}
+
+fn hold_all(pod: &mut Pod, plan: &ShimPlan, checked: Checked<'_>, files: &OpenFiles) -> Result<(), Refusal> {
+    let Checked { argv, inherited, resolved, watch, checks } = checked;
+    let mut made = Vec::new();
+    files.make_room(plan.ranks.len());
+    let held = make_logs(plan, resolved, &watch, &mut made)
+        .and_then(|ready| hold(plan, ready, &argv, &inherited, files, pod.parts_mut()));
+    match held {
+        Ok(()) => pod.checks = checks,
+        Err(_) => made.iter().for_each(|dir| remove_logs(dir)),
     }
     held
 }

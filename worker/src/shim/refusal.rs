@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use phalanx_common::report::{PrepareFailure, PrepareFailureKind};
+use phalanx_common::exit::ExitStatus;
 use phalanx_common::health::Question;
+use phalanx_common::report::{PrepareFailure, PrepareFailureKind};
 use phalanx_common::spec::ProbeKind;
 use phalanx_common::topology::machine::CpuSet;
 
@@ -93,13 +94,23 @@ pub(super) enum Refusal {
     Probe { probe: Question, why: Box<Refusal> },
     #[error("the pattern of the {probe} probe cannot be used: {error}")]
     Pattern { probe: ProbeKind, error: Box<regex::Error> },
+    #[error("the init container {name}: {why}")]
+    InitProgram { name: String, why: Box<Refusal> },
+    #[error("cannot start the init container {name}: {}{}", why(error), advice(error))]
+    InitFork { name: String, error: io::Error },
+    #[error(
+        "the init container {name} ended with {status}{}; all that it wrote is in {}",
+        said.as_ref().map(|said| format!(": {said}")).unwrap_or_default(),
+        log_dir.display()
+    )]
+    InitFailed { name: String, status: ExitStatus, said: Option<String>, log_dir: PathBuf },
     #[error("generation {alive} is still alive in this pod")]
     Busy { alive: u32 },
 }
 
 impl Refusal {
     fn kind(&self) -> PrepareFailureKind {
-        use PrepareFailureKind::{CommandNotExecutable, CommandNotFound, Job, Node, PortTaken};
+        use PrepareFailureKind::{CommandNotExecutable, CommandNotFound, Init, Job, Node, PortTaken};
         match self {
             Refusal::NoSuchCommand { error, .. } => {
                 if is_missing(error) {
@@ -117,7 +128,8 @@ impl Refusal {
             | Refusal::NoFormat { .. }
             | Refusal::InterpreterNotExecutable { .. } => CommandNotExecutable,
             Refusal::PortTaken { port } => PortTaken(*port),
-            Refusal::Probe { why, .. } => why.kind(),
+            Refusal::Probe { why, .. } | Refusal::InitProgram { why, .. } => why.kind(),
+            Refusal::InitFailed { .. } => Init,
             Refusal::Pattern { .. } | Refusal::Variable { .. } | Refusal::NulByte { .. } => Job,
             Refusal::WorkingDir { .. }
             | Refusal::Port { .. }
@@ -127,6 +139,7 @@ impl Refusal {
             | Refusal::Unpack { .. }
             | Refusal::VirtualEnv { .. }
             | Refusal::Start { .. }
+            | Refusal::InitFork { .. }
             | Refusal::Cpus { .. }
             | Refusal::CpusRefused { .. }
             | Refusal::Nodes { .. }

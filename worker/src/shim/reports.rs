@@ -13,7 +13,8 @@ pub(super) const REPORT_EVERY: Duration = Duration::from_millis(5);
 
 impl Shim {
     pub(super) fn report_exits(&mut self) {
-        if self.pod.as_ref().is_none_or(|pod| !pod.life.may_report_exits()) {
+        // Ranks that were never prepared have no end.
+        if self.pod.as_ref().is_none_or(|pod| !pod.life.may_report_exits() || pod.refusal.is_some()) {
             return;
         }
         for index in std::mem::take(&mut self.exits) {
@@ -63,7 +64,7 @@ impl Shim {
     pub(super) fn finish(&mut self) {
         let Some(pod) = &mut self.pod else { return };
         let (now, at) = (Instant::now(), wall_clock());
-        for stream in pod.ranks_mut().iter_mut().flat_map(|rank| &mut rank.streams) {
+        for stream in pod.streams_mut() {
             stream.drain(&mut self.buffer, now, at);
             stream.close_pipe();
             stream.finish(now);
@@ -75,14 +76,18 @@ impl Shim {
             self.report_streams(index);
         }
         let Some(mut pod) = self.pod.take() else { return };
-        let guardian = self.guardian.as_ref().map(Guardian::pid);
-        let (generation, end) = (pod.generation, pod.end(guardian));
+        let guardian = self.kept.guardian.as_ref().map(Guardian::pid);
+        let (generation, end, refusal) = (pod.generation, pod.end(guardian), pod.refusal.take());
         drop(pod);
-        if let Some(home) = &self.home {
+        self.pending = None;
+        if let Some(home) = &self.kept.home {
             home.drop_tmp();
         }
         self.exits.clear();
-        self.report(&ShimReport::Ended { generation, end });
+        self.report(&match refusal {
+            Some(refusal) => ShimReport::NotPrepared { generation, reason: refusal.into() },
+            None => ShimReport::Ended { generation, end },
+        });
     }
 
     pub(super) fn report(&mut self, report: &ShimReport) {

@@ -56,7 +56,8 @@ fn a_rank_is_stopped_by_the_signal_that_it_asks_for() {
 fn before_the_stop_signal_each_rank_does_its_hook_with_its_own_environment_if_its_end_is_a_wish() {
     let scratch = Scratch::new();
     let save = format!("sleep 0.2; echo $RANK >> {}", scratch.path("saved"));
-    let script = format!("trap 'sort {}; exit 0' TERM; echo up; while :; do sleep 0.05; done", scratch.path("saved"));
+    let script =
+        format!("trap 'sort {}; exit 0' TERM; echo up; while :; do sleep 0.05; done", scratch.path("saved"));
     let plan = ShimPlan { pre_stop: run(&save), ..shell(&scratch, 2, &script) };
     let mut shim = up(&plan);
     shim.stop_by_wish(LONG);
@@ -74,7 +75,10 @@ fn before_the_stop_signal_each_rank_does_its_hook_with_its_own_environment_if_it
     let mut shim = up(&plan);
     shim.stop(LONG);
     shim.ended();
-    assert!(!std::path::Path::new(&scratch.path("saved")).exists(), "after a failure there is nothing to save");
+    assert!(
+        !std::path::Path::new(&scratch.path("saved")).exists(),
+        "after a failure there is nothing to save"
+    );
     nothing_left(&plan);
 }
 
@@ -131,7 +135,11 @@ fn a_rank_that_ends_while_it_does_its_hook_is_waited_for_no_longer() {
     let scratch = Scratch::new();
     let plan = ShimPlan {
         pre_stop: run(&format!("touch {}; sleep 600", scratch.path("leave"))),
-        ..shell(&scratch, 1, &format!("echo up; while ! test -e {}; do sleep 0.05; done", scratch.path("leave")))
+        ..shell(
+            &scratch,
+            1,
+            &format!("echo up; while ! test -e {}; do sleep 0.05; done", scratch.path("leave")),
+        )
     };
     let mut shim = up(&plan);
     shim.stop_by_wish(LONG);

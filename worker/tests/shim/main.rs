@@ -7,6 +7,7 @@ mod bound;
 mod cost;
 mod ending;
 mod hooks;
+mod init;
 mod isolation;
 mod orphans;
 mod output;

@@ -51,7 +51,12 @@ fn probed(plan: ShimPlan, probes: Probes) -> ShimPlan {
 }
 
 /// The next word on this rank that `wanted` is true of.
-pub(crate) fn health(shim: &mut Shim, rank: u32, what: &str, wanted: impl Fn(&RankHealth) -> bool) -> RankHealth {
+pub(crate) fn health(
+    shim: &mut Shim,
+    rank: u32,
+    what: &str,
+    wanted: impl Fn(&RankHealth) -> bool,
+) -> RankHealth {
     shim.until(what, |report| match report {
         ShimReport::Health { ranks, .. } => {
             ranks.iter().find(|health| health.rank == Rank(rank) && wanted(health)).cloned()

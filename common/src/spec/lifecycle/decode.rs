@@ -96,7 +96,10 @@ impl Decoder<'_> {
                 "command" => it.command = self.command(&path, node),
                 "env" => it.env = self.own_env(&path, node),
                 "restartPolicy" => it.restart_policy = self.scalar(&path, node, choice),
-                "startupProbe" => it.startup_probe = Some(self.probe_at(&path, "startupProbe", Origin::File(key.span), node)),
+                "startupProbe" => {
+                    it.startup_probe =
+                        Some(self.probe_at(&path, "startupProbe", Origin::File(key.span), node))
+                }
                 "lifecycle" => misplaced.push((key.span, path, "lifecycle")),
                 "livenessProbe" => misplaced.push((key.span, path, "livenessProbe")),
                 "readinessProbe" => misplaced.push((key.span, path, "readinessProbe")),

@@ -34,7 +34,9 @@ pub enum LifecycleProblem {
     AfterDeadline { sleep: Duration, deadline: Duration },
     #[error("SIGKILL leaves a rank no time to end: for that, `terminationGracePeriodSeconds: 0`")]
     StopByKill,
-    #[error("SIGSTOP and SIGCONT end nothing: a stop signal is one that a rank can end by, such as SIGTERM, SIGINT or SIGUSR1")]
+    #[error(
+        "SIGSTOP and SIGCONT end nothing: a stop signal is one that a rank can end by, such as SIGTERM, SIGINT or SIGUSR1"
+    )]
     StopByStop,
     #[error("an init container runs to its end before the ranks start, and has no {0}")]
     EndsBefore(&'static str),
@@ -42,7 +44,9 @@ pub enum LifecycleProblem {
         "an init container runs to its end before the ranks start, and has no startupProbe: `restartPolicy: Always` makes it a sidecar"
     )]
     SidecarsProbe,
-    #[error("{0} of a sidecar is not known here: it has a startupProbe alone, and is started again whenever it ends")]
+    #[error(
+        "{0} of a sidecar is not known here: it has a startupProbe alone, and is started again whenever it ends"
+    )]
     NotOfSidecars(&'static str),
     #[error("an init container is called {name} already ({})", At(at))]
     TwoOfOneName { name: String, at: Place },

@@ -139,7 +139,12 @@ impl Decoder<'_> {
         it
     }
 
-    pub(in crate::spec) fn unknown_in(&mut self, key: &Key, within: &'static str, known: &'static [&'static str]) {
+    pub(in crate::spec) fn unknown_in(
+        &mut self,
+        key: &Key,
+        within: &'static str,
+        known: &'static [&'static str],
+    ) {
         self.unknown(key, Some(within), |name| keys::nearest(name, known), known);
     }
 }

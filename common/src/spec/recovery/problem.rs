@@ -32,7 +32,9 @@ pub enum RecoveryProblem {
     ActionOfNever { action: FailureAction, policy: Place },
     #[error("{} is a restart, and the job may have none: give it some with maxRestarts", word(*action))]
     ActionWithoutBudget { action: FailureAction },
-    #[error("no rank is ended for a probe: the job has neither startupProbe nor livenessProbe, and no postStart hook")]
+    #[error(
+        "no rank is ended for a probe: the job has neither startupProbe nor livenessProbe, and no postStart hook"
+    )]
     NoProbe,
     #[error("nothing fails so: the job has no initContainers")]
     NoInit,

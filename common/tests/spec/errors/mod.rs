@@ -13,8 +13,16 @@ use crate::run;
 
 #[test]
 fn every_wrong_file_is_refused_in_these_words() {
-    let tables =
-        [keys::KEYS, keys::NOT_YET, lifecycle::LIFECYCLE, probes::PROBES, types::TYPES, values::VALUES, yaml::YAML, yaml::EXCERPTS];
+    let tables = [
+        keys::KEYS,
+        keys::NOT_YET,
+        lifecycle::LIFECYCLE,
+        probes::PROBES,
+        types::TYPES,
+        values::VALUES,
+        yaml::YAML,
+        yaml::EXCERPTS,
+    ];
     for (text, expected) in tables.into_iter().flatten() {
         let printed = run(text, &Flags::default()).map(|job| format!("{job:?}"));
         assert_eq!(printed.as_ref().map_err(String::as_str), Err(*expected), "{text}");

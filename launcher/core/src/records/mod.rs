@@ -26,9 +26,9 @@ use serde::{Deserialize, Serialize};
 
 pub use binding::{BindingRecord, DeviceRecord, HeldRecord, RankBindingRecord};
 pub use cause::{CauseRecord, NoRestartRecord, OutcomeRecord};
+pub use lifecycle::{HookRecord, InitRecord, LifecycleRecord};
 pub use lifetime::{LifetimeRecord, SuccessRecord};
 pub use needs::{DevicesRecord, ElasticRecord, GroupRecord, NeedsRecord, WishesRecord};
-pub use lifecycle::{HookRecord, InitRecord, LifecycleRecord};
 pub use probes::{HandlerRecord, PortRecord, ProbeRecord, ProbesRecord};
 pub use recovery::{RecoveryRecord, RuleRecord};
 pub use spec::SpecRecord;

@@ -8,9 +8,9 @@ use phalanx_common::spec::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::lifecycle::LifecycleRecord;
 use super::lifetime::LifetimeRecord;
 use super::needs::NeedsRecord;
-use super::lifecycle::LifecycleRecord;
 use super::probes::ProbesRecord;
 use super::recovery::RecoveryRecord;
 

@@ -6,31 +6,31 @@ use phalanx_common::time::Timestamp;
 
 /// Counts microseconds since the pod was prepared.
 #[derive(Debug)]
-pub(super) struct PodClock {
+pub(in crate::shim) struct PodClock {
     base: Instant,
     frozen: Option<Instant>,
 }
 
 impl PodClock {
-    pub(super) fn new(now: Instant) -> PodClock {
+    pub(in crate::shim) fn new(now: Instant) -> PodClock {
         PodClock { base: now, frozen: None }
     }
 
-    pub(super) fn at(&self, now: Instant) -> Timestamp {
+    pub(in crate::shim) fn at(&self, now: Instant) -> Timestamp {
         let now = self.frozen.unwrap_or(now);
         Timestamp(u64::try_from(now.saturating_duration_since(self.base).as_micros()).unwrap_or(u64::MAX))
     }
 
     /// When it will be `at`; `None` while it stands still.
-    pub(super) fn instant(&self, at: Timestamp) -> Option<Instant> {
+    pub(in crate::shim) fn instant(&self, at: Timestamp) -> Option<Instant> {
         if self.frozen.is_some() { None } else { self.base.checked_add(Duration::from_micros(at.0)) }
     }
 
-    pub(super) fn freeze(&mut self, now: Instant) {
+    pub(in crate::shim) fn freeze(&mut self, now: Instant) {
         self.frozen.get_or_insert(now);
     }
 
-    pub(super) fn thaw(&mut self, now: Instant) {
+    pub(in crate::shim) fn thaw(&mut self, now: Instant) {
         if let Some(since) = self.frozen.take() {
             self.base += now.saturating_duration_since(since);
         }

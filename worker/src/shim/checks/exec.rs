@@ -1,10 +1,12 @@
 //! An `exec` probe or hook: a process beside its rank, with the rank's environment, directory, user and cores.
 
-use std::ffi::CString;
+use std::collections::BTreeMap;
+use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
+use std::rc::Rc;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::Signal;
@@ -31,8 +33,9 @@ const MARK: &str = "PHALANX_PROBE";
 const KEPT: usize = 2 * MAX_MESSAGE;
 
 /// What all `exec` probes and hooks of a pod need.
-pub(super) struct Kit {
+pub(in crate::shim) struct Kit {
     env: Vec<(String, String)>,
+    /// Whom they are about.
     ranks: Vec<ShimRank>,
     memory: MemoryBinding,
     working_dir: Option<CString>,
@@ -40,20 +43,30 @@ pub(super) struct Kit {
     open_files: libc::rlimit,
     /// Reads as the byte that releases a held process.
     zero: File,
-    /// Arguments of each question, and the program for each rank.
-    commands: Vec<(Question, Vec<CString>, Vec<CString>)>,
+    commands: BTreeMap<Key, Program>,
     started: u64,
 }
 
+struct Program {
+    path: CString,
+    argv: Rc<Vec<CString>>,
+}
+
+/// Something that is asked of one rank by a program.
+pub(in crate::shim) struct Asked<'a> {
+    pub(in crate::shim) key: Key,
+    pub(in crate::shim) command: &'a [String],
+}
+
 /// What asks by a program, and its command.
-fn asked_by_program(plan: &ShimPlan) -> impl Iterator<Item = (Question, &Vec<String>)> {
+fn asked_by_program(plan: &ShimPlan) -> impl Iterator<Item = (Question, &[String])> {
     let probes = plan.probes.iter().filter_map(|(kind, probe)| match &probe.handler {
-        ProbeHandler::Exec { command } => Some((kind.into(), command)),
+        ProbeHandler::Exec { command } => Some((kind.into(), command.as_slice())),
         _ => None,
     });
     let hooks = [(Question::PostStart, &plan.post_start), (Question::PreStop, &plan.pre_stop)];
     let hooks = hooks.into_iter().filter_map(|(question, hook)| match hook {
-        Some(Hook::Exec { command }) => Some((question, command)),
+        Some(Hook::Exec { command }) => Some((question, command.as_slice())),
         _ => None,
     });
     probes.chain(hooks)
@@ -69,37 +82,58 @@ pub(super) struct Exec {
 }
 
 impl Kit {
-    /// Finds the programs as each rank would; `None`: nothing asks by one.
+    /// What asks the ranks of a plan; `None`: nothing does by a program.
     pub(super) fn prepare(
         plan: &ShimPlan,
         inherited: &Inherited,
         files: &OpenFiles,
     ) -> Result<Option<Kit>, Refusal> {
-        let mut commands = Vec::new();
-        let working_dir = Path::new(plan.working_dir.as_deref().unwrap_or("."));
-        for (question, command) in asked_by_program(plan) {
-            let refuse = |why: Refusal| Refusal::Probe { probe: question, why: Box::new(why) };
-            let program = command.first().ok_or(Refusal::NoCommand).map_err(refuse)?;
-            let mut programs: Vec<CString> = Vec::with_capacity(plan.ranks.len());
-            let mut last: Option<(std::ffi::OsString, CString)> = None;
-            for rank in &plan.ranks {
-                let overlay = Overlay::new(&plan.env, rank)?;
-                let path = overlay.value(inherited, "PATH");
-                let found = match &last {
-                    Some((before, found)) if path.is_some_and(|path| path == before) => found.clone(),
-                    _ => {
-                        let far = plan.lease.is_some();
-                        let found = Lookup { working_dir, path, far }.resolve(program).map_err(refuse)?;
-                        c_string(found)?
-                    }
-                };
-                last = path.map(|path| (path.to_owned(), found.clone()));
-                programs.push(found);
-            }
-            commands.push((question, arguments(command)?, programs));
-        }
-        if commands.is_empty() {
+        let asked: Vec<(Question, &[String])> = asked_by_program(plan).collect();
+        let ranks = 0..plan.ranks.len();
+        let asked = ranks.flat_map(|index| {
+            asked.iter().map(move |(question, command)| Asked { key: (index, *question), command })
+        });
+        Kit::of(plan, plan.ranks.clone(), asked.collect(), (inherited, files))
+    }
+
+    /// The same for whatever `ranks` are: finds the programs as each would.
+    pub(in crate::shim) fn of(
+        plan: &ShimPlan,
+        ranks: Vec<ShimRank>,
+        asked: Vec<Asked<'_>>,
+        (inherited, files): (&Inherited, &OpenFiles),
+    ) -> Result<Option<Kit>, Refusal> {
+        if asked.is_empty() {
             return Ok(None);
+        }
+        let working_dir = Path::new(plan.working_dir.as_deref().unwrap_or("."));
+        let mut commands = BTreeMap::new();
+        let mut argvs: BTreeMap<&[String], Rc<Vec<CString>>> = BTreeMap::new();
+        let mut found: BTreeMap<(&str, Option<OsString>), CString> = BTreeMap::new();
+        for Asked { key, command } in asked {
+            let refuse = |why: Refusal| Refusal::Probe { probe: key.1, why: Box::new(why) };
+            let (Some(program), Some(rank)) = (command.first(), ranks.get(key.0)) else {
+                return Err(refuse(Refusal::NoCommand));
+            };
+            let overlay = Overlay::new(&plan.env, rank)?;
+            let path = overlay.value(inherited, "PATH");
+            // Ranks mostly share one PATH, and one search.
+            let known = (program.as_str(), path.map(ToOwned::to_owned));
+            let path = match found.get(&known) {
+                Some(path) => path.clone(),
+                None => {
+                    let far = plan.lease.is_some();
+                    let path = Lookup { working_dir, path, far }.resolve(program).map_err(refuse)?;
+                    let path = c_string(path)?;
+                    found.insert(known, path.clone());
+                    path
+                }
+            };
+            let argv = match argvs.get(command) {
+                Some(argv) => Rc::clone(argv),
+                None => Rc::clone(argvs.entry(command).or_insert(Rc::new(arguments(command)?))),
+            };
+            commands.insert(key, Program { path, argv });
         }
         let zero = File::open("/dev/zero").map_err(|error| Refusal::Start {
             rank: plan.ranks.first().map_or(0, |rank| rank.rank.0),
@@ -108,7 +142,7 @@ impl Kit {
         })?;
         Ok(Some(Kit {
             env: plan.env.clone(),
-            ranks: plan.ranks.clone(),
+            ranks,
             memory: plan.memory,
             working_dir: plan.working_dir.as_deref().map(c_string).transpose()?,
             inherited: Inherited::new(&plan.remove_env),
@@ -120,22 +154,22 @@ impl Kit {
     }
 
     /// Starts the program of this question beside the rank.
-    pub(super) fn start(&mut self, (index, question): Key, cgroup: Option<&Cgroup>) -> io::Result<Exec> {
+    pub(super) fn start(&mut self, key: Key, cgroup: Option<&Cgroup>) -> io::Result<Exec> {
         let none = || io::Error::from_raw_os_error(libc::EINVAL);
-        let (_, argv, programs) = self.commands.iter().find(|(known, ..)| *known == question).ok_or_else(none)?;
-        let (rank, path) = self.ranks.get(index).zip(programs.get(index)).ok_or_else(none)?;
+        let (index, _) = key;
+        let (rank, program) = self.ranks.get(index).zip(self.commands.get(&key)).ok_or_else(none)?;
         self.started += 1;
         let mark = format!("{}-{}", std::process::id(), self.started);
         let mut marked = rank.clone();
         marked.env.push((MARK.to_owned(), mark.clone()));
         let overlay = Overlay::new(&self.env, &marked).map_err(|_| none())?;
         let envp = overlay.envp(&self.inherited);
-        let argv = null_terminated(argv.iter().map(CString::as_c_str));
+        let argv = null_terminated(program.argv.iter().map(CString::as_c_str));
         let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
         fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         let image = Image {
             index: index as u32,
-            path,
+            path: &program.path,
             argv: &argv,
             envp: &envp,
             working_dir: self.working_dir.as_deref(),

@@ -2,10 +2,10 @@
 //! When to ask, and what follows, `phalanx_worker_core::prober` decides; `checks_events` is where the event loop
 //! meets this.
 
-mod clock;
-mod exec;
+pub(super) mod clock;
+pub(super) mod exec;
 mod hook;
-mod questions;
+pub(super) mod questions;
 mod rank;
 mod socket;
 
@@ -93,16 +93,27 @@ impl Checks {
         Ok(Checks {
             probes: plan.probes.clone(),
             hooks: Hooks { post_start: plan.post_start.clone(), pre_stop: plan.pre_stop.clone() },
-            clock: PodClock::new(now),
             ranks: ranks.map(|(rank, socket)| Checked::new(rank.rank, &plan.probes, socket)).collect(),
-            questions: Questions::new(Kit::prepare(plan, inherited, files)?),
+            questions: Questions::new(Kit::prepare(plan, inherited, files)?, 0),
+            ..Checks::none(now)
+        })
+    }
+
+    /// Of a generation that has no ranks yet.
+    pub(super) fn none(now: Instant) -> Checks {
+        Checks {
+            probes: Probes::default(),
+            hooks: Hooks::default(),
+            clock: PodClock::new(now),
+            ranks: Vec::new(),
+            questions: Questions::new(None, 0),
             changed: BTreeSet::new(),
             urgent: false,
             reported_at: None,
             moved: false,
             next: None,
             orders: Vec::new(),
-        })
+        }
     }
 
     /// What is looked for in the output of each rank.

@@ -17,27 +17,29 @@ use crate::shim::cgroup::Cgroup;
 use crate::shim::run::{Poll, Source};
 
 /// Whom a question is about: the index of the rank in its pod, and what is asked.
-pub(super) type Key = (usize, Question);
+pub(in crate::shim) type Key = (usize, Question);
 
 /// An answer, and to which question.
-pub(super) struct Answered {
-    pub(super) key: Key,
-    pub(super) number: u64,
-    pub(super) answer: Answer,
+pub(in crate::shim) struct Answered {
+    pub(in crate::shim) key: Key,
+    pub(in crate::shim) number: u64,
+    pub(in crate::shim) answer: Answer,
 }
 
 /// A question, before it is asked.
-pub(super) struct Asks<'a> {
-    pub(super) key: Key,
-    pub(super) number: u64,
-    pub(super) handler: &'a ProbeHandler,
+pub(in crate::shim) struct Asks<'a> {
+    pub(in crate::shim) key: Key,
+    pub(in crate::shim) number: u64,
+    pub(in crate::shim) handler: &'a ProbeHandler,
     /// From now on, at which time; `None`: it may take its time.
-    pub(super) within: Option<(Duration, Timestamp)>,
+    pub(in crate::shim) within: Option<(Duration, Timestamp)>,
 }
 
 /// What is being asked; at most one question of a kind to each rank.
-pub(super) struct Questions {
+pub(in crate::shim) struct Questions {
     kit: Option<Kit>,
+    /// In events the first has this number.
+    first: usize,
     open: BTreeMap<Key, Open>,
 }
 
@@ -55,13 +57,13 @@ enum Asking {
 }
 
 impl Questions {
-    /// `kit`: for `exec` probes.
-    pub(super) fn new(kit: Option<Kit>) -> Questions {
-        Questions { kit, open: BTreeMap::new() }
+    /// `kit`: for what asks by a program. `first`: the number of the first of those that are asked, in events.
+    pub(in crate::shim) fn new(kit: Option<Kit>, first: usize) -> Questions {
+        Questions { kit, first, open: BTreeMap::new() }
     }
 
     /// Begins to ask; an answer if that is known at once.
-    pub(super) fn ask(
+    pub(in crate::shim) fn ask(
         &mut self,
         Asks { key, number, handler, within }: Asks<'_>,
         (poll, cgroup): (&Poll, Option<&Cgroup>),
@@ -80,7 +82,7 @@ impl Questions {
             Asking::Exec(exec) => (exec.as_fd(), EpollFlags::EPOLLIN),
             Asking::Connection(connection) => (connection.as_fd(), EpollFlags::EPOLLOUT),
         };
-        let watched = poll.add_for(fd, Source::Check(key.0, key.1), flags);
+        let watched = poll.add_for(fd, Source::Check(self.first + key.0, key.1), flags);
         let until = within.map(|(timeout, now)| now + timeout);
         let timeout = within.map_or(Duration::ZERO, |(timeout, _)| timeout);
         self.open.insert(key, Open { number, until, timeout, asking });
@@ -115,7 +117,7 @@ impl Questions {
     }
 
     /// Something happened to what is asked.
-    pub(super) fn on_event(&mut self, key: Key, poll: &Poll) -> Option<Answered> {
+    pub(in crate::shim) fn on_event(&mut self, key: Key, poll: &Poll) -> Option<Answered> {
         let open = self.open.get_mut(&key)?;
         match &mut open.asking {
             // It answers by its end.
@@ -127,7 +129,7 @@ impl Questions {
             }
             Asking::Connection(connection) => match connection.go_on() {
                 Progress::Waits(flags) => {
-                    poll.want(connection.as_fd(), Source::Check(key.0, key.1), flags);
+                    poll.want(connection.as_fd(), Source::Check(self.first + key.0, key.1), flags);
                     None
                 }
                 Progress::Done(answer) => {
@@ -140,7 +142,7 @@ impl Questions {
     }
 
     /// A child that is no rank has ended: perhaps one of these. `known` are processes that no probe left behind.
-    pub(super) fn on_reaped(
+    pub(in crate::shim) fn on_reaped(
         &mut self,
         pid: i32,
         status: ExitStatus,
@@ -157,9 +159,13 @@ impl Questions {
     }
 
     /// What had no answer in time.
-    pub(super) fn late(&mut self, at: Timestamp, poll: &Poll) -> Vec<Answered> {
-        let late: Vec<Key> =
-            self.open.iter().filter(|(_, open)| open.until.is_some_and(|until| until <= at)).map(|(key, _)| *key).collect();
+    pub(in crate::shim) fn late(&mut self, at: Timestamp, poll: &Poll) -> Vec<Answered> {
+        let late: Vec<Key> = self
+            .open
+            .iter()
+            .filter(|(_, open)| open.until.is_some_and(|until| until <= at))
+            .map(|(key, _)| *key)
+            .collect();
         late.into_iter()
             .filter_map(|key| {
                 let open = self.open.get(&key)?;
@@ -176,19 +182,19 @@ impl Questions {
     }
 
     /// Ends what nobody waits for any more.
-    pub(super) fn keep(&mut self, poll: &Poll, wanted: impl Fn(Key, u64) -> bool) {
+    pub(in crate::shim) fn keep(&mut self, poll: &Poll, wanted: impl Fn(Key, u64) -> bool) {
         let unwanted = self.open.iter().filter(|(key, open)| !wanted(**key, open.number));
         let unwanted: Vec<Key> = unwanted.map(|(key, _)| *key).collect();
         unwanted.into_iter().for_each(|key| self.give_up(key, poll));
     }
 
     /// When the next one is late.
-    pub(super) fn next(&self) -> Option<Timestamp> {
+    pub(in crate::shim) fn next(&self) -> Option<Timestamp> {
         self.open.values().filter_map(|open| open.until).min()
     }
 
     /// Processes that ask.
-    pub(super) fn pids(&self) -> impl Iterator<Item = i32> {
+    pub(in crate::shim) fn pids(&self) -> impl Iterator<Item = i32> {
         self.open.values().filter_map(|open| match &open.asking {
             Asking::Exec(exec) => Some(exec.pid),
             Asking::Connection(_) => None,

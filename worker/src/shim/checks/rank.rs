@@ -88,10 +88,9 @@ impl Checked {
             true => self.prober.why_not_ready().map(|(probe, message)| (probe.into(), message)),
             false => Some((Question::PostStart, "not done yet".to_owned())),
         };
-        let waits = waits.filter(|_| !ready).map(|(probe, message)| ProbeWord {
-            probe,
-            message: last_of(&message, MAX_MESSAGE).to_owned(),
-        });
+        let waits = waits
+            .filter(|_| !ready)
+            .map(|(probe, message)| ProbeWord { probe, message: last_of(&message, MAX_MESSAGE).to_owned() });
         let health = RankHealth { rank: self.rank, ready, waits, status: self.status.clone() };
         let says_nothing = self.told.is_none() && !gated && health.status.is_none();
         if says_nothing || self.told.as_ref() == Some(&health) {

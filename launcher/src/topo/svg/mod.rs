@@ -1,7 +1,8 @@
 //! The cluster as a picture: planes, blocks and leaves as boxes in each other, nodes as cells, rails and what is
-//! degraded in colour.
+//! degraded in colour. Of a machine that is all there is, what it has inside.
 
 mod canvas;
+mod machine;
 mod plane;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,10 @@ const MARGIN: u32 = 24;
 pub(crate) fn svg(view: &View) -> String {
     let network = view.network();
     let mut canvas = Canvas::default();
+    if let Some((name, inside)) = view.only_machine().and_then(|name| Some((name, view.machine(name)?))) {
+        let end = machine::draw(&mut canvas, name, inside, (MARGIN, MARGIN, WIDTH - 2 * MARGIN));
+        return canvas.finish(end + MARGIN);
+    }
     let parts = [
         counted(network.nodes.len(), "node"),
         counted(network.switches.len(), "switch"),
@@ -68,7 +73,7 @@ fn legend(canvas: &mut Canvas, rails: u16, y: u32) -> u32 {
     entry(canvas, "switch short", "short of uplinks");
     entry(canvas, "switch bad", "less than half of them");
     entry(canvas, "node", "node");
-    entry(canvas, "node short", "port off its rail, or missing");
+    entry(canvas, "node short", "port off its rail, or missing (nodes on half of the rails or more)");
     entry(canvas, "node bad", "port down");
     entry(canvas, "node lost", "unreachable");
     for rail in 0..rails.min(canvas::RAILS) {

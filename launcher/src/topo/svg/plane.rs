@@ -28,7 +28,7 @@ pub(super) struct Drawing<'a> {
     /// Nodes with a port on another rail than its own.
     off_rail: BTreeSet<String>,
     named: bool,
-    /// Middle, top and bottom.
+    /// Middle, and where cables from above and from below end: in a box, at its edge.
     stands: BTreeMap<Row, (u32, u32, u32)>,
 }
 
@@ -190,7 +190,12 @@ impl<'a> Drawing<'a> {
             end += 18;
         }
         let place = (x, y, width, end + PAD - y);
-        canvas.frame(place, "box");
+        canvas.panel(place, "box");
+        for switch in &group.switches {
+            if let Some((_, top, _)) = self.stands.get_mut(switch) {
+                *top = y;
+            }
+        }
         place
     }
 
@@ -260,7 +265,7 @@ impl<'a> Drawing<'a> {
         switch.is_some_and(|row| self.network.switches[row as usize].plane == Some(self.plane))
     }
 
-    /// A mark for each rail that the node has a port on: of that rail's colour, or degraded.
+    /// A mark for each rail: of its colour, or degraded. Of a node on fewer than half of them, those that it is on.
     fn rails(&self, canvas: &mut Canvas, node: &Node, (x, y, wide, high): Place) {
         let rails = self.network.planes[self.plane as usize].rails.min(RAILS);
         if rails == 0 {
@@ -278,8 +283,8 @@ impl<'a> Drawing<'a> {
                 Some((port.rail.filter(|_| off).unwrap_or(on), on, port.down))
             })
             .collect();
-        // A node with far fewer ports (a management host) need not be on every rail.
-        let follows = ports.len() + 1 >= usize::from(rails);
+        // A node with few ports (a management host) need not be on every rail.
+        let follows = 2 * ports.len() >= usize::from(rails);
         for rail in 0..rails {
             let class = match ports.iter().find(|(own, ..)| *own == rail) {
                 Some((.., true)) => "bad".to_string(),

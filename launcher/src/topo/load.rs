@@ -163,7 +163,7 @@ impl Pile {
         }
         if self.files == before {
             bail!(
-                "{}: none of its {} files is of a kind that is read; known are {}",
+                "{}: none of its files, {} in all, is of a kind that is read; known are {}",
                 folder.display(),
                 found.len(),
                 read::known()

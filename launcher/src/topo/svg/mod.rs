@@ -2,6 +2,7 @@
 //! degraded in colour. Of a machine that is all there is, what it has inside.
 
 mod canvas;
+mod ground;
 mod machine;
 mod plane;
 
@@ -10,6 +11,7 @@ use std::collections::BTreeMap;
 use phalanx_common::topology::Row;
 
 pub(crate) use self::canvas::{Canvas, WIDTH, wide};
+use self::ground::Ground;
 use self::plane::Drawing;
 use super::paint::counted;
 use super::view::View;
@@ -34,8 +36,9 @@ pub(crate) fn svg(view: &View) -> String {
     let mut y = legend(&mut canvas, rails, MARGIN + 28);
     let mut planes: Vec<Row> = (0..).take(network.planes.len()).collect();
     planes.sort_by_key(|row| Some(*row) != network.main);
+    let ground = Ground::of(view);
     for row in planes {
-        y = Drawing::of(view, row).draw(&mut canvas, MARGIN, y + MARGIN, WIDTH - 2 * MARGIN);
+        y = Drawing::of(&ground, row).draw(&mut canvas, MARGIN, y + MARGIN, WIDTH - 2 * MARGIN);
     }
     let mut nowhere: Vec<Row> = Vec::new();
     let mut domains: BTreeMap<Row, Vec<Row>> = BTreeMap::new();
@@ -63,17 +66,21 @@ pub(crate) fn svg(view: &View) -> String {
 }
 
 fn legend(canvas: &mut Canvas, rails: u16, y: u32) -> u32 {
-    let mut x = MARGIN;
+    let (mut x, mut y) = (MARGIN, y);
     let mut entry = |canvas: &mut Canvas, class: &str, what: &str| {
+        let wide = 17 + canvas::wide(what, 11);
+        if x + wide > WIDTH - MARGIN {
+            (x, y) = (MARGIN, y + 20);
+        }
         canvas.rect((x, y, 12, 12), class, None);
         canvas.text(x + 17, y + 10, "small", what);
-        x += 17 + canvas::wide(what, 11) + 18;
+        x += wide + 18;
     };
     entry(canvas, "switch", "switch");
     entry(canvas, "switch short", "short of uplinks");
     entry(canvas, "switch bad", "less than half of them");
     entry(canvas, "node", "node");
-    entry(canvas, "node short", "port off its rail, or missing (nodes on half of the rails or more)");
+    entry(canvas, "node short", "port off its rail, or missing");
     entry(canvas, "node bad", "port down");
     entry(canvas, "node lost", "unreachable");
     for rail in 0..rails.min(canvas::RAILS) {

@@ -54,16 +54,17 @@ fn the_picture_of_a_machine_that_is_all_there_is_has_what_is_in_it() {
 fn all_of_the_picture_is_inside_of_it_with_eight_rails_too() {
     let ports = |node: u32| {
         let ports =
-            (0..8).map(|rail| format!("mlx5_{rail}: {{switch: u{}-r{rail}, rail: {rail}}}", node / 2));
+            (0..8).map(|rail| format!("mlx5_{rail}: {{switch: u{}-r{rail}, rail: {rail}}}", node / 3));
         format!("  n{node}: {{ports: {{{}}}}}\n", ports.collect::<Vec<_>>().join(", "))
     };
     let unders = |unit: u32| (0..8).map(move |rail| format!("  u{unit}-r{rail}: {{under: [spine]}}\n"));
-    let nodes: String = (0..8).map(ports).collect();
+    let nodes: String = (0..12).map(ports).collect();
     let site = format!("nodes:\n{nodes}switches:\n{}", (0..4).flat_map(unders).collect::<String>());
     let dir = files(&[("site.yaml", &site)]);
     topo(dir.path(), &["--svg", "x.svg", "--from", "site.yaml"]).clean();
     let svg = std::fs::read_to_string(dir.path().join("x.svg")).unwrap();
     assert!(svg.contains(">rail 7</text>"), "{svg}");
+    assert!(svg.find(">n9</text>").unwrap() < svg.find(">n10</text>").unwrap(), "in the order of people");
     let number = |line: &str, key: &str| -> Option<u32> {
         line.split_once(&format!(" {key}=\""))?.1.split('"').next()?.parse().ok()
     };

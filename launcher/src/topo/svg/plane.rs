@@ -151,7 +151,8 @@ impl<'a> Drawing<'a> {
         } else {
             end = self.chips(canvas, &group.switches, x + PAD, end, width - 2 * PAD);
         }
-        let members = self.view.snapshot.members(row).to_vec();
+        let mut members = self.view.snapshot.members(row).to_vec();
+        members.sort_by_cached_key(|node| natural(&self.network.nodes[*node as usize].name));
         end = self.cells(canvas, &members, x + PAD, end + 8, width - 2 * PAD);
         let unjoined: usize =
             group.switches.iter().filter_map(|switch| self.ground.unjoined.get(switch)).sum();
@@ -204,7 +205,12 @@ impl<'a> Drawing<'a> {
     /// Width and height of a node's cell.
     fn cell(&self) -> (u32, u32) {
         let rails = u32::from(self.network.planes[self.plane as usize].rails.min(RAILS));
-        if self.named { (150, 18) } else { ((rails * 5).max(11), 11) }
+        match (self.named, rails) {
+            (true, 0) => (150, 18),
+            // The marks are below the name.
+            (true, _) => (150, 22),
+            (false, rails) => ((rails * 5).max(11), 11),
+        }
     }
 
     fn cells(&self, canvas: &mut Canvas, rows: &[Row], x: u32, y: u32, width: u32) -> u32 {

@@ -38,6 +38,8 @@ pub enum Error {
     NoSwitch,
     #[error("line {line}: more than {MAX_COLUMNS} columns")]
     TooWide { line: usize },
+    #[error("no row names a node; write one for each below the header, such as `{example}`")]
+    NoRow { example: String },
     #[error("the table has more than {MAX_ROWS} rows")]
     TooLong,
     #[error("line {line}: {found} fields, where the header has {expected}")]
@@ -88,10 +90,23 @@ pub fn read(bytes: &[u8]) -> Result<Outline, Error> {
     if columns.is_empty() {
         return Err(Error::NoSwitch);
     }
+    if rows.is_empty() {
+        return Err(Error::NoRow { example: example(&header, node) });
+    }
     // A column of which nobody knows anything is no level.
     columns.retain(|at| rows.iter().any(|row| !row[*at].is_empty()));
     let names = names(&rows, &header, &columns);
     Ok(outline(&rows, node, domain, &names))
+}
+
+/// A row as it may be.
+fn example(header: &[String], node: usize) -> String {
+    let field = |(name, at): (&String, usize)| match name.as_str() {
+        "ip" => "10.0.0.1".to_string(),
+        _ if at == node => "gpu-01".to_string(),
+        name => format!("{name}-1"),
+    };
+    header.iter().zip(0..).map(field).collect::<Vec<_>>().join(",")
 }
 
 /// The fields of each node, with the line that said it.
@@ -289,5 +304,13 @@ mod tests {
         assert!(read(b"node,leaf\n\"n1,l1\n").is_err());
         assert_eq!(read(b"a,b\n1,2\n"), Err(Error::NoNode));
         assert_eq!(read(b"node\nn1\n"), Err(Error::NoSwitch));
+    }
+
+    #[test]
+    fn a_header_without_a_row_is_told_what_a_row_is_like() {
+        for text in ["Leaf,IP,Host Name,spine\n", "leaf,ip,hostname,spine\n# none yet\nl1,,,s1\n"] {
+            let error = read(text.as_bytes()).unwrap_err().to_string();
+            assert!(error.ends_with("such as `leaf-1,10.0.0.1,gpu-01,spine-1`"), "{error}");
+        }
     }
 }

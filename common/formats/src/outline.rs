@@ -27,7 +27,7 @@ pub struct Outline {
     pub within: BTreeSet<(String, Tier, String)>,
     /// Nodes of which nothing else is said.
     pub unplaced: BTreeSet<String>,
-    /// Nodes of which a place is known in another tree alone, by its name.
+    /// Nodes of which a place is known in other trees alone, each with all of these by their names.
     pub elsewhere: BTreeSet<(String, String)>,
     /// Members that are named by something else than a name (a pattern, a label), so that nobody knows here
     /// who they are.
@@ -60,7 +60,8 @@ impl Outline {
             group: group.clone(),
         });
         let elsewhere = self.elsewhere.iter().map(|(node, _)| node);
-        let unplaced = self.unplaced.iter().chain(elsewhere).map(|node| Claim::Node { node: node.clone() });
+        let unplaced: BTreeSet<&String> = self.unplaced.iter().chain(elsewhere).collect();
+        let unplaced = unplaced.into_iter().map(|node| Claim::Node { node: node.clone() });
         let claims = under.chain(nodes).chain(domains).chain(blocks).chain(within).chain(unplaced);
         claims.map(|claim| Evidence::new(claim, source, origin, at)).collect()
     }
@@ -99,14 +100,12 @@ impl Outline {
                 outline.domains.insert((node.name.clone(), network.nvlink[domain as usize].clone()));
             }
             if domain.is_none() && place.is_none_or(|place| place.groups.is_empty()) {
-                match node.places.iter().find(|place| !place.groups.is_empty()) {
-                    Some(other) => {
-                        let plane = network.planes[other.plane as usize].name.clone();
-                        outline.elsewhere.insert((node.name.clone(), plane));
-                    }
-                    None => {
-                        outline.unplaced.insert(node.name.clone());
-                    }
+                let known = node.places.iter().filter(|place| !place.groups.is_empty());
+                let planes = known.map(|place| network.planes[place.plane as usize].name.clone());
+                let before = outline.elsewhere.len();
+                outline.elsewhere.extend(planes.map(|plane| (node.name.clone(), plane)));
+                if outline.elsewhere.len() == before {
+                    outline.unplaced.insert(node.name.clone());
                 }
             }
         }

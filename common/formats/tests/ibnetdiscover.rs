@@ -200,3 +200,15 @@ fn a_dump_that_was_cut_is_a_finding_and_what_it_lacks_is_none() {
         assert!(!found.iter().any(|found| lacking(&found.problem)), "{path}: {found:?}");
     }
 }
+
+#[test]
+fn a_switch_without_a_record_is_no_node_by_the_number_of_its_port() {
+    let text = "Switch\t8 \"Switch1\"\n[1]\t\"Hca1\"[1]\n[3]\t\"Switch2\"[3]\n[5]\t\"Switch2\"[2]\n\n\
+                Hca\t2 \"Hca1\"\n[1]\t\"Switch1\"[1]\n";
+    let evidence = ibnetdiscover::read(text.as_bytes()).unwrap().evidence("cut.out", Timestamp(0));
+    let network = derive(&[], &evidence, Timestamp(1)).unwrap();
+    let nodes: Vec<&str> = network.nodes.iter().map(|node| node.name.as_str()).collect();
+    let switches: Vec<&str> = network.switches.iter().map(|switch| switch.name.as_str()).collect();
+    assert_eq!((nodes, switches), (vec!["Hca1"], vec!["Switch1", "Switch2"]));
+    assert_eq!((network.links[0].live, network.cut[0].devices), (Some(2), 1));
+}

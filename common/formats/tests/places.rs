@@ -165,10 +165,11 @@ fn what_nodes_are_said_to_be_in_nests_as_the_same_table_does() {
     for (node, other) in [("n1", "n2"), ("n1", "n3"), ("n1", "n5")] {
         assert_eq!(between(&said, node, other), between(&written, node, other));
     }
-    // One who stands elsewhere leaves the leaf's block unknown, and what is said of the others is theirs.
+    // One who stands elsewhere is not under the leaf of the others, which is in the block of most.
     let apart = facts(&[stated("nodes:\n  'n[1-2]': {leaf: l1, block: b1}\n  n3: {leaf: l1, block: b2}\n")]);
-    assert!(apart.groups.iter().all(|group| group.parent.is_none()));
-    assert_eq!(between(&apart, "n1", "n3"), TierInterval::exactly(Tier::Leaf));
+    assert_eq!([place(&apart, "n1"), place(&apart, "n3")], [["leaf l1, block b1"], ["leaf l1, block b2"]]);
+    assert_eq!(between(&apart, "n1", "n2"), TierInterval::exactly(Tier::Leaf));
+    assert_eq!(between(&apart, "n1", "n3").best, Tier::Core);
 }
 
 #[test]

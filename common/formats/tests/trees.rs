@@ -364,12 +364,14 @@ fn a_number_that_is_too_large_in_a_statement_is_told_the_limit() {
 }
 
 #[test]
-fn a_node_whose_place_is_in_another_plane_is_left_out_for_that() {
+fn a_node_whose_place_is_in_other_planes_is_left_out_for_that_with_all_of_them() {
     let text = "nodes:\n  n1: {leaf: a}\n  n2: {leaf: a}\n  n3: {leaf: b}\n\
-                switches:\n  a: {plane: one}\n  b: {plane: two}\n";
+                \x20 n4: {ports: {eth0: {switch: b}, eth1: {switch: c}}}\n\
+                switches:\n  a: {plane: one}\n  b: {plane: two}\n  c: {plane: three}\n";
     let evidence = statement::read(text.as_bytes(), "x", AT).unwrap();
     let outline = Outline::of(&derive(&[], &evidence, AT).unwrap());
-    let expected = "# left out, as they are in the plane two alone: n3\nSwitchName=a Nodes=n[1-2]\n";
+    let expected = "# left out, as their place is known in the planes three and two only: n4\n\
+                    # left out, as their place is known in the plane two only: n3\nSwitchName=a Nodes=n[1-2]\n";
     assert_eq!(slurm::write_conf(&outline), expected);
 }
 

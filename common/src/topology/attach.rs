@@ -50,29 +50,42 @@ impl Stranger {
 }
 
 /// An adapter as the strongest source has it: several dumps that show it show one adapter. One dump may have
-/// several cables of it, where it has the adapter's GUID for all its ports.
-fn once(mut claims: Claims<'_, Unjoined>) -> Vec<Unjoined> {
+/// several cables of it, where it has the adapter's GUID for all its ports; one that was cut, some of them.
+fn once(mut claims: Claims<'_, Unjoined>, cut: &Cut<'_>) -> Vec<Unjoined> {
+    if claims.iter().any(|(by, _)| !cut.contains(&who(by))) {
+        claims.retain(|(by, _)| !cut.contains(&who(by)));
+    }
     strongest_first(&mut claims);
-    let who = |by: &Evidence| (by.source, by.origin.clone(), by.observed_at);
-    let strongest = claims.first().map(|(by, _)| who(by));
+    let dump = |by: &Evidence| (by.source, by.origin.clone(), by.observed_at);
+    let strongest = claims.first().map(|(by, _)| dump(by));
     // A weaker dump may know a name where the stronger does not.
     let called = claims.iter().filter_map(|(_, it)| it.called.as_ref()).min();
-    let of_dump = claims.iter().filter(|(by, _)| Some(who(by)) == strongest);
+    let of_dump = claims.iter().filter(|(by, _)| Some(dump(by)) == strongest);
     of_dump.map(|(_, it)| Unjoined { called: it.called.as_ref().or(called).cloned(), ..it.clone() }).collect()
+}
+
+/// Dumps that were cut: they have some of the cables.
+type Cut<'a> = BTreeSet<(Source, &'a str)>;
+
+/// Which dump it is of.
+fn who(by: &Evidence) -> (Source, &str) {
+    (by.source, by.origin.as_str())
 }
 
 impl<'a> Cables<'a> {
     /// Decides what is attached to what, and writes it to the ports of `nodes`.
     pub(super) fn trace(evidence: &[&'a Evidence], nodes: &mut Nodes, switches: &Switches) -> Cables<'a> {
         let mut cables = Cables::default();
-        cables.attach(evidence, nodes, switches);
-        cables.link(evidence, switches);
+        let cut = evidence.iter().filter(|by| matches!(by.claim, Claim::Cut { .. }));
+        let cut: Cut<'_> = cut.map(|by| who(by)).collect();
+        cables.attach(evidence, nodes, switches, &cut);
+        cables.link(evidence, switches, &cut);
         cables.expect(evidence, switches);
-        cables.find_counted(evidence, switches);
+        cables.find_counted(evidence, switches, &cut);
         cables
     }
 
-    fn attach(&mut self, evidence: &[&'a Evidence], nodes: &mut Nodes, switches: &Switches) {
+    fn attach(&mut self, evidence: &[&'a Evidence], nodes: &mut Nodes, switches: &Switches, cut: &Cut<'_>) {
         let serving: BTreeSet<Guid> = evidence
             .iter()
             .filter_map(|by| if let Claim::NoNode { guid } = by.claim { Some(guid) } else { None })
@@ -105,7 +118,7 @@ impl<'a> Cables<'a> {
                 }
             }
         }
-        self.unjoined = strangers.into_values().flat_map(once).collect();
+        self.unjoined = strangers.into_values().flat_map(|claims| once(claims, cut)).collect();
         for (at, claims) in of_ports {
             let port_of_switch =
                 claims.iter().map(|(_, (row, port, _))| (*row, port.clone())).collect::<Vec<_>>();
@@ -129,7 +142,7 @@ impl<'a> Cables<'a> {
         }
     }
 
-    fn link(&mut self, evidence: &[&'a Evidence], switches: &Switches) {
+    fn link(&mut self, evidence: &[&'a Evidence], switches: &Switches, cut: &Cut<'_>) {
         let mut claims: BTreeMap<(Row, Row), Claims<'a, Cable>> = BTreeMap::new();
         for by in evidence {
             match &by.claim {
@@ -150,7 +163,11 @@ impl<'a> Cables<'a> {
                 _ => {}
             }
         }
-        for ((a, b), claims) in claims {
+        for ((a, b), mut claims) in claims {
+            // A dump that was cut lacks cables that a whole one has, and is no witness that they are gone.
+            let is_cut = |by: &Evidence| cut.contains(&who(by));
+            let whole = claims.iter().filter(|(by, _)| !is_cut(by)).map(|(_, (links, _))| *links).max();
+            claims.retain(|(by, (links, _))| !is_cut(by) || whole.is_none_or(|whole| *links > whole));
             let decided = decide(
                 claims,
                 || Subject::Link { a, b },
@@ -183,14 +200,11 @@ impl<'a> Cables<'a> {
         }
     }
 
-    fn find_counted(&mut self, evidence: &[&'a Evidence], switches: &Switches) {
+    fn find_counted(&mut self, evidence: &[&'a Evidence], switches: &Switches, cut: &Cut<'_>) {
         let counts = |by: &&&Evidence| matches!(by.claim, Claim::Linked { .. });
-        let who = |by: &'a Evidence| (by.source, by.origin.as_str());
         let mut counting: BTreeSet<(Source, &str)> =
             evidence.iter().filter(counts).map(|by| who(by)).collect();
-        for by in evidence.iter().filter(|by| matches!(by.claim, Claim::Cut { .. })) {
-            counting.remove(&who(by));
-        }
+        counting.retain(|who| !cut.contains(who));
         for by in evidence.iter().filter(|by| counting.contains(&who(by))) {
             match &by.claim {
                 Claim::Attached { switch, .. } => self.counted.extend(switches.row(switch)),

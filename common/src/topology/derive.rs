@@ -144,7 +144,7 @@ pub fn derive(nodes: &[NodePorts], evidence: &[Evidence], now: Timestamp) -> Res
         switch.group = switch.group.and_then(|group| new_rows.get(&group).copied());
     }
 
-    let cut = cut(&evidence, &switches);
+    let cut = cut(&evidence, &switches, &cables);
     let (layer2, one_way) = layer2::domains(&evidence, &nodes);
     let prefixes = layer2::prefixes(&evidence, &nodes);
     let (nvlink, nvlink_clusters) = nvlink::domains(&evidence, &mut nodes, &mut conflicts);
@@ -233,8 +233,8 @@ fn owners<'a>(
     owners
 }
 
-/// Sources that have less than there is, and the planes that they speak of.
-fn cut(evidence: &[&Evidence], switches: &Switches) -> Vec<Cut> {
+/// Sources that have less than there is, and the planes that they speak of, but where a whole one speaks of the same.
+fn cut(evidence: &[&Evidence], switches: &Switches, cables: &Cables<'_>) -> Vec<Cut> {
     let mut cut: BTreeMap<(Source, &str), Cut> = BTreeMap::new();
     for by in evidence {
         if let Claim::Cut { cables, devices } = by.claim {
@@ -251,6 +251,7 @@ fn cut(evidence: &[&Evidence], switches: &Switches) -> Vec<Cut> {
         if let Some(cut) = cut.get_mut(&(by.source, by.origin.as_str())) {
             speaks_of(&by.claim, &mut ids, &mut ends, &mut names);
             let rows = ids.into_iter().filter_map(|id| switches.row(id));
+            let rows = rows.filter(|row| !cables.counted.contains(row));
             cut.planes.extend(rows.filter_map(|row| switches.rows[row as usize].plane));
         }
     }

@@ -319,6 +319,7 @@ impl fmt::Display for Reason {
             Reason::Confidence => "for it is surer",
             Reason::Newest => "for it is newer",
             Reason::Order => "for nothing tells them apart",
+            Reason::Itself => "for it is said of the node itself",
         })
     }
 }

@@ -6,6 +6,7 @@ use super::levels::Levels;
 use super::network::{Group, Idle, Row, Switch, row_of};
 use super::places::path;
 use super::sets::cluster;
+use super::stated::Told;
 use super::tier::Tier;
 
 /// One plane's tree, before it is known which tiers tell anything.
@@ -36,7 +37,7 @@ pub(super) struct Ground<'a> {
     /// The nodes of each switch that ends are attached to.
     pub(super) hosts: &'a BTreeMap<Row, BTreeSet<Row>>,
     /// Groups that leaves belong to by statement.
-    pub(super) stated: &'a BTreeMap<(Row, Tier), String>,
+    pub(super) stated: &'a Told,
 }
 
 impl Tree {
@@ -61,7 +62,7 @@ impl Tree {
                 .filter(of_level)
                 .partition(|row| ground.stated.contains_key(&(**row, Tier::Leaf)));
             for row in named {
-                let name = ground.stated[&(row, Tier::Leaf)].clone();
+                let (name, _) = ground.stated[&(row, Tier::Leaf)].clone();
                 members.entry(Kin::Named(name)).or_default().insert(row);
             }
             let sets: Vec<BTreeSet<Row>> = others.iter().map(|row| ground.hosts[row].clone()).collect();
@@ -94,7 +95,7 @@ impl Tree {
         // Stated of a leaf, of a switch between, or of the switches that make the group; the closest counts.
         let named = |climber: &Climber, above: &BTreeSet<Row>| {
             let mut through = climber.leaves.iter().chain(&climber.above).chain(above);
-            through.find_map(|row| ground.stated.get(&(*row, tier)).cloned())
+            through.find_map(|row| ground.stated.get(&(*row, tier))).map(|(name, _)| name.clone())
         };
         // A group that is itself on that level is in the cluster of those that are below it.
         let (inside, below): (Vec<_>, Vec<_>) = lifted
@@ -158,7 +159,7 @@ impl Tree {
 /// Statements of switches that no group comes from: of a switch that makes no group of that tier and is below
 /// none, or of which a closer switch says otherwise. Leaves without nodes wait for their nodes.
 pub(super) fn idle(
-    stated: &BTreeMap<(Row, Tier), String>,
+    stated: &Told,
     groups: &[Group],
     levels: &Levels,
     hosts: &BTreeMap<Row, BTreeSet<Row>>,
@@ -173,8 +174,8 @@ pub(super) fn idle(
     let waits = |row: &Row| levels.level[*row as usize] == 1 && !hosts.contains_key(row);
     stated
         .iter()
-        .filter(|((row, tier), name)| !waits(row) && !follows.contains(&(*row, *tier, name.as_str())))
-        .map(|((switch, tier), group)| Idle { switch: *switch, tier: *tier, group: group.clone() })
+        .filter(|((row, tier), (name, _))| !waits(row) && !follows.contains(&(*row, *tier, name.as_str())))
+        .map(|((switch, tier), (group, _))| Idle { switch: *switch, tier: *tier, group: group.clone() })
         .collect()
 }
 

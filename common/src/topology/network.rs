@@ -371,6 +371,8 @@ pub enum Reason {
     Newest,
     /// Nothing tells them apart; the first in their order is taken, so that it stays the same.
     Order,
+    /// It is said of the node itself, the others, of sources of one rank, of a switch above it.
+    Itself,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]

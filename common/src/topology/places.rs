@@ -34,10 +34,11 @@ pub(super) fn hosts(
             let at: Vec<_> = at.filter(|at| plane_of(at.switch) == Some(plane)).collect();
             strongest_first(&mut claims);
             let Some((strongest, _)) = claims.first() else { continue };
-            // One source may know several leaves of a node, and says all of them.
+            // One source may know several leaves of a node, and says all of them; a statement names one.
+            let is_one = strongest.source == Source::Operator;
             let is_same = |by: &Evidence| (by.source, &by.origin) == (strongest.source, &strongest.origin);
-            let stated: BTreeSet<Row> =
-                claims.iter().filter(|(by, _)| is_same(by)).map(|(_, switch)| *switch).collect();
+            let stated = claims.iter().filter(|(by, _)| is_same(by)).map(|(_, switch)| *switch);
+            let stated: BTreeSet<Row> = stated.take(if is_one { 1 } else { usize::MAX }).collect();
             let by_ports: BTreeSet<Row> = at.iter().map(|at| at.switch).collect();
             let source = at.iter().map(|at| at.source).min();
             let stands = match source {
@@ -75,7 +76,7 @@ pub(super) fn leaves(
     let mut by_claims: BTreeMap<Row, Claims<'_, (Row, Row)>> = BTreeMap::new();
     for (by, switch) in claims {
         if let Some((plane, group)) = leaf_of.get(switch) {
-            by_claims.entry(*plane).or_default().push((by, (*group, *switch)));
+            by_claims.entry(*plane).or_default().push((by, (*switch, *group)));
         }
     }
     let planes: BTreeSet<Row> = by_ports.keys().chain(by_claims.keys()).copied().collect();
@@ -88,8 +89,8 @@ pub(super) fn leaves(
             decide(
                 claims,
                 || Subject::Leaf { node: row, plane },
-                |(_, switch)| Value::Switch(*switch),
-                |(a, _), (b, _)| a == b,
+                |(switch, _)| Value::Switch(*switch),
+                |(_, a), (_, b)| a == b,
             )
         });
         let group = match (most, stated) {
@@ -97,9 +98,9 @@ pub(super) fn leaves(
             (Some((group, _)), None) => *group,
             (None, Some(stated)) => {
                 conflicts.extend(stated.conflict);
-                stated.value.0
+                stated.value.1
             }
-            (Some((group, _)), Some(stated)) if *group == stated.value.0 => {
+            (Some((group, _)), Some(stated)) if *group == stated.value.1 => {
                 conflicts.extend(stated.conflict);
                 *group
             }
@@ -112,7 +113,7 @@ pub(super) fn leaves(
                     None => vec![Said {
                         source: stated.by.source,
                         origin: stated.by.origin.clone(),
-                        value: Value::Switch(stated.value.1),
+                        value: Value::Switch(stated.value.0),
                     }],
                 };
                 let by_port = ports.iter().filter_map(|port| {
@@ -129,7 +130,7 @@ pub(super) fn leaves(
                     claims: said,
                     reason,
                 });
-                if wins { stated.value.0 } else { *group }
+                if wins { stated.value.1 } else { *group }
             }
         };
         found.insert(plane, group);
@@ -152,12 +153,14 @@ pub(super) fn path(groups: &[Group], leaf: Row) -> Path {
 }
 
 /// The tiers of a plane that carry information: a tier that puts nodes together just as the one below does
-/// tells nothing. One in which every node is alone does: a leaf with one node is a leaf.
-pub(super) fn telling_tiers(paths: &[Path]) -> Vec<usize> {
+/// tells nothing, unless groups of the one below are called alike. One in which every node is alone does: a leaf with
+/// one node is a leaf.
+fn telling_tiers(paths: &[Path], are_called_alike: impl Fn(usize) -> bool) -> Vec<usize> {
     let used = |at: &usize| paths.iter().any(|path| path[*at].is_some());
     let mut kept: Vec<usize> = Vec::new();
     for at in (0..4).filter(used) {
-        let same = kept.last().is_some_and(|below| same_partition(paths, *below, at));
+        let same = kept.last().filter(|below| !are_called_alike(**below));
+        let same = same.is_some_and(|below| same_partition(paths, *below, at));
         if !same {
             kept.push(at);
         }
@@ -195,8 +198,13 @@ pub(super) fn settle(
     let mut kept: Vec<(usize, Group)> = Vec::new();
     for (plane, row) in planes.iter_mut().zip(0..) {
         let of_plane: Vec<Path> = paths.range((row, 0)..=(row, Row::MAX)).map(|(_, path)| *path).collect();
-        let mut tiers: Vec<Tier> =
-            telling_tiers(&of_plane).into_iter().map(|at| Tier::OF_SWITCHES[at]).collect();
+        let are_called_alike = |at: usize| {
+            let mut rows = of_tier.get(&(row, Tier::OF_SWITCHES[at])).into_iter().flatten();
+            let mut names = BTreeSet::new();
+            rows.any(|at| !names.insert(&groups[*at].name))
+        };
+        let telling = telling_tiers(&of_plane, are_called_alike);
+        let mut tiers: Vec<Tier> = telling.into_iter().map(|at| Tier::OF_SWITCHES[at]).collect();
         if tiers.is_empty() {
             tiers.push(Tier::Leaf);
         }

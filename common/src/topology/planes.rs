@@ -105,11 +105,16 @@ fn named(
         let name = if *count == 1 { name } else { format!("{name}-{count}") };
         named.push((key, name, set, fabrics));
     }
+    let mut at: BTreeMap<String, usize> =
+        named.iter().enumerate().rev().map(|(at, (_, name, ..))| (name.clone(), at)).collect();
     for (key, (set, fabrics)) in stated {
         let name = name(&key, PlaneKind::Declared);
-        match named.iter_mut().find(|(_, other, ..)| *other == name) {
-            Some((.., into, _)) => into.extend(set),
-            None => named.push((key, name, set, fabrics)),
+        match at.get(&name) {
+            Some(at) => named[*at].2.extend(set),
+            None => {
+                at.insert(name.clone(), named.len());
+                named.push((key, name, set, fabrics));
+            }
         }
     }
     named.sort_by(|a, b| (b.2.len(), &a.0).cmp(&(a.2.len(), &b.0)));

@@ -16,10 +16,13 @@ use super::tier::Tier;
 /// Groups that switches and nodes belong to by statement, each decided.
 #[derive(Debug, Default)]
 pub(super) struct Stated {
-    pub(super) switches: BTreeMap<(Row, Tier), String>,
-    /// With who says so: an operator stands against what cables say.
-    pub(super) nodes: BTreeMap<(Row, Tier), (String, Said)>,
+    pub(super) switches: Told,
+    /// An operator stands against what cables say.
+    pub(super) nodes: Told,
 }
+
+/// The group of a tier that a switch or a node is in, with who says so.
+pub(super) type Told = BTreeMap<(Row, Tier), (String, Said)>;
 
 impl Stated {
     pub(super) fn of(
@@ -65,10 +68,7 @@ impl Stated {
             settled
         };
         Stated {
-            switches: settle(of_switches, &|row| switches.rows[row as usize].name.clone())
-                .into_iter()
-                .map(|(member, (group, _))| (member, group))
-                .collect(),
+            switches: settle(of_switches, &|row| switches.rows[row as usize].name.clone()),
             nodes: settle(of_nodes, &|row| nodes.rows[row as usize].name.clone()),
         }
     }
@@ -155,15 +155,21 @@ pub(super) fn apply(
         conflicts.iter().zip(0..).map(|(conflict, at)| (conflict.subject.clone(), at)).collect();
     for Moved { node, tier, from, .. } in moved.iter().filter(|it| !renamed.contains(&(it.from, it.to))) {
         let (group, about) = (&groups[*from as usize], &nodes[*node as usize]);
-        let (source, origin) = seen(about, group.plane, switches, cables.of_nodes.get(node));
-        let against = Said { source, origin, value: Value::Name(group.name.clone()) };
+        let through = before.get(&(group.plane, *node)).into_iter().flatten().flatten();
+        let through = through.flat_map(|row| &groups[*row as usize].switches).copied();
+        let against = of_switch(stated, group, through).unwrap_or_else(|| {
+            let (source, origin) = seen(about, group.plane, switches, cables.of_nodes.get(node));
+            Said { source, origin, value: Value::Name(group.name.clone()) }
+        });
         let subject = Subject::Member { of: about.name.clone(), tier: *tier };
         match known.get(&subject) {
             Some(at) => conflicts[*at].claims.push(against),
             None => {
                 known.insert(subject.clone(), conflicts.len());
-                let claims = vec![stated.nodes[&(*node, *tier)].1.clone(), against];
-                conflicts.push(Conflict { subject, claims, reason: Reason::Rank });
+                let counts = stated.nodes[&(*node, *tier)].1.clone();
+                let is_same_rank = counts.source.rank() == against.source.rank();
+                let reason = if is_same_rank { Reason::Itself } else { Reason::Rank };
+                conflicts.push(Conflict { subject, claims: vec![counts, against], reason });
             }
         }
     }
@@ -202,6 +208,14 @@ fn renamed(
         before.get(from) == Some(&count) && after.get(to) == Some(&count) && !before.contains_key(to)
     };
     pairs.into_iter().filter(|(pair, count)| is_whole(pair, *count)).map(|(pair, _)| pair).collect()
+}
+
+/// The statement that a group comes from, of one of the switches that a node is below.
+fn of_switch(stated: &Stated, group: &Group, mut through: impl Iterator<Item = Row>) -> Option<Said> {
+    through.find_map(|switch| {
+        let (name, said) = stated.switches.get(&(switch, group.tier))?;
+        (*name == group.name).then(|| said.clone())
+    })
 }
 
 /// Who knows where a node hangs in a plane.
@@ -256,8 +270,8 @@ impl Named {
 }
 
 /// Makes groups agree with the paths of their nodes, from the top down. One of which all nodes are said to be in one
-/// group is below that. Of one that the cables put elsewhere, nodes that are said to be in another are a part of their
-/// own below that other: nodes of two blocks are never under one leaf.
+/// group is below that, and so is one of which some are and nothing else is known. Nodes that are said to be elsewhere
+/// than the others are a part of their own below what they are in: nodes of two blocks are never under one leaf.
 pub(super) fn nest(groups: &mut Vec<Group>, paths: &mut BTreeMap<(Row, Row), Path>) {
     for at in (0..Tier::OF_SWITCHES.len()).rev() {
         let mut above: BTreeMap<Row, Above> = BTreeMap::new();
@@ -269,25 +283,50 @@ pub(super) fn nest(groups: &mut Vec<Group>, paths: &mut BTreeMap<(Row, Row), Pat
         }
         for (group, above) in above {
             let parent = groups[group as usize].parent;
-            let all = if above.len() == 1 { above.keys().next().copied().flatten() } else { None };
-            if all.is_some() {
-                groups[group as usize].parent = all;
-                continue;
-            }
-            let Some(level) = parent.and_then(|parent| level(&groups[parent as usize])) else { continue };
-            for (next, nodes) in above {
-                let elsewhere = |key: &(Row, Row)| paths[key][level].is_some_and(|it| Some(it) != parent);
-                if !nodes.first().is_some_and(elsewhere) {
-                    continue;
+            let mut others = above.keys().flatten().copied().filter(|next| Some(*next) != parent);
+            match (others.next(), others.next()) {
+                (None, _) => {}
+                (Some(only), None) if parent.is_none() || above.len() == 1 => {
+                    groups[group as usize].parent = Some(only);
+                    for key in above.get(&None).into_iter().flatten() {
+                        paths.entry(*key).and_modify(|path| fill_above(path, group, groups));
+                    }
                 }
-                let whole = &groups[group as usize];
-                let part = Group { parent: next, switches: Vec::new(), uplinks: None, ..whole.clone() };
-                groups.push(part);
-                let row = row_of(groups.len() - 1);
-                for key in nodes {
-                    paths.entry(key).and_modify(|path| path[at] = Some(row));
-                }
+                (Some(_), other) => divide((group, at), above, other.is_some(), groups, paths),
             }
+        }
+    }
+}
+
+/// Makes parts of a group of the nodes that are apart from the others: the cables put the group elsewhere, or
+/// `several` groups are above it and none of them is known to be its own. Of nobody but such nodes, most are the group.
+fn divide(
+    (group, at): (Row, usize),
+    above: Above,
+    several: bool,
+    groups: &mut Vec<Group>,
+    paths: &mut BTreeMap<(Row, Row), Path>,
+) {
+    let parent = groups[group as usize].parent;
+    let level = parent.and_then(|parent| level(&groups[parent as usize]));
+    let elsewhere = |key: &(Row, Row)| {
+        level.and_then(|level| paths[key][level]).is_some_and(|above| Some(above) != parent)
+    };
+    let is_apart = |(next, nodes): &(Option<Row>, Vec<(Row, Row)>)| {
+        next.is_some() && *next != parent && (several || nodes.first().is_some_and(elsewhere))
+    };
+    let (mut apart, stay): (Vec<_>, Vec<_>) = above.into_iter().partition(is_apart);
+    if stay.is_empty() {
+        let most = (0..apart.len()).max_by_key(|at| (apart[*at].1.len(), std::cmp::Reverse(*at)));
+        groups[group as usize].parent = most.and_then(|most| apart.remove(most).0);
+    }
+    for (next, nodes) in apart {
+        let whole = &groups[group as usize];
+        let part = Group { parent: next, switches: Vec::new(), uplinks: None, ..whole.clone() };
+        groups.push(part);
+        let row = row_of(groups.len() - 1);
+        for key in nodes {
+            paths.entry(key).and_modify(|path| path[at] = Some(row));
         }
     }
 }

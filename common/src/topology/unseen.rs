@@ -9,17 +9,21 @@ use super::network::{Row, Switch, Unseen};
 use super::nodes::{Found, Nodes};
 use super::switches::Switches;
 
-/// Rows that a piece of evidence speaks of.
+/// Rows that a piece of evidence speaks of, and the names in it, whatever it takes them for: of a dump that was cut
+/// nobody knows what is at the other end of a cable, and a node's name may be on another machine's adapter.
 #[derive(Debug, Default)]
-struct Rows {
+struct Rows<'a> {
     nodes: BTreeSet<Row>,
     switches: BTreeSet<Row>,
+    names: BTreeSet<&'a str>,
 }
 
-impl Rows {
-    fn add(&mut self, by: &Evidence, nodes: &Nodes, switches: &Switches) {
+impl<'a> Rows<'a> {
+    fn add(&mut self, by: &'a Evidence, nodes: &Nodes, switches: &Switches) {
         let (mut ids, mut ends, mut names) = Default::default();
         speaks_of(&by.claim, &mut ids, &mut ends, &mut names);
+        self.names.extend(ids.iter().filter_map(|id| id.name.as_deref()));
+        self.names.extend(ends.iter().filter_map(|end| end.node.as_deref()));
         self.switches.extend(ids.into_iter().filter_map(|id| switches.row(id)));
         self.nodes.extend(names.into_iter().filter_map(|name| nodes.row(name)));
         self.nodes.extend(ends.into_iter().filter_map(|end| match nodes.find(end) {
@@ -33,7 +37,7 @@ impl Rows {
 /// By the file that has them. Nothing is unseen where nobody else sees any of the kind: a cluster may be stated as a
 /// whole, and so may the switches of a level.
 pub(super) fn find(evidence: &[&Evidence], nodes: &Nodes, switches: &Switches) -> Vec<Unseen> {
-    let (mut seen, mut stated) = (Rows::default(), BTreeMap::<&str, Rows>::new());
+    let (mut seen, mut stated) = (Rows::default(), BTreeMap::<&str, Rows<'_>>::new());
     for by in evidence {
         let rows = match by.source {
             Source::Operator => stated.entry(&by.origin).or_default(),
@@ -49,10 +53,19 @@ pub(super) fn find(evidence: &[&Evidence], nodes: &Nodes, switches: &Switches) -
         0 => !levels.is_empty(),
         level => levels.contains(&level),
     };
-    let unseen = stated.into_iter().map(|(origin, rows)| Unseen {
-        origin: origin.to_string(),
-        nodes: rows.nodes.difference(&seen.nodes).copied().filter(|_| !seen.nodes.is_empty()).collect(),
-        switches: rows.switches.difference(&seen.switches).copied().filter(is_compared).collect(),
+    let node_is_named = |row: &Row| seen.names.contains(nodes.rows[*row as usize].name.as_str());
+    let switch_is_named = |row: &Row| {
+        let mut names = switches.rows[*row as usize].ids.iter().filter_map(|id| id.name.as_deref());
+        names.any(|name| seen.names.contains(name))
+    };
+    let unseen = stated.into_iter().map(|(origin, rows)| {
+        let of_nodes = rows.nodes.difference(&seen.nodes).filter(|_| !seen.nodes.is_empty());
+        let of_switches = rows.switches.difference(&seen.switches).filter(|row| is_compared(row));
+        Unseen {
+            origin: origin.to_string(),
+            nodes: of_nodes.filter(|row| !node_is_named(row)).copied().collect(),
+            switches: of_switches.filter(|row| !switch_is_named(row)).copied().collect(),
+        }
     });
     unseen.filter(|unseen| !unseen.nodes.is_empty() || !unseen.switches.is_empty()).collect()
 }

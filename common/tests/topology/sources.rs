@@ -234,3 +234,77 @@ fn statements_of_owners_and_planes_that_disagree_are_shown_as_other_conflicts_ar
     assert_eq!((of("compute"), of("storage")), (true, false));
     assert!(network.nodes[network.node("b").unwrap() as usize].ports[0].at.is_some());
 }
+
+/// A dump of two leaves below a spine, with that many cables from the first.
+fn dump(origin: &str, at: u64, cables: u32, cut: bool) -> Vec<Evidence> {
+    let switch = |number: u64| SwitchId::with_guid(Guid(number), Some(&format!("leaf-{number}")));
+    let linked = |from: u64, links: u32| Claim::Linked {
+        a: switch(from),
+        b: switch(9),
+        links,
+        rate_mbps: Some(400_000),
+    };
+    let mut claims = vec![linked(1, cables), linked(2, 4), linked(3, 4)];
+    claims.extend(cut.then_some(Claim::Cut { cables: 1, devices: 0 }));
+    let claims =
+        claims.into_iter().map(|claim| Evidence::new(claim, Source::InfiniBand, origin, Timestamp(at)));
+    let nodes = (1..=3).map(|number| {
+        let by = dumped(number, &format!("n{number}"), "mlx5_0", number);
+        Evidence { origin: origin.to_string(), ..by }
+    });
+    claims.chain(nodes).collect()
+}
+
+#[test]
+fn a_dump_that_was_cut_takes_no_cable_from_a_whole_one() {
+    let uplinks = |evidence: &[Evidence]| {
+        let network = derive(&[], evidence, NOW).unwrap();
+        let leaf = network.switches.iter().find(|switch| switch.name == "leaf-1").unwrap();
+        (leaf.uplinks.map(|of| of.to_string()), network.conflicts.len(), network.cut[0].planes.len())
+    };
+    let whole = dump("whole.out", 1, 4, false);
+    let cut = |cables| dump("cut.out", 2, cables, true);
+    assert_eq!(uplinks(&[whole.clone(), cut(3)].concat()), (Some("4 of 4".to_string()), 0, 0));
+    assert_eq!(uplinks(&cut(3)), (None, 0, 1), "alone it counts nothing, and nothing is found in its plane");
+    // What it has is there.
+    assert_eq!(uplinks(&[whole, cut(5)].concat()).0, Some("5 of 5".to_string()));
+}
+
+#[test]
+fn a_name_that_another_source_has_in_any_place_is_not_unseen() {
+    let mut evidence = dump("cut.out", 1, 4, true);
+    // What is at the other end of the cable has no record, and is taken for an adapter.
+    let claim = Claim::Attached {
+        end: End { guid: Some(Guid(0x77)), ..End::of_node("spine-2") },
+        switch: SwitchId::with_guid(Guid(1), None),
+        switch_port: None,
+        speed_mbps: None,
+    };
+    evidence.push(Evidence::new(claim, Source::InfiniBand, "cut.out", Timestamp(1)));
+    let expected = |switch: &str| {
+        let switch = SwitchId::named(switch);
+        say(Claim::ExpectedUplinks { switch, links: 4 }, Source::Operator)
+    };
+    let unseen = |switch: &str| {
+        let network = derive(&[], &[evidence.clone(), vec![expected(switch)]].concat(), NOW).unwrap();
+        network.unseen.len()
+    };
+    assert_eq!((unseen("spine-2"), unseen("spine-3")), (0, 1));
+}
+
+#[test]
+fn uplinks_that_half_of_the_switches_have_are_expected_and_those_of_fewer_are_not() {
+    let expected = |cables: &[u32]| {
+        let leaves = cables.iter().zip(0..).flat_map(|(cables, at)| {
+            let leaf = format!("leaf-{at}");
+            [attached(&format!("n{at}"), "eth0", &leaf, Source::Lldp), linked(&leaf, "spine", *cables)]
+        });
+        let network = derive(&[], &leaves.collect::<Vec<_>>(), NOW).unwrap();
+        let leaf = network.switches.iter().find(|switch| switch.name == "leaf-0").unwrap();
+        leaf.uplinks.unwrap().expected
+    };
+    assert_eq!(expected(&[3, 3, 4, 4]), 4, "of two that are as common the larger");
+    assert_eq!(expected(&[3, 4, 4, 2]), 4);
+    assert_eq!(expected(&[3, 4, 2]), 0);
+    assert_eq!(expected(&[3, 4]), 0, "two tell nothing");
+}

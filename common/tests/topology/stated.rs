@@ -157,3 +157,54 @@ fn a_stated_leaf_is_in_the_network_that_jobs_take_though_its_nodes_have_a_slower
     assert_eq!(of("new"), network.main, "{:?}", network.planes);
     assert_eq!(of("new"), of("e"));
 }
+
+/// Three nodes under a leaf of which nothing is known above.
+fn lone_leaf(stated: impl IntoIterator<Item = Evidence>) -> Network {
+    let attached = ["a1", "a2", "a3"].map(|node| attached(node, "eth0", "a", Source::Lldp));
+    derive(&[], &attached.into_iter().chain(stated).collect::<Vec<_>>(), NOW).unwrap()
+}
+
+#[test]
+fn nodes_of_two_stated_blocks_are_not_under_one_leaf_though_nothing_is_known_above_it() {
+    let two = [block("a1", "b1"), block("a2", "b2")];
+    let network = lone_leaf(two.clone());
+    assert_ne!(between(&network, "a1", "a2").best, Tier::Leaf, "{:?}", network.groups);
+    assert_one_tree(&network);
+    let network = lone_leaf(two.into_iter().chain([block("a3", "b1")]));
+    assert_ne!(between(&network, "a1", "a2").best, Tier::Leaf, "{:?}", network.groups);
+    assert_eq!(between(&network, "a1", "a3"), TierInterval::exactly(Tier::Leaf));
+    let with_cable = network.groups.iter().find(|group| !group.switches.is_empty()).unwrap();
+    assert_eq!(network.groups[with_cable.parent.unwrap() as usize].name, "b1", "most of its nodes are there");
+    assert_one_tree(&network);
+}
+
+#[test]
+fn a_leaf_of_which_one_block_alone_is_known_is_in_it() {
+    let network = lone_leaf([block("a1", "b1")]);
+    assert_eq!(between(&network, "a1", "a2"), TierInterval::exactly(Tier::Leaf));
+    assert_one_tree(&network);
+}
+
+#[test]
+fn two_statements_of_one_operator_that_contradict_each_other_are_both_told() {
+    let of_leaf = |group: &str| {
+        let (member, group) = (Member::Switch(SwitchId::named("a")), group.to_string());
+        say(Claim::Member { member, tier: Tier::Block, group }, Source::Operator)
+    };
+    assert_eq!(
+        disagree(&lone_leaf([of_leaf("b1"), block("a1", "b2")])),
+        ["a1: sources disagree about its block: the operator (test) says b2, the operator (test) says b1; \
+          the first counts, for it is said of the node itself"]
+    );
+    assert_eq!(
+        disagree(&lone_leaf([block("a1", "b1"), block("a1", "b2")])),
+        ["a1: sources disagree about its block: the operator (test) says b1, the operator (test) says b2; \
+          the first counts, for nothing tells them apart"]
+    );
+    let two = derive(&[], &[leaf("n1", "l1"), leaf("n1", "l2"), leaf("n2", "l2")], NOW).unwrap();
+    assert_eq!(
+        disagree(&two),
+        ["n1: sources disagree about its leaf in declared: the operator (test) says l1, \
+          the operator (test) says l2; the first counts, for nothing tells them apart"]
+    );
+}

@@ -166,10 +166,15 @@ fn named<'a>(view: &'a View, name: &str) -> anyhow::Result<&'a str> {
     if let [only] = close[..] {
         return Ok(only);
     }
-    let names =
+    let names: Vec<&str> =
         if close.is_empty() { nodes.iter().map(|node| node.name.as_str()).take(4).collect() } else { close };
     let more = if nodes.len() > names.len() { ", …" } else { "" };
-    bail!("there is no node {name}; there are {} nodes: {}{more}", nodes.len(), names.join(", "))
+    let known = match &names[..] {
+        [] => "no node is known".to_string(),
+        [only] if more.is_empty() => format!("the only one is {only}"),
+        names => format!("there are {} nodes: {}{more}", nodes.len(), names.join(", ")),
+    };
+    bail!("there is no node {name}; {known}")
 }
 
 /// The same paths once more, for a command that a person copies.

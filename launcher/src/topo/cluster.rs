@@ -10,6 +10,7 @@ use phalanx_common::topology::{
 use phalanx_formats::hostlist::collapse;
 
 use super::paint::{Line, Paint, Tone, counted, thousands};
+use super::planes::{Parts, parts};
 use super::told::Told;
 use super::tree::{Branch, draw};
 use super::view::View;
@@ -155,6 +156,7 @@ fn next(network: &Network, findings: &[Finding], again: &str) -> String {
 struct Drawing<'a> {
     view: &'a View,
     network: &'a Network,
+    planes: Vec<Parts>,
     /// Groups below each group.
     children: BTreeMap<Row, Vec<Row>>,
     /// Adapters of no known node, by switch.
@@ -169,6 +171,7 @@ impl<'a> Drawing<'a> {
         let mut drawing = Drawing {
             view,
             network,
+            planes: parts(network),
             children: BTreeMap::new(),
             unjoined: BTreeMap::new(),
             down: BTreeMap::new(),
@@ -197,13 +200,7 @@ impl<'a> Drawing<'a> {
 
     fn plane(&self, row: Row) -> Branch {
         let plane = &self.network.planes[row as usize];
-        let nodes =
-            self.network.nodes.iter().filter(|node| node.places.iter().any(|place| place.plane == row));
-        let switches: Vec<Row> = (0..)
-            .zip(&self.network.switches)
-            .filter(|(_, switch)| switch.plane == Some(row))
-            .map(|(at, _)| at)
-            .collect();
+        let parts = &self.planes[row as usize];
         let mut about = vec![kind(plane)];
         if plane.rails > 0 {
             about.push(counted(plane.rails.into(), "rail"));
@@ -211,25 +208,25 @@ impl<'a> Drawing<'a> {
         if plane.fabrics > 1 {
             about.push(format!("{} without a cable between them", counted(plane.fabrics.into(), "fabric")));
         }
-        about.push(counted(nodes.count(), "node"));
-        about.push(counted(switches.len(), "switch"));
+        about.push(counted(parts.nodes, "node"));
+        about.push(counted(parts.switches.len(), "switch"));
         if self.network.main == Some(row) {
             about.push("jobs' traffic".to_string());
         }
         let line = Line::toned(Tone::Strong, &plane.name).and(format!("  {}", about.join(", ")));
         let mut branch = Branch::new(line);
-        let of_plane = |group: &Group| group.plane == row;
         let mut shown: BTreeSet<Row> = BTreeSet::new();
         let mut tops: Vec<Row> = Vec::new();
-        for (group, at) in self.network.groups.iter().zip(0..).filter(|(group, _)| of_plane(group)) {
+        for at in &parts.groups {
+            let group = &self.network.groups[*at as usize];
             shown.extend(&group.switches);
-            tops.extend(group.parent.is_none().then_some(at));
+            tops.extend(group.parent.is_none().then_some(*at));
         }
         tops.sort_by_cached_key(|row| natural(&self.network.groups[*row as usize].name));
         branch.below.extend(tops.into_iter().map(|row| self.group(row, plane)));
         let mut above: BTreeMap<u8, Vec<&str>> = BTreeMap::new();
-        for at in switches.into_iter().filter(|at| !shown.contains(at)) {
-            let switch = &self.network.switches[at as usize];
+        for at in parts.switches.iter().filter(|at| !shown.contains(at)) {
+            let switch = &self.network.switches[*at as usize];
             above.entry(switch.level).or_default().push(&switch.name);
         }
         let of_level = |(level, names): (u8, Vec<&str>)| {

@@ -110,8 +110,8 @@ struct Pile {
     told: Vec<Told>,
     seen: BTreeSet<PathBuf>,
     warnings: Vec<String>,
-    /// Files that describe a machine that another of the same kind describes, by the machine's name.
-    copies: BTreeMap<String, Vec<String>>,
+    /// Files that describe a machine that another of the same kind describes, by the machine's name and that kind.
+    copies: BTreeMap<(String, Kind), Vec<String>>,
     /// Files of folders that are of a known kind, and what is wrong with them.
     left_out: Vec<(String, String)>,
     skipped: Vec<PathBuf>,
@@ -163,7 +163,7 @@ impl Pile {
         }
         if self.files == before {
             bail!(
-                "{}: none of its {} files is of a kind that is read; known are {}",
+                "{}: none of its files, {} in all, is of a kind that is read; known are {}",
                 folder.display(),
                 found.len(),
                 read::known()
@@ -235,7 +235,7 @@ impl Pile {
         let is_free = |name: &String| !self.machines.get(name).is_some_and(|kinds| kinds.contains_key(&kind));
         let same = self.machines.get(&name).and_then(|kinds| kinds.get(&kind));
         if same.is_some_and(|known| copies::is_copy(known, &machine)) {
-            self.copies.entry(name).or_default().push(file.origin.to_string());
+            self.copies.entry((name, kind)).or_default().push(file.origin.to_string());
             return;
         }
         if !is_free(&name) {
@@ -264,11 +264,13 @@ impl Pile {
     fn finish(mut self, paths: &[PathBuf]) -> anyhow::Result<Loaded> {
         let skipped = self.skipped;
         let left_out = self.left_out.into_iter().map(|(file, why)| format!("{file} is left out: {why}"));
-        let first = |name: &str| self.told.iter().find(|told| told.about.contains(name));
-        let copies = self
-            .copies
-            .iter()
-            .filter_map(|(name, others)| Some(copies::told(name, &first(name)?.origin, others)));
+        let first = |name: &str, kind: &Kind| {
+            let source = kind.to_string();
+            self.told.iter().find(|told| told.about.contains(name) && told.source == source)
+        };
+        let copies = self.copies.iter().filter_map(|((name, kind), others)| {
+            Some(copies::told(name, &first(name, kind)?.origin, others))
+        });
         let warnings = left_out.chain(self.warnings).chain(copies).collect();
         let others = !self.evidence.is_empty() || !self.machines.is_empty();
         let view = match self.snapshots.len() {

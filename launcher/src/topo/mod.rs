@@ -16,6 +16,7 @@ mod load;
 mod node;
 mod paint;
 pub(crate) mod plain;
+mod planes;
 mod read;
 mod report;
 mod resolve;

@@ -77,7 +77,9 @@ fn a_folder_gives_what_is_known_in_it_and_names_the_rest() {
     let empty = topo(dir.path(), &["--from", "empty"]);
     assert_eq!((empty.code, empty.err.as_str()), (125, "phalanx: empty: the folder has no files\n"));
     let nothing = topo(dir.path(), &["--from", "nothing"]);
-    assert!(nothing.err.contains("nothing: none of its 1 files is of a kind that is read; known are "));
+    assert!(
+        nothing.err.contains("nothing: none of its files, 1 in all, is of a kind that is read; known are ")
+    );
 }
 
 #[test]
@@ -122,12 +124,13 @@ fn names_with_control_characters_do_not_reach_the_terminal() {
 
 #[test]
 fn what_was_typed_wrong_is_said_before_anything_is_read() {
-    let dir = files(&[("tree.csv", "node,leaf\nn1,l1\nn2,l1\n")]);
+    let dir = files(&[("tree.csv", "node,leaf\nn1,l1\nn2,l1\n"), ("one.csv", "node,leaf\nn1,l1\n")]);
     for (args, says) in [
         (&["--from"][..], "--from"),
         (&["export", "dot", "--from", "tree.csv"], "slurm-conf, slurm-yaml, topograph, nccl, json"),
         (&["--json", "--svg", "x.svg", "--from", "tree.csv"], "--svg"),
         (&["n7", "--from", "tree.csv"], "there is no node n7; there are 2 nodes: n1, n2"),
+        (&["n7", "--from", "one.csv"], "there is no node n7; the only one is n1"),
         (&["n1", "--json", "--from", "tree.csv"], "nothing is known of what n1 has inside"),
         (&["--svg", "no/such/dir.svg", "--from", "tree.csv"], "cannot write no/such/dir.svg: No such file"),
     ] {

@@ -8,4 +8,5 @@ mod captures;
 mod conflict;
 mod docs;
 mod node;
+mod picture;
 mod support;

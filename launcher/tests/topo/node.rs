@@ -40,7 +40,7 @@ fn nic(at: &str, name: &str, device: Option<&str>, guid: u64, layer: LinkLayer, 
 
 /// Two packages; below each a switch with two GPUs and an InfiniBand port; an NVSwitch, a disk, an Ethernet port with
 /// two virtual functions.
-fn machine() -> Machine {
+pub(crate) fn machine() -> Machine {
     let mut machine =
         Machine { host: Some("gpu-1".into()), architecture: Some("x86_64".into()), ..Machine::default() };
     machine.board.product = Some("Box 4".into());
@@ -287,4 +287,25 @@ fn a_bare_machine_is_shown_as_far_as_it_is_known() {
     );
     let wrong = topo(dir.path(), &["--from", "wrong.json"]);
     assert!(wrong.code == 125 && wrong.err.contains("wrong.json: it looks like a machine"), "{}", wrong.err);
+}
+
+#[test]
+fn copies_of_a_file_are_counted_with_those_of_their_kind() {
+    let mut inside = machine();
+    inside.host = Some("gpu-1".to_string());
+    let json = serde_json::to_string(&inside).unwrap();
+    let xml = "<?xml version=\"1.0\"?>\n<topology version=\"2.0\">\n\
+        <object type=\"Machine\" os_index=\"0\" cpuset=\"0x3\"><info name=\"HostName\" value=\"gpu-1\"/>\n\
+        <object type=\"PCIDev\" pci_busid=\"0000:21:00.0\" pci_type=\"0200 [8086:1533] [8086:0001] 03\">\n\
+        <object type=\"OSDev\" name=\"eno1\" osdev_type=\"2\"><info name=\"Address\" value=\"0c:42:a1:00:00:01\"/></object>\n\
+        </object></object>\n</topology>\n";
+    let dir = files(&[("a.json", &json), ("b.json", &json), ("c.xml", xml), ("d.xml", xml), ("e.xml", xml)]);
+    let done = topo(dir.path(), &["--from", "a.json", "b.json", "c.xml", "d.xml", "e.xml"]);
+    assert_eq!(done.code, 0, "{}", done.err);
+    for told in [
+        "2 files describe one machine, gpu-1, by its host name and its addresses: a.json, b.json;",
+        "3 files describe one machine, gpu-1, by its host name and its addresses: c.xml, d.xml, e.xml;",
+    ] {
+        assert!(done.err.contains(told), "{told} is not in {}", done.err);
+    }
 }

@@ -13,6 +13,9 @@ pub const MAX_BYTES: usize = 256 << 20;
 /// Longer lines are no records.
 const MAX_LINE: usize = 2_000;
 
+/// No adapter has more ports.
+const MAX_ADAPTER_PORT: u16 = 2;
+
 /// Why a dump was not read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -119,6 +122,7 @@ impl Reader {
             Line::Device { kind, id, description } => {
                 let guid = self.guid.take().or_else(|| id.split_once('-')?.1.parse().ok());
                 let row = self.device(kind, id, guid, description);
+                self.fabric.devices[row].kind = kind;
                 self.recorded.insert(row);
                 self.current = Some(row);
             }
@@ -128,7 +132,8 @@ impl Reader {
                     Some(("H", guid)) => (Kind::Adapter, guid.parse().ok()),
                     Some(("R", guid)) => (Kind::Router, guid.parse().ok()),
                     Some(("S", guid)) => (Kind::Switch, guid.parse().ok()),
-                    // A name of somebody's own: its record will tell.
+                    // A name of somebody's own: its record will tell, if it is not cut off.
+                    _ if peer_port > MAX_ADAPTER_PORT => (Kind::Switch, None),
                     _ => (Kind::Adapter, None),
                 };
                 let peer = self.device(kind, peer, own, None);

@@ -14,8 +14,8 @@ struct Below {
     /// Nodes that the tree has no leaf for. A switch of Slurm's has nodes below it or switches, never both.
     within: BTreeMap<String, BTreeSet<String>>,
     unplaced: BTreeSet<String>,
-    /// Nodes that are in another plane alone.
-    elsewhere: BTreeMap<String, BTreeSet<String>>,
+    /// Nodes of which a place is known in other planes alone, by these.
+    elsewhere: BTreeMap<BTreeSet<String>, BTreeSet<String>>,
 }
 
 impl Below {
@@ -33,7 +33,7 @@ impl Below {
         let nodes = by_second(&outline.nodes);
         Below {
             within: by_second(&within),
-            elsewhere: by_second(&outline.elsewhere),
+            elsewhere: elsewhere(outline),
             unplaced: outline.unplaced.iter().map(|node| plain(node)).collect(),
             switches: with_nodes(by_second(&outline.under), &nodes),
             nodes,
@@ -46,8 +46,13 @@ impl Below {
         let line = |(switch, nodes): (&String, &BTreeSet<String>)| {
             format!("# left out, as their leaf below {switch} is not known: {}\n", expression(nodes))
         };
-        let elsewhere = self.elsewhere.iter().map(|(plane, nodes)| {
-            format!("# left out, as they are in the plane {plane} alone: {}\n", expression(nodes))
+        let elsewhere = self.elsewhere.iter().map(|(planes, nodes)| {
+            let planes: Vec<&str> = planes.iter().map(String::as_str).collect();
+            let planes = match &planes[..] {
+                [one] => format!("the plane {one}"),
+                several => format!("the planes {}", several.join(" and ")),
+            };
+            format!("# left out, as their place is known in {planes} only: {}\n", expression(nodes))
         });
         let nowhere = (!self.unplaced.is_empty()).then(|| {
             format!("# left out, as nothing is known of their place: {}\n", expression(&self.unplaced))
@@ -87,6 +92,19 @@ fn within(outline: &Outline) -> BTreeSet<(String, String)> {
         closest.entry(node).or_insert(switch);
     }
     closest.into_iter().map(|(node, switch)| (node.clone(), switch.clone())).collect()
+}
+
+/// Nodes by all the planes in which they are.
+fn elsewhere(outline: &Outline) -> BTreeMap<BTreeSet<String>, BTreeSet<String>> {
+    let mut planes: BTreeMap<&String, BTreeSet<String>> = BTreeMap::new();
+    for (node, plane) in &outline.elsewhere {
+        planes.entry(node).or_default().insert(plain(plane));
+    }
+    let mut nodes: BTreeMap<BTreeSet<String>, BTreeSet<String>> = BTreeMap::new();
+    for (node, planes) in planes {
+        nodes.entry(planes).or_default().insert(plain(node));
+    }
+    nodes
 }
 
 fn expression(names: &BTreeSet<String>) -> String {

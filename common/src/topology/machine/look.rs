@@ -6,6 +6,7 @@ use super::accelerator::{Accelerator, AcceleratorKind, LinkKind};
 use super::nic::Nic;
 use super::parts::Machine;
 use super::pci::{PciDevice, PciKind};
+use super::peers::{Kind, kind};
 use super::problem::{Problem, Twin};
 use crate::topology::findings::{Finding, Problem as Found, Severity};
 use crate::topology::port::Bdf;
@@ -16,13 +17,14 @@ const MIN_PEERS: usize = 3;
 const MISSING_MEMORY: u64 = 4 << 30;
 
 /// Everything that an operator should look at in machines, by their nodes' names; sorted. Machines are
-/// peers that have the same board, CPUs and packages.
+/// peers that have the same board, CPUs and packages; where neither board nor CPU is known, the same models of
+/// accelerators.
 pub fn findings<'a>(machines: impl IntoIterator<Item = (&'a str, &'a Machine)>) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut kinds: BTreeMap<Kind<'_>, Vec<(&str, &Machine)>> = BTreeMap::new();
     let mut hosts: BTreeMap<&str, Vec<Twin>> = BTreeMap::new();
     for (node, machine) in machines {
-        kinds.entry(kind(machine)).or_default().push((node, machine));
+        kinds.entry(kind(node, machine)).or_default().push((node, machine));
         if let Some(host) = &machine.host {
             hosts.entry(host).or_default().push(Twin { node: node.to_string(), at: at(machine) });
         }
@@ -59,15 +61,6 @@ fn at(machine: &Machine) -> Option<String> {
 
 type Add<'a> = dyn FnMut(&str, Severity, Problem) + 'a;
 type Peers<'a> = [(&'a str, &'a Machine)];
-
-/// Board, CPU and packages.
-type Kind<'a> = (Option<&'a str>, Option<&'a str>, Option<&'a str>, Option<(u32, u32)>, usize);
-
-fn kind(of: &Machine) -> Kind<'_> {
-    let cpu = of.cpu.family.zip(of.cpu.model);
-    let board = of.board.product.as_deref();
-    (of.architecture.as_deref(), board, of.cpu.name.as_deref(), cpu, of.packages.len())
-}
 
 /// What a machine says of itself.
 fn alone(node: &str, machine: &Machine, add: &mut Add<'_>) {
@@ -365,6 +358,34 @@ mod tests {
             machine.nics[2].up = Some(false);
         };
         assert_eq!(found(with_another, 1), Vec::<String>::new());
+    }
+
+    #[test]
+    fn machines_of_which_neither_board_nor_cpu_is_known_are_peers_by_their_models_or_none() {
+        let of = |model: Option<&str>, count: usize, links: u32| {
+            let links = vec![Attachment {
+                peer: Peer::Switch(None),
+                kind: LinkKind::NvLink,
+                lanes: links,
+                mb_per_s: None,
+            }];
+            let gpu = Accelerator {
+                model: model.map(str::to_string),
+                links,
+                ..Accelerator::new(AcceleratorKind::Nvidia)
+            };
+            Machine { accelerators: vec![gpu; count], ..Machine::default() }
+        };
+        let named = |machines: Vec<Machine>| -> BTreeMap<String, Machine> {
+            (1..).zip(machines).map(|(number, machine)| (format!("n{number}"), machine)).collect()
+        };
+        let (old, new) = (of(Some("A100"), 1, 12), of(Some("H100"), 8, 18));
+        assert_eq!(look(&named(vec![old, new.clone(), new.clone()])), [""; 0]);
+        assert_eq!(
+            look(&named(vec![of(Some("H100"), 7, 18), new.clone(), new.clone(), new])),
+            ["n1: has 7 of H100, where 3 machines of its kind have 8"]
+        );
+        assert_eq!(look(&named(vec![of(None, 8, 12), of(None, 8, 18), of(None, 8, 18)])), [""; 0]);
     }
 
     #[test]

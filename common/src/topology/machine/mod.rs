@@ -15,6 +15,7 @@ mod nvlink_domain;
 mod parts;
 mod path;
 mod pci;
+mod peers;
 mod problem;
 
 pub use accelerator::{Accelerator, AcceleratorKind, Ailment, Attachment, LinkKind, MigSlice, Peer};

@@ -50,6 +50,9 @@ impl Problem {
                 "look at the cable and the port; until it is up the device's traffic takes a longer way"
             }
             Problem::Ailing { .. } => "drain the node, then reset or replace the device",
+            Problem::Accelerators { has, usual, .. } if has > usual => {
+                "it has more than its peers: look whether it is meant to be one of them"
+            }
             Problem::Accelerators { .. } => {
                 "look for a device that fell off its bus in the kernel's log, and reseat or replace it"
             }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use phalanx_common::topology::machine::{CpuSet, Device, Machine, NumaNode, Package};
+use phalanx_common::topology::machine::{AcceleratorKind, CpuSet, Device, Machine, NumaNode, Package};
 
 use super::super::paint::{Line, Paint, Tone, counted};
 use super::super::tree::Branch;
@@ -51,7 +51,7 @@ pub(super) fn summary(machine: &Machine, alike: bool, paint: Paint, text: &mut S
     }
     let mut models: BTreeMap<String, usize> = BTreeMap::new();
     for accelerator in &machine.accelerators {
-        let model = accelerator.model.clone().unwrap_or_else(|| format!("{:?}", accelerator.kind));
+        let model = accelerator.model.clone().unwrap_or_else(|| unnamed(accelerator.kind).to_string());
         let memory = accelerator.memory_bytes.map(|bytes| format!(", {}", memory(bytes))).unwrap_or_default();
         *models.entry(format!("{model}{memory}")).or_default() += 1;
     }
@@ -62,6 +62,15 @@ pub(super) fn summary(machine: &Machine, alike: bool, paint: Paint, text: &mut S
         allowed.iter().filter_map(|(what, set)| Some(format!("{what} {}", set.as_ref()?))).collect();
     limits.extend(machine.allowed.memory_bytes.map(memory));
     fact("allowed", limits.join(", "));
+}
+
+/// What an accelerator is called of which no model is known.
+fn unnamed(kind: AcceleratorKind) -> &'static str {
+    match kind {
+        AcceleratorKind::Nvidia => "NVIDIA GPU",
+        AcceleratorKind::Amd => "AMD GPU",
+        AcceleratorKind::Ascend => "Ascend NPU",
+    }
 }
 
 /// A tree for each package, and for what is in none.

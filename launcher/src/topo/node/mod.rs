@@ -58,7 +58,7 @@ fn findings(view: &View, name: &str, paint: Paint, text: &mut String) {
 }
 
 /// `GPU3`, as the vendor's tool counts.
-fn accelerator_name(machine: &Machine, row: usize) -> String {
+pub(super) fn accelerator_name(machine: &Machine, row: usize) -> String {
     let Some(accelerator) = machine.accelerators.get(row) else { return String::new() };
     let word = match accelerator.kind {
         AcceleratorKind::Nvidia | AcceleratorKind::Amd => "GPU",
@@ -69,7 +69,7 @@ fn accelerator_name(machine: &Machine, row: usize) -> String {
 }
 
 /// The name by which jobs know the port: of its RDMA device where it has one.
-fn nic_name(nic: &Nic) -> String {
+pub(super) fn nic_name(nic: &Nic) -> String {
     match &nic.rdma {
         Some(rdma) if rdma.port > 1 => format!("{}/{}", rdma.device, rdma.port),
         Some(rdma) => rdma.device.clone(),
@@ -79,7 +79,7 @@ fn nic_name(nic: &Nic) -> String {
 
 /// The ports with hardware behind them, in order: with an address, or of which a path is told; all where no source
 /// told of hardware.
-fn physical(machine: &Machine) -> Vec<(u32, &Nic)> {
+pub(super) fn physical(machine: &Machine) -> Vec<(u32, &Nic)> {
     let told: BTreeSet<Device> = machine.told.iter().flat_map(|told| [told.ends.0, told.ends.1]).collect();
     let is_one = |(row, nic): &(u32, &Nic)| {
         let hardware = nic.bdf.is_some() || machine.pci.is_empty() || told.contains(&Device::Nic(*row));
@@ -89,7 +89,7 @@ fn physical(machine: &Machine) -> Vec<(u32, &Nic)> {
 }
 
 /// `79.6 GiB`, `2 TiB`.
-fn memory(bytes: u64) -> String {
+pub(super) fn memory(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
     let unit = (0..UNITS.len() - 1).find(|unit| bytes >> (10 * unit) < 1024).unwrap_or(UNITS.len() - 1);
     let tenths = u128::from(bytes) * 10 / (1u128 << (10 * unit));

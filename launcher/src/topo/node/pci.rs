@@ -104,6 +104,8 @@ fn device(machine: &Machine, bdf: Bdf) -> Line {
         return at(line).join(link).with(Tone::Faint, parts.unwrap_or_default());
     }
     let what = match device.and_then(|device| device.kind) {
+        // A chip of AMD that draws may be the board's own.
+        Some(PciKind::Gpu) if draws(device) => "display controller, or a GPU that no tool told of",
         Some(PciKind::Gpu) => "GPU that no tool told of",
         Some(PciKind::NvSwitch) => "NVSwitch",
         Some(PciKind::Network) => "network adapter without a port",
@@ -111,6 +113,10 @@ fn device(machine: &Machine, bdf: Bdf) -> Line {
         _ => "device",
     };
     at(Line::of(what)).join(link)
+}
+
+fn draws(device: Option<&PciDevice>) -> bool {
+    device.and_then(|device| device.class).is_some_and(|class| class >> 8 == 0x0300)
 }
 
 /// What it is, and what is wrong with it.

@@ -1,4 +1,5 @@
-//! Elements of an SVG file, in three layers: boxes, the cables over them, and what stands before the cables.
+//! Elements of an SVG file, in four layers: frames, the cables over them, boxes that hide what passes behind them, and
+//! what is in these.
 
 use std::fmt::Write as _;
 
@@ -12,7 +13,7 @@ const STYLE: &str = "\
 text{font-family:system-ui,sans-serif;fill:#1f2430}
 .title{font-size:18px;font-weight:600}.plane{font-size:15px;font-weight:600}.label{font-size:12px}.small{font-size:11px;fill:#667085}
 .bg{fill:#fbfbfc}.box{fill:#f1f3f6;stroke:#c4cad4}.block{fill:none;stroke:#c4cad4}
-.switch{fill:#d5e3f0;stroke:#c4cad4}.node{fill:#dcdfe6}.short{fill:#f3b13c}.bad{fill:#e0483e}
+.switch{fill:#d5e3f0;stroke:#c4cad4}.node{fill:#dcdfe6}.gpu{fill:#cfe6d2}.short{fill:#f3b13c}.bad{fill:#e0483e}
 .link{stroke:#667085;stroke-opacity:.22}.thin{stroke:#f3b13c;stroke-width:2;stroke-opacity:1}
 .lost{stroke:#e0483e;stroke-width:2;stroke-opacity:1;stroke-dasharray:5 4}
 .r0{fill:#2a9d8f}.r1{fill:#7b5cd6}.r2{fill:#3a86d8}.r3{fill:#a0683a}.r4{fill:#b5487f}.r5{fill:#6a9a1f}.r6{fill:#5b6b7f}.r7{fill:#1d6f42}
@@ -20,25 +21,27 @@ text{font-family:system-ui,sans-serif;fill:#1f2430}
 .s0,.s1,.s2,.s3,.s4,.s5,.s6,.s7{fill:none;stroke-width:1.4}
 @media (prefers-color-scheme:dark){
 text{fill:#e6e8ee}.small{fill:#98a1b3}.bg{fill:#16181d}.box{fill:#1e2128;stroke:#414856}.block{stroke:#414856}
-.switch{fill:#2c4a66;stroke:#414856}.node{fill:#3a404c}.short{fill:#b97d12}.bad{fill:#c23a33}.link{stroke:#98a1b3}
+.switch{fill:#2c4a66;stroke:#414856}.node{fill:#3a404c}.gpu{fill:#2f5238}.short{fill:#b97d12}.bad{fill:#c23a33}.link{stroke:#98a1b3}
 }
 ";
 
 #[derive(Debug, Default)]
 pub(crate) struct Canvas {
-    boxes: String,
+    frames: String,
     links: String,
+    boxes: String,
     front: String,
 }
 
 impl Canvas {
-    /// A frame behind the cables.
+    /// A frame that cables cross.
     pub(crate) fn frame(&mut self, at: (u32, u32, u32, u32), class: &str) {
-        let (x, y, width, height) = at;
-        let _ = writeln!(
-            self.boxes,
-            "<rect class=\"{class}\" x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" rx=\"6\"/>"
-        );
+        self.frames.push_str(&rounded(at, class));
+    }
+
+    /// A box before the cables.
+    pub(crate) fn panel(&mut self, at: (u32, u32, u32, u32), class: &str) {
+        self.boxes.push_str(&rounded(at, class));
     }
 
     /// A box, with what is shown when the pointer is over it.
@@ -75,10 +78,14 @@ impl Canvas {
     pub(crate) fn finish(self, height: u32) -> String {
         format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" height=\"{height}\">\n\
-             <style>\n{STYLE}</style>\n<rect class=\"bg\" width=\"{WIDTH}\" height=\"{height}\"/>\n{}{}{}</svg>\n",
-            self.boxes, self.links, self.front
+             <style>\n{STYLE}</style>\n<rect class=\"bg\" width=\"{WIDTH}\" height=\"{height}\"/>\n{}{}{}{}</svg>\n",
+            self.frames, self.links, self.boxes, self.front
         )
     }
+}
+
+fn rounded((x, y, width, height): (u32, u32, u32, u32), class: &str) -> String {
+    format!("<rect class=\"{class}\" x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" rx=\"6\"/>\n")
 }
 
 /// About how wide a text of that size is.

@@ -1,7 +1,9 @@
 //! The cluster as a picture: planes, blocks and leaves as boxes in each other, nodes as cells, rails and what is
-//! degraded in colour.
+//! degraded in colour. Of a machine that is all there is, what it has inside.
 
 mod canvas;
+mod ground;
+mod machine;
 mod plane;
 
 use std::collections::BTreeMap;
@@ -9,6 +11,7 @@ use std::collections::BTreeMap;
 use phalanx_common::topology::Row;
 
 pub(crate) use self::canvas::{Canvas, WIDTH, wide};
+use self::ground::Ground;
 use self::plane::Drawing;
 use super::paint::counted;
 use super::view::View;
@@ -19,6 +22,10 @@ const MARGIN: u32 = 24;
 pub(crate) fn svg(view: &View) -> String {
     let network = view.network();
     let mut canvas = Canvas::default();
+    if let Some((name, inside)) = view.only_machine().and_then(|name| Some((name, view.machine(name)?))) {
+        let end = machine::draw(&mut canvas, name, inside, (MARGIN, MARGIN, WIDTH - 2 * MARGIN));
+        return canvas.finish(end + MARGIN);
+    }
     let parts = [
         counted(network.nodes.len(), "node"),
         counted(network.switches.len(), "switch"),
@@ -29,8 +36,9 @@ pub(crate) fn svg(view: &View) -> String {
     let mut y = legend(&mut canvas, rails, MARGIN + 28);
     let mut planes: Vec<Row> = (0..).take(network.planes.len()).collect();
     planes.sort_by_key(|row| Some(*row) != network.main);
+    let ground = Ground::of(view);
     for row in planes {
-        y = Drawing::of(view, row).draw(&mut canvas, MARGIN, y + MARGIN, WIDTH - 2 * MARGIN);
+        y = Drawing::of(&ground, row).draw(&mut canvas, MARGIN, y + MARGIN, WIDTH - 2 * MARGIN);
     }
     let mut nowhere: Vec<Row> = Vec::new();
     let mut domains: BTreeMap<Row, Vec<Row>> = BTreeMap::new();
@@ -58,11 +66,15 @@ pub(crate) fn svg(view: &View) -> String {
 }
 
 fn legend(canvas: &mut Canvas, rails: u16, y: u32) -> u32 {
-    let mut x = MARGIN;
+    let (mut x, mut y) = (MARGIN, y);
     let mut entry = |canvas: &mut Canvas, class: &str, what: &str| {
+        let wide = 17 + canvas::wide(what, 11);
+        if x + wide > WIDTH - MARGIN {
+            (x, y) = (MARGIN, y + 20);
+        }
         canvas.rect((x, y, 12, 12), class, None);
         canvas.text(x + 17, y + 10, "small", what);
-        x += 17 + canvas::wide(what, 11) + 18;
+        x += wide + 18;
     };
     entry(canvas, "switch", "switch");
     entry(canvas, "switch short", "short of uplinks");

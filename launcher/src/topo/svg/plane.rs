@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use phalanx_common::text::natural;
-use phalanx_common::topology::{Network, Node, Problem, Row, Tier, findings};
+use phalanx_common::topology::{Network, Node, Row, Tier};
 
 use super::super::cluster::share;
 use super::super::paint::counted;
+use super::super::planes::Parts;
 use super::super::view::View;
 use super::canvas::{Canvas, RAILS, fitted, wide};
+use super::ground::Ground;
 
 /// Nodes of a plane that have their names in it; more are cells that tell theirs under the pointer.
 const NAMED: usize = 64;
@@ -20,15 +22,13 @@ const GAP: u32 = 6;
 
 /// A plane, and where its switches came to stand.
 pub(super) struct Drawing<'a> {
+    ground: &'a Ground<'a>,
     view: &'a View,
     network: &'a Network,
     plane: Row,
-    children: BTreeMap<Row, Vec<Row>>,
-    unjoined: BTreeMap<Row, usize>,
-    /// Nodes with a port on another rail than its own.
-    off_rail: BTreeSet<String>,
+    parts: &'a Parts,
     named: bool,
-    /// Middle, top and bottom.
+    /// Middle, and where cables from above and from below end: in a box, at its edge.
     stands: BTreeMap<Row, (u32, u32, u32)>,
 }
 
@@ -36,30 +36,10 @@ pub(super) struct Drawing<'a> {
 type Place = (u32, u32, u32, u32);
 
 impl<'a> Drawing<'a> {
-    pub(super) fn of(view: &'a View, plane: Row) -> Drawing<'a> {
-        let network = view.network();
-        let mut children: BTreeMap<Row, Vec<Row>> = BTreeMap::new();
-        for (group, row) in network.groups.iter().zip(0..).filter(|(group, _)| group.plane == plane) {
-            if let Some(parent) = group.parent {
-                children.entry(parent).or_default().push(row);
-            }
-        }
-        for rows in children.values_mut() {
-            rows.sort_by_cached_key(|row| natural(&network.groups[*row as usize].name));
-        }
-        let mut unjoined: BTreeMap<Row, usize> = BTreeMap::new();
-        for adapter in &network.unjoined {
-            *unjoined.entry(adapter.switch).or_default() += 1;
-        }
-        let members =
-            network.nodes.iter().filter(|node| node.places.iter().any(|place| place.plane == plane));
-        let named = members.count() <= NAMED;
-        let off_rail = findings(network)
-            .into_iter()
-            .filter(|found| matches!(found.problem, Problem::SwappedRails { .. } | Problem::WrongRail { .. }))
-            .map(|found| found.subject)
-            .collect();
-        Drawing { view, network, plane, children, unjoined, off_rail, named, stands: BTreeMap::new() }
+    pub(super) fn of(ground: &'a Ground<'a>, plane: Row) -> Drawing<'a> {
+        let (view, network, parts) = (ground.view, ground.network, &ground.planes[plane as usize]);
+        let named = parts.nodes <= NAMED;
+        Drawing { ground, view, network, plane, parts, named, stands: BTreeMap::new() }
     }
 
     /// Draws the plane from `y` on and returns where it ends.
@@ -72,28 +52,18 @@ impl<'a> Drawing<'a> {
         };
         canvas.text(x, y + 14, "plane", &format!("{}{rails}", plane.name));
         let mut y = y + 26;
-        let of_plane = |group: &&phalanx_common::topology::Group| group.plane == self.plane;
-        let grouped: BTreeSet<Row> = self
-            .network
-            .groups
-            .iter()
-            .filter(of_plane)
-            .flat_map(|group| group.switches.iter().copied())
-            .collect();
+        let groups = || self.parts.groups.iter().map(|row| &self.network.groups[*row as usize]);
+        let grouped: BTreeSet<Row> = groups().flat_map(|group| group.switches.iter().copied()).collect();
         let mut above: BTreeMap<u8, Vec<Row>> = BTreeMap::new();
-        for (switch, row) in self.network.switches.iter().zip(0..) {
-            if switch.plane == Some(self.plane) && !grouped.contains(&row) {
-                above.entry(switch.level).or_default().push(row);
-            }
+        for row in self.parts.switches.iter().filter(|row| !grouped.contains(row)) {
+            above.entry(self.network.switches[*row as usize].level).or_default().push(*row);
         }
         for rows in above.into_values().rev() {
             y = self.chips(canvas, &rows, x, y, width) + 34;
         }
-        let mut tops: Vec<Row> = (0..)
-            .zip(&self.network.groups)
-            .filter(|(_, group)| group.plane == self.plane && group.parent.is_none())
-            .map(|(row, _)| row)
-            .collect();
+        let tops = self.parts.groups.iter().copied();
+        let mut tops: Vec<Row> =
+            tops.filter(|row| self.network.groups[*row as usize].parent.is_none()).collect();
         tops.sort_by_cached_key(|row| natural(&self.network.groups[*row as usize].name));
         let end = self.flow(canvas, &tops, x, y, width);
         self.cables(canvas);
@@ -104,7 +74,7 @@ impl<'a> Drawing<'a> {
     fn flow(&mut self, canvas: &mut Canvas, groups: &[Row], x: u32, y: u32, width: u32) -> u32 {
         let (mut at, mut top, mut end) = (x, y, y);
         for group in groups {
-            if self.children.contains_key(group) {
+            if self.ground.children.contains_key(group) {
                 if at > x {
                     (at, top) = (x, end + PAD);
                 }
@@ -137,11 +107,11 @@ impl<'a> Drawing<'a> {
         let mut end = y + 24;
         if !group.switches.is_empty() {
             end = self.chips(canvas, &group.switches, x + PAD, end, width - 2 * PAD);
-            let below = self.children.get(&row).map_or(0, Vec::len);
+            let below = self.ground.children.get(&row).map_or(0, Vec::len);
             // Room for the cables.
             end += if below > 1 && (self.named || group.switches.len() > 1) { 60 } else { 18 };
         }
-        let children = self.children.get(&row).cloned().unwrap_or_default();
+        let children = self.ground.children.get(&row).cloned().unwrap_or_default();
         end = self.flow(canvas, &children, x + PAD, end, width - 2 * PAD);
         let here = self.here(row);
         if !here.is_empty() {
@@ -181,16 +151,23 @@ impl<'a> Drawing<'a> {
         } else {
             end = self.chips(canvas, &group.switches, x + PAD, end, width - 2 * PAD);
         }
-        let members = self.view.snapshot.members(row).to_vec();
+        let mut members = self.view.snapshot.members(row).to_vec();
+        members.sort_by_cached_key(|node| natural(&self.network.nodes[*node as usize].name));
         end = self.cells(canvas, &members, x + PAD, end + 8, width - 2 * PAD);
-        let unjoined: usize = group.switches.iter().filter_map(|switch| self.unjoined.get(switch)).sum();
+        let unjoined: usize =
+            group.switches.iter().filter_map(|switch| self.ground.unjoined.get(switch)).sum();
         if unjoined > 0 && group.tier == Tier::Leaf {
             let text = format!("{} of no known node", counted(unjoined, "adapter"));
             canvas.text(x + PAD, end + 14, "small", &fitted(&text, 11, width - 2 * PAD));
             end += 18;
         }
         let place = (x, y, width, end + PAD - y);
-        canvas.frame(place, "box");
+        canvas.panel(place, "box");
+        for switch in &group.switches {
+            if let Some((_, top, _)) = self.stands.get_mut(switch) {
+                *top = y;
+            }
+        }
         place
     }
 
@@ -228,7 +205,12 @@ impl<'a> Drawing<'a> {
     /// Width and height of a node's cell.
     fn cell(&self) -> (u32, u32) {
         let rails = u32::from(self.network.planes[self.plane as usize].rails.min(RAILS));
-        if self.named { (150, 18) } else { ((rails * 5).max(11), 11) }
+        match (self.named, rails) {
+            (true, 0) => (150, 18),
+            // The marks are below the name.
+            (true, _) => (150, 22),
+            (false, rails) => ((rails * 5).max(11), 11),
+        }
     }
 
     fn cells(&self, canvas: &mut Canvas, rows: &[Row], x: u32, y: u32, width: u32) -> u32 {
@@ -260,14 +242,14 @@ impl<'a> Drawing<'a> {
         switch.is_some_and(|row| self.network.switches[row as usize].plane == Some(self.plane))
     }
 
-    /// A mark for each rail that the node has a port on: of that rail's colour, or degraded.
+    /// A mark for each rail: of its colour, or degraded. Of a node on fewer than half of them, those that it is on.
     fn rails(&self, canvas: &mut Canvas, node: &Node, (x, y, wide, high): Place) {
         let rails = self.network.planes[self.plane as usize].rails.min(RAILS);
         if rails == 0 {
             return;
         }
         let mark = (wide / u32::from(rails)).max(1);
-        let off = self.off_rail.contains(&node.name);
+        let off = self.ground.off_rail.contains(&node.name);
         // The rail that a port is for, the rail that it is on, whether it is down.
         let ports: Vec<(u16, u16, bool)> = node
             .ports
@@ -278,8 +260,8 @@ impl<'a> Drawing<'a> {
                 Some((port.rail.filter(|_| off).unwrap_or(on), on, port.down))
             })
             .collect();
-        // A node with far fewer ports (a management host) need not be on every rail.
-        let follows = ports.len() + 1 >= usize::from(rails);
+        // A node with few ports (a management host) need not be on every rail.
+        let follows = 2 * ports.len() >= usize::from(rails);
         for rail in 0..rails {
             let class = match ports.iter().find(|(own, ..)| *own == rail) {
                 Some((.., true)) => "bad".to_string(),
@@ -305,32 +287,19 @@ impl<'a> Drawing<'a> {
             Some(if top1 >= top2 { (x1, top1, x2, bottom2) } else { (x1, bottom1, x2, top2) })
         };
         // Boxes in each other say it where there is one switch above, and many cables to it hide the rest.
-        let only: BTreeSet<Row> = self
-            .network
-            .groups
-            .iter()
-            .filter_map(|group| if let [only] = group.switches[..] { Some(only) } else { None })
-            .filter(|_| !self.named)
-            .collect();
-        let told = self.network.links.iter().filter(|link| !only.contains(&link.upper));
+        let is_told = |upper: &Row| self.named || !self.ground.alone.contains(upper);
+        let links = self.parts.links.iter().map(|at| &self.network.links[*at]);
+        let told = links.filter(|link| is_told(&link.upper));
         let links: Vec<_> = told.filter_map(|link| between(link.lower, link.upper)).collect();
         if links.len() <= LINKS {
             links.into_iter().for_each(|at| canvas.line(at, "link"));
         }
-        let switches: BTreeMap<&str, Row> = self
-            .stands
-            .keys()
-            .map(|row| (self.network.switches[*row as usize].name.as_str(), *row))
-            .collect();
-        for finding in findings(self.network) {
-            let (Problem::LostUplinks { thin, .. }, Some(lower)) =
-                (&finding.problem, switches.get(finding.subject.as_str()))
-            else {
-                continue;
-            };
-            for pair in thin {
+        let name = |row: &Row| self.network.switches[*row as usize].name.as_str();
+        let switches: BTreeMap<&str, Row> = self.stands.keys().map(|row| (name(row), *row)).collect();
+        for (lower, row) in &switches {
+            for pair in self.ground.thin.get(*lower).into_iter().flatten() {
                 let upper = switches.get(pair.to.as_str());
-                if let Some(at) = upper.and_then(|upper| between(*lower, *upper)) {
+                if let Some(at) = upper.and_then(|upper| between(*row, *upper)) {
                     canvas.line(at, if pair.live == 0 { "link lost" } else { "link thin" });
                 }
             }

@@ -27,7 +27,7 @@ pub struct Placed {
     pub asked: u32,
     /// The closest tier that holds all of it.
     pub tier: Tier,
-    /// Domains of the tier `of` that it is on: of the lowest there is.
+    /// Domains of the tier `of` that it is on: of the lowest that is known of most of its nodes. 0 where none is known of any.
     pub domains: u32,
     pub of: Tier,
     /// In NODE_RANK order.

@@ -10,9 +10,9 @@ mod recorded;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use phalanx_common::explanation::{Explained, Placed};
+use phalanx_common::explanation::{Explained, Placed, Refused};
 use phalanx_common::topology::Bdf;
-use phalanx_common::topology::machine::{Accelerator, AcceleratorKind, Machine};
+use phalanx_common::topology::machine::{Accelerator, AcceleratorKind, CpuSet, Machine};
 use phalanx_launcher_core::placement::fabric::NodeRow;
 use phalanx_launcher_core::placement::replace::anew;
 use phalanx_launcher_core::plan;
@@ -236,4 +236,55 @@ fn gpus_are_no_npus_in_unlike_nodes_nor_in_one() {
         let room = "it has to be on one node; none has room for more than 8 of its 9 ranks";
         assert!(refused.why.starts_with(room), "{}", refused.why);
     }
+}
+
+/// Two nodes of eight GPUs and so many cores, of which nobody told if there are none.
+fn eight_gpus(cores: u32) -> Stock {
+    let mut machine = Machine::of_gpus(8);
+    for core in 0..cores {
+        let mut cpus = CpuSet::new();
+        cpus.insert(core).unwrap();
+        machine.numa.entry(0).or_default().cpus.insert(core).unwrap();
+        machine.cores.push(cpus);
+    }
+    let machine = Arc::new(machine);
+    of_table("node,leaf\na,l\nb,l\n", |_| Some(machine.clone()))
+}
+
+fn refused(stock: &Stock, keys: &str) -> Refused {
+    match plan(stock, &request(&job(keys), &BTreeMap::new(), &[])) {
+        Explained::Refused(refused) => refused,
+        other => panic!("{keys}: {other:?}"),
+    }
+}
+
+#[test]
+fn nodes_that_take_fewer_ranks_than_they_have_devices_for_say_what_they_are_short_of() {
+    let keys = "ranks: 16, resources: {devices: {kind: gpu, count: 1}, cpus: 4}";
+    let short = refused(&eight_gpus(16), keys);
+    assert_eq!(short.why, "needs room for 16 ranks, there is room for 8");
+    assert_eq!(short.reasons[0].why, "needs 32 cores, 16 of 16 free; 4 ranks fit now");
+    assert_eq!(short.changes, ["8 ranks fit now"]);
+    let untold = refused(&eight_gpus(0), keys);
+    assert_eq!(
+        untold.reasons[0].why,
+        "needs 4 cores, and its cores are not known; a file of its machine (lstopo) tells it"
+    );
+    let untold = refused(&eight_gpus(16), "ranks: 1, resources: {memory: 9Gi}");
+    assert!(untold.reasons[0].why.starts_with("needs 9 GiB of memory, and its memory is not known"));
+}
+
+#[test]
+fn nodes_without_an_nvlink_domain_are_counted_by_their_leaves() {
+    let some = "node,leaf,nvlink\na,l0,d\nb,l0,d\nc,l1,\nd,l1,\ne,l2,\nf,l2,\n";
+    let on = |table: &str, keys: &str| match plan(&stock(table), &request(&job(keys), &BTreeMap::new(), &[]))
+    {
+        Explained::Placed(placed) => *placed,
+        other => panic!("{other:?}"),
+    };
+    let found = on(some, "nodes: 6, ranksPerNode: 8");
+    assert_eq!((found.domains, found.of.name()), (3, "leaf"));
+    let all = "node,leaf,nvlink\na,l0,d\nb,l0,d\nc,l1,e\nd,l1,e\n";
+    let found = on(all, "nodes: 4, ranksPerNode: 8");
+    assert_eq!((found.domains, found.of.name()), (2, "nvlink"));
 }

@@ -112,7 +112,10 @@ fn what_does_not_fit_is_refused_with_what_would() {
         far.why,
         "it needs 5 nodes within one leaf, and the largest leaf, b1-s1, has 4 that can take a share"
     );
-    assert_eq!(far.changes, ["it fits with `require: {all: block}`", "32 ranks fit now"]);
+    assert_eq!(
+        far.changes,
+        ["it fits with --require-tier block (`require: {all: block}`)", "32 ranks fit now"]
+    );
     let many = refused(&stock, "nodes: 19, ranksPerNode: 8");
     assert_eq!(many.changes, ["144 ranks fit now"]);
     let odd = refused(&stock, "ranks: 143, placement: {nodes: [b1-1-1, b1-1-2], avoid: [b2-1-1]}");
@@ -121,7 +124,7 @@ fn what_does_not_fit_is_refused_with_what_would() {
         15
     );
     let uneven = refused(&stock, "ranks: 11, placement: {nodes: [b1-1-1, b1-1-2]}");
-    assert_eq!(uneven.changes[0], "it fits with `uneven: true`");
+    assert_eq!(uneven.changes[0], "it fits with --uneven (`uneven: true`)");
     let shares = placed(&stock, "ranks: 11, placement: {nodes: [b1-1-1, b1-1-2], uneven: true}");
     assert_eq!(shares.pods.iter().map(|pod| pod.ranks.len()).collect::<Vec<_>>(), [6, 5]);
     let asked = refused(&stock, "ranks: 1, resources: {devices: {count: 1}}");
@@ -234,7 +237,7 @@ fn unequal_pods_are_as_few_as_hold_the_ranks_and_drop_nothing_that_is_required()
     for wish in ["require: {all: leaf}", "spares: 16"] {
         let keys = format!("ranks: 33, placement: {{uneven: true, {wish}}}");
         assert!(
-            !refused(&stock, &keys).changes.contains(&"it fits with `uneven: true`".to_owned()),
+            !refused(&stock, &keys).changes.contains(&"it fits with --uneven (`uneven: true`)".to_owned()),
             "{keys}"
         );
     }
@@ -310,9 +313,9 @@ fn the_first_words_of_a_refusal_say_what_is_in_the_way() {
 fn a_gang_that_fits_without_some_of_its_spares_is_told_how_many_there_can_be() {
     let stock = stock(&cluster());
     let two = refused(&stock, "nodes: 16, ranksPerNode: 8, placement: {spares: 5}");
-    assert_eq!(two.changes[0], "it fits with `spares: 2`");
+    assert_eq!(two.changes[0], "it fits with --spares 2 (`spares: 2`)");
     let none = refused(&stock, "nodes: 18, ranksPerNode: 8, placement: {spares: 1}");
-    assert_eq!(none.changes[0], "it fits with `spares: 0`");
+    assert_eq!(none.changes[0], "it fits with --spares 0 (`spares: 0`)");
     let never = refused(&stock, "nodes: 19, ranksPerNode: 8, placement: {spares: 1}");
     assert!(!never.changes.iter().any(|change| change.contains("spares")), "{:?}", never.changes);
 }

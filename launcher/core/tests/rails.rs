@@ -11,6 +11,7 @@ mod capture;
 mod recorded;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use capture::capture;
 use phalanx_common::explanation::{Explained, Placed, Traffic};
@@ -56,6 +57,41 @@ fn replicas_stay_on_the_rails_of_their_unit_and_names_would_cross_spines() {
     assert!(rails > spines, "{:?}", found.traffic);
     assert!(spines < naive, "{:?}", found.traffic);
     assert!(found.cost.cost < found.cost.naive, "{:?}", found.cost);
+}
+
+#[test]
+fn hosts_that_are_not_on_every_rail_are_the_last_of_their_unit_and_their_unit_the_last_of_equals() {
+    let Some(stock) = stock() else { return };
+    let unit_of = |placed: &Placed| placed.pods[0].domains[0].name.clone();
+    let names =
+        |placed: &Placed| placed.pods.iter().map(|pod| pod.name.clone()).collect::<BTreeSet<String>>();
+    // What is left of the cluster where these hosts have no port on the first rail.
+    let without = |hosts: &BTreeSet<String>| {
+        let mut topology = stock.topology().clone();
+        let switches = topology.network.switches.clone();
+        let first = switches.iter().filter_map(|switch| switch.rail).min();
+        for node in topology.network.nodes.iter_mut().filter(|node| hosts.contains(&node.name)) {
+            let rail = |at: u32| switches[at as usize].rail;
+            node.ports.retain(|port| port.at.as_ref().is_none_or(|at| rail(at.switch) != first));
+        }
+        Stock::recorded(Arc::new(topology))
+    };
+    let keys = "nodes: 16, ranksPerNode: 8";
+    let usual = placed(&stock, keys);
+    let lame = without(&names(&usual));
+    let other = placed(&lame, keys);
+    assert_ne!(unit_of(&other), unit_of(&usual), "another unit is as large and has all rails");
+
+    let list: Vec<String> = names(&usual).into_iter().collect();
+    let of_unit = |count: usize| {
+        format!("nodes: {count}, ranksPerNode: 8, placement: {{nodes: [{}]}}", list.join(", "))
+    };
+    let one = without(&BTreeSet::from([list[0].clone()]));
+    assert!(!names(&placed(&one, &of_unit(15))).contains(&list[0]));
+    let whole = placed(&one, &of_unit(16));
+    let last = whole.pods.last().unwrap();
+    assert_eq!(last.name, list[0]);
+    assert!(last.blemishes[0].starts_with("it is not on rail"), "{:?}", last.blemishes);
 }
 
 #[test]

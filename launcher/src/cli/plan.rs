@@ -23,6 +23,7 @@ use super::cluster::{Purpose, document_as, need_identity};
 use super::job::{self, Target};
 use super::topo::of_files;
 use super::{Exit, pretty, print};
+use crate::topo::counted;
 
 /// Pods in the text; JSON has all.
 const PODS_SHOWN: usize = 32;
@@ -133,7 +134,7 @@ fn placed_text(placed: &Placed) -> String {
     let _ = write!(text, " on {}", counted(nodes, "node"));
     let _ = match (nodes, placed.domains) {
         (1, _) => writeln!(text),
-        (_, 1) => writeln!(text, ", all within one {}", placed.tier.one()),
+        (_, 0 | 1) => writeln!(text, ", all within one {}", placed.tier.one()),
         (_, domains) => {
             writeln!(text, ", within one {}, on {domains} {}", placed.tier.one(), placed.of.several())
         }
@@ -249,8 +250,4 @@ fn host_list(nodes: &[String]) -> String {
     }
     let list = &whole[..whole.floor_char_boundary(LONGEST_LIST)];
     format!("{}…", list.rfind(',').map_or(list, |comma| &list[..=comma]))
-}
-
-fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

@@ -41,7 +41,9 @@ pub(super) enum Refusal {
     NoInterpreter { script: PathBuf, interpreter: String },
     #[error("{}: its interpreter {interpreter} cannot be executed: {}", script.display(), why(error))]
     InterpreterNotExecutable { script: PathBuf, interpreter: String, error: io::Error },
-    #[error("port {port} is taken by another process")]
+    #[error(
+        "port {port} is taken by another process; where several workers share a host, give each a range of its own (`--ports A-B`)"
+    )]
     PortTaken { port: u16 },
     #[error("cannot test port {port}: {}", why(error))]
     Port { port: u16, error: io::Error },

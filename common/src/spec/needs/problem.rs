@@ -85,7 +85,10 @@ pub enum NeedsProblem {
     UsedAndAvoided { node: String, other: Place },
     #[error("the node {} stands here a second time", shown(.0))]
     NodeTwice(String),
-    #[error("there are {named} nodes to choose from, and the job takes {nodes}{}", Spares(*spares))]
+    #[error(
+        "only {named} node{} named to choose from, and the job takes {nodes}{}: name as many, or take fewer",
+        if *named == 1 { " is" } else { "s are" }, Spares(*spares)
+    )]
     TooFewNodes { named: usize, nodes: u32, spares: u32 },
 
     #[error("`min` is missing, the least ranks that the job can train with")]

@@ -284,7 +284,9 @@ const PLACEMENT: &[(&str, &[&str])] = &[
     ),
     (
         "nodes: 2\nplacement: {nodes: [a, b], spares: 1}",
-        &["3:20: placement.nodes: there are 2 nodes to choose from, and the job takes 2 and a spare"],
+        &[
+            "3:20: placement.nodes: only 2 nodes are named to choose from, and the job takes 2 and a spare: name as many, or take fewer",
+        ],
     ),
     (
         "placement: {nodeSelector: {a b: c, d: e f}}",

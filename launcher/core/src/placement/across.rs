@@ -124,8 +124,8 @@ fn most(counts: &Counts<'_>, need: &Need) -> u32 {
     counts.fabric.level(need.within.min(counts.fabric.depth())).map(|row| counts.of(row)).max().unwrap_or(0)
 }
 
-/// Of the domains of a level that hold so many nodes the one of which the least is left, and of equals one in the fullest domain
-/// above; where nodes hang on several domains, before that the one that takes the fewest, and of these the one with the widest uplinks.
+/// Of the domains of a level that hold so many nodes the one of which the least is left, of equals one in the fullest domain
+/// above, and then one with the fewest blemished nodes to take; where nodes hang on several domains, before that the one that takes the fewest, and of these the one with the widest uplinks.
 fn best(counts: &Counts<'_>, level: usize, need: &Need) -> Option<DomainRow> {
     let nodes = need.nodes;
     let is_roomy = |row: &DomainRow| need.beside == 0 || has_beside(counts, *row, need);
@@ -137,13 +137,13 @@ fn best(counts: &Counts<'_>, level: usize, need: &Need) -> Option<DomainRow> {
     let fits = above.filter(|(room, _)| *room >= nodes).flat_map(|(room, parent)| {
         let children = counts.fabric.domain(parent).children.clone();
         children
-            .map(move |row| (counts.of(row), room, row))
-            .filter(|(count, _, row)| *count >= nodes && is_roomy(row))
+            .map(move |row| (counts.of(row), room, blemished(counts.fabric, row, nodes), row))
+            .filter(|(count, .., row)| *count >= nodes && is_roomy(row))
     });
     if level == 0 {
         return fits.min().map(|(.., row)| row);
     }
-    let fits: Vec<(u32, u32, DomainRow)> = fits.collect();
+    let fits: Vec<(u32, u32, u32, DomainRow)> = fits.collect();
     let least = match fits.as_slice() {
         [] => None,
         [one] => Some(one),
@@ -151,11 +151,17 @@ fn best(counts: &Counts<'_>, level: usize, need: &Need) -> Option<DomainRow> {
         many if many.len() > 64 => many.iter().min(),
         several => several.iter().min_by_key(|fit| {
             let mut shares = Vec::new();
-            fill(counts, fit.2, nodes, &mut shares);
-            (shares.len(), uplinks(counts.fabric, fit.2, &shares), **fit)
+            fill(counts, fit.3, nodes, &mut shares);
+            (shares.len(), uplinks(counts.fabric, fit.3, &shares), **fit)
         }),
     };
     least.map(|(.., row)| *row)
+}
+
+/// How many nodes with a blemish there are among so many of a domain, if it gives the others first.
+fn blemished(fabric: &Fabric, row: DomainRow, nodes: u32) -> u32 {
+    let domain = fabric.domain(row);
+    nodes.saturating_sub((domain.nodes.end - domain.nodes.start) - domain.blemished)
 }
 
 /// Whether the domain above that the gang must stay in has nodes to hold back.
@@ -208,10 +214,11 @@ fn uplinks(fabric: &Fabric, top: DomainRow, shares: &[Share]) -> u64 {
     touched.iter().fold(0, |sum: u64, row| sum.saturating_add(fabric.domain(*row).uplink))
 }
 
-/// The fewest domains that hold so many nodes, and of these rather small ones, of equals those with the widest uplinks; the last is
-/// the one that is not needed whole.
+/// The fewest domains that hold so many nodes, and of these rather small ones, of equals those with the widest uplinks and the fewest
+/// nodes with a blemish; the last is the one that is not needed whole.
 fn fewest(fabric: &Fabric, mut children: Vec<(u32, DomainRow)>, nodes: u32) -> Vec<(u32, DomainRow)> {
-    let key = |(count, row): &(u32, DomainRow)| (Reverse(*count), fabric.domain(*row).uplink, *row);
+    let worse = |row: DomainRow| (fabric.domain(row).uplink, fabric.domain(row).blemished);
+    let key = |(count, row): &(u32, DomainRow)| (Reverse(*count), worse(*row), *row);
     children.sort_unstable_by_key(key);
     let mut total = 0u64;
     let fewest = children.iter().position(|(count, _)| {
@@ -227,11 +234,11 @@ fn fewest(fabric: &Fabric, mut children: Vec<(u32, DomainRow)>, nodes: u32) -> V
         // `rest` is in descending order.
         let enough = rest.partition_point(|(other, _)| u64::from(*other) + spare >= u64::from(count));
         if enough > 0 && rest[enough - 1].0 < count {
-            // Of those that have as few the last of the widest.
+            // Of those that have as few the last of the best.
             let smallest = rest[enough - 1].0;
             let first = rest.partition_point(|(other, _)| *other > smallest);
-            let widest = fabric.domain(rest[first].1).uplink;
-            let equal = rest[first..enough].partition_point(|(_, row)| fabric.domain(*row).uplink == widest);
+            let best = worse(rest[first].1);
+            let equal = rest[first..enough].partition_point(|(_, row)| worse(*row) == best);
             let smaller = rest.remove(first + equal - 1);
             total -= u64::from(count - smaller.0);
             let larger = std::mem::replace(&mut taken[at], smaller);

@@ -1,7 +1,8 @@
 //! Why a gang is where it is, or nowhere.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
 use phalanx_common::explanation::{
     Cost, Domain, Group, Placed, Pod, Rank, Reason, Refused, RefusedNode, Traffic,
@@ -11,15 +12,15 @@ use phalanx_common::spec::{Elastic, JobSpec, Shape};
 use phalanx_common::text::natural;
 use phalanx_common::topology::Tier;
 
-use super::fabric::{Blemish, NodeRow};
-use super::gang::{may_be_cut, place_gang, room};
-use super::inside::Inside;
+use super::fabric::{Blemish, DomainRow, Fabric, NodeRow};
+use super::gang::{may_be_cut, most_ranks, place_gang, room};
+use super::inside::{Inside, plural};
 use super::mapping::Part;
 use super::order::{Effort, Layout, Problem, SlotGraph, solve};
 use super::refusal::{self, Change, NoFit, Refusal, Stranger};
 use super::report::report;
 use super::request::{GangRequest, Limits};
-use super::worlds::{Worlds, gcd};
+use super::worlds::{Worlds, lcm};
 use crate::stock::Stock;
 
 /// A pod as it was planned.
@@ -77,6 +78,7 @@ pub fn explain(
         size: group.size,
         worst: group.worst,
     });
+    let (domains, of) = known_domains(fabric, &rows);
     let mut first_rank = 0;
     let shown = pods.iter().map(|pod| {
         let first = first_rank;
@@ -87,8 +89,8 @@ pub fn explain(
         ranks: world,
         asked: request.spec.world_size(),
         tier: own.tier,
-        domains: u32::try_from(own.domains).unwrap_or(u32::MAX),
-        of: fabric.tier(0),
+        domains,
+        of,
         pods: shown.collect(),
         spares: spares.iter().map(|row| fabric.node(*row).id.to_string()).collect(),
         groups: groups.collect(),
@@ -96,6 +98,22 @@ pub fn explain(
         cost,
         notes: refusal::unknown(&strangers(stock, request.spec)).into_iter().collect(),
     })
+}
+
+/// How many domains these nodes are on, of the lowest tier that is known of most of them; none where nothing is known.
+fn known_domains(fabric: &Fabric, rows: &[NodeRow]) -> (u32, Tier) {
+    let known = |level: usize| {
+        let own = rows.iter().map(move |row| fabric.domain_of(*row, level));
+        own.filter(|row| fabric.domain(*row).known)
+    };
+    let levels = (0..fabric.depth()).map(|level| (known(level).count(), Reverse(level)));
+    match levels.max() {
+        Some((1.., Reverse(level))) => {
+            let domains: BTreeSet<DomainRow> = known(level).collect();
+            (u32::try_from(domains.len()).unwrap_or(u32::MAX), fabric.tier(level))
+        }
+        _ => (0, fabric.tier(0)),
+    }
 }
 
 /// Names of nodes in a job that no node goes by.
@@ -168,6 +186,10 @@ fn blemish(of: &Blemish) -> String {
             format!("port {port} of rail {rail} is on the leaf of rail {on}")
         }
         Blemish::PortDown { port } => format!("port {port} has no link"),
+        Blemish::NoRail { rails } => {
+            let named: Vec<String> = rails.iter().map(u16::to_string).collect();
+            format!("it is not on rail{} {}", plural(rails.len() as u64), named.join(", "))
+        }
     }
 }
 
@@ -205,7 +227,7 @@ pub(crate) fn never_fits(stock: &Stock, request: &GangRequest<'_>) -> bool {
         matches!(
             refusal,
             Refusal::Unreachable | Refusal::Closed { .. } | Refusal::Untold | Refusal::PortsUntold
-        )
+        ) || matches!(refusal, Refusal::Lacks(lack) if lack.is_untold())
     };
     match place_gang(idle, &request, &BTreeMap::new(), &effort) {
         Ok(_) => false,
@@ -214,7 +236,7 @@ pub(crate) fn never_fits(stock: &Stock, request: &GangRequest<'_>) -> bool {
 }
 
 /// So many placements are tried for one explanation.
-const TRIALS: u32 = 64;
+const TRIALS: u32 = 96;
 
 /// Each is tried, as long as there are [`TRIALS`] left: what is listed lets the gang in.
 fn changes(stock: &Stock, request: &GangRequest<'_>) -> Vec<Change> {
@@ -283,8 +305,9 @@ fn changes(stock: &Stock, request: &GangRequest<'_>) -> Vec<Change> {
 type Fits<'a> = dyn Fn(&Alter<'_>) -> bool + 'a;
 type Alter<'a> = dyn Fn(&mut JobSpec) + 'a;
 
-/// The most ranks that fit, whole replicas of the other groups, below those that the job can do with: as
-/// [`Worlds::largest`] finds them.
+/// The most ranks that fit, whole replicas of the other groups, below those that the job can do with. Full nodes are tried first, as
+/// they fit wherever fewer of them do; then what is between two numbers of these, or where full nodes give less than half
+/// of the room, whatever is above.
 fn fewer(stock: &Stock, request: &GangRequest<'_>, fits: &Fits<'_>) -> Option<Change> {
     let spec = request.spec;
     let step = match spec.shape {
@@ -293,9 +316,9 @@ fn fewer(stock: &Stock, request: &GangRequest<'_>, fits: &Fits<'_>) -> Option<Ch
     };
     let others = spec.parallelism.groups.iter().filter(|group| group.kind != "dp").map(|group| group.size);
     let unit = others.fold(1u32, u32::saturating_mul);
-    let step = (step.max(1) / gcd(step.max(1), unit)).saturating_mul(unit);
+    let step = lcm(step.max(1), unit);
     let with = |ranks: u32| {
-        let fit = fits(&|spec: &mut JobSpec| {
+        fits(&|spec: &mut JobSpec| {
             spec.elastic = None;
             if let Some(dp) = spec.parallelism.groups.iter_mut().find(|group| group.kind == "dp") {
                 dp.size = ranks / unit;
@@ -306,12 +329,18 @@ fn fewer(stock: &Stock, request: &GangRequest<'_>, fits: &Fits<'_>) -> Option<Ch
                 }
                 Shape::Ranks(_) => Shape::Ranks(ranks),
             };
-        });
-        fit.then_some(Change::Ranks(ranks))
+        })
     };
     let least = spec.elastic.map_or(spec.world_size(), |elastic| elastic.min);
-    let below = Worlds::multiples(step, least.saturating_sub(1))?;
-    below.largest(room(stock, request), may_be_cut(stock, request), with)
+    let most = u32::try_from(room(stock, request)).unwrap_or(u32::MAX).min(least.saturating_sub(1));
+    let full = lcm(step, most_ranks(stock, request).max(1));
+    let find = |worlds: Option<Worlds>| {
+        worlds?.largest(most.into(), may_be_cut(stock, request), |ranks| with(ranks).then_some(ranks))
+    };
+    let whole = find(Worlds::multiples(full, most)).unwrap_or(0);
+    let upto = if whole < most / 2 { most } else { most.min(whole.saturating_add(full - 1)) };
+    let ranks = find(Worlds::multiples(step, upto).and_then(|worlds| worlds.above(whole))).unwrap_or(whole);
+    (ranks > 0).then_some(Change::Ranks(ranks))
 }
 
 fn whole(number: u128) -> u64 {

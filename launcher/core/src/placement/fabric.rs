@@ -60,6 +60,8 @@ pub struct Domain {
     pub uplink: u64,
     /// Cables of its uplink, where they were counted.
     pub cables: Option<Capacity>,
+    /// Nodes with a blemish.
+    pub blemished: u32,
     /// `false`: made for one node, or for those of one domain below, as their place in this tier is unknown. The worst is assumed.
     pub known: bool,
 }
@@ -83,6 +85,8 @@ pub enum Blemish {
     WrongRail { port: String, rail: u16, on: u16 },
     /// A port without a link that equal nodes have.
     PortDown { port: String },
+    /// Rails of its plane that it is not on: half of them at most.
+    NoRail { rails: Vec<u16> },
 }
 
 /// What leaving a domain of this tier costs per unit of volume, with all cables working. Two nodes on one leaf are at no distance,

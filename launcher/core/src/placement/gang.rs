@@ -110,6 +110,12 @@ pub fn room(stock: &Stock, request: &GangRequest<'_>) -> u64 {
     Placing { stock, request, without: &BTreeMap::new(), effort: &effort, kind: None }.room()
 }
 
+/// The most ranks that any node takes by its devices or slots.
+pub(super) fn most_ranks(stock: &Stock, request: &GangRequest<'_>) -> u32 {
+    let effort = Effort::default();
+    Placing { stock, request, without: &BTreeMap::new(), effort: &effort, kind: None }.most_ranks()
+}
+
 /// Whether there are nodes for so many ranks in equal pods, by devices or slots alone.
 pub(super) fn may_be_cut<'a>(stock: &'a Stock, request: &'a GangRequest<'_>) -> impl Fn(u32) -> bool + 'a {
     // Looked up once it is asked for: most jobs have one number of ranks, of which nobody asks.

@@ -9,7 +9,7 @@ use phalanx_common::id::NodeId;
 use phalanx_common::spec::Shape;
 use phalanx_common::topology::Tier;
 
-use super::inside::Lack;
+use super::inside::{Lack, plural};
 use super::order::LayoutError;
 use super::request::UnknownTier;
 
@@ -94,7 +94,7 @@ impl From<UnknownTier> for Obstacle {
     }
 }
 
-/// Something that would let the gang in.
+/// Something that would let the gang in, said as a flag and as the key of a job file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// It fits with so many ranks now.
@@ -153,6 +153,36 @@ pub enum Refusal {
     Shared,
     /// A job has it for itself.
     Held,
+}
+
+/// What kind of reason a refusal is, in the order in which people are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Standing {
+    /// The node does not do, whatever else runs on it.
+    Lasting,
+    /// It may do once something ends, comes back or is told.
+    Passing,
+    /// The job wants others.
+    Chosen,
+}
+
+impl Refusal {
+    fn standing(&self) -> Standing {
+        match self {
+            Refusal::Lacks(lack) if lack.is_for_ever() => Standing::Lasting,
+            Refusal::Cannot { .. } | Refusal::RunsOnly { .. } => Standing::Lasting,
+            Refusal::Label { .. } | Refusal::NotNamed | Refusal::Avoided => Standing::Chosen,
+            Refusal::Unreachable
+            | Refusal::Closed { .. }
+            | Refusal::NoPort
+            | Refusal::Slots { .. }
+            | Refusal::Lacks(_)
+            | Refusal::Untold
+            | Refusal::PortsUntold
+            | Refusal::Shared
+            | Refusal::Held => Standing::Passing,
+        }
+    }
 }
 
 impl fmt::Display for Refusal {
@@ -250,10 +280,13 @@ impl fmt::Display for Change {
         match self {
             Change::Ranks(1) => f.write_str("1 rank fits now"),
             Change::Ranks(ranks) => write!(f, "{ranks} ranks fit now"),
-            Change::Require { of, tier } => write!(f, "it fits with `require: {{{of}: {tier}}}`"),
-            Change::Uneven => f.write_str("it fits with `uneven: true`"),
-            Change::Mixed => f.write_str("it fits with `mixed: true`"),
-            Change::Spares(spares) => write!(f, "it fits with `spares: {spares}`"),
+            Change::Require { of, tier } => {
+                let kind = if of == "all" { String::new() } else { format!("{of}=") };
+                write!(f, "it fits with --require-tier {kind}{tier} (`require: {{{of}: {tier}}}`)")
+            }
+            Change::Uneven => f.write_str("it fits with --uneven (`uneven: true`)"),
+            Change::Mixed => f.write_str("it fits with --mixed (`mixed: true`)"),
+            Change::Spares(spares) => write!(f, "it fits with --spares {spares} (`spares: {spares}`)"),
             Change::Wait => f.write_str("it fits when other jobs have ended"),
         }
     }
@@ -267,17 +300,22 @@ impl NoFit {
             Shape::Nodes { nodes, ranks_per_node } => (
                 format!(
                     "needs {nodes} node{} with {ranks_per_node} free slot{} each",
-                    plural(nodes),
-                    plural(ranks_per_node)
+                    plural(nodes.into()),
+                    plural(ranks_per_node.into())
                 ),
                 self.fitting >= nodes,
             ),
             Shape::Ranks(ranks) => {
-                (format!("needs {ranks} free slot{}", plural(ranks)), self.fitting >= ranks)
+                let counted = match self.is_tight() {
+                    true => format!("needs room for {ranks} rank{}", plural(ranks.into())),
+                    false => format!("needs {ranks} free slot{}", plural(ranks.into())),
+                };
+                (counted, self.fitting >= ranks)
             }
         };
         let there = match self.needed {
             Shape::Nodes { .. } => format!("{} can take it", self.fitting),
+            Shape::Ranks(_) if self.is_tight() => format!("there is room for {}", self.fitting),
             Shape::Ranks(_) => format!("there are {}", self.fitting),
         };
         let why = match (&self.obstacle, enough) {
@@ -292,6 +330,11 @@ impl NoFit {
             Some(unknown) => format!("{unknown}; {why}"),
             None => why,
         }
+    }
+
+    /// Whether nodes take fewer ranks than they have slots or devices for.
+    fn is_tight(&self) -> bool {
+        self.refused.values().any(|refusal| matches!(refusal, Refusal::Lacks(lack) if lack.fits > 0))
     }
 
     /// What single nodes lack, in the same line.
@@ -322,8 +365,4 @@ impl fmt::Display for NoFit {
         f.write_str(&self.headline())?;
         self.nodes(f)
     }
-}
-
-fn plural(count: u32) -> &'static str {
-    if count == 1 { "" } else { "s" }
 }

@@ -33,6 +33,13 @@ impl Worlds {
         Some(Worlds { least: step, step, steps: (most / step).checked_sub(1)? })
     }
 
+    /// Those that are larger than a number.
+    pub(super) fn above(self, number: u32) -> Option<Worlds> {
+        let passed = (number + 1).saturating_sub(self.least).div_ceil(self.step);
+        let steps = self.steps.checked_sub(passed)?;
+        Some(Worlds { least: self.least + passed * self.step, steps, ..self })
+    }
+
     /// Those that are whole pods of `each` ranks, where the least is.
     pub(super) fn in_pods_of(self, each: u32) -> Worlds {
         if each == 0 || !self.least.is_multiple_of(each) {
@@ -98,8 +105,13 @@ impl Worlds {
     }
 }
 
+/// The least common multiple of two numbers that are not 0, or the largest number.
+pub(super) fn lcm(a: u32, b: u32) -> u32 {
+    (a / gcd(a, b)).saturating_mul(b)
+}
+
 /// The greatest common divisor.
-pub(super) fn gcd(a: u32, b: u32) -> u32 {
+fn gcd(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 

@@ -15,7 +15,7 @@ fn nothing_is_within_one_block_where_no_blocks_are_known() {
         "{}",
         far.why
     );
-    assert_eq!(far.changes[0], "it fits with `require: {all: site}`");
+    assert_eq!(far.changes[0], "it fits with --require-tier site (`require: {all: site}`)");
     let wide = placed(&stock, "nodes: 3, ranksPerNode: 8");
     assert_eq!(wide.tier.name(), "site", "which is all that is sure");
     let groups = "nodes: 4, ranksPerNode: 8, parallelism: {tp: 32}, placement: {require: {tp: block}}";

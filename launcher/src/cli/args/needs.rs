@@ -2,6 +2,7 @@
 
 use clap::Args;
 use phalanx_common::spec::NeedsFlags;
+use phalanx_formats::hostlist;
 
 /// On each flag: a heading of the whole would go on over the flags that follow it.
 const HEADING: &str = "Devices, groups and placement (--help shows all)";
@@ -74,12 +75,12 @@ pub(crate) struct NeedsArgs {
     /// Only nodes with this label, see `phalanx node label`. Repeatable.
     #[arg(long, help_heading = HEADING, value_name = "NAME=VALUE", hide_short_help = true)]
     pub(crate) node_selector: Vec<String>,
-    /// Only these nodes.
-    #[arg(long, help_heading = HEADING, value_name = "NODE,…", value_delimiter = ',', hide_short_help = true)]
-    pub(crate) use_nodes: Vec<String>,
-    /// None of these nodes.
-    #[arg(long, help_heading = HEADING, value_name = "NODE,…", value_delimiter = ',', hide_short_help = true)]
-    pub(crate) avoid_nodes: Vec<String>,
+    /// Only these nodes, each by its name or several as `n[0-7,9]`.
+    #[arg(long, help_heading = HEADING, value_name = "NODE,…", value_parser = host_list, hide_short_help = true)]
+    pub(crate) use_nodes: Vec<HostList>,
+    /// None of these nodes, written likewise.
+    #[arg(long, help_heading = HEADING, value_name = "NODE,…", value_parser = host_list, hide_short_help = true)]
+    pub(crate) avoid_nodes: Vec<HostList>,
     /// What the job shares with no other: its nodes, its NUMA nodes, or nothing (the default).
     #[arg(long, help_heading = HEADING, value_name = "node|numa|none", hide_short_help = true)]
     pub(crate) exclusive: Option<String>,
@@ -124,8 +125,8 @@ impl NeedsArgs {
             spares: self.spares.clone(),
             spread: self.spread.clone(),
             node_selector: self.node_selector.clone(),
-            use_nodes: self.use_nodes.clone(),
-            avoid_nodes: self.avoid_nodes.clone(),
+            use_nodes: names(&self.use_nodes),
+            avoid_nodes: names(&self.avoid_nodes),
             exclusive: self.exclusive.clone(),
             uneven: self.uneven.clone(),
             mixed: self.mixed.clone(),
@@ -135,6 +136,18 @@ impl NeedsArgs {
             nccl_topology: self.nccl_topology.clone(),
         }
     }
+}
+
+/// The names that one flag stands for.
+#[derive(Clone, Debug)]
+pub(crate) struct HostList(Vec<String>);
+
+fn host_list(text: &str) -> Result<HostList, hostlist::Error> {
+    hostlist::expand(text).map(HostList)
+}
+
+fn names(lists: &[HostList]) -> Vec<String> {
+    lists.iter().flat_map(|list| &list.0).cloned().collect()
 }
 
 #[cfg(test)]
@@ -191,7 +204,7 @@ mod tests {
             "--uneven",
             "--mixed=false",
             "--use-nodes",
-            "a,b",
+            "a,n[08-09,12],b",
             "--",
             "a",
         ];
@@ -205,7 +218,8 @@ mod tests {
         assert_eq!(groups, ["tp=8", "cp=1", "ep=2", "dp=3", "pp=4"]);
         assert_eq!(flags.require_tier, ["leaf", "tp=node", "pp=block"]);
         assert_eq!((flags.uneven.as_deref(), flags.mixed.as_deref()), (Some("true"), Some("false")));
-        assert_eq!((flags.gpus.as_deref(), flags.use_nodes.len()), (Some("16"), 2));
+        assert_eq!((flags.gpus.as_deref(), flags.use_nodes.len()), (Some("16"), 5));
+        assert_eq!(flags.use_nodes, ["a", "n08", "n09", "n12", "b"]);
         assert_eq!(args.job.command, ["a"]);
     }
 }

@@ -82,6 +82,7 @@ fn assemble(tiers: &[Tier], members: Vec<(Vec<Key>, Member)>) -> Fabric {
         nodes: 0..row(members.len()),
         uplink: 0,
         cables: None,
+        blemished: row(members.iter().filter(|(_, member)| !member.blemishes.is_empty()).count()),
         known: true,
     }];
     let mut paths = vec![ROOT; members.len() * depth];
@@ -112,11 +113,13 @@ fn assemble(tiers: &[Tier], members: Vec<(Vec<Key>, Member)>) -> Fabric {
                     nodes: row(at)..row(at),
                     uplink: degraded(uplink_of(tiers[level]), cables),
                     cables,
+                    blemished: 0,
                     known: place.is_some(),
                 });
             }
             let domain = row(domains.len() - 1);
             domains[domain as usize].nodes.end = row(at + 1);
+            domains[domain as usize].blemished += u32::from(!member.blemishes.is_empty());
             paths[at * depth + level] = domain;
         }
     }

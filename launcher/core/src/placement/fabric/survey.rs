@@ -94,8 +94,12 @@ impl Above {
     }
 }
 
-/// On how many nodes a port of this name has a link, and on how many it has none.
-struct Usual<'a>(BTreeMap<&'a str, Capacity>);
+/// What most nodes have: on how many a port of a name has a link, and on how many it has none.
+struct Usual<'a> {
+    ports: BTreeMap<&'a str, Capacity>,
+    /// Of the main plane.
+    rails: BTreeSet<u16>,
+}
 
 impl<'a> Usual<'a> {
     fn of(network: &'a Network) -> Usual<'a> {
@@ -105,11 +109,11 @@ impl<'a> Usual<'a> {
             count.live += u32::from(!port.down);
             count.expected += 1;
         }
-        Usual(ports)
+        Usual { ports, rails: rails(network) }
     }
 
     fn is_up(&self, port: &str) -> bool {
-        self.0.get(port).is_some_and(|count| count.live * 2 > count.expected)
+        self.ports.get(port).is_some_and(|count| count.live * 2 > count.expected)
     }
 }
 
@@ -133,5 +137,26 @@ fn blemishes(network: &Network, node: &Node, tiers: &[Tier], usual: &Usual<'_>) 
     });
     let down = node.ports.iter().filter(|port| port.down && usual.is_up(&port.name));
     let down = down.map(|port| Blemish::PortDown { port: port.name.clone() });
-    unplaced.map(|tier| Blemish::Unplaced(*tier)).chain(off).chain(down).collect()
+    let no_rail = no_rail(network, node, &usual.rails).map(|rails| Blemish::NoRail { rails });
+    unplaced.map(|tier| Blemish::Unplaced(*tier)).chain(off).chain(down).chain(no_rail).collect()
+}
+
+/// The rails of the main plane.
+fn rails(network: &Network) -> BTreeSet<u16> {
+    let of_main =
+        network.switches.iter().filter(|switch| switch.plane.is_some() && switch.plane == network.main);
+    of_main.filter_map(|switch| switch.rail).collect()
+}
+
+/// The rails that a node is not on, where these are half of them at most: a node on fewer (a management host) need not be on all.
+fn no_rail(network: &Network, node: &Node, all: &BTreeSet<u16>) -> Option<Vec<u16>> {
+    let switch = |port: &NodePort| network.switches.get(port.at.as_ref()?.switch as usize);
+    // A port without a link, or on a leaf of another rail, is told by itself.
+    let own = node.ports.iter().flat_map(|port| {
+        let on = switch(port).filter(|on| on.plane == network.main).and_then(|on| on.rail);
+        [on, port.rail]
+    });
+    let own: BTreeSet<u16> = own.flatten().collect();
+    let missing: Vec<u16> = all.difference(&own).copied().collect();
+    (!missing.is_empty() && missing.len() * 2 <= all.len()).then_some(missing)
 }

@@ -7,7 +7,7 @@ use phalanx_common::topology::Tier;
 
 use super::Placing;
 use crate::placement::across::Need;
-use crate::placement::fabric::{DomainRow, ROOT, row};
+use crate::placement::fabric::{DomainRow, NodeRow, ROOT, row};
 use crate::placement::refusal::{NoFit, Obstacle, Refusal};
 use crate::placement::request::{Cut, Limits, UnknownTier};
 use crate::placement::supply::Supply;
@@ -119,6 +119,13 @@ impl Placing<'_> {
             .then(|| UnknownTier::new(of, tier, Some(known)).into())
     }
 
+    /// Why a node does not take as many ranks as it has devices or slots for.
+    fn short_of(&self, row: NodeRow) -> Option<Refusal> {
+        let each = self.request.spec.resources.devices.as_ref().map_or(1, |devices| devices.count.max(1));
+        let ranks = self.stock.free().amount(self.class(), row) / each;
+        self.stock.ask(row, self.request, Cut { nodes: 2, ranks }).err()
+    }
+
     pub(super) fn no_fit(&self, obstacle: Option<Obstacle>) -> NoFit {
         let fabric = self.stock.fabric();
         let least = self.request.worlds().least();
@@ -132,7 +139,7 @@ impl Placing<'_> {
             Shape::Nodes { nodes, ranks_per_node } => Cut { nodes, ranks: ranks_per_node },
             Shape::Ranks(_) => Cut { nodes: 2, ranks: 1 },
         };
-        let (mut fitting, mut refused) = (0u32, BTreeMap::new());
+        let (mut fitting, mut refused, mut short) = (0u32, BTreeMap::new(), BTreeMap::new());
         for (node, row) in fabric.nodes().iter().zip(0..) {
             let refusal = match (self.without.get(&row), self.request.refused.get(&node.id)) {
                 (_, Some(why)) => Some(Refusal::Cannot { why: why.clone() }),
@@ -147,6 +154,16 @@ impl Placing<'_> {
             };
             refused.extend(refusal.map(|refusal| (node.id.clone(), refusal)));
         }
+        if let Shape::Ranks(ranks) = shape
+            && fitting < ranks
+        {
+            for (node, row) in
+                fabric.nodes().iter().zip(0..).filter(|(node, _)| !refused.contains_key(&node.id))
+            {
+                short.extend(self.short_of(row).map(|refusal| (node.id.clone(), refusal)));
+            }
+        }
+        refused.append(&mut short);
         NoFit {
             needed: shape,
             fitting,

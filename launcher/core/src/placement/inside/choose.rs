@@ -7,6 +7,7 @@ use super::cores::Cores;
 use super::free::{self, FreeInside};
 use super::lack::{Filter, Lack, Missing};
 use super::model::{Class, NodeModel, rows_of};
+use super::near::{Near, Needed};
 use super::needs::{DeviceNeed, RankNeeds};
 use super::order;
 use super::ports::{Asked, Hand, RankPort};
@@ -161,7 +162,11 @@ fn devices(model: &NodeModel, free: &FreeInside, needs: &RankNeeds) -> Option<(O
     let class = classes.min_by_key(|class| class.memory)?;
     let ports = if needs.ports > 0 { free.ports } else { 0 };
     let most_ports = needs.ranks.saturating_mul(needs.ports);
-    let wanted = Wanted { count, ports, most_ports, ports_each: needs.ports.div_ceil(needs.devices) };
+    // Every rank that is bound gets a core at least.
+    let cores = cores_each(model, needs).unwrap_or(u32::from(free.cores.len() >= needs.ranks));
+    let needed = Needed { devices: needs.devices, cores, memory: needs.memory };
+    let near = Near::new(model, free, class.devices & free.devices, needed);
+    let wanted = Wanted { count, ports, most_ports, ports_each: needs.ports.div_ceil(needs.devices), near };
     let (score, devices) = set::best(model, free.devices, class.devices, wanted)?;
     Some((Some(score.slowest), devices))
 }

@@ -60,9 +60,24 @@ impl Missing {
             Missing::Ports { needed, has, .. } => needed > has,
         }
     }
+
+    /// Whether nobody told how much of it the node has.
+    fn is_untold(&self) -> bool {
+        matches!(self, Missing::Cores { has: 0, .. } | Missing::Memory { has: 0, .. })
+    }
 }
 
 impl Lack {
+    /// Whether the node does not do even when nothing runs on it, as far as it is known.
+    pub fn is_for_ever(&self) -> bool {
+        self.missing.iter().any(|missing| missing.is_for_ever() && !missing.is_untold())
+    }
+
+    /// Whether the node may do once more is told of it.
+    pub fn is_untold(&self) -> bool {
+        !self.is_for_ever() && self.missing.iter().any(Missing::is_untold)
+    }
+
     pub fn change(&self) -> Change {
         if self.fits > 0 {
             return Change::FewerRanks(self.fits);
@@ -115,6 +130,12 @@ impl fmt::Display for Missing {
             Missing::Devices { needed, free, has } => {
                 write!(f, "needs {needed} device{}, {free} of {has} free", plural(*needed))
             }
+            Missing::Cores { needed, has: 0, .. } => {
+                write!(f, "needs {needed} core{}, and its cores are not known", plural(*needed))
+            }
+            Missing::Memory { needed, has: 0, .. } => {
+                write!(f, "needs {} GiB of memory, and its memory is not known", needed.div_ceil(1 << 30))
+            }
             Missing::Cores { needed, free, has } => {
                 write!(f, "needs {needed} core{}, {free} of {has} free", plural(*needed))
             }
@@ -158,22 +179,26 @@ impl fmt::Display for Change {
                 write!(f, "would fit with {more} more port{} up", plural((*more).into()))
             }
             Change::Never(Missing::Match { .. }) => f.write_str("no rank of this job ever fits here"),
+            Change::Never(missing) if missing.is_untold() => {
+                f.write_str("a file of its machine (lstopo) tells it")
+            }
             Change::Never(Missing::Devices { has, .. }) => {
-                write!(f, "the node never has more than {has} devices")
+                write!(f, "the node never has more than {has} device{}", plural((*has).into()))
             }
             Change::Never(Missing::Cores { has, .. }) => {
-                write!(f, "the node never has more than {has} cores")
+                write!(f, "the node never has more than {has} core{}", plural((*has).into()))
             }
             Change::Never(Missing::Memory { has, .. }) => {
                 write!(f, "the node never has more than {} GiB of memory", has >> 30)
             }
             Change::Never(Missing::Ports { has, .. }) => {
-                write!(f, "the node never has more than {has} ports")
+                write!(f, "the node never has more than {has} port{}", plural((*has).into()))
             }
         }
     }
 }
 
-fn plural(count: u64) -> &'static str {
+/// The ending of a word of which there are so many.
+pub(crate) fn plural(count: u64) -> &'static str {
     if count == 1 { "" } else { "s" }
 }

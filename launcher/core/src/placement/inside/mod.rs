@@ -6,7 +6,7 @@
 //!           +--> NodeIdentity  what is of this node alone: UUIDs, addresses, which links work
 //! FreeInside                   what is free, by deltas: take(&Inside), give(&Inside)
 //! choose(&NodeModel, &FreeInside, &RankNeeds) -> Inside | Lack
-//!    set      which devices: links, ports, what is left for the next gang
+//!    set      which devices: links, ports, cores and memory near them, what is left for the next gang
 //!    order    which of them are of which rank, in LOCAL_RANK order
 //!    share    disjoint cores, and memory, near the devices of each rank
 //!    ports    the nearest network ports of each rank
@@ -23,6 +23,7 @@ mod free;
 mod identity;
 mod lack;
 mod model;
+mod near;
 mod needs;
 mod order;
 mod ports;
@@ -37,6 +38,7 @@ pub use choose::{Inside, Quality, RankInside, capacity, choose};
 pub use cores::{Cores, Group, Rows};
 pub use free::FreeInside;
 pub use identity::{DeviceIdentity, Interface, JobPorts, NodeIdentity, PortIdentity};
+pub(crate) use lack::plural;
 pub use lack::{Change, Filter, Lack, Missing};
 pub use model::{Device, NodeModel, Port};
 pub use needs::{DeviceNeed, MigProfile, ProfileError, RankNeeds};

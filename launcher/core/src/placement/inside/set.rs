@@ -1,9 +1,9 @@
 //! Which devices a pod takes.
 //!
 //! Sets are compared by, in this order: the slowest pair · how far the nearest ports are, summed · how many ports the
-//! devices reach · what all pairs are worth together · what all pairs that are left free are worth together · the first
-//! devices. The last but one leaves the best remainder: of two pairs as good the lone one is taken, not the half of an
-//! island.
+//! devices reach · how many devices have too few cores or too little memory near them · what all pairs are worth
+//! together · what all pairs that are left free are worth together · the first devices. The last but one leaves the best
+//! remainder: of two pairs as good the lone one is taken, not the half of an island.
 //!
 //! Up to [`EXACT`] free devices every set is looked at (12,870 for 8 of 16), less those that differ in equal devices
 //! only. Beyond (slices of many GPUs, two boards of sixteen) the search starts from sets grown device by device and
@@ -11,6 +11,7 @@
 
 use super::bandwidth;
 use super::model::{LEVELS, NodeModel, rows_of};
+use super::near::Near;
 use super::ports;
 
 /// Most free devices of which every set is looked at.
@@ -19,7 +20,7 @@ pub(super) const EXACT: usize = 16;
 const BOUND: u32 = 1 << 16;
 
 /// What is asked of a set.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Wanted {
     pub(super) count: usize,
     /// Ports that are looked at; 0 where the job needs none.
@@ -27,6 +28,7 @@ pub(super) struct Wanted {
     /// More ports than this are of no use, to all devices and to one.
     pub(super) most_ports: u32,
     pub(super) ports_each: u32,
+    pub(super) near: Near,
 }
 
 /// How good a set is: the greater the better.
@@ -37,6 +39,8 @@ pub(super) struct Score {
     /// Levels that the nearest ports are away, summed, negative.
     pub(super) nearness: i32,
     pub(super) ports: u32,
+    /// Devices that go without cores or memory near them, negative.
+    pub(super) near: i32,
     /// Worth of the pairs inside.
     pub(super) inside: i64,
     /// Worth of the pairs left free, less that of all free pairs: negative.
@@ -75,7 +79,7 @@ pub(super) fn best(model: &NodeModel, free: u64, pool: u64, wanted: Wanted) -> O
     }
     let mut search = Search::new(model, free, rows, wanted);
     let start = search.part();
-    if wanted.count == search.pool.len() {
+    if search.wanted.count == search.pool.len() {
         let all = search.pool.iter().fold(start, |part, row| search.with(part, *row));
         return Some((search.finished(&all), all.set));
     }
@@ -113,7 +117,7 @@ impl<'a> Search<'a> {
     }
 
     fn part(&self) -> Part {
-        let score = Score { slowest: u32::MAX, nearness: 0, ports: 0, inside: 0, left: 0 };
+        let score = Score { slowest: u32::MAX, nearness: 0, ports: 0, near: 0, inside: 0, left: 0 };
         Part { set: 0, count: 0, score }
     }
 
@@ -135,7 +139,8 @@ impl<'a> Search<'a> {
     fn finished(&self, part: &Part) -> Score {
         let ports =
             if self.wanted.ports == 0 { 0 } else { self.reached(part.set).min(self.wanted.most_ports) };
-        Score { ports, left: part.score.left + part.score.inside, ..part.score }
+        let near = -(self.wanted.near.short(part.set) as i32);
+        Score { ports, near, left: part.score.left + part.score.inside, ..part.score }
     }
 
     /// Ports that the devices can use at once: three devices that are near to the same two use two.

@@ -1,11 +1,12 @@
 //! Nodes that refuse for the same reason, put together: a cluster has thousands, and few reasons.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt;
 
 use phalanx_common::id::NodeId;
 
-use super::Refusal;
+use super::{Refusal, Standing};
 
 /// So many reasons are told in one line for people.
 const TOLD: usize = 8;
@@ -25,7 +26,7 @@ pub struct Reason {
     apart: bool,
 }
 
-/// One for all nodes that say the same but for numbers; that of the most nodes first.
+/// One for all nodes that say the same but for numbers: those that last before those that pass, and of these that of the most nodes first.
 pub fn reasons(refused: &BTreeMap<NodeId, Refusal>) -> Vec<Reason> {
     let mut told: BTreeMap<String, Told<'_>> = BTreeMap::new();
     let mut before: Option<(&Refusal, String, Vec<u64>)> = None;
@@ -41,9 +42,11 @@ pub fn reasons(refused: &BTreeMap<NodeId, Refusal>) -> Vec<Reason> {
         }
         before = Some((refusal, template, numbers));
     }
-    let mut reasons: Vec<Reason> = told.into_iter().map(|(template, told)| told.reason(&template)).collect();
-    reasons.sort_by(|a, b| b.nodes.len().cmp(&a.nodes.len()).then_with(|| a.nodes.cmp(&b.nodes)));
-    reasons
+    let mut reasons: Vec<(Standing, Reason)> =
+        told.into_iter().map(|(template, told)| (told.of.standing(), told.reason(&template))).collect();
+    let key = |reason: &Reason| Reverse(reason.nodes.len());
+    reasons.sort_by(|(a, one), (b, other)| (a, key(one), &one.nodes).cmp(&(b, key(other), &other.nodes)));
+    reasons.into_iter().map(|(_, reason)| reason).collect()
 }
 
 /// Nodes whose reasons have one template.
@@ -183,6 +186,30 @@ mod tests {
             told(&all),
             [
                 "each of 2 nodes (a, b): needs 8 devices, 0 to 4 of 8 free; would fit with 4 to 8 more free devices"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_lasts_is_told_before_what_passes_and_what_the_job_chose_itself_last() {
+        let lack = |needed, free| {
+            let missing = vec![Missing::Devices { needed, free, has: 8 }];
+            Refusal::Lacks(Lack { ranks: 1, fits: 0, missing })
+        };
+        let all = refused([
+            ("a", Refusal::NotNamed),
+            ("b", Refusal::NotNamed),
+            ("c", Refusal::NotNamed),
+            ("d", lack(8, 0)),
+            ("e", lack(8, 0)),
+            ("f", lack(9, 8)),
+        ]);
+        assert_eq!(
+            told(&all),
+            [
+                "node f: needs 9 devices, 8 of 8 free; the node never has more than 8 devices",
+                "each of 2 nodes (d, e): needs 8 devices, 0 of 8 free; would fit with 8 more free devices",
+                "each of 3 nodes (a, b, c) is none of the nodes that the job names",
             ]
         );
     }

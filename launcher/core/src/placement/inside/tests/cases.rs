@@ -98,6 +98,40 @@ fn ranks_of_one_socket_part_its_cores_and_never_share_one() {
 }
 
 #[test]
+fn devices_are_taken_where_cores_and_memory_are_enough_for_them() {
+    let (model, mut free) = whole(&hgx());
+    let numa = |inside: &Inside| inside.ranks.iter().map(|rank| rank.numa.to_string()).collect::<Vec<_>>();
+    // A socket has cores for three of them.
+    let wide = RankNeeds { cpus: Some(30), ..RankNeeds::new(4, 1) };
+    let inside = choose(&model, &free, &wide).unwrap();
+    assert_eq!(
+        (inside.devices, numa(&inside)),
+        (0b0001_0111, ["0", "0", "0", "1"].map(String::from).to_vec())
+    );
+    // And memory for two.
+    let large = RankNeeds { memory: 30 * GIB, ..RankNeeds::new(4, 1) };
+    let inside = choose(&model, &free, &large).unwrap();
+    assert_eq!(
+        (inside.devices, numa(&inside)),
+        (0b0011_0011, ["0", "0", "1", "1"].map(String::from).to_vec())
+    );
+    // Others have all cores of the first socket, and none of its devices.
+    model.groups()[0].rows().for_each(|core| free.cores.take_one(core));
+    for needs in [RankNeeds::new(2, 1), RankNeeds { cpus: Some(8), ..RankNeeds::new(2, 1) }] {
+        assert_eq!(choose(&model, &free, &needs).unwrap().devices, 0b0011_0000);
+    }
+}
+
+#[test]
+fn links_come_before_cores_that_are_near() {
+    // A quad of a socket has links among each other, and the sockets have few of them.
+    let (model, free) = whole(&dgx1());
+    let needs = RankNeeds { cpus: Some(14), ..RankNeeds::new(4, 1) };
+    let inside = choose(&model, &free, &needs).unwrap();
+    assert_eq!(inside.devices, 0b0000_1111, "seven cores for each of four are more than a socket has");
+}
+
+#[test]
 fn a_number_of_cpus_is_rounded_up_to_whole_cores_and_spills_over_last() {
     let (model, free) = whole(&hgx());
     let needs = RankNeeds { cpus: Some(7), ..RankNeeds::new(4, 1) };
@@ -117,7 +151,9 @@ fn a_number_of_cpus_is_rounded_up_to_whole_cores_and_spills_over_last() {
 fn memory_comes_from_the_near_node_first() {
     let (model, mut free) = whole(&hgx());
     let needs = RankNeeds { memory: 24 * GIB, ..RankNeeds::new(4, 1) };
+    free.devices = 0x0f;
     let inside = choose(&model, &free, &needs).unwrap();
+    free.devices = 0xff;
     let memory: Vec<&[(u8, u64)]> = inside.ranks.iter().map(|rank| &rank.memory[..]).collect();
     assert_eq!(
         memory,

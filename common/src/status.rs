@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::Outcome;
+use crate::event::{Cause, Outcome};
 use crate::health::RankHealth;
 use crate::id::{JobId, NodeId};
 use crate::time::Timestamp;
@@ -37,8 +37,21 @@ pub struct JobStatus {
     pub waits_for: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub outcome: Option<Outcome>,
+    /// What failed of its last generation, the first cause before the others; empty if nothing did.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub evidence: Vec<EvidenceStatus>,
     pub pods: Vec<PodStatus>,
     pub command: Vec<String>,
+}
+
+/// Something of a gang that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EvidenceStatus {
+    pub at: Timestamp,
+    pub cause: Cause,
+    /// Its rank says that a peer went: it followed from something else.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub consequence: bool,
 }
 
 /// The pod of a job on one node.

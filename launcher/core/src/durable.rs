@@ -16,6 +16,7 @@ use crate::ledger::{Ledger, PodShare};
 use crate::nodes::blame::suspected;
 use crate::nodes::standing::Standing;
 use crate::placement::inside::Held;
+use crate::evidence::{Evidence, MAX_ALSO};
 use crate::records::{EndedRecord, GenerationRecord, Record, StoppingRecord};
 use crate::restart::{Accounting, Charge, Progress};
 
@@ -106,6 +107,8 @@ pub struct GenerationState {
     pub running_since: Option<Timestamp>,
     /// Why it stops, if it does.
     pub stopping: Option<Evidence>,
+    /// What else failed, as it was heard; at most [`MAX_ALSO`].
+    pub also: Vec<Evidence>,
 }
 
 /// The ranks of a generation on one node.
@@ -125,38 +128,6 @@ impl PodPlace {
     /// The pod's ranks.
     pub fn ranks(&self) -> impl Iterator<Item = Rank> + use<> {
         (self.first_rank.0..self.first_rank.0 + self.ranks).map(Rank)
-    }
-}
-
-/// Why a generation stops, and when that arose.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Evidence {
-    pub cause: Cause,
-    pub at: Timestamp,
-    pub port_conflict: bool,
-}
-
-impl Evidence {
-    pub(crate) fn new(cause: Cause, at: Timestamp) -> Evidence {
-        Evidence { cause, at, port_conflict: false }
-    }
-
-    /// Whether this came first. Of ranks that failed in the same microsecond the lowest is named,
-    /// so the answer does not depend on which report was faster.
-    pub(crate) fn precedes(&self, other: &Evidence) -> bool {
-        let rank = |cause: &Cause| match cause {
-            Cause::RankFailed { rank, .. } | Cause::ProbeFailed { rank, .. } => Some(*rank),
-            _ => None,
-        };
-        let enough = |cause: &Cause| matches!(cause, Cause::Enough { .. });
-        if enough(&self.cause) != enough(&other.cause) && self.at == other.at {
-            // Of what is as old, success counts, whichever was heard first.
-            return enough(&self.cause);
-        }
-        match (rank(&self.cause), rank(&other.cause)) {
-            (Some(mine), Some(theirs)) => (self.at, mine) < (other.at, theirs),
-            _ => self.at < other.at,
-        }
     }
 }
 
@@ -376,13 +347,21 @@ impl Durable {
             released: false,
             running_since: None,
             stopping: None,
+            also: Vec::new(),
         });
     }
 
     fn apply_stopping(&mut self, record: &StoppingRecord) {
-        let evidence =
-            Evidence { cause: (&record.cause).into(), at: record.at, port_conflict: record.port_conflict };
-        self.on_generation(&record.job, record.generation, |state| state.stopping = Some(evidence));
+        let StoppingRecord { cause, at, port_conflict, consequence, .. } = record;
+        let (at, port_conflict, consequence) = (*at, *port_conflict, *consequence);
+        let evidence = Evidence { cause: cause.into(), at, port_conflict, consequence };
+        self.on_generation(&record.job, record.generation, |state| {
+            let also = match &mut state.stopping {
+                Some(known) if !evidence.precedes(known) => Some(evidence),
+                known => known.replace(evidence),
+            };
+            state.also.extend(also.filter(|_| state.also.len() < MAX_ALSO));
+        });
     }
 
     fn apply_ended(&mut self, record: &EndedRecord) {

@@ -10,7 +10,8 @@ use phalanx_common::report::{PrepareFailure, PrepareFailureKind};
 use phalanx_common::spec::RestartPolicy;
 
 use crate::coordinator::Coordinator;
-use crate::durable::{Evidence, Job, JobState};
+use crate::durable::{Job, JobState};
+use crate::evidence::{Evidence, MAX_ALSO, is_fault};
 use crate::gang::{GangPhase, PodView};
 use crate::input::Why;
 use crate::nodes::blame::did_well;
@@ -57,24 +58,31 @@ impl Coordinator {
         self.conclude_if_over(job);
     }
 
-    /// Takes evidence of a failure: the first stops the generation, an earlier one renames the cause.
+    /// Takes evidence of a failure: the first stops the generation, one that precedes it renames the cause, and any other is
+    /// kept beside it.
     pub(crate) fn fail(&mut self, job: &JobId, evidence: Evidence) {
         let Some(active) = self.durable.jobs.get(job).and_then(Job::active) else { return };
         let generation = active.number;
+        let leads = active.stopping.as_ref().is_none_or(|known| evidence.precedes(known));
         let first = active.stopping.is_none();
-        let cause = evidence.cause.clone();
-        if active.stopping.as_ref().is_none_or(|known| evidence.precedes(known)) {
+        let mut known = active.also.iter().chain(&active.stopping);
+        let told = is_fault(&evidence.cause)
+            && active.also.len() < MAX_ALSO
+            && !known.any(|known| known.cause == evidence.cause);
+        if leads || told {
+            let cause = evidence.cause.clone();
             self.persist(Record::Stopping(Box::new(StoppingRecord {
                 job: job.clone(),
                 generation,
                 cause: (&evidence.cause).into(),
                 at: evidence.at,
                 port_conflict: evidence.port_conflict,
+                consequence: evidence.consequence,
             })));
             if first {
                 let grace = self.grace(job);
                 self.begin_stopping(job, cause, grace);
-            } else {
+            } else if leads {
                 self.emit_for(job, EventKind::CauseRevised { cause });
             }
         }
@@ -232,7 +240,7 @@ impl Coordinator {
         // A gang that had done all it was to do before it had a cause to stop: that was heard too late, and is no less true.
         let goes_on = state.spec.recovery.policy == RestartPolicy::Always && state.stop.is_some();
         let stopping = active.stopping.clone().filter(|it| goes_on || !gang.finished_by(it.at));
-        let Some(Evidence { mut cause, at, port_conflict }) = stopping else {
+        let Some(Evidence { mut cause, at, port_conflict, .. }) = stopping else {
             self.contrast(job);
             let Some(state) = self.durable.jobs.get(job) else { return };
             return match restart::decide_completed(&state.spec, &state.used, ran) {

@@ -276,6 +276,7 @@ mod tests {
             released: false,
             running_since: None,
             stopping: None,
+            also: Vec::new(),
         };
         Gang::new(&generation, gated)
     }

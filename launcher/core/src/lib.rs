@@ -18,6 +18,7 @@ pub mod access;
 mod clients;
 mod coordinator;
 mod durable;
+mod evidence;
 mod ending;
 mod explained;
 mod forgetting;
@@ -44,7 +45,8 @@ mod views;
 mod waits;
 
 pub use coordinator::{Coordinator, JobView};
-pub use durable::{Durable, Evidence, GenerationState, Job, JobState, PodPlace, StopRequest};
+pub use durable::{Durable, GenerationState, Job, JobState, PodPlace, StopRequest};
+pub use evidence::{Evidence, MAX_ALSO};
 pub use explained::{Planning, plan};
 pub use input::{Command, Config, Input, Why};
 pub use ledger::Ledger;

@@ -13,7 +13,8 @@ use phalanx_common::spec::Fencing;
 use phalanx_common::time::Timestamp;
 
 use crate::coordinator::Coordinator;
-use crate::durable::{Evidence, Job, JobState};
+use crate::durable::{Job, JobState};
+use crate::evidence::Evidence;
 use crate::gang::{GangPhase, Pod, PodView};
 use crate::input::Why;
 use crate::nodes::{LinkState, NodeFacts};

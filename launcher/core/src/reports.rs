@@ -10,7 +10,8 @@ use phalanx_common::report::{Notice, PodEnd, PrepareFailure, PrepareFailureKind,
 use phalanx_common::time::Timestamp;
 
 use crate::coordinator::Coordinator;
-use crate::durable::{Evidence, Job};
+use crate::durable::Job;
+use crate::evidence::{self, Evidence};
 use crate::gang::{GangPhase, Pod, PodView, RankEnd};
 use crate::records::Record;
 
@@ -147,21 +148,21 @@ impl Coordinator {
         let end = RankEnd { status: exit.status, at: exit.at, after_stop: exit.after_stop };
         self.change_pod(node, job, |pod| pod.exits.insert(exit.rank, end));
         let (rank, status) = (exit.rank, exit.status);
-        let failed = !status.success() && !exit.after_stop;
-        let evidence = match &exit.probe {
+        let found = match &exit.probe {
             // It was bad before its rank was ended, and may have been before the gang was.
             Some(ProbeFailure { probe, message, at }) => {
                 let (node, probe, message) = (node.clone(), *probe, message.clone());
                 Some(Evidence::new(Cause::ProbeFailed { rank, node, probe, message, status }, *at))
             }
-            None => failed.then(|| Evidence {
+            None => evidence::failed(&exit).then(|| Evidence {
                 cause: Cause::RankFailed { rank, node: node.clone(), status },
                 at: exit.at,
                 port_conflict: exit.port_conflict,
+                consequence: evidence::is_consequence(&exit),
             }),
         };
         self.emit_for(job, EventKind::RankExited { node: node.clone(), exit });
-        match evidence {
+        match found {
             Some(evidence) => self.fail(job, evidence),
             None => self.run_if_ready(job),
         }

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use phalanx_common::health::RankHealth;
-use phalanx_common::status::{JobStatus, NodeStatus, PodStatus};
+use phalanx_common::status::{EvidenceStatus, JobStatus, NodeStatus, PodStatus};
 
 use crate::coordinator::{Coordinator, JobView};
 use crate::durable::{GenerationState, JobState};
+use crate::evidence::{Evidence, is_fault};
 use crate::gang::{GangPhase, Pod, PodView};
 use crate::input::Why;
 use crate::nodes::LinkState;
@@ -67,6 +68,7 @@ impl Coordinator {
                 })
                 .collect(),
             command: job.spec.command.clone(),
+            evidence: job.generation.as_ref().map(evidence).unwrap_or_default(),
         }
     }
 
@@ -109,6 +111,20 @@ impl Coordinator {
         }
         nodes
     }
+}
+
+/// What failed of a generation, the first cause first and the others in the order in which they arose.
+fn evidence(generation: &GenerationState) -> Vec<EvidenceStatus> {
+    let mut also: Vec<&Evidence> = generation.also.iter().collect();
+    also.sort_by_key(|evidence| evidence.at);
+    let first = generation.stopping.iter().filter(|first| is_fault(&first.cause));
+    let all = first.chain(also);
+    let told = |it: &Evidence| EvidenceStatus {
+        at: it.at,
+        cause: it.cause.clone(),
+        consequence: it.consequence,
+    };
+    all.map(told).collect()
 }
 
 /// Ranks that are not ready, or say something of themselves.

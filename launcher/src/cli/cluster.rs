@@ -11,7 +11,7 @@ use phalanx_common::event::{Cause, Outcome};
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::health::{RankHealth, one_line};
 use phalanx_common::identity::Principal;
-use phalanx_common::status::JobStatus;
+use phalanx_common::status::{EvidenceStatus, JobStatus};
 use phalanx_common::time::Timestamp;
 use phalanx_common::wire::client_v1::Request;
 use phalanx_net::identity_file::Identity;
@@ -199,6 +199,9 @@ pub(super) fn status(args: &JobRefArgs) -> anyhow::Result<Exit> {
             line("last words", &format!("phalanx logs {} --rank {rank}{}", job.job, words.concat()));
         }
     }
+    for (index, told) in evidence(&job.evidence).iter().enumerate() {
+        line(if index == 0 { "what failed" } else { "" }, told);
+    }
     if job.outcome.is_none()
         && let Some(ready) = ready_ranks(&job)
     {
@@ -220,6 +223,18 @@ pub(super) fn status(args: &JobRefArgs) -> anyhow::Result<Exit> {
         line(&format!("rank {}", health.rank), &how_it_stands(health));
     }
     print(&text)
+}
+
+/// What failed, each with when it did after the first of them, if more than the first cause is known.
+fn evidence(all: &[EvidenceStatus]) -> Vec<String> {
+    let Some(began) = all.iter().map(|it| it.at).min().filter(|_| all.len() > 1) else { return Vec::new() };
+    let told = |it: &EvidenceStatus| {
+        let after = it.at.since(began);
+        let when = if after.is_zero() { "first".to_owned() } else { format!("{} ms later", after.as_millis()) };
+        let follows = if it.consequence { ", as it says because of a peer" } else { "" };
+        format!("{}, {when}{follows}", it.cause.with_node().lines().next().unwrap_or_default())
+    };
+    all.iter().map(told).collect()
 }
 
 /// How many ranks are ready, once all run.

@@ -9,7 +9,7 @@ use phalanx_common::spec::RestartPolicy;
 
 use super::standing::{Cordon, Drain, Standing};
 use crate::coordinator::Coordinator;
-use crate::durable::Evidence;
+use crate::evidence::Evidence;
 use crate::gang::GangPhase;
 
 impl Coordinator {

@@ -174,7 +174,7 @@ pub struct PodRecord {
     pub held: Option<HeldRecord>,
 }
 
-/// Why a generation stops.
+/// Why a generation stops, or what else failed of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoppingRecord {
     pub job: JobId,
@@ -184,6 +184,8 @@ pub struct StoppingRecord {
     pub at: Timestamp,
     /// The evidence names a port in use.
     pub port_conflict: bool,
+    /// It says that a peer went.
+    pub consequence: bool,
 }
 
 /// What a generation's end costs.
@@ -486,8 +488,9 @@ mod tests {
                     },
                     at,
                     port_conflict: false,
+                    consequence: false,
                 })),
-                "1000000005036a2d3102000301610109fbe80300",
+                "1100000005036a2d3102000301610109fbe8030000",
             ),
             (
                 Record::Stopping(Box::new(StoppingRecord {
@@ -496,8 +499,9 @@ mod tests {
                     cause: CauseRecord::Drained { node: NodeId::new("a") },
                     at,
                     port_conflict: false,
+                    consequence: false,
                 })),
-                "0d00000005036a2d31020d0161fbe80300",
+                "0e00000005036a2d31020d0161fbe8030000",
             ),
             (
                 Record::StopRequested {

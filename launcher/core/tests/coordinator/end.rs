@@ -6,7 +6,7 @@ use phalanx_common::event::{Cause, EventKind, Outcome};
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::{Generation, NodeId, Rank};
 use phalanx_common::order::OrderKind;
-use phalanx_common::report::Report;
+use phalanx_common::report::{RankExit, Report};
 use phalanx_common::spec::JobSpec;
 use phalanx_launcher_core::gang::GangPhase;
 use phalanx_launcher_core::{Config, Coordinator, Input, Why};
@@ -154,4 +154,45 @@ fn ranks_that_a_lapsed_lease_ended_are_told_apart_from_a_dead_node() {
     };
     assert!(lapsed(Duration::from_secs(19)));
     assert!(!lapsed(Duration::from_secs(4)));
+}
+
+/// An end with what its rank said last.
+fn saying(exit: RankExit, said: &str) -> RankExit {
+    RankExit { stderr_tail: said.as_bytes().to_vec(), ..exit }
+}
+
+#[test]
+fn a_rank_that_fell_because_of_a_peer_is_not_the_first_cause_once_the_peer_is_heard() {
+    let mut desk = Desk::running(&["a", "b"], "j", spec(2, 1));
+    let peer = "RuntimeError: [gloo/transport/tcp/pair.cc:561] Connection closed by peer [10.0.0.2]:9000.\n";
+    let fallen = saying(exit(0, ExitStatus::Code(1), desk.now.0), peer);
+    desk.exited("a", "j", 1, fallen);
+    desk.ended("a", "j", 1);
+    // It took its time to be gone, and the order to stop came before.
+    let trace = "Traceback (most recent call last):\n  File \"t.py\", line 1\nValueError: bad shard\n";
+    let raised = RankExit { after_stop: true, ..saying(exit(1, ExitStatus::Code(1), desk.now.0 + 2000), trace) };
+    desk.exited("b", "j", 1, raised);
+    desk.ended("b", "j", 1);
+    let Some(Outcome::Failed { first_cause: Cause::RankFailed { rank, .. }, .. }) = desk.outcome("j") else {
+        panic!("{:?}", desk.outcome("j"));
+    };
+    assert_eq!(rank, Rank(1));
+    assert!(desk.events.iter().any(|event| matches!(event.kind, EventKind::CauseRevised { .. })));
+    let statuses = desk.coordinator.job_statuses(true);
+    let told: Vec<(Option<Rank>, bool)> =
+        statuses[0].evidence.iter().map(|it| (it.cause.rank(), it.consequence)).collect();
+    assert_eq!(told, [(Some(Rank(1)), false), (Some(Rank(0)), true)]);
+}
+
+#[test]
+fn where_every_rank_blames_a_peer_the_earliest_is_named() {
+    let mut desk = Desk::running(&["a", "b"], "j", spec(2, 1));
+    let peer = "Connection reset by peer";
+    let at = desk.now.0;
+    desk.exited("b", "j", 1, saying(exit(1, ExitStatus::Code(1), at + 50), peer));
+    desk.exited("a", "j", 1, saying(exit(0, ExitStatus::Code(1), at), peer));
+    desk.ended("a", "j", 1);
+    desk.ended("b", "j", 1);
+    let Some(Outcome::Failed { first_cause, .. }) = desk.outcome("j") else { panic!("{:?}", desk.outcome("j")) };
+    assert_eq!(first_cause.rank(), Some(Rank(0)));
 }

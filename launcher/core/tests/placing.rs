@@ -268,7 +268,7 @@ fn the_first_words_of_a_refusal_say_what_is_in_the_way() {
         ),
         (
             "nodes: 18, ranksPerNode: 8, placement: {spares: 1}",
-            "its ranks fit, and its 1 spare does not: no other node can take a share",
+            "its ranks fit, and its 1 spare does not: no other node could take the share of one of its own",
         ),
         (
             "nodes: 5, ranksPerNode: 8, placement: {spares: 20, require: {all: leaf}}",

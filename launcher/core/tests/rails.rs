@@ -86,6 +86,14 @@ fn hosts_that_are_not_on_every_rail_are_the_last_of_their_unit_and_their_unit_th
     let of_unit = |count: usize| {
         format!("nodes: {count}, ranksPerNode: 8, placement: {{nodes: [{}]}}", list.join(", "))
     };
+    // Of parts of two units the clean one, however many others each has.
+    let clean = other.pods.iter().filter(|pod| pod.blemishes.is_empty());
+    let spare: Vec<String> = clean.map(|pod| pod.name.clone()).take(4).collect();
+    let few = without(&list[..2].iter().cloned().collect());
+    let parts = [&list[..4], &spare[..]].concat().join(", ");
+    let chosen = placed(&few, &format!("nodes: 4, ranksPerNode: 8, placement: {{nodes: [{parts}]}}"));
+    assert_eq!(names(&chosen), spare.into_iter().collect());
+
     let one = without(&BTreeSet::from([list[0].clone()]));
     assert!(!names(&placed(&one, &of_unit(15))).contains(&list[0]));
     let whole = placed(&one, &of_unit(16));
@@ -109,7 +117,10 @@ fn the_miscabled_host_is_the_last_of_its_unit_and_the_plan_says_why() {
     let names = |rows: &mut dyn Iterator<Item = u32>| -> Vec<String> {
         rows.map(|row| fabric.node(row).name.clone()).collect()
     };
-    let all = names(&mut unit.clone());
+    // A host on half of the rails, which is there too, is as bad.
+    let halves =
+        |row: &u32| fabric.node(*row).blemishes.iter().any(|it| format!("{it:?}").starts_with("NoRail"));
+    let all = names(&mut unit.clone().filter(|row| !halves(row)));
     let keys = |count: usize| {
         let list = all.join(", ");
         format!("nodes: {count}, ranksPerNode: 8, placement: {{nodes: [{list}]}}")
@@ -122,4 +133,17 @@ fn the_miscabled_host_is_the_last_of_its_unit_and_the_plan_says_why() {
     let last = whole.pods.last().unwrap();
     assert_eq!(&last.name, host);
     assert!(last.blemishes.iter().any(|why| why.contains("is on the leaf of rail")), "{:?}", last.blemishes);
+}
+
+#[test]
+fn hosts_with_ports_on_half_of_the_rails_do_not_come_first() {
+    let Some(stock) = stock() else { return };
+    let halves = ["B11-P1-CUFM-02", "ubuntu"];
+    let large = placed(&stock, "nodes: 32, ranksPerNode: 8, parallelism: {tp: 8, pp: 4}");
+    let first = &large.pods[0].name;
+    assert!(!halves.contains(&first.as_str()), "{first} is numbered before nodes with all rails");
+    let keys = format!("nodes: 1, ranksPerNode: 8, placement: {{nodes: [{}, b08-p1-dgx-08-c04]}}", halves[0]);
+    assert_eq!(placed(&stock, &keys).pods[0].name, "b08-p1-dgx-08-c04");
+    let alone = placed(&stock, &format!("nodes: 1, ranksPerNode: 8, placement: {{nodes: [{}]}}", halves[0]));
+    assert!(alone.pods[0].blemishes[0].starts_with("it is not on rail"), "{:?}", alone.pods[0].blemishes);
 }

@@ -7,6 +7,7 @@ mod begin;
 mod client;
 mod frames;
 mod ipv6;
+mod kills;
 mod lab;
 mod left;
 mod life;

@@ -137,7 +137,7 @@ fn best(counts: &Counts<'_>, level: usize, need: &Need) -> Option<DomainRow> {
     let fits = above.filter(|(room, _)| *room >= nodes).flat_map(|(room, parent)| {
         let children = counts.fabric.domain(parent).children.clone();
         children
-            .map(move |row| (counts.of(row), room, blemished(counts.fabric, row, nodes), row))
+            .map(move |row| (counts.of(row), room, blemished(counts, row, nodes), row))
             .filter(|(count, .., row)| *count >= nodes && is_roomy(row))
     });
     if level == 0 {
@@ -158,10 +158,20 @@ fn best(counts: &Counts<'_>, level: usize, need: &Need) -> Option<DomainRow> {
     least.map(|(.., row)| *row)
 }
 
-/// How many nodes with a blemish there are among so many of a domain, if it gives the others first.
-fn blemished(fabric: &Fabric, row: DomainRow, nodes: u32) -> u32 {
-    let domain = fabric.domain(row);
-    nodes.saturating_sub((domain.nodes.end - domain.nodes.start) - domain.blemished)
+/// How many nodes with a blemish there are among so many that a domain can give, if it gives the others first.
+fn blemished(counts: &Counts<'_>, row: DomainRow, nodes: u32) -> u32 {
+    let worse = blemished_of(counts, row);
+    if worse == 0 { 0 } else { nodes.saturating_sub(counts.supply.nodes_in(row) - worse) }
+}
+
+/// How many nodes with a blemish a domain can give.
+fn blemished_of(counts: &Counts<'_>, row: DomainRow) -> u32 {
+    // Few domains have any: only there nodes are looked at one by one.
+    if counts.fabric.domain(row).blemished == 0 {
+        return 0;
+    }
+    let worse = counts.supply.of(row).filter(|node| !counts.fabric.node(*node).blemishes.is_empty());
+    super::fabric::row(worse.count())
 }
 
 /// Whether the domain above that the gang must stay in has nodes to hold back.
@@ -184,7 +194,7 @@ fn fill(counts: &Counts<'_>, top: DomainRow, nodes: u32, shares: &mut Vec<Share>
     while level > lowest {
         let below = taken.iter().flat_map(|(_, row)| counts.fabric.domain(*row).children.clone());
         let open = below.map(|child| (counts.of(child), child)).filter(|(count, _)| *count > 0);
-        taken = fewest(counts.fabric, open.collect(), nodes);
+        taken = fewest(counts, open.collect(), nodes);
         level -= 1;
     }
     let mut left = nodes;
@@ -216,10 +226,10 @@ fn uplinks(fabric: &Fabric, top: DomainRow, shares: &[Share]) -> u64 {
 
 /// The fewest domains that hold so many nodes, and of these rather small ones, of equals those with the widest uplinks and the fewest
 /// nodes with a blemish; the last is the one that is not needed whole.
-fn fewest(fabric: &Fabric, mut children: Vec<(u32, DomainRow)>, nodes: u32) -> Vec<(u32, DomainRow)> {
-    let worse = |row: DomainRow| (fabric.domain(row).uplink, fabric.domain(row).blemished);
+fn fewest(counts: &Counts<'_>, mut children: Vec<(u32, DomainRow)>, nodes: u32) -> Vec<(u32, DomainRow)> {
+    let worse = |row: DomainRow| (counts.fabric.domain(row).uplink, blemished_of(counts, row));
     let key = |(count, row): &(u32, DomainRow)| (Reverse(*count), worse(*row), *row);
-    children.sort_unstable_by_key(key);
+    children.sort_by_cached_key(key);
     let mut total = 0u64;
     let fewest = children.iter().position(|(count, _)| {
         total += u64::from(*count);

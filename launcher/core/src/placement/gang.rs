@@ -247,7 +247,8 @@ impl Placing<'_> {
             return Err(Miss::of(Obstacle::Spares { spares, more: there - cut.nodes }));
         }
         let Slots { rows, graph, mapped } = self.slots(&supply, cut, limits)?;
-        let spares = self.spares(&supply, limits, &rows, graph.as_ref()).ok_or(Miss::Obstacle(None))?;
+        let none = || Miss::of(Obstacle::Spares { spares, more: 0 });
+        let spares = self.spares(&supply, limits, &rows, graph.as_ref()).ok_or_else(none)?;
         let mut pods: Vec<GangPod> = Vec::with_capacity(rows.len());
         for node in rows {
             // Nodes of a kind with as much free get the same; most of a large gang's are.

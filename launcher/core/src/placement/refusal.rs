@@ -239,7 +239,7 @@ impl fmt::Display for Obstacle {
                 let (s, do_not) = if *spares == 1 { ("", "does not") } else { ("s", "do not") };
                 write!(f, "its ranks fit, and its {spares} spare{s} {do_not}: ")?;
                 match more {
-                    0 => f.write_str("no other node can take a share"),
+                    0 => f.write_str("no other node could take the share of one of its own"),
                     1 => f.write_str("only one other node can take a share"),
                     more => write!(f, "only {more} other nodes can take a share"),
                 }

@@ -93,6 +93,31 @@ fn unequal_pods_are_on_the_leaf_that_holds_them() {
 }
 
 #[test]
+fn unequal_pods_have_spares_that_take_the_largest_of_them() {
+    let with = |count| Some(gpus("H100", count, 1, true));
+    let nodes =
+        [("b/l/a", with(8)), ("b/l/b", with(8)), ("b/l/c", with(2)), ("b/l/d", with(8)), ("b/l/e", with(2))];
+    let keys = "ranks: 11, placement: {uneven: true, spares: 1}";
+    let found = placed(&stock(&nodes), keys);
+    assert_eq!((names(&found), found.spares.len()), (vec!["a", "b"], 1), "{found:?}");
+    assert_eq!(found.spares[0], "d", "it could take 6 ranks");
+}
+
+#[test]
+fn a_node_that_could_stand_in_for_none_is_not_held_back() {
+    let three = [("b/l1/a", None), ("b/l1/b", None), ("b/l1/c", None), ("b/l2/d", None)];
+    let keys = |nodes: u32| {
+        format!("nodes: {nodes}, ranksPerNode: 8, placement: {{require: {{all: leaf}}, spares: 1}}")
+    };
+    let why = refused(&stock(&three), &keys(3)).why;
+    assert!(
+        why.contains("its ranks fit, and its 1 spare does not: no other node could take the share"),
+        "{why}"
+    );
+    assert_eq!(placed(&stock(&three), &keys(2)).spares[0], "c");
+}
+
+#[test]
 fn a_single_pod_fills_a_partly_used_node_whatever_else_it_asks_for() {
     let with = |count| Some(gpus("H100", count, 1, true));
     let nodes = stock(&[("b/l1/whole", with(8)), ("b/l2/few", with(2)), ("b/l2/other", with(8))]);

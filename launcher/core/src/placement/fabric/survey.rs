@@ -137,7 +137,7 @@ fn blemishes(network: &Network, node: &Node, tiers: &[Tier], usual: &Usual<'_>) 
     });
     let down = node.ports.iter().filter(|port| port.down && usual.is_up(&port.name));
     let down = down.map(|port| Blemish::PortDown { port: port.name.clone() });
-    let no_rail = no_rail(network, node, &usual.rails).map(|rails| Blemish::NoRail { rails });
+    let no_rail = no_rail(network, node, &usual.rails, &follows).map(|rails| Blemish::NoRail { rails });
     unplaced.map(|tier| Blemish::Unplaced(*tier)).chain(off).chain(down).chain(no_rail).collect()
 }
 
@@ -148,15 +148,21 @@ fn rails(network: &Network) -> BTreeSet<u16> {
     of_main.filter_map(|switch| switch.rail).collect()
 }
 
-/// The rails that a node is not on, where these are half of them at most: a node on fewer (a management host) need not be on all.
-fn no_rail(network: &Network, node: &Node, all: &BTreeSet<u16>) -> Option<Vec<u16>> {
-    let switch = |port: &NodePort| network.switches.get(port.at.as_ref()?.switch as usize);
-    // A port without a link, or on a leaf of another rail, is told by itself.
-    let own = node.ports.iter().flat_map(|port| {
-        let on = switch(port).filter(|on| on.plane == network.main).and_then(|on| on.rail);
-        [on, port.rail]
-    });
-    let own: BTreeSet<u16> = own.flatten().collect();
+/// The rails that a node is not on, where these are half of them at most: a node on fewer (a management host) need not be on
+/// all. A port without a link is told by itself, and so is one on the leaf of another rail where the node `follows` the rails.
+fn no_rail(
+    network: &Network,
+    node: &Node,
+    all: &BTreeSet<u16>,
+    follows: &dyn Fn(Row) -> bool,
+) -> Option<Vec<u16>> {
+    let rails_of = |port: &NodePort| {
+        let Some(at) = &port.at else { return [None, port.rail] };
+        let on = network.switches.get(at.switch as usize).filter(|on| on.plane == network.main);
+        let numbered = on.and_then(|on| on.plane).is_some_and(follows).then_some(port.rail).flatten();
+        [on.and_then(|on| on.rail), numbered]
+    };
+    let own: BTreeSet<u16> = node.ports.iter().flat_map(rails_of).flatten().collect();
     let missing: Vec<u16> = all.difference(&own).copied().collect();
     (!missing.is_empty() && missing.len() * 2 <= all.len()).then_some(missing)
 }

@@ -58,6 +58,10 @@ impl Placing<'_> {
         let mut domains: Vec<(bool, Worth, DomainRow)> = Vec::new();
         for (shared, far, row) in weighed {
             let (unfit, cost) = gang.stand_in(*row, graph, limits, apart);
+            if unfit == rows.len() {
+                // Nobody would gain by a node that can stand in for none.
+                continue;
+            }
             let open = supply.nodes_in(*row) - gang.on(*row);
             let untouched = open as usize == fabric.domain(*row).nodes.len();
             let worth = Worth { unfit, shared: *shared, cost, far: *far, untouched, open };

@@ -14,14 +14,12 @@ impl Placing<'_> {
     /// Unequal pods: as few nodes as hold the ranks, of the lowest domain that has so many, with shares as even as their room
     /// allows, in the order of the tree.
     pub(super) fn uneven(&self, world: u32, limits: &Limits, shunning: bool) -> Option<Gang> {
-        // Groups, distances and spares are of equal pods: nothing that was required is dropped for unequal ones. One pod is equal to
-        // itself.
+        // Groups and distances are of equal pods: nothing that was required is dropped for unequal ones. One pod is equal to itself.
         let placement = &self.request.spec.placement;
         let is_bound = limits.one_node
             || !limits.groups.is_empty()
             || !limits.inside.is_empty()
-            || placement.spread.is_some()
-            || placement.spares > 0;
+            || placement.spread.is_some();
         if is_bound {
             return None;
         }
@@ -47,11 +45,25 @@ impl Placing<'_> {
                 let order: Vec<(NodeRow, u32)> = pods.iter().map(|pod| (pod.node, pod.ranks)).collect();
                 let is_imposed = super::imposed::reorder(self.stock, &mut pods);
                 let best = if is_imposed { self.cost(&order) } else { None };
-                let gang = Gang { pods, spares: Vec::new(), bound: 0, exact: false, best };
+                let spares = self.spares_of_the_largest(&pods, limits, shunning)?;
+                let gang = Gang { pods, spares, bound: 0, exact: false, best };
                 return (gang.pods.len() > 1).then_some(gang);
             }
         }
         None
+    }
+
+    /// Nodes that could take the largest of these pods.
+    fn spares_of_the_largest(
+        &self,
+        pods: &[GangPod],
+        limits: &Limits,
+        shunning: bool,
+    ) -> Option<Vec<NodeRow>> {
+        let cut = Cut { nodes: 2, ranks: pods.iter().map(|pod| pod.ranks).max()? };
+        let (supply, _) = self.supply(cut, limits, shunning, &BTreeSet::new());
+        let rows: Vec<NodeRow> = pods.iter().map(|pod| pod.node).collect();
+        self.spares(&supply, limits, &rows, None)
     }
 
     /// What these shares cost in this order.

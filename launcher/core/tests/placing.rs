@@ -114,10 +114,15 @@ fn what_does_not_fit_is_refused_with_what_would() {
     );
     assert_eq!(
         far.changes,
-        ["it fits with --require-tier block (`require: {all: block}`)", "32 ranks fit now"]
+        [
+            "it fits with --require-tier block (`require: {all: block}`)",
+            "it fits with --nodes 4 (`nodes: 4`)"
+        ]
     );
     let many = refused(&stock, "nodes: 19, ranksPerNode: 8");
-    assert_eq!(many.changes, ["144 ranks fit now"]);
+    assert_eq!(many.changes, ["it fits with --nodes 18 (`nodes: 18`)"]);
+    let elastic = refused(&stock, "ranks: 160, elastic: {min: 152, step: 8}");
+    assert_eq!(elastic.changes, ["it fits with `elastic: {min: 144}`"]);
     let odd = refused(&stock, "ranks: 143, placement: {nodes: [b1-1-1, b1-1-2], avoid: [b2-1-1]}");
     assert_eq!(
         odd.nodes.iter().filter(|node| node.why == "is none of the nodes that the job names").count(),

@@ -53,7 +53,13 @@ fn a_gang_goes_to_the_leaf_that_holds_it_and_is_explained() {
     assert!(why.contains("the largest leaf, s1, has 2 that can take a share"), "{why}");
     let changes: Vec<&str> =
         refused["changes"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    assert_eq!(changes, ["it fits with --require-tier block (`require: {all: block}`)", "2 ranks fit now"]);
+    assert_eq!(
+        changes,
+        [
+            "it fits with --require-tier block (`require: {all: block}`)",
+            "it fits with --nodes 2 (`nodes: 2`)"
+        ]
+    );
 
     let script = "echo $RANK $(hostname); until [ -e go ]; do sleep 0.05; done";
     let command = ["--", "sh", "-c", script];

@@ -61,3 +61,22 @@ fn jobs_behind_a_queue_are_looked_at_without_a_copy_of_the_nodes() {
     assert_eq!(next.stock.fabric().nodes().len(), 3);
     assert_eq!(next.stock.emptied_of_jobs().free().at_least(crate::placement::free::Class::Slots, 0, 1), 3);
 }
+
+#[test]
+fn of_a_full_node_is_told_what_it_would_lack_with_nothing_on_it() {
+    let mut coordinator = Coordinator::new(Config { cluster: true, ..Config::default() }, Epoch(1), &[]);
+    ["a", "b"].into_iter().for_each(|node| heard(&mut coordinator, node));
+    submit(&mut coordinator, "first", 2);
+    let why = |planning: &Planning, keys: &str| {
+        let spec = job(&format!("name: other, nodes: 2, ranksPerNode: 1{keys}"));
+        let nobody = BTreeMap::new();
+        let request = planning.request(&spec, None, &nobody);
+        let found = plan(&planning.stock, &request);
+        let Explained::Refused(refused) = found else { panic!("{found:?}") };
+        refused.reasons.into_iter().map(|reason| reason.why).collect::<Vec<_>>()
+    };
+    let planning = submit(&mut coordinator, "second", 1);
+    assert_eq!(why(&planning, ""), ["has 0 of 1 slots free"]);
+    let untold = why(&planning, ", resources: {devices: {count: 1}}");
+    assert!(untold.len() == 1 && !untold[0].contains("slots"), "{untold:?}");
+}

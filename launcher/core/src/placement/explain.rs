@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use phalanx_common::explanation::{
     Cost, Domain, Group, Placed, Pod, Rank, Reason, Refused, RefusedNode, Traffic,
 };
+use phalanx_common::id::NodeId;
 use phalanx_common::plan::PodBinding;
 use phalanx_common::spec::{Elastic, JobSpec, Shape};
 use phalanx_common::text::natural;
@@ -19,7 +20,7 @@ use super::mapping::Part;
 use super::order::{Effort, Layout, Problem, SlotGraph, solve};
 use super::refusal::{self, Change, NoFit, Refusal, Stranger};
 use super::report::report;
-use super::request::{GangRequest, Limits};
+use super::request::{Cut, GangRequest, Limits};
 use super::worlds::{Worlds, lcm};
 use crate::stock::Stock;
 
@@ -195,21 +196,40 @@ fn blemish(of: &Blemish) -> String {
 
 /// Why it does not fit, with the smallest changes that would make it fit.
 pub fn explain_refusal(stock: &Stock, request: &GangRequest<'_>, refusal: &NoFit) -> Refused {
-    let node = |(node, why): (&phalanx_common::id::NodeId, &super::refusal::Refusal)| RefusedNode {
-        node: node.to_string(),
-        why: why.to_string(),
-    };
+    let refused = with_what_lasts(stock, request, &refusal.refused);
+    let node =
+        |(node, why): (&NodeId, &Refusal)| RefusedNode { node: node.to_string(), why: why.to_string() };
     let reason = |reason: refusal::Reason| Reason {
         nodes: reason.nodes.iter().map(ToString::to_string).collect(),
         why: reason.why,
     };
     Refused {
         why: refusal.headline(),
-        reasons: refusal::reasons(&refusal.refused).into_iter().map(reason).collect(),
-        nodes: refusal.refused.iter().map(node).collect(),
+        reasons: refusal::reasons(&refused).into_iter().map(reason).collect(),
+        nodes: refused.iter().map(node).collect(),
         changes: changes(stock, request).iter().map(ToString::to_string).collect(),
         notes: refusal::unknown(&stock.strangers(&request.spec.placement.avoid)).into_iter().collect(),
     }
+}
+
+/// The same reasons, but where a node is only full at the moment and would do no better with nothing on it: there what lasts.
+fn with_what_lasts(
+    stock: &Stock,
+    request: &GangRequest<'_>,
+    refused: &BTreeMap<NodeId, Refusal>,
+) -> BTreeMap<NodeId, Refusal> {
+    let idle = stock.emptied_of_jobs();
+    let one = Cut { nodes: 2, ranks: 1 };
+    let lasting = |node: &NodeId| {
+        let row = idle.fabric().row(node)?;
+        idle.ask(row, request, one).err().filter(|refusal| refusal.lasts() || *refusal == Refusal::Untold)
+    };
+    let told = refused.iter().map(|(node, refusal)| {
+        let full = matches!(refusal, Refusal::Slots { .. } | Refusal::Held | Refusal::Shared);
+        let told = full.then(|| lasting(node)).flatten();
+        (node.clone(), told.unwrap_or_else(|| refusal.clone()))
+    });
+    told.collect()
 }
 
 /// Whether a gang does not fit on all nodes that are known, reachable or not, with nothing on them. `false` while something is not
@@ -340,7 +360,12 @@ fn fewer(stock: &Stock, request: &GangRequest<'_>, fits: &Fits<'_>) -> Option<Ch
     let whole = find(Worlds::multiples(full, most)).unwrap_or(0);
     let upto = if whole < most / 2 { most } else { most.min(whole.saturating_add(full - 1)) };
     let ranks = find(Worlds::multiples(step, upto).and_then(|worlds| worlds.above(whole))).unwrap_or(whole);
-    (ranks > 0).then_some(Change::Ranks(ranks))
+    let change = match (spec.elastic, spec.shape) {
+        (Some(_), _) => Change::Min(ranks),
+        (None, Shape::Nodes { ranks_per_node, .. }) => Change::Nodes(ranks / ranks_per_node.max(1)),
+        (None, Shape::Ranks(_)) => Change::Ranks(ranks),
+    };
+    (ranks > 0).then_some(change)
 }
 
 fn whole(number: u128) -> u64 {

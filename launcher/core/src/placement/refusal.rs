@@ -99,6 +99,10 @@ impl From<UnknownTier> for Obstacle {
 pub enum Change {
     /// It fits with so many ranks now.
     Ranks(u32),
+    /// It fits with so many nodes now.
+    Nodes(u32),
+    /// It fits if it may run with so few ranks.
+    Min(u32),
     /// It fits if this may be as far apart as the tier.
     Require { of: String, tier: Tier },
     /// It fits with unequal shares.
@@ -167,6 +171,11 @@ enum Standing {
 }
 
 impl Refusal {
+    /// The node does not do, whatever else runs on it.
+    pub(crate) fn lasts(&self) -> bool {
+        self.standing() == Standing::Lasting
+    }
+
     fn standing(&self) -> Standing {
         match self {
             Refusal::Lacks(lack) if lack.is_for_ever() => Standing::Lasting,
@@ -280,6 +289,8 @@ impl fmt::Display for Change {
         match self {
             Change::Ranks(1) => f.write_str("1 rank fits now"),
             Change::Ranks(ranks) => write!(f, "{ranks} ranks fit now"),
+            Change::Nodes(nodes) => write!(f, "it fits with --nodes {nodes} (`nodes: {nodes}`)"),
+            Change::Min(ranks) => write!(f, "it fits with `elastic: {{min: {ranks}}}`"),
             Change::Require { of, tier } => {
                 let kind = if of == "all" { String::new() } else { format!("{of}=") };
                 write!(f, "it fits with --require-tier {kind}{tier} (`require: {{{of}: {tier}}}`)")

@@ -68,3 +68,13 @@ fn what_cannot_be_planned_says_what_to_write() {
     let (code, _, err) = plan(dir.path(), &[&ON[..], &["-n", "1", "--gpus-per-node", "0"]].concat());
     assert!(code == 125 && err.contains("--gpus-per-node 0: a node has from 1 to"), "{err}");
 }
+
+#[test]
+fn where_nothing_is_known_of_the_network_no_order_is_called_good() {
+    let dir = cluster();
+    fs::write(dir.path().join("bare.csv"), "node,leaf\na,\nb,\n").unwrap();
+    let bare = ["--topology", "bare.csv", "--gpus-per-node", "8", "--gpus", "16"];
+    let (code, out, err) = plan(dir.path(), &bare);
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    assert!(out.contains("no leaf of these nodes is known, so no uplink counts"), "{out}");
+}

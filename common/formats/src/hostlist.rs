@@ -122,10 +122,16 @@ pub fn collapse<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
             _ => plain.push(name),
         }
     }
+    // Numbers without leading zeros are as wide as they are: those of several widths are one group.
+    let mut by_width: BTreeMap<(&str, &str, usize), Vec<u32>> = BTreeMap::new();
+    for ((prefix, width, suffix), numbers) in numbered {
+        let padded = width > 1 && numbers.iter().any(|number| number.to_string().len() < width);
+        by_width.entry((prefix, suffix, if padded { width } else { 1 })).or_default().extend(numbers);
+    }
     plain.sort_unstable();
     plain.dedup();
     let mut parts: Vec<String> = plain.into_iter().map(str::to_string).collect();
-    for ((prefix, width, suffix), mut numbers) in numbered {
+    for ((prefix, suffix, width), mut numbers) in by_width {
         numbers.sort_unstable();
         numbers.dedup();
         let mut ranges: Vec<(u32, u32)> = Vec::new();
@@ -177,7 +183,12 @@ mod tests {
             collapse(["n10", "n08", "n09", "n12", "login", "a1-ib", "a2-ib"]),
             "login,a[1-2]-ib,n[08-10,12]"
         );
-        assert_eq!(collapse(["n9", "n10"]), "n9,n10");
+        assert_eq!(collapse(["n9", "n10", "n7", "n100"]), "n[7,9-10,100]");
+        assert_eq!(collapse(["n9", "n010", "n011"]), "n9,n[010-011]");
+        let mixed = ["n1", "n01", "n2", "n10", "n09"];
+        let mut back = expand(&collapse(mixed)).unwrap();
+        back.sort_unstable();
+        assert_eq!(back, ["n01", "n09", "n1", "n10", "n2"]);
         assert_eq!(collapse(["12345678901234567890"]), "12345678901234567890");
     }
 }

@@ -206,6 +206,9 @@ fn traffic_text(text: &mut String, placed: &Placed) {
     }
     let cost = &placed.cost;
     let proof = match (cost.exact, cost.cost) {
+        (_, 0) if placed.domains == 0 && placed.pods.len() > 1 => {
+            "no leaf of these nodes is known, so no uplink counts".to_owned()
+        }
         (_, 0) => "nothing crosses an uplink".to_owned(),
         (true, _) => "the least possible".to_owned(),
         (false, _) => format!("at most {:.1} % above the least possible", cost.gap * 100.0),

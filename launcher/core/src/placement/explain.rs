@@ -208,8 +208,17 @@ pub fn explain_refusal(stock: &Stock, request: &GangRequest<'_>, refusal: &NoFit
         reasons: refusal::reasons(&refused).into_iter().map(reason).collect(),
         nodes: refused.iter().map(node).collect(),
         changes: changes(stock, request).iter().map(ToString::to_string).collect(),
-        notes: refusal::unknown(&stock.strangers(&request.spec.placement.avoid)).into_iter().collect(),
+        notes: nobody(stock)
+            .into_iter()
+            .chain(refusal::unknown(&stock.strangers(&request.spec.placement.avoid)))
+            .collect(),
     }
+}
+
+/// There is no node that anybody knows.
+fn nobody(stock: &Stock) -> Option<String> {
+    let none = stock.fabric().nodes().is_empty();
+    none.then(|| "no node is known: none has joined, or no file names one".to_owned())
 }
 
 /// The same reasons, but where a node is only full at the moment and would do no better with nothing on it: there what lasts.

@@ -7,6 +7,7 @@
 
 mod anew;
 mod cluster;
+mod counting;
 mod kept;
 mod property;
 #[path = "../recorded/mod.rs"]

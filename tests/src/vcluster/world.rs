@@ -127,7 +127,7 @@ pub(crate) enum Happening {
 }
 
 /// Where the world's clock begins.
-const BEGINNING: Timestamp = Timestamp(1_800_000_000_000_000);
+pub(crate) const BEGINNING: Timestamp = Timestamp(1_800_000_000_000_000);
 /// Messages between a worker and its shims.
 pub(crate) const LOCAL: Duration = Duration::from_micros(50);
 /// How often I8 is checked, in steps: replaying is the dearest check.

@@ -6,5 +6,6 @@ mod nodes;
 mod noticed;
 mod one_way;
 mod probes;
+mod replays;
 mod scenarios;
 mod seeds;

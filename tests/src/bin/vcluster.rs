@@ -33,7 +33,8 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "vcluster: {error}");
+            let source = std::error::Error::source(&error).map(|source| format!(": {source}"));
+            let _ = writeln!(io::stderr(), "vcluster: {error}{}", source.unwrap_or_default());
             ExitCode::from(2)
         }
     }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use phalanx_common::id::JobId;
 use phalanx_common::spec::{
-    ExitCodes, FailureAction, FailureReason, FailureRule, Fencing, JobSpec, Lifetime, Recovery,
-    RestartPolicy, SuccessRule,
+    ExitCodes, FailureAction, FailureReason, FailureRule, Fencing, Hook, InitContainer, JobSpec, Lifecycle,
+    Lifetime, Recovery, RestartPolicy, SuccessRule,
 };
 
 use super::rng::Rng;
-use super::script::seeded_probes;
+use super::script::{MOST_INIT, seeded_probes};
 use super::seeded::job_spec;
 
 /// A job of this seed.
@@ -26,13 +26,23 @@ pub(crate) fn seeded_job(seed: u64, job: &JobId, rng: &mut Rng) -> JobSpec {
     if Rng::fork(seed, &format!("{job}/probed")).chance(40) {
         spec.probes = seeded_probes(&mut Rng::fork(seed, &format!("{job}/probes")));
     }
+    spec.lifecycle = lifecycle(&mut Rng::fork(seed, &format!("{job}/lifecycle")));
     spec
 }
 
-/// Whether nothing bounds the number of its generations.
-pub(crate) fn endless(recovery: &Recovery) -> bool {
-    let ignores = recovery.rules.iter().any(|rule| rule.action == FailureAction::Ignore);
-    recovery.policy == RestartPolicy::Always || recovery.window.is_some() || ignores
+/// Hooks and init containers, of which some seeds have some.
+fn lifecycle(rng: &mut Rng) -> Lifecycle {
+    let command = || vec!["true".to_owned()];
+    let pre_stop = rng.chance(30).then(|| Hook::Exec { command: command() });
+    let count = if rng.chance(30) { rng.between(1, MOST_INIT) } else { 0 };
+    let init = (0..count).map(|number| InitContainer {
+        name: format!("init{number}"),
+        command: command(),
+        env: [].into(),
+        sidecar: false,
+        startup: None,
+    });
+    Lifecycle { pre_stop, init: init.collect(), init_once: rng.chance(50), ..Lifecycle::default() }
 }
 
 /// Deadlines and rules of success, of which some seeds have some.
@@ -79,7 +89,11 @@ fn recovery(rng: &mut Rng, max_restarts: u32) -> Recovery {
         recovery.rules.push(FailureRule {
             exit_codes: Some(if rng.chance(80) { ExitCodes::In(codes) } else { ExitCodes::NotIn(codes) }),
             signals: if rng.chance(30) { [9, 11].into() } else { [].into() },
-            reasons: if rng.chance(30) { [FailureReason::NodeLost].into() } else { [].into() },
+            reasons: if rng.chance(30) {
+                [FailureReason::NodeLost, FailureReason::InitFailed].into()
+            } else {
+                [].into()
+            },
             action: *rng.pick(&actions).unwrap_or(&FailureAction::RestartGang),
         });
     }

@@ -17,6 +17,7 @@
 pub mod coverage;
 mod faults;
 mod fleet;
+mod hardware;
 pub mod invariants;
 mod jobs;
 mod loss;
@@ -41,5 +42,5 @@ pub use net::Way;
 pub use profile::Profile;
 pub use rng::Rng;
 pub use sabotage::Sabotage;
-pub use script::{HealthScript, PodScript, RankScript, Scripts};
+pub use script::{HealthScript, InitScript, PodScript, RankScript, Scripts};
 pub use world::{Setup, World};

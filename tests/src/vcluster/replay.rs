@@ -191,8 +191,8 @@ fn state(coordinator: Option<&Coordinator>) -> String {
         let generation = view.job.active().map(|active| format!(" generation {}", active.number));
         format!("{} {:?}{}", view.id, view.phase, generation.unwrap_or_default())
     });
-    let lost = coordinator.nodes().values().filter(|node| !node.reachable());
-    let lost = lost.filter_map(|node| Some(format!("{} unreachable", node.facts.as_ref()?.host_name)));
+    let lost = coordinator.nodes().iter().filter(|(_, node)| !node.reachable());
+    let lost = lost.map(|(id, _)| format!("{id} unreachable"));
     let words: Vec<String> = jobs.chain(lost).collect();
     words.join(" · ")
 }

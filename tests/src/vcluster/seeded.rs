@@ -16,7 +16,7 @@ use phalanx_launcher_core::{Config, Record, Wish};
 use super::coverage;
 use super::faults::Fault;
 use super::invariants::{Invariant, Violation, check_settled};
-use super::jobs::{endless, seeded_job};
+use super::jobs::seeded_job;
 use super::profile::Profile;
 use super::rng::Rng;
 use super::sabotage::Sabotage;
@@ -28,7 +28,7 @@ pub(crate) const QUIET_AFTER: Duration = Duration::from_secs(180);
 /// Every job has settled this long after the last fault (invariant I10): all restarts a seeded job has,
 /// each with its longest start, run, stop and backoff.
 const SETTLED_WITHIN: Duration = Duration::from_secs(3600);
-/// A job that may go on for ever has its user stop it after this.
+/// A job that goes on for ever, or hangs, has its user stop it after this.
 const ENDLESS_STOPPED: Duration = Duration::from_secs(900);
 /// More than any run needs: one that gets here chases its own tail.
 const MOST_STEPS: u64 = 400_000;
@@ -110,9 +110,7 @@ pub fn world(seed: u64, profile: Profile, sabotage: Option<Sabotage>, trace: boo
         (0..rng.between(1, 4)).map(|number| JobId::from_existing(format!("job{number}"))).collect();
     for job in &jobs {
         let spec = seeded_job(seed, job, &mut rng);
-        if endless(&spec.recovery) {
-            world.schedule(ENDLESS_STOPPED, Fault::Stop { job: job.clone(), force: false });
-        }
+        world.schedule(ENDLESS_STOPPED, Fault::Stop { job: job.clone(), force: false });
         world.submit_after(rng.millis(0, 60_000), job.clone(), spec);
     }
     profile.plan(&mut world, &mut rng, &jobs);

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod forgetting;
+mod hardware;
 mod nodes;
 mod noticed;
 mod one_way;

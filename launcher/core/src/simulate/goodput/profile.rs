@@ -84,8 +84,8 @@ const LLAMA_3: [(&str, Effect, u32); 13] = [
     ("psu", Effect::Replace, 3),
     ("other", Effect::Replace, 10),
 ];
-/// Bugs of the program in the same table, over its 54 days.
-const PROGRAM: f64 = 54.0 / 54.0;
+/// Bugs of the program in the same table, per day: 54 in 54 days.
+const PROGRAM: f64 = 1.0;
 
 impl Default for Profile {
     fn default() -> Profile {

@@ -1,8 +1,8 @@
 # The commands of the project; each says what it does when it runs, and all are safe to repeat.
-# Variables: PYTHON=/path/to/python (used as it is if it imports torch), PHALANX_CACHE=/path/to/cache.
+# Variables: FILE=/path/to/replay.json, PYTHON=/path/to/python (used as it is if it imports torch), PHALANX_CACHE=/path/to/cache.
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-long bench bench-scale bench-restart python lint fmt setup clean
+.PHONY: help build demo test test-long replay bench bench-scale bench-restart python lint fmt setup clean
 
 help: ## list the commands
 	@echo "make demo and make test do all the set-up they need. All commands:"
@@ -19,6 +19,9 @@ test: ## every test and lint
 
 test-long: ## the same with full repetition counts
 	@scripts/test.sh --long
+
+replay: ## step through a seed of the virtual cluster that broke an invariant (make replay FILE=...)
+	@cargo run --quiet -p phalanx-tests --bin vcluster -- replay "$(FILE)"
 
 bench: ## start time and memory beside mpirun, torchrun and a shell loop
 	@scripts/bench.sh

@@ -73,3 +73,41 @@ fn what_cannot_be_simulated_is_said_with_where_and_what_to_do() {
     assert!(many.contains("of which the bound allows 10: measure fewer days, or raise the bound"), "{many}");
     assert!(said(&["--topology", "none.csv", "--trace", "jobs.csv"]).contains("none.csv"));
 }
+
+#[test]
+fn a_forecast_under_faults_is_a_table_or_json_of_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let (code, out, err) = simulate(dir.path(), &["--faults", "default", "--nodes", "2048"]);
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    assert!(out.starts_with("94.8 % of all time trains, on 2,048 nodes over 30 days; between "), "{out}");
+    for row in ["waiting for nodes", "gpu ", "half the checkpoint interval  +"] {
+        assert_eq!(out.lines().filter(|line| line.starts_with(row)).count(), 1, "{row}: {out}");
+    }
+    let (_, again, _) = simulate(dir.path(), &["--faults", "default", "--nodes", "2048", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&again).unwrap();
+    let goodput = json["goodput"].as_f64().unwrap();
+    assert_eq!(format!("{:.1}", goodput * 100.0), "94.8");
+    let lost: f64 = json["lost"].as_object().unwrap().values().map(|share| share.as_f64().unwrap()).sum();
+    assert!((goodput + lost - 1.0).abs() < 1e-6, "{json}");
+
+    fs::write(dir.path().join("none.yaml"), "maxRestarts: 0\ncheckpointSeconds: 3600\n").unwrap();
+    let (_, out, _) = simulate(dir.path(), &["--faults", "none.yaml", "--nodes", "2048"]);
+    assert!(out.contains("used up its restarts") && out.contains("raise maxRestarts"), "{out}");
+}
+
+#[test]
+fn what_is_wrong_with_a_forecast_is_said_with_where() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("bad.yaml"), "spares: 4\nspare: 3\n").unwrap();
+    for (args, wanted) in [
+        (&["--faults", "bad.yaml", "--nodes", "8"][..], "bad.yaml: line 2, column 1: there is no key spare"),
+        (&["--faults", "gone.yaml", "--nodes", "8"], "cannot read the profile of faults gone.yaml"),
+        (&["--faults", "default"], "--nodes <N>"),
+        (&["--faults", "default", "--nodes", "0"], "--nodes 0: a job has from 1 to 1000000"),
+        (&["--faults", "default", "--nodes", "8", "--days", "0"], "--days 0: from 1 to 36500 days"),
+        (&["--faults", "default", "--nodes", "8", "--load", "80"], "cannot be used with '--load"),
+    ] {
+        let (code, out, err) = simulate(dir.path(), args);
+        assert!(code == 125 && out.is_empty() && err.contains(wanted), "{args:?}: {err}");
+    }
+}

@@ -18,7 +18,7 @@ use crate::nodes::blame::suspected;
 use crate::nodes::standing::Standing;
 use crate::placement::inside::Held;
 use crate::records::{EndedRecord, GenerationRecord, Record, StoppingRecord};
-use crate::restart::{Accounting, Charge, Progress};
+use crate::restart::{Accounting, Charge};
 
 /// The durable state of a coordinator.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -367,41 +367,10 @@ impl Durable {
     fn apply_ended(&mut self, record: &EndedRecord) {
         self.free_generation(&record.job);
         let Some(job) = self.jobs.get_mut(&record.job) else { return };
-        match record.charge {
-            Charge::Budget | Charge::Replacement => {
-                job.used.restarts += 1;
-                job.used.replacements += u32::from(record.charge == Charge::Replacement);
-                if let Some(window) = job.spec.recovery.window {
-                    job.used.recent.retain(|at| record.at.since(*at) < window);
-                    job.used.recent.push(record.at);
-                }
-                // Paid for: what a node could not do it may be able to by now.
-                if job.generation.as_ref().is_some_and(|last| !last.released) {
-                    job.refused.clear();
-                }
-            }
-            Charge::PortConflict => job.used.port_conflicts += 1,
-            Charge::PortRetry => job.used.port_retries += 1,
-            Charge::NodeGone => job.used.node_retries += 1,
-            // Each node refuses once.
-            Charge::NodeRefused => {}
-            Charge::Ignored | Charge::Completed | Charge::Drained => {}
-        }
-        let used = &mut job.used;
-        if record.progress == Progress::Long {
-            used.backoff_step = 0;
-        }
-        used.backoff_step += u32::from(record.charge.waits());
-        match record.progress {
-            Progress::Unknown => {}
-            Progress::Barren => used.barren += 1,
-            Progress::Some | Progress::Long => used.barren = 0,
-        }
-        if record.charge.waits() {
-            used.blamed = record.blamed.clone().map(|node| match used.blamed.take() {
-                Some((before, times)) if before == node => (node, times + 1),
-                _ => (node, 1),
-            });
+        job.used.count(record, job.spec.recovery.window);
+        // Paid for: what a node could not do it may be able to by now.
+        if !record.charge.free() && job.generation.as_ref().is_some_and(|last| !last.released) {
+            job.refused.clear();
         }
         // What is to be left stays so over generations that say nothing of the job.
         if record.charge.waits() || record.charge == Charge::Drained {

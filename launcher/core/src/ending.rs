@@ -96,11 +96,13 @@ impl Coordinator {
         self.stop_pods(job, grace);
     }
 
-    /// How long the ranks of a stopping generation have; none if nothing of it has run.
+    /// How long the processes of a stopping generation have; none if nothing of it has run: init containers run before
+    /// the ranks do.
     pub(crate) fn grace(&self, job: &JobId) -> Duration {
         let Some(state) = self.durable.jobs.get(job) else { return Duration::ZERO };
         let forced = state.stop.as_ref().is_some_and(|stop| stop.force);
-        let held = state.active().is_none_or(|active| !active.released);
+        let released = state.active().is_some_and(|active| active.released);
+        let held = !released && state.spec.lifecycle.init.is_empty();
         if forced || held { Duration::ZERO } else { self.wanted_grace(state) }
     }
 

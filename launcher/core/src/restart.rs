@@ -22,6 +22,8 @@ use phalanx_common::spec::{DO_NOT_RESTART, FailureAction, FailureReason, JobSpec
 use phalanx_common::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::records::EndedRecord;
+
 /// What a job has used up. Changed by records alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accounting {
@@ -51,6 +53,41 @@ impl Accounting {
         let Some(window) = window else { return self.restarts };
         let recent = self.recent.iter().filter(|at| now.since(**at) < window).count();
         u32::try_from(recent).unwrap_or(u32::MAX)
+    }
+
+    /// Takes the end of a generation into account that another follows. `window`: that of the job.
+    pub(crate) fn count(&mut self, record: &EndedRecord, window: Option<Duration>) {
+        match record.charge {
+            Charge::Budget | Charge::Replacement => {
+                self.restarts += 1;
+                self.replacements += u32::from(record.charge == Charge::Replacement);
+                if let Some(window) = window {
+                    self.recent.retain(|at| record.at.since(*at) < window);
+                    self.recent.push(record.at);
+                }
+            }
+            Charge::PortConflict => self.port_conflicts += 1,
+            Charge::PortRetry => self.port_retries += 1,
+            Charge::NodeGone => self.node_retries += 1,
+            // Each node refuses once.
+            Charge::NodeRefused => {}
+            Charge::Ignored | Charge::Completed | Charge::Drained => {}
+        }
+        if record.progress == Progress::Long {
+            self.backoff_step = 0;
+        }
+        self.backoff_step += u32::from(record.charge.waits());
+        match record.progress {
+            Progress::Unknown => {}
+            Progress::Barren => self.barren += 1,
+            Progress::Some | Progress::Long => self.barren = 0,
+        }
+        if record.charge.waits() {
+            self.blamed = record.blamed.clone().map(|node| match self.blamed.take() {
+                Some((before, times)) if before == node => (node, times + 1),
+                _ => (node, 1),
+            });
+        }
     }
 }
 

@@ -82,7 +82,7 @@ pub(crate) enum Command {
     /// Look at a topology: the machines, the networks between them, and what is wrong with them.
     Topo(Box<TopoArgs>),
     /// Replay a trace of jobs on a topology, under several policies: what their traffic costs, how long they wait,
-    /// what is left in one piece.
+    /// what is left in one piece. Or, with --faults, what of its time a job trains.
     Simulate(Box<SimulateArgs>),
     /// Join tokens: what lets a node into the cluster.
     #[command(subcommand)]

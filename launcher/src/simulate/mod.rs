@@ -4,6 +4,7 @@
 //! its outcome.
 
 mod chart;
+mod goodput;
 mod json;
 mod table;
 
@@ -21,6 +22,7 @@ use phalanx_launcher_core::simulate::{
 };
 
 pub(crate) use chart::svg;
+pub(crate) use goodput::{Ask as GoodputAsk, forecast_json, forecast_table, goodput};
 pub(crate) use json::json;
 pub(crate) use table::table;
 

@@ -10,10 +10,11 @@ use phalanx_common::spec::Fencing;
 use phalanx_launcher_core::restart::Charge;
 use phalanx_launcher_core::{Durable, Job, Record};
 
+use super::hardware::OUT_OF_MEMORY;
 use super::world::World;
 
 /// Every kind of fault, as [`World::injected`] counts them.
-pub const FAULTS: [&str; 24] = [
+pub const FAULTS: [&str; 32] = [
     "clock jump",
     "coordinator crash",
     "cordon",
@@ -21,15 +22,23 @@ pub const FAULTS: [&str; 24] = [
     "deaf",
     "deaf for a moment",
     "deaf on the data plane",
+    "device error",
     "drain",
+    "error of the program",
+    "flapping link",
+    "hang",
     "isolation",
+    "leaf switch lost",
+    "leaf without power",
     "lost connection",
     "mute",
     "mute for a moment",
     "mute on the data plane",
+    "out of memory",
     "port taken",
     "power loss",
     "shim killed",
+    "slow node",
     "stale order",
     "stop",
     "suspension",
@@ -41,7 +50,7 @@ pub const FAULTS: [&str; 24] = [
 ];
 
 /// What has to follow from them, now and then.
-pub const CONSEQUENCES: [&str; 48] = [
+pub const CONSEQUENCES: [&str; 61] = [
     "a coordinator came back to a live generation",
     "a budget was used up",
     "a budget was used up within its window",
@@ -67,6 +76,19 @@ pub const CONSEQUENCES: [&str; 48] = [
     "a job waited for nodes",
     "a lease lapsed",
     "a liveness probe ended a rank",
+    "a liveness probe ended a rank that hung",
+    "a gang restarted after an init container failed",
+    "a job ended for an init container that failed",
+    "a node that flapped was quarantined",
+    "a preStop hook outlasted the grace",
+    "a preStop hook put off a stop signal",
+    "a rank was killed and nobody had asked",
+    "a rank was ready and not ready again and again",
+    "a slow node answered a probe too late",
+    "a stop ended an init container",
+    "an init container was not run again",
+    "an order ended a rank that hung",
+    "several nodes were unreachable at once",
     "a node came back as it was",
     "a node got no new pods",
     "a node was drained",
@@ -101,7 +123,21 @@ pub(crate) fn consequences(world: &World) -> BTreeMap<&'static str, u64> {
         facts.is_some_and(|facts| facts.spec.fencing == Fencing::Strict)
     };
     let mut dead = BTreeSet::new();
+    let mut unreachable = BTreeSet::new();
+    let mut unready: BTreeMap<_, u32> = BTreeMap::new();
     for event in &world.events {
+        match &event.kind {
+            EventKind::NodeUnreachable { node } => {
+                unreachable.insert(node);
+                if unreachable.len() > 1 {
+                    add("several nodes were unreachable at once");
+                }
+            }
+            EventKind::NodeReachable { node } | EventKind::NodeRestarted { node } => {
+                unreachable.remove(node);
+            }
+            _ => {}
+        }
         let (Some(job), generation) = (&event.job, event.generation) else {
             of_event(event).into_iter().for_each(&mut add);
             continue;
@@ -109,6 +145,13 @@ pub(crate) fn consequences(world: &World) -> BTreeMap<&'static str, u64> {
         match &event.kind {
             EventKind::PodDead { node, .. } if strict(job) => {
                 dead.insert((job, generation, node));
+            }
+            EventKind::RankNotReady { rank, .. } => {
+                let times = unready.entry((job, generation, rank)).or_default();
+                *times += 1;
+                if *times == 3 {
+                    add("a rank was ready and not ready again and again");
+                }
             }
             EventKind::PodAbandoned { node } if dead.contains(&(job, generation, node)) => {
                 add("strict fencing waited for a dead pod");
@@ -145,6 +188,9 @@ fn of_event(event: &Event) -> Vec<&'static str> {
         EventKind::NodeRestarted { .. } => vec!["a node restarted"],
         EventKind::NodeCordoned { .. } => vec!["a node got no new pods"],
         EventKind::NodeDraining { .. } => vec!["a node was drained"],
+        EventKind::NodeQuarantined { why, .. } if why.starts_with("unreachable") => {
+            vec!["a node was quarantined", "a node that flapped was quarantined"]
+        }
         EventKind::NodeQuarantined { .. } => vec!["a node was quarantined"],
         EventKind::ReplacementPaused { .. } => vec!["replacement of nodes was paused"],
         EventKind::ReplacementResumed { .. } => vec!["replacement of nodes went on"],
@@ -157,6 +203,9 @@ fn of_event(event: &Event) -> Vec<&'static str> {
         EventKind::RankExited { exit, .. } => match exit.probe.as_ref().map(|failure| failure.probe) {
             Some(Question::Startup) => vec!["a startup probe ended a rank"],
             Some(_) => vec!["a liveness probe ended a rank"],
+            None if exit.status == OUT_OF_MEMORY && !exit.after_stop => {
+                vec!["a rank was killed and nobody had asked"]
+            }
             None => Vec::new(),
         },
         EventKind::PodEnded { end, .. } if end.lease_lapsed => vec!["a lease lapsed"],
@@ -168,6 +217,11 @@ fn of_event(event: &Event) -> Vec<&'static str> {
             if reason.kind == PrepareFailureKind::Node =>
         {
             vec!["a gang was placed again without a node that refused it"]
+        }
+        EventKind::GangRestarting { cause: Cause::NotPrepared { reason, .. }, .. }
+            if reason.kind == PrepareFailureKind::Init =>
+        {
+            vec!["a gang restarted", "a gang restarted after an init container failed"]
         }
         EventKind::GangRestarting { cause: Cause::Completed, .. } => vec!["a gang that ended well ran again"],
         EventKind::GangRestarting { free: true, .. } => vec!["a gang restarted at no cost"],
@@ -186,6 +240,11 @@ fn of_event(event: &Event) -> Vec<&'static str> {
         EventKind::JobEnded {
             outcome: Outcome::Failed { first_cause: Cause::DeadlineExceeded { .. }, .. },
         } => vec!["a job failed", "a deadline ended a job"],
+        EventKind::JobEnded {
+            outcome: Outcome::Failed { first_cause: Cause::NotPrepared { reason, .. }, .. },
+        } if reason.kind == PrepareFailureKind::Init => {
+            vec!["a job failed", "a job ended for an init container that failed"]
+        }
         EventKind::GangStopping { cause: Cause::Enough { .. }, .. } => {
             vec!["a gang stopped because enough ranks had ended well"]
         }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::{JobId, NodeId};
 use phalanx_launcher_core::Wish;
 use phalanx_worker_core::Input as WorkerInput;
@@ -57,6 +58,34 @@ pub enum Fault {
     /// One shim of this node dies.
     KillShim {
         node: NodeId,
+    },
+    /// A rank of this node ends: by the kernel for want of memory, by its device, by itself.
+    EndRank {
+        node: NodeId,
+        status: ExitStatus,
+    },
+    /// A rank of this node makes no progress any more, and does not end.
+    HangRank {
+        node: NodeId,
+    },
+    /// What begins on the node within this time takes so many times as long.
+    SlowNode {
+        node: NodeId,
+        times: u32,
+        time: Duration,
+    },
+    /// All nodes of a leaf go at once, and come back: the machines themselves (`power`), or their links alone.
+    LoseLeaf {
+        nodes: Vec<NodeId>,
+        power: bool,
+        time: Duration,
+    },
+    /// Every link of the node goes down so many times, and comes up again.
+    FlapLink {
+        node: NodeId,
+        times: u32,
+        down: Duration,
+        up: Duration,
     },
     CrashCoordinator {
         down: Duration,
@@ -131,6 +160,11 @@ impl World {
             Fault::CrashWorker { node } => self.crash_worker(&node),
             Fault::FreezeWorker { node, time } => self.freeze(&node, time),
             Fault::KillShim { node } => self.kill_shim(&node),
+            Fault::EndRank { .. }
+            | Fault::HangRank { .. }
+            | Fault::SlowNode { .. }
+            | Fault::LoseLeaf { .. }
+            | Fault::FlapLink { .. } => self.apply_hardware(fault),
             Fault::CrashCoordinator { down } => self.crash_coordinator(down),
             Fault::CrashCoordinatorAfter { commands, down } => self.crash_after = Some((commands, down)),
             Fault::JumpClock { seconds } => {
@@ -189,7 +223,7 @@ impl World {
         self.after(ORPHAN_GRACE, Happening::Orphans { node: node.clone(), life });
     }
 
-    fn kill_node(&mut self, node: &NodeId, down: Duration) {
+    pub(crate) fn kill_node(&mut self, node: &NodeId, down: Duration) {
         let Some(machine) = self.machines.get_mut(node) else { return };
         machine.stop_everything();
         self.injected("power loss");

@@ -15,6 +15,8 @@ use super::sabotage::Sabotage;
 use super::shim::{Around, Shim};
 use super::world::{Happening, LOCAL, World};
 
+/// A machine that is slower than this has lost its connection.
+const SLOWEST: Duration = Duration::from_secs(4);
 /// A shim gives up on a peer after this.
 const SILENT_AFTER: Duration = Duration::from_millis(2750);
 
@@ -120,6 +122,7 @@ impl World {
                     machine.shims.insert(self.numbered, Shim::new(job.clone(), node.clone()));
                     machine.shim_of.insert(job.clone(), self.numbered);
                     let spawned = self.rng.millis(1, 20);
+                    let spawned = self.takes(node, spawned);
                     let input = WorkerInput::ShimUp { job };
                     self.after(spawned, Happening::WorkerInput { node: node.clone(), life, input });
                 }
@@ -137,6 +140,7 @@ impl World {
                 }
                 WorkerCommand::Sweep { job, .. } => {
                     let time = self.rng.millis(1, 50);
+                    let time = self.takes(node, time);
                     self.after(time, Happening::Sweep { node: node.clone(), life, job });
                 }
                 WorkerCommand::ToCoordinator(report) => self.send_report(node, report),
@@ -176,7 +180,8 @@ impl World {
             return;
         }
         let Some(connection) = self.machines.get(node).and_then(|machine| machine.connection) else { return };
-        let at = self.now + self.delay();
+        let delay = self.delay();
+        let at = self.now + self.takes(node, delay).min(SLOWEST);
         let at = self.net.arrives(connection, Way::Out, at);
         self.at(at, Happening::ToCoordinator { connection, node: node.clone(), report });
     }
@@ -184,6 +189,7 @@ impl World {
     /// Lets a shim act, then passes on what it said and when it acts next.
     pub(crate) fn with_shim(&mut self, node: &NodeId, id: u64, act: impl FnOnce(&mut Shim, &mut Around<'_>)) {
         let Some(machine) = self.machines.get_mut(node) else { return };
+        let slow = machine.slowness(self.now);
         let Some(shim) = machine.shims.get_mut(&id) else { return };
         let job = shim.job.clone();
         let mut around = Around {
@@ -191,7 +197,9 @@ impl World {
             scripts: &self.setup.scripts,
             processes: &mut machine.processes,
             foreign_ports: &machine.foreign_ports,
+            slow,
             sabotage: self.setup.sabotage,
+            met: Vec::new(),
             reports: Vec::new(),
             prepared: Vec::new(),
             released: Vec::new(),
@@ -200,7 +208,7 @@ impl World {
         };
         act(shim, &mut around);
         let (reports, prepared, released) = (around.reports, around.prepared, around.released);
-        let (broken, ready) = (around.broken, around.ready);
+        let (broken, ready, met) = (around.broken, around.ready, around.met);
         self.witness.ready.extend(ready);
         if self.setup.sabotage == Some(Sabotage::RenewWithoutOrders) {
             shim.renew_forever();
@@ -209,6 +217,7 @@ impl World {
         if gone {
             machine.shims.remove(&id);
         }
+        met.into_iter().for_each(|what| self.injected(what));
         for what in broken {
             self.violated(Invariant::I1, format!("shim of job {job} on node {node}: {what}"));
         }
@@ -232,6 +241,7 @@ impl World {
         if gone {
             // It has a directory to remove first.
             let (tidied, life) = (self.rng.millis(1, 300), self.life_of(node));
+            let tidied = self.takes(node, tidied);
             let input = WorkerInput::ShimLost { job, why: "exit status: 0".to_owned() };
             self.after(tidied, Happening::WorkerInput { node: node.clone(), life, input });
         }

@@ -376,8 +376,8 @@ pub(crate) fn check_processes(world: &World) -> Vec<(Invariant, String)> {
     broken
 }
 
-/// From the lapse of a lease to the last SIGKILL.
-const LEASE_SLACK: Duration = Duration::from_secs(3);
+/// From the lapse of a lease to the last SIGKILL: the grace, and what preStop hooks of a stop before it may add.
+const LEASE_SLACK: Duration = Duration::from_secs(7);
 
 /// Whether the coordinator gave this pod up and has not taken it back.
 fn given_up(world: &World, job: &JobId, generation: Generation, node: &NodeId) -> bool {

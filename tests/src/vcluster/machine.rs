@@ -15,10 +15,12 @@ pub struct Process {
     pub pid: u32,
     pub job: JobId,
     pub generation: Generation,
-    /// `None` for a rank's child.
+    /// `None` for a rank's child and for an init container.
     pub rank: Option<Rank>,
     /// It runs user code.
     pub released: bool,
+    /// It runs before there are ranks, and dies with its shim.
+    pub init: bool,
 }
 
 /// Everything alive on a machine, and the ports its pods hold.
@@ -50,6 +52,8 @@ pub(crate) struct Machine {
     pub(crate) shim_of: BTreeMap<JobId, u64>,
     pub(crate) processes: Processes,
     pub(crate) foreign_ports: Vec<u16>,
+    /// What begins on this machine before this takes so many times as long.
+    pub(crate) slow: (Timestamp, u32),
     /// When the worker last took an order: what a lease counts from.
     pub(crate) last_order: Timestamp,
 }
@@ -72,6 +76,7 @@ impl Machine {
             shim_of: BTreeMap::new(),
             processes: Processes::default(),
             foreign_ports: Vec::new(),
+            slow: (Timestamp::default(), 1),
             last_order: Timestamp::default(),
         };
         machine.start_worker();
@@ -81,6 +86,12 @@ impl Machine {
     /// Whether it hears and is heard on the data plane.
     pub(crate) fn data_is_open(&self, now: Timestamp) -> bool {
         self.data_deaf_until <= now && self.data_mute_until <= now
+    }
+
+    /// How many times as long as usual things take.
+    pub(crate) fn slowness(&self, now: Timestamp) -> u32 {
+        let (until, times) = self.slow;
+        if now < until { times } else { 1 }
     }
 
     /// A new life of the worker, with nothing of the one before.
@@ -152,10 +163,25 @@ impl Processes {
         self.add(job, generation, None, true);
     }
 
+    pub(crate) fn add_init(&mut self, job: &JobId, generation: Generation) {
+        self.add(job, generation, None, true);
+        if let Some(process) = self.live.last_mut() {
+            process.init = true;
+        }
+    }
+
+    pub(crate) fn has_init(&self, job: &JobId) -> bool {
+        self.live.iter().any(|p| p.init && p.job == *job)
+    }
+
+    pub(crate) fn end_init(&mut self, job: &JobId, generation: Generation) {
+        self.live.retain(|p| !(p.init && p.job == *job && p.generation == generation));
+    }
+
     fn add(&mut self, job: &JobId, generation: Generation, rank: Option<Rank>, released: bool) {
         self.last_pid += 1;
         let pid = self.last_pid;
-        self.live.push(Process { pid, job: job.clone(), generation, rank, released });
+        self.live.push(Process { pid, job: job.clone(), generation, rank, released, init: false });
     }
 
     pub(crate) fn pids(&self, job: &JobId, generation: Generation) -> Vec<u32> {

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Time jumps to the next thing that happens, so nothing sleeps. What happens is a function of the seed:
-//! [`seeded::run`] of a failing seed fails the same way again, with its trace. After every step the functions
+//! [`seeded::run`] of a failing seed fails the same way again, with its trace, and [`replay`] steps through it. After every step the functions
 //! of [`invariants`] compare what is true (processes, connections) with what the coordinator believes, stored
 //! and said. [`Sabotage`] breaks one thing on purpose, in the harness and never in production code, to prove
 //! that they notice.
@@ -17,11 +17,15 @@
 pub mod coverage;
 mod faults;
 mod fleet;
+mod hardware;
 pub mod invariants;
+mod jobs;
 mod loss;
 mod machine;
 mod net;
+mod profile;
 mod reign;
+pub mod replay;
 mod rng;
 mod sabotage;
 mod script;
@@ -35,7 +39,8 @@ pub use faults::Fault;
 pub use invariants::{Invariant, Violation};
 pub use machine::Process;
 pub use net::Way;
+pub use profile::Profile;
 pub use rng::Rng;
 pub use sabotage::Sabotage;
-pub use script::{HealthScript, PodScript, RankScript, Scripts};
+pub use script::{HealthScript, InitScript, PodScript, RankScript, Scripts};
 pub use world::{Setup, World};

@@ -30,3 +30,26 @@ pub enum Sabotage {
     /// Leases are renewed by the harness though no order came (breaks I1: the old ends by its lease).
     RenewWithoutOrders,
 }
+
+impl Sabotage {
+    pub const ALL: [Sabotage; 13] = [
+        Sabotage::ForgeGo,
+        Sabotage::ForgeReady,
+        Sabotage::StartTwice,
+        Sabotage::AcceptStaleOrders,
+        Sabotage::PlaceOnClosed,
+        Sabotage::SamePort,
+        Sabotage::OverspendBudget,
+        Sabotage::LeaveAlive,
+        Sabotage::LoseRecords,
+        Sabotage::SendBeforePersist,
+        Sabotage::DropEvents,
+        Sabotage::SwallowPodEnded,
+        Sabotage::RenewWithoutOrders,
+    ];
+
+    /// The one whose name this is.
+    pub fn named(name: &str) -> Option<Sabotage> {
+        Sabotage::ALL.into_iter().find(|sabotage| format!("{sabotage:?}") == name)
+    }
+}

@@ -22,6 +22,10 @@ pub struct RankScript {
     pub heeds_term: Option<Duration>,
     /// Children it leaves behind.
     pub grandchildren: u32,
+    /// From here on it makes no progress, and does not end by itself.
+    pub hangs: Option<Duration>,
+    /// What its preStop hook takes; `None`: that never ends.
+    pub pre_stop: Option<Duration>,
     pub health: HealthScript,
 }
 
@@ -32,6 +36,8 @@ pub struct HealthScript {
     pub ready: Option<Duration>,
     /// From the first to the second it is not ready again.
     pub unready: Option<(Duration, Duration)>,
+    /// Of each first time, its probes find it bad for the second.
+    pub flaps: Option<(Duration, Duration)>,
     /// From here on liveness finds it dead.
     pub sick: Option<Duration>,
     /// It takes its end so well that it ends with 0.
@@ -40,17 +46,25 @@ pub struct HealthScript {
 
 impl HealthScript {
     /// It is ready at once, and well.
-    pub const WELL: HealthScript =
-        HealthScript { ready: Some(Duration::ZERO), unready: None, sick: None, ends_well: false };
+    pub const WELL: HealthScript = HealthScript {
+        ready: Some(Duration::ZERO),
+        unready: None,
+        flaps: None,
+        sick: None,
+        ends_well: false,
+    };
 
     /// What a probe of this kind finds, so long after the start of the program.
     pub(crate) fn finds(&self, kind: ProbeKind, after: Duration) -> bool {
         let up = self.ready.is_some_and(|ready| after >= ready);
         let lost = self.unready.is_some_and(|(from, to)| (from..to).contains(&after));
+        let down = self.flaps.is_some_and(|(every, bad)| {
+            Duration::from_micros((after.as_micros() % every.as_micros().max(1)) as u64) < bad
+        });
         match kind {
             ProbeKind::Startup => up,
-            ProbeKind::Readiness => up && !lost,
-            ProbeKind::Liveness => self.sick.is_none_or(|sick| after < sick),
+            ProbeKind::Readiness => up && !lost && !down,
+            ProbeKind::Liveness => !down && self.sick.is_none_or(|sick| after < sick),
         }
     }
 }
@@ -64,6 +78,8 @@ impl RankScript {
             port_conflict: false,
             heeds_term: Some(Duration::from_millis(5)),
             grandchildren: 0,
+            hangs: None,
+            pre_stop: Some(Duration::from_millis(20)),
             health: HealthScript::WELL,
         }
     }
@@ -84,15 +100,43 @@ impl RankScript {
 pub struct PodScript {
     pub prepare: Duration,
     pub fails: Option<PrepareFailureKind>,
+    /// Its init containers, in their order; those that are not here take a moment and end well.
+    pub init: Vec<InitScript>,
     /// From Go to Started; `None`: its ranks hang in exec.
     pub start: Option<Duration>,
 }
 
 impl Default for PodScript {
     fn default() -> PodScript {
-        PodScript { prepare: Duration::from_millis(10), fails: None, start: Some(Duration::from_millis(2)) }
+        PodScript {
+            prepare: Duration::from_millis(10),
+            fails: None,
+            init: Vec::new(),
+            start: Some(Duration::from_millis(2)),
+        }
     }
 }
+
+/// One init container of a pod in one generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InitScript {
+    /// `None`: it never ends by itself.
+    pub takes: Option<Duration>,
+    /// It ends with 0.
+    pub good: bool,
+    /// From its stop signal to its end; `None`: only SIGKILL ends it.
+    pub heeds_term: Option<Duration>,
+}
+
+impl Default for InitScript {
+    fn default() -> InitScript {
+        let moment = Some(Duration::from_millis(5));
+        InitScript { takes: moment, good: true, heeds_term: moment }
+    }
+}
+
+/// Most init containers of a seeded job.
+pub(crate) const MOST_INIT: u64 = 2;
 
 /// What everything does. What was set by hand wins over what the seed says.
 #[derive(Clone, Debug, Default)]
@@ -184,6 +228,14 @@ fn seeded_rank(seed: u64, job: &JobId, generation: Generation, rank: Rank) -> Ra
         script.grandchildren = 1;
     }
     script.health = seeded_health(&mut rng);
+    script.pre_stop = match rng.between(0, 9) {
+        0 => None,
+        1..=4 => Some(rng.millis(0, 12_000)),
+        _ => Some(rng.millis(0, 200)),
+    };
+    if rng.chance(4) {
+        script.hangs = Some(rng.millis(0, 60_000));
+    }
     script
 }
 
@@ -198,7 +250,12 @@ fn seeded_health(rng: &mut Rng) -> HealthScript {
         (from, from + rng.millis(0, 20_000))
     });
     let sick = rng.chance(8).then(|| rng.millis(0, 60_000));
-    HealthScript { ready, unready, sick, ends_well: rng.chance(30) }
+    let ends_well = rng.chance(30);
+    let flaps = rng.chance(10).then(|| {
+        let every = rng.millis(1000, 20_000);
+        (every, every.mul_f64(0.2))
+    });
+    HealthScript { ready, unready, flaps, sick, ends_well }
 }
 
 /// Probes of a job of this seed: none, or some of them.
@@ -228,5 +285,16 @@ fn seeded_pod(seed: u64, job: &JobId, generation: Generation, node: &NodeId) -> 
         _ => None,
     };
     let start = if rng.chance(2) { None } else { Some(rng.millis(0, 20)) };
-    PodScript { prepare, fails, start }
+    let init = (0..MOST_INIT).map(|_| seeded_init(&mut rng)).collect();
+    PodScript { prepare, fails, init, start }
+}
+
+fn seeded_init(rng: &mut Rng) -> InitScript {
+    let takes = match rng.between(0, 99) {
+        0..=2 => None,
+        3..=12 => Some(rng.millis(0, 30_000)),
+        _ => Some(rng.millis(0, 1000)),
+    };
+    let heeds_term = (!rng.chance(20)).then(|| rng.millis(0, 3000));
+    InitScript { takes, good: !rng.chance(6), heeds_term }
 }

@@ -1,13 +1,14 @@
 //! A fake shim: does what the real one promises to the worker, on virtual processes.
 
+mod lifecycle;
 mod probed;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::{Generation, JobId, NodeId, Rank};
-use phalanx_common::report::{PodEnd, PrepareFailure, PrepareFailureKind, RankExit};
+use phalanx_common::report::{PodEnd, RankExit};
 use phalanx_common::time::Timestamp;
 use phalanx_worker_core::shim::{ShimOrder, ShimPlan, ShimReport};
 
@@ -23,6 +24,8 @@ pub(crate) struct Shim {
     node: NodeId,
     pod: Option<ShimPod>,
     suspended: bool,
+    /// Init containers that are not run again.
+    init_done: BTreeSet<String>,
     /// When the lease lapses.
     lease: Option<Timestamp>,
     /// Exit was heard: gone once the caller sees it.
@@ -40,6 +43,14 @@ struct ShimPod {
     lapsed: bool,
     /// Ranks that have not ended.
     left: u32,
+    /// Which of its init containers runs.
+    init: usize,
+    /// Its programs run.
+    started: bool,
+    /// Ranks that make no progress any more.
+    hung: BTreeSet<Rank>,
+    /// Ranks that do their preStop hook.
+    hooks: BTreeSet<Rank>,
     /// When their programs began, and what asks them since.
     probed: BTreeMap<Rank, Probed>,
 }
@@ -55,9 +66,16 @@ enum State {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
+    /// An init container ends by itself.
+    Init,
+    /// It is killed, or has heeded its stop signal.
+    InitGone,
     Prepared,
     Started,
     Exit(Rank),
+    Hang(Rank),
+    /// A preStop hook is over.
+    Hook(Rank),
     /// What SIGTERM brings about, once the process runs.
     Term(Rank),
     Kill,
@@ -76,7 +94,11 @@ pub(crate) struct Around<'a> {
     pub(crate) processes: &'a mut Processes,
     /// Ports that somebody else on the machine has.
     pub(crate) foreign_ports: &'a [u16],
+    /// How many times as long as usual things take here.
+    pub(crate) slow: u32,
     pub(crate) sabotage: Option<Sabotage>,
+    /// What happened that no report tells.
+    pub(crate) met: Vec<&'static str>,
     pub(crate) reports: Vec<ShimReport>,
     /// Pods that became prepared or released: witnessed truth for the invariants.
     pub(crate) prepared: Vec<(JobId, Generation)>,
@@ -92,7 +114,7 @@ const KILL_TAKES: Duration = Duration::from_millis(5);
 
 impl Shim {
     pub(crate) fn new(job: JobId, node: NodeId) -> Shim {
-        Shim { job, node, pod: None, suspended: false, lease: None, gone: false }
+        Shim { job, node, pod: None, suspended: false, init_done: BTreeSet::new(), lease: None, gone: false }
     }
 
     pub(crate) fn generation(&self) -> Option<Generation> {
@@ -115,9 +137,9 @@ impl Shim {
         match order {
             ShimOrder::Prepare(plan) => self.on_prepare(plan, around),
             ShimOrder::Go { generation } => self.on_go(generation, around),
-            ShimOrder::Stop { generation, grace, .. } => {
+            ShimOrder::Stop { generation, grace, pre_stop } => {
                 if self.generation() == Some(generation) {
-                    self.stop(grace, around);
+                    self.stop(grace, pre_stop, around);
                 }
             }
             ShimOrder::Suspend => self.on_suspend(around.now),
@@ -141,7 +163,7 @@ impl Shim {
         }
         let script = around.scripts.pod(&self.job, plan.generation, &self.node);
         self.lease = plan.lease.map(|lease| around.now + lease);
-        let timers = BTreeMap::from([(Timer::Prepared, around.now + script.prepare)]);
+        let timers = BTreeMap::from([(Timer::Prepared, around.now + around.takes(script.prepare))]);
         let left = u32::try_from(plan.ranks.len()).unwrap_or(u32::MAX);
         self.suspended = false;
         self.pod = Some(ShimPod {
@@ -151,6 +173,10 @@ impl Shim {
             stop: false,
             lapsed: false,
             left,
+            init: 0,
+            started: false,
+            hung: BTreeSet::new(),
+            hooks: BTreeSet::new(),
             probed: BTreeMap::new(),
         });
     }
@@ -168,7 +194,7 @@ impl Shim {
         around.released.push((self.job.clone(), generation));
         around.processes.release(&self.job, generation, around.sabotage == Some(Sabotage::StartTwice));
         if let Some(start) = around.scripts.pod(&self.job, generation, &self.node).start {
-            pod.timers.insert(Timer::Started, base + start);
+            pod.timers.insert(Timer::Started, base + around.takes(start));
         }
     }
 
@@ -180,7 +206,7 @@ impl Shim {
                 pod.lapsed = true;
                 // A frozen pod that nobody may ever resume is killed.
                 let grace = if self.suspended { Duration::ZERO } else { Duration::from_secs(1) };
-                self.stop(grace, around);
+                self.stop(grace, false, around);
             }
         }
         loop {
@@ -195,13 +221,17 @@ impl Shim {
             let Some(timer) = due else { return };
             pod.timers.remove(&timer);
             match timer {
-                Timer::Prepared => self.on_prepare_done(around),
+                Timer::Prepared => self.begin_init(around),
+                Timer::Init => self.on_init_done(around),
+                Timer::InitGone => self.on_init_gone(around),
                 Timer::Started => self.on_started(around),
                 Timer::Exit(rank) => {
                     let generation = pod.plan.generation;
                     let script = around.scripts.rank(&self.job, generation, rank);
                     self.rank_ends(rank, script.status, script.port_conflict, around);
                 }
+                Timer::Hang(rank) => self.hang(rank),
+                Timer::Hook(rank) => self.after_hook(rank, around),
                 Timer::Term(rank) => {
                     let well = pod.probed.get(&rank).is_some_and(|probed| probed.failure.is_some())
                         && around.scripts.rank(&self.job, pod.plan.generation, rank).health.ends_well;
@@ -210,47 +240,28 @@ impl Shim {
                 }
                 Timer::Probe(rank) => self.on_probe_due(rank, around),
                 Timer::End(rank) => {
-                    pod.timers.entry(Timer::Reap(rank)).or_insert(around.now + KILL_TAKES);
+                    pod.timers.entry(Timer::Reap(rank)).or_insert(around.now + around.takes(KILL_TAKES));
                 }
-                Timer::Kill => self.kill(around),
+                Timer::Kill => self.on_grace_over(around),
                 Timer::Reap(rank) => self.rank_ends(rank, ExitStatus::Signal(9), false, around),
             }
         }
-    }
-
-    fn on_prepare_done(&mut self, around: &mut Around<'_>) {
-        let Some(pod) = self.pod.as_mut() else { return };
-        let generation = pod.plan.generation;
-        let taken = pod
-            .plan
-            .ports
-            .iter()
-            .find(|port| around.foreign_ports.contains(port) || around.processes.port_is_bound(**port))
-            .map(|port| PrepareFailureKind::PortTaken(*port));
-        let fails = around.scripts.pod(&self.job, generation, &self.node).fails.or(taken);
-        if let Some(kind) = fails {
-            pod.state = State::Refused;
-            let reason = PrepareFailure { kind, message: format!("scripted: {kind:?}") };
-            around.reports.push(ShimReport::NotPrepared { generation, reason });
-            return;
-        }
-        pod.state = State::Prepared;
-        let ranks: Vec<Rank> = pod.plan.ranks.iter().map(|rank| rank.rank).collect();
-        around.processes.hold(&self.job, generation, &ranks, &pod.plan.ports);
-        around.prepared.push((self.job.clone(), generation));
-        around.reports.push(ShimReport::Prepared { generation, interpreter: None });
     }
 
     fn on_started(&mut self, around: &mut Around<'_>) {
         let Some(pod) = self.pod.as_mut() else { return };
         let generation = pod.plan.generation;
         let ranks: Vec<Rank> = pod.plan.ranks.iter().map(|rank| rank.rank).collect();
+        pod.started = true;
         let pids = around.processes.pids(&self.job, generation);
         around.reports.push(ShimReport::Started { generation, pids });
         for rank in ranks.iter().copied() {
             let script = around.scripts.rank(&self.job, generation, rank);
             if let Some(runs) = script.runs {
-                pod.timers.insert(Timer::Exit(rank), around.now + runs);
+                pod.timers.insert(Timer::Exit(rank), around.now + around.takes(runs));
+            }
+            if let Some(hangs) = script.hangs {
+                pod.timers.insert(Timer::Hang(rank), around.now + hangs);
             }
             for _ in 0..script.grandchildren {
                 around.processes.add_grandchild(&self.job, generation);
@@ -262,7 +273,7 @@ impl Shim {
     }
 
     /// Stop signal, grace, SIGKILL; a shorter grace shortens an earlier one.
-    fn stop(&mut self, grace: Duration, around: &mut Around<'_>) {
+    fn stop(&mut self, grace: Duration, pre_stop: bool, around: &mut Around<'_>) {
         // Whoever could have resumed it may be gone.
         self.on_resume(around.now);
         let Some(pod) = self.pod.as_mut() else { return };
@@ -272,6 +283,7 @@ impl Shim {
                 let generation = pod.plan.generation;
                 return around.reports.push(ShimReport::Ended { generation, end: PodEnd::default() });
             }
+            State::Preparing if around.processes.has_init(&self.job) => return self.stop_init(grace, around),
             State::Preparing | State::Refused => return self.over(around),
             State::Prepared => return self.kill(around),
             State::Released => {}
@@ -281,10 +293,7 @@ impl Shim {
         if !std::mem::replace(&mut pod.stop, true) {
             pod.probed.values_mut().for_each(|probed| probed.prober.handle_stopping(around.now));
             for rank in around.processes.live_ranks(&self.job, pod.plan.generation) {
-                let script = around.scripts.rank(&self.job, pod.plan.generation, rank);
-                if let Some(after) = script.heeds_term {
-                    pod.timers.insert(Timer::Term(rank), around.now + after);
-                }
+                self.ask_to_end(rank, pre_stop, around);
             }
         }
         if grace.is_zero() {
@@ -294,20 +303,36 @@ impl Shim {
 
     fn kill(&mut self, around: &mut Around<'_>) {
         let Some(pod) = self.pod.as_mut() else { return };
+        pod.hooks.clear();
+        pod.timers.retain(|timer, _| !matches!(timer, Timer::Hook(_)));
         for rank in around.processes.live_ranks(&self.job, pod.plan.generation) {
-            pod.timers.entry(Timer::Reap(rank)).or_insert(around.now + KILL_TAKES);
+            pod.timers.entry(Timer::Reap(rank)).or_insert(around.now + around.takes(KILL_TAKES));
         }
     }
 
-    fn rank_ends(&mut self, rank: Rank, status: ExitStatus, conflict: bool, around: &mut Around<'_>) {
+    pub(crate) fn rank_ends(
+        &mut self,
+        rank: Rank,
+        status: ExitStatus,
+        conflict: bool,
+        around: &mut Around<'_>,
+    ) {
         let Some(pod) = self.pod.as_mut() else { return };
         let generation = pod.plan.generation;
-        pod.timers.remove(&Timer::Exit(rank));
-        for timer in [Timer::Term(rank), Timer::Probe(rank), Timer::End(rank)] {
+        let own = [Timer::Exit(rank), Timer::Hang(rank), Timer::Hook(rank), Timer::Term(rank)];
+        for timer in own.into_iter().chain([Timer::Probe(rank), Timer::End(rank)]) {
             pod.timers.remove(&timer);
         }
+        pod.hooks.remove(&rank);
         if !around.processes.end_rank(&self.job, generation, rank) {
             return;
+        }
+        if pod.hung.remove(&rank) {
+            let probed = pod.probed.get(&rank).is_some_and(|probed| probed.failure.is_some());
+            around.met.push(match probed {
+                true => "a liveness probe ended a rank that hung",
+                false => "an order ended a rank that hung",
+            });
         }
         if status.success() {
             around.ready.push((self.job.clone(), generation, rank));
@@ -371,6 +396,13 @@ impl Shim {
     }
 }
 
+impl Around<'_> {
+    /// What takes so long on a machine as it should be, on this one.
+    fn takes(&self, time: Duration) -> Duration {
+        time * self.slow
+    }
+}
+
 impl ShimPod {
     fn killed(&self) -> bool {
         self.timers.keys().any(|timer| matches!(timer, Timer::Reap(_)))
@@ -379,7 +411,7 @@ impl ShimPod {
 
 impl Timer {
     fn stands_still(self) -> bool {
-        !matches!(self, Timer::Prepared | Timer::Reap(_))
+        !matches!(self, Timer::Init | Timer::InitGone | Timer::Prepared | Timer::Reap(_))
     }
 }
 
@@ -390,6 +422,6 @@ pub(crate) fn die(shim: &Shim, processes: &mut Processes) {
 
 impl Process {
     fn is_grandchild(&self) -> bool {
-        self.rank.is_none()
+        self.rank.is_none() && !self.init
     }
 }

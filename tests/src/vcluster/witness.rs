@@ -90,6 +90,9 @@ impl Witness {
                     match ended.charge {
                         Charge::Budget | Charge::Replacement => {
                             facts.used.restarts += 1;
+                            // What has left the window is out of it, wherever the clock jumps.
+                            let window = facts.spec.recovery.window.unwrap_or_default();
+                            facts.used.recent.retain(|at| ended.at.since(*at) < window);
                             facts.used.recent.push(ended.at);
                             facts.used.replacements += u32::from(ended.charge == Charge::Replacement);
                             if !self.released.contains(&(ended.job.clone(), ended.generation)) {

@@ -127,7 +127,7 @@ pub(crate) enum Happening {
 }
 
 /// Where the world's clock begins.
-const BEGINNING: Timestamp = Timestamp(1_800_000_000_000_000);
+pub(crate) const BEGINNING: Timestamp = Timestamp(1_800_000_000_000_000);
 /// Messages between a worker and its shims.
 pub(crate) const LOCAL: Duration = Duration::from_micros(50);
 /// How often I8 is checked, in steps: replaying is the dearest check.
@@ -260,10 +260,19 @@ impl World {
         believed.is_some_and(|node| node.reachable()) && connection.is_some_and(|id| self.net.alive(*id))
     }
 
-    /// Whether the ranks of this job may never end.
+    /// What takes so long on a machine as it should be, on this one.
+    pub(crate) fn takes(&self, node: &NodeId, time: Duration) -> Duration {
+        time * self.machines.get(node).map_or(1, |machine| machine.slowness(self.now))
+    }
+
+    /// Whether the ranks of this job may never end, and do not hang.
     pub(crate) fn may_run_on(&self, job: &JobId) -> bool {
         let Some(facts) = self.witness.jobs.get(job) else { return false };
         let Some(generation) = facts.generation else { return false };
+        let mut shims = self.machines.values().flat_map(|machine| machine.shims.values());
+        if shims.any(|shim| shim.job == *job && shim.hangs()) {
+            return false;
+        }
         let mut ranks = (0..facts.spec.world_size()).map(phalanx_common::id::Rank);
         ranks.any(|rank| self.setup.scripts.rank(job, generation, rank).runs.is_none())
     }

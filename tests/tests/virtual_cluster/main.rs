@@ -2,9 +2,11 @@
 
 mod cluster;
 mod forgetting;
+mod hardware;
 mod nodes;
 mod noticed;
 mod one_way;
 mod probes;
+mod replays;
 mod scenarios;
 mod seeds;

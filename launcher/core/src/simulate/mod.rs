@@ -1,4 +1,5 @@
 //! What a placement policy makes of a trace of jobs on a cluster: on virtual time, with the placement code that the coordinator runs.
+//! What a job gets of its time under faults is another question: [`goodput`].
 //!
 //! ```text
 //!  trace --> Workload (arrivals of a stated load) --+
@@ -10,6 +11,7 @@
 
 mod cluster;
 mod cost;
+pub mod goodput;
 mod outcome;
 mod policy;
 mod random;

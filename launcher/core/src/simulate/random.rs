@@ -17,6 +17,22 @@ impl Draws {
         mixed ^ (mixed >> 31)
     }
 
+    /// A stream of its own for each `label`, so that one more draw of one shifts nothing of another.
+    pub(super) fn fork(seed: u64, label: u64) -> Draws {
+        Draws(Draws(seed).draw() ^ Draws(label.wrapping_mul(0xd1b5_4a32_d192_ed03)).draw())
+    }
+
+    /// From 0 up to 1, without 1.
+    pub(super) fn share(&mut self) -> f64 {
+        (self.draw() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// The time to the next of things that happen at this rate; for ever at a rate of 0.
+    pub(super) fn waits(&mut self, rate: f64) -> f64 {
+        let share = self.share();
+        if rate > 0.0 { -(1.0 - share).ln() / rate } else { f64::INFINITY }
+    }
+
     /// Below `bound`, or 0 if that is 0. The bias is below 2^-32 for bounds that are counts.
     pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.draw().checked_rem(bound).unwrap_or(0)

@@ -1,7 +1,10 @@
 //! Probes of virtual ranks: the real prober, answered as scripts say.
 
+use std::time::Duration;
+
 use phalanx_common::health::{ProbeFailure, ProbeWord, RankHealth};
 use phalanx_common::id::Rank;
+use phalanx_common::spec::ProbeKind;
 use phalanx_common::time::Timestamp;
 use phalanx_worker_core::prober::{Act, Answer, Prober};
 use phalanx_worker_core::shim::ShimReport;
@@ -17,6 +20,9 @@ pub(super) struct Probed {
     pub(super) failure: Option<ProbeFailure>,
     told: Option<RankHealth>,
 }
+
+/// What a program takes that a probe runs.
+const ANSWER_TAKES: Duration = Duration::from_millis(40);
 
 impl Shim {
     pub(super) fn begin_probes(&mut self, rank: Rank, around: &mut Around<'_>) {
@@ -44,7 +50,17 @@ impl Shim {
         while let Some(act) = probed.prober.poll_act() {
             match act {
                 Act::Ask { kind, number } => {
-                    let good = script.health.finds(kind, around.now.since(probed.begun));
+                    let stuck = pod.hung.contains(&rank) && kind == ProbeKind::Liveness;
+                    let late = pod
+                        .plan
+                        .probes
+                        .get(kind)
+                        .is_some_and(|probe| around.takes(ANSWER_TAKES) > probe.timeout);
+                    if late {
+                        around.met.push("a slow node answered a probe too late");
+                    }
+                    let found = script.health.finds(kind, around.now.since(probed.begun));
+                    let good = found && !stuck && !late;
                     let answer = if good { Answer::Good } else { Answer::Bad("scripted".to_owned()) };
                     probed.prober.handle_answer(around.now, kind, number, answer);
                 }
@@ -59,9 +75,7 @@ impl Shim {
             probed.failure = Some(ProbeFailure { probe: probe.into(), message, at: around.now });
             let grace = pod.plan.probes.get(probe).and_then(|probe| probe.grace);
             pod.timers.insert(Timer::End(rank), around.now + grace.unwrap_or(pod.plan.termination_grace));
-            if let Some(after) = script.heeds_term {
-                pod.timers.insert(Timer::Term(rank), around.now + after);
-            }
+            self.ask_to_end(rank, true, around);
         }
         self.tell_health(rank, around);
     }

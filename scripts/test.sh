@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Every test: formatting, clippy, the release binaries, unit and integration tests, the example, lints.
-# --long runs the virtual cluster with its full number of seeds, and the fuzzers for longer.
+# --long runs the virtual cluster with its full number of seeds, the fuzzers for longer, and kills 50 ranks of a real training.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$ROOT"
 
 export PHALANX_TEST_SEEDS=${PHALANX_TEST_SEEDS:-300}
-[ "${1:-}" != --long ] || { PHALANX_TEST_SEEDS=10000; export PHALANX_FUZZ_ROUNDS=300000; }
+[ "${1:-}" != --long ] || { PHALANX_TEST_SEEDS=10000; export PHALANX_FUZZ_ROUNDS=300000 PHALANX_TEST_KILLS=50; }
 
 need_rust
 need_rust_component fmt

@@ -1,5 +1,5 @@
 //! Init containers and sidecars of one generation: processes that run one after another before there are ranks, and beside
-//! them. `init_events` is where the event loop meets this.
+//! them. `preparing` is where the event loop meets this.
 
 use std::ffi::CString;
 use std::fs::{self, File};

@@ -8,7 +8,8 @@
 //!
 //! Reading down: [`maybe_run`] and [`spawn`] are the two ways in; `run` is the event loop, `pod_events`
 //! what it does about each event, `reports` what it says; `life` decides what a generation does next and
-//! touches nothing, `prepare` checks and holds, `bound` sees that ranks
+//! touches nothing, `prepare` checks and holds, `preparing` is what the loop has to do with that, `init` runs what comes
+//! before the ranks and beside them, `bound` sees that ranks
 //! are bound as they should be, `output`
 //! writes the log files, `checks` asks the ranks what their probes want to know and `notify` hears what they say, `tree` and `cgroup` find and end processes, `home` is the pod's directory.
 //! Unsafe code is in `sys` and `fork` alone.
@@ -25,7 +26,6 @@ mod fork;
 mod guardian;
 mod home;
 mod init;
-mod init_events;
 mod ladder;
 mod life;
 mod limits;
@@ -37,6 +37,7 @@ pub mod pod_cgroup;
 mod pod_events;
 mod ports;
 mod prepare;
+mod preparing;
 mod probe;
 mod refusal;
 mod reports;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::sys::epoll::EpollEvent;
@@ -10,34 +9,22 @@ use nix::sys::signalfd::SignalFd;
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::{Generation, NodeId};
 use phalanx_common::report::{Notice, PodEnd};
-use phalanx_worker_core::shim::{ShimOrder, ShimPlan, ShimReport};
+use phalanx_worker_core::shim::{ShimOrder, ShimReport};
 
 use super::guardian::Guardian;
 use super::init::Inits;
-use super::init_events::Pending;
 use super::life::{Act, Facts};
 use super::limits::OpenFiles;
 use super::link::{self, Link};
 use super::output::{Drained, TURN};
 use super::pod::Pod;
-use super::prepare::{Kept, prepare};
+use super::prepare::Kept;
+use super::preparing::Pending;
 use super::probe::{Probes, Verdict};
-use super::refusal::Refusal;
 use super::reports::REPORT_EVERY;
 use super::run::{Poll, Source, wall_clock};
 use super::spawn::Orphans;
 use super::sys::{self, Reaped};
-use super::unpack::unpack;
-use super::virtual_env;
-
-/// What came with the job: its directory, and its Python environment.
-fn bring_along(plan: &mut ShimPlan) -> Result<Option<String>, Refusal> {
-    if let Some(archive) = &plan.ship {
-        let code = unpack(Path::new(archive), Path::new(&plan.job_dir))?;
-        plan.working_dir.get_or_insert(code.to_string_lossy().into_owned());
-    }
-    virtual_env::activate(plan)
-}
 
 /// The shim of one pod.
 pub(super) struct Shim {
@@ -253,67 +240,6 @@ impl Shim {
                 self.stop(Duration::ZERO);
             }
         }
-    }
-
-    fn on_prepare(&mut self, mut plan: ShimPlan, now: Instant) {
-        let generation = plan.generation;
-        let interpreter = match bring_along(&mut plan) {
-            Ok(interpreter) => interpreter,
-            Err(refusal) => {
-                return self.report(&ShimReport::NotPrepared { generation, reason: refusal.into() });
-            }
-        };
-        // What the job sets itself stands behind it, and wins.
-        plan.env.splice(0..0, std::mem::take(&mut plan.secrets.0));
-        self.files.make_room(plan.ranks.len());
-        let prepared = match &self.pod {
-            Some(pod) => Err(Refusal::Busy { alive: pod.generation.0 }),
-            None => {
-                let once = plan.init_once;
-                let done = |name: &str| once && self.init_done.contains(name);
-                prepare(&mut plan, &mut self.kept, &self.files, &done, now)
-            }
-        };
-        let refused = match prepared {
-            Ok(pod) if pod.inits.is_some() => {
-                self.pod = Some(pod);
-                self.pending = Some(Pending { plan, interpreter });
-                return;
-            }
-            Ok(pod) => {
-                self.children = pod.alive() > 0;
-                self.pod = Some(pod);
-                match self.watch_pod() {
-                    Ok(()) => return self.prepared(generation, interpreter),
-                    Err(refusal) => {
-                        self.pod = None;
-                        refusal
-                    }
-                }
-            }
-            Err(refusal) => refusal,
-        };
-        self.report(&ShimReport::NotPrepared { generation, reason: refused.into() });
-    }
-
-    pub(super) fn watch_pod(&self) -> Result<(), Refusal> {
-        let Some(pod) = &self.pod else { return Ok(()) };
-        let refuse = |errno: nix::Error| Refusal::Start { rank: 0, what: "epoll", error: errno.into() };
-        if let Some(errors) = pod.errors() {
-            self.poll.add(errors, Source::ExecErrors).map_err(refuse)?;
-        }
-        if let Some(probes) = &pod.probes {
-            self.poll.add(probes.as_fd(), Source::Probes).map_err(refuse)?;
-        }
-        pod.checks.add_to(&self.poll).map_err(refuse)?;
-        for (index, rank) in pod.ranks().iter().enumerate() {
-            for (at, stream) in rank.streams.iter().enumerate() {
-                if let Some(pipe) = stream.pipe() {
-                    self.poll.add(pipe, Source::Output(index, at)).map_err(refuse)?;
-                }
-            }
-        }
-        Ok(())
     }
 
     fn on_go(&mut self, generation: Generation, now: Instant) {

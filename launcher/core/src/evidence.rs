@@ -141,7 +141,8 @@ mod tests {
     }
 
     fn of_rank(rank: u32, at: u64, consequence: bool) -> Evidence {
-        let cause = Cause::RankFailed { rank: Rank(rank), node: NodeId::new("n"), status: ExitStatus::Code(1) };
+        let cause =
+            Cause::RankFailed { rank: Rank(rank), node: NodeId::new("n"), status: ExitStatus::Code(1) };
         Evidence { consequence, ..Evidence::new(cause, Timestamp(at)) }
     }
 
@@ -154,7 +155,10 @@ mod tests {
         let lost = Evidence::new(Cause::NodeLost { node: NodeId::new("n") }, Timestamp(99));
         assert!(lost.precedes(&of_rank(0, 5, true)), "its peers noticed before its coordinator");
         let wish = Cause::Requested { by: "ann".into(), status: ExitStatus::Signal(2) };
-        assert!(!Evidence::new(wish, Timestamp(9)).precedes(&of_rank(0, 5, true)), "a wish explains no failure");
+        assert!(
+            !Evidence::new(wish, Timestamp(9)).precedes(&of_rank(0, 5, true)),
+            "a wish explains no failure"
+        );
     }
 
     #[test]

@@ -119,11 +119,8 @@ fn evidence(generation: &GenerationState) -> Vec<EvidenceStatus> {
     also.sort_by_key(|evidence| evidence.at);
     let first = generation.stopping.iter().filter(|first| is_fault(&first.cause));
     let all = first.chain(also);
-    let told = |it: &Evidence| EvidenceStatus {
-        at: it.at,
-        cause: it.cause.clone(),
-        consequence: it.consequence,
-    };
+    let told =
+        |it: &Evidence| EvidenceStatus { at: it.at, cause: it.cause.clone(), consequence: it.consequence };
     all.map(told).collect()
 }
 

@@ -230,7 +230,8 @@ fn evidence(all: &[EvidenceStatus]) -> Vec<String> {
     let Some(began) = all.iter().map(|it| it.at).min().filter(|_| all.len() > 1) else { return Vec::new() };
     let told = |it: &EvidenceStatus| {
         let after = it.at.since(began);
-        let when = if after.is_zero() { "first".to_owned() } else { format!("{} ms later", after.as_millis()) };
+        let when =
+            if after.is_zero() { "first".to_owned() } else { format!("{} ms later", after.as_millis()) };
         let follows = if it.consequence { ", as it says because of a peer" } else { "" };
         format!("{}, {when}{follows}", it.cause.with_node().lines().next().unwrap_or_default())
     };

@@ -170,7 +170,8 @@ fn a_rank_that_fell_because_of_a_peer_is_not_the_first_cause_once_the_peer_is_he
     desk.ended("a", "j", 1);
     // It took its time to be gone, and the order to stop came before.
     let trace = "Traceback (most recent call last):\n  File \"t.py\", line 1\nValueError: bad shard\n";
-    let raised = RankExit { after_stop: true, ..saying(exit(1, ExitStatus::Code(1), desk.now.0 + 2000), trace) };
+    let raised =
+        RankExit { after_stop: true, ..saying(exit(1, ExitStatus::Code(1), desk.now.0 + 2000), trace) };
     desk.exited("b", "j", 1, raised);
     desk.ended("b", "j", 1);
     let Some(Outcome::Failed { first_cause: Cause::RankFailed { rank, .. }, .. }) = desk.outcome("j") else {
@@ -193,6 +194,8 @@ fn where_every_rank_blames_a_peer_the_earliest_is_named() {
     desk.exited("a", "j", 1, saying(exit(0, ExitStatus::Code(1), at), peer));
     desk.ended("a", "j", 1);
     desk.ended("b", "j", 1);
-    let Some(Outcome::Failed { first_cause, .. }) = desk.outcome("j") else { panic!("{:?}", desk.outcome("j")) };
+    let Some(Outcome::Failed { first_cause, .. }) = desk.outcome("j") else {
+        panic!("{:?}", desk.outcome("j"))
+    };
     assert_eq!(first_cause.rank(), Some(Rank(0)));
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::derive::LIMITS;
 use super::evidence::Source;
 use super::machine;
 use super::network::{Capacity, Reason};
@@ -66,7 +67,7 @@ pub enum Problem {
     Ring { switches: Vec<String>, more: usize },
     /// A dump has less than the fabric: so many cables from one end only, so many devices by others' cables only.
     Cut { cables: u32, devices: u32 },
-    /// Evidence was too long to be taken.
+    /// Evidence had names that are too long, or control characters in them, and was not taken.
     Refused { pieces: u32 },
     /// A file of the operator's is wrong, and counts as it was before it was changed.
     NotTaken { why: String },
@@ -176,7 +177,9 @@ impl Finding {
             Problem::Cut { .. } => {
                 "make the dump anew; what this one lacks proves nothing, and is not looked at"
             }
-            Problem::Refused { .. } => "look for a source that sends names of more than 256 bytes",
+            Problem::Refused { .. } => {
+                "look for a source with such names; what they are of is not in the topology"
+            }
             Problem::NotTaken { .. } => {
                 "correct it where the coordinator runs, which reads all files of --topology again once one changes"
             }
@@ -250,6 +253,9 @@ impl fmt::Display for Finding {
             Problem::Idle { tier, group } => {
                 write!(f, "{subject}: nothing follows from the statement that its {tier} is {group}")
             }
+            Problem::Ring { switches, more: 0 } if switches.len() == 1 => {
+                write!(f, "{subject}: it is said to be under itself, or to be its own member")
+            }
             Problem::Ring { switches, more } => {
                 write!(f, "{subject}: switches are above what is above them: {}", switches.join(", "))?;
                 if *more > 0 { write!(f, " and {more} more") } else { Ok(()) }
@@ -265,7 +271,14 @@ impl fmt::Display for Finding {
                     .collect();
                 write!(f, "{subject}: the dump was cut, or changed while it was taken: {}", told.join(", "))
             }
-            Problem::Refused { pieces } => write!(f, "{pieces} pieces of evidence were too long to be taken"),
+            Problem::Refused { pieces } => {
+                let (plural, have) = if *pieces == 1 { ("", "has") } else { ("s", "have") };
+                write!(
+                    f,
+                    "{pieces} piece{plural} of evidence {have} a name of more than {} bytes, or one with control characters, and {have} not been taken",
+                    LIMITS.name
+                )
+            }
             Problem::Unseen { of, names, more } => {
                 let (one, several) = match of {
                     Named::Nodes => ("node", "nodes"),

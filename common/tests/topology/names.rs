@@ -13,7 +13,10 @@ fn evidence_with_endless_names_is_refused_and_counted() {
     let long = "x".repeat(300);
     let network = derive(&[], &[attached(&long, "eth0", "leaf", Source::Lldp)], NOW).unwrap();
     assert_eq!((network.nodes.len(), network.refused), (0, 1));
-    assert!(matches!(findings(&network)[0].problem, Problem::Refused { pieces: 1 }));
+    let found = &findings(&network)[0];
+    assert!(matches!(found.problem, Problem::Refused { pieces: 1 }));
+    let says = "1 piece of evidence has a name of more than 256 bytes, or one with control characters";
+    assert!(found.to_string().starts_with(says), "{found}");
 }
 
 #[test]

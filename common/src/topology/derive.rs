@@ -168,7 +168,7 @@ pub fn derive(nodes: &[NodePorts], evidence: &[Evidence], now: Timestamp) -> Res
         idle,
         unseen,
         cut,
-        rings: levels::rings(&cables.under),
+        rings: levels::rings(&cables.under, &cables.under_itself),
         refused,
     })
 }

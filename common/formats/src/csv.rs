@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use phalanx_common::text::shown;
 use phalanx_common::topology::Tier;
 
 use crate::outline::Outline;
@@ -46,6 +47,10 @@ pub enum Error {
     Fields { line: usize, found: usize, expected: usize },
     #[error("line {line}: {node} is in {here}, and on line {first} it is in {there}; one row should go")]
     Twice { line: usize, first: usize, node: String, here: String, there: String },
+    #[error(
+        "line {line}: the field {field} has a control character, such as a tab, which no name may have; take it out"
+    )]
+    Control { line: usize, field: String },
     #[error("line {line}: a field has more than {MAX_FIELD} bytes, or a quote is not closed")]
     Field { line: usize },
 }
@@ -256,6 +261,9 @@ fn fields(line: &str, number: usize) -> Result<Vec<String>, Error> {
         if field.len() > MAX_FIELD {
             return Err(Error::Field { line: number });
         }
+        if field.chars().any(char::is_control) {
+            return Err(Error::Control { line: number, field: shown(&field) });
+        }
         fields.push(field);
         match after {
             Some(after) => rest = after,
@@ -302,6 +310,8 @@ mod tests {
         assert_eq!(read_ok.unplaced, BTreeSet::from(["n2".to_string()]));
         assert!(read(b"node,leaf\nn1\n").unwrap_err().to_string().contains("line 2: 1 fields"));
         assert!(read(b"node,leaf\n\"n1,l1\n").is_err());
+        let error = read(b"node,leaf\nn1,l1\nn\t2,l1\n").unwrap_err().to_string();
+        assert!(error.starts_with("line 3: the field \"n\\t2\" has a control character"), "{error}");
         assert_eq!(read(b"a,b\n1,2\n"), Err(Error::NoNode));
         assert_eq!(read(b"node\nn1\n"), Err(Error::NoSwitch));
     }

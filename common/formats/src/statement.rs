@@ -12,7 +12,7 @@
 //! switches:
 //!   leaf-1: {uplinks: 18, under: [spine-1, spine-2], block: b1}
 //!   leaf-2: {plane: compute}
-//! adapters:                                    # whose adapter a GUID is
+//! adapters:                                    # whose port a GUID is
 //!   e09d730300156ff6: {node: n7, port: mlx5_0}
 //! # ";
 //! let evidence = phalanx_formats::statement::read(text, "site.yaml", Timestamp(0))?;

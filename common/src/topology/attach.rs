@@ -19,6 +19,8 @@ pub(super) struct Cables<'a> {
     pub(super) links: BTreeMap<(Row, Row), Cable>,
     /// Lower and upper switch, as stated.
     pub(super) under: BTreeSet<(Row, Row)>,
+    /// Switches that are stated to be under themselves.
+    pub(super) under_itself: BTreeSet<Row>,
     pub(super) expected: BTreeMap<Row, u32>,
     /// Switches whose cables somebody counts: a dump that has cables between switches speaks of them.
     pub(super) counted: BTreeSet<Row>,
@@ -153,13 +155,15 @@ impl<'a> Cables<'a> {
                         claims.entry((a.min(b), a.max(b))).or_default().push((by, (*links, *rate_mbps)));
                     }
                 }
-                Claim::Under { lower, upper } => {
-                    if let (Some(lower), Some(upper)) = (switches.row(lower), switches.row(upper))
-                        && lower != upper
-                    {
+                Claim::Under { lower, upper } => match (switches.row(lower), switches.row(upper)) {
+                    (Some(lower), Some(upper)) if lower == upper => {
+                        self.under_itself.insert(lower);
+                    }
+                    (Some(lower), Some(upper)) => {
                         self.under.insert((lower, upper));
                     }
-                }
+                    _ => {}
+                },
                 _ => {}
             }
         }

@@ -3,18 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::attach::Cables;
-use super::decide::{Claims, decide};
 use super::evidence::{Claim, End, Evidence, Member, Source, SwitchId};
 use super::groups::{self, Ground, Tree};
 use super::levels::{self, Levels};
-use super::network::{Conflict, Cut, Group, Link, Network, Row, Subject, Value, row_of};
+use super::network::{Cut, Group, Link, Network, Row, row_of};
 use super::nodes::{NodePorts, Nodes};
 use super::places::{self, Path};
-use super::port::Guid;
 use super::stated::{self, Grown, Stated};
 use super::switches::Switches;
 use super::tier::Tier;
-use super::{capacity, layer2, nvlink, planes, rails, unseen};
+use super::{capacity, layer2, nvlink, owners, planes, rails, unseen};
 use crate::time::Timestamp;
 
 /// What a cluster may have at most. A worker's or a file's evidence beyond that is an error that names it.
@@ -68,7 +66,8 @@ pub fn derive(nodes: &[NodePorts], evidence: &[Evidence], now: Timestamp) -> Res
     let mut switches = Switches::merge(ids.into_iter().cloned().collect());
     within("switches", switches.rows.len(), LIMITS.switches)?;
     let mut conflicts = Vec::new();
-    let mut nodes = Nodes::gather(nodes, &ends, &names, &owners(&evidence, &mut conflicts));
+    let (owners, strays) = owners::find(&evidence, nodes, &mut conflicts);
+    let mut nodes = Nodes::gather(nodes, &ends, &names, &owners);
     within("nodes", nodes.rows.len(), LIMITS.nodes)?;
 
     let cables = Cables::trace(&evidence, &mut nodes, &switches);
@@ -167,8 +166,9 @@ pub fn derive(nodes: &[NodePorts], evidence: &[Evidence], now: Timestamp) -> Res
         duplicates: nodes.duplicates,
         idle,
         unseen,
+        strays,
         cut,
-        rings: levels::rings(&cables.under),
+        rings: levels::rings(&cables.under, &cables.under_itself),
         refused,
     })
 }
@@ -209,28 +209,6 @@ pub(super) fn speaks_of<'a>(
         }
         Claim::NoNode { .. } | Claim::Cut { .. } => {}
     }
-}
-
-/// Whose port a GUID is, by statement.
-fn owners<'a>(
-    evidence: &[&'a Evidence],
-    conflicts: &mut Vec<Conflict>,
-) -> BTreeMap<Guid, (&'a str, &'a str)> {
-    let mut claims: BTreeMap<Guid, Claims<'_, (&str, &str)>> = BTreeMap::new();
-    for by in evidence {
-        if let Claim::Owner { guid, node, port } = &by.claim {
-            claims.entry(*guid).or_default().push((by, (node.as_str(), port.as_str())));
-        }
-    }
-    let mut owners = BTreeMap::new();
-    for (guid, claims) in claims {
-        let said = |(node, port): &(&str, &str)| Value::Name(format!("{node} {port}"));
-        if let Some(decided) = decide(claims, || Subject::Owner { guid }, said, |a, b| a == b) {
-            owners.insert(guid, decided.value);
-            conflicts.extend(decided.conflict);
-        }
-    }
-    owners
 }
 
 /// Sources that have less than there is, and the planes that they speak of, but where a whole one speaks of the same.

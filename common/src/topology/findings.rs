@@ -4,9 +4,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::derive::LIMITS;
 use super::evidence::Source;
 use super::machine;
-use super::network::{Capacity, Reason};
+use super::network::{Capacity, Reason, Stray};
 use super::port::Guid;
 use super::tier::Tier;
 
@@ -62,11 +63,13 @@ pub enum Problem {
     Idle { tier: Tier, group: String },
     /// Nodes or switches that a statement names and no other source knows: the first of them.
     Unseen { of: Named, names: Vec<Lone>, more: usize },
+    /// GUIDs that a statement gives to ports of nodes and no port has: the first of them.
+    StrayGuids { guids: Vec<Stray>, more: usize },
     /// Switches that are said to be above what is above them: the first of them.
     Ring { switches: Vec<String>, more: usize },
     /// A dump has less than the fabric: so many cables from one end only, so many devices by others' cables only.
     Cut { cables: u32, devices: u32 },
-    /// Evidence was too long to be taken.
+    /// Evidence had names that are too long, or control characters in them, and was not taken.
     Refused { pieces: u32 },
     /// A file of the operator's is wrong, and counts as it was before it was changed.
     NotTaken { why: String },
@@ -172,11 +175,16 @@ impl Finding {
             Problem::Unseen { of: Named::Switches, .. } => {
                 "correct the names that are misspelt; a switch that nothing but the statement can tell of is as it says"
             }
+            Problem::StrayGuids { .. } => {
+                "state the GUID of the port: `ibstat` calls it Port GUID, a dump has it in brackets behind the port; of a port that is down a dump has nothing"
+            }
             Problem::Ring { .. } => "correct the file that says so: a tree has no rings",
             Problem::Cut { .. } => {
                 "make the dump anew; what this one lacks proves nothing, and is not looked at"
             }
-            Problem::Refused { .. } => "look for a source that sends names of more than 256 bytes",
+            Problem::Refused { .. } => {
+                "look for a source with such names; what they are of is not in the topology"
+            }
             Problem::NotTaken { .. } => {
                 "correct it where the coordinator runs, which reads all files of --topology again once one changes"
             }
@@ -250,6 +258,15 @@ impl fmt::Display for Finding {
             Problem::Idle { tier, group } => {
                 write!(f, "{subject}: nothing follows from the statement that its {tier} is {group}")
             }
+            Problem::StrayGuids { guids, more } => {
+                let plural = if guids.len() + more == 1 { "" } else { "s" };
+                let guids: Vec<String> = guids.iter().map(ToString::to_string).collect();
+                write!(f, "{subject}: no port has the GUID{plural} {}", guids.join(", "))?;
+                if *more > 0 { write!(f, " and {more} more") } else { Ok(()) }
+            }
+            Problem::Ring { switches, more: 0 } if switches.len() == 1 => {
+                write!(f, "{subject}: it is said to be under itself, or to be its own member")
+            }
             Problem::Ring { switches, more } => {
                 write!(f, "{subject}: switches are above what is above them: {}", switches.join(", "))?;
                 if *more > 0 { write!(f, " and {more} more") } else { Ok(()) }
@@ -265,7 +282,14 @@ impl fmt::Display for Finding {
                     .collect();
                 write!(f, "{subject}: the dump was cut, or changed while it was taken: {}", told.join(", "))
             }
-            Problem::Refused { pieces } => write!(f, "{pieces} pieces of evidence were too long to be taken"),
+            Problem::Refused { pieces } => {
+                let (plural, have) = if *pieces == 1 { ("", "has") } else { ("s", "have") };
+                write!(
+                    f,
+                    "{pieces} piece{plural} of evidence {have} a name of more than {} bytes, or one with control characters, and {have} not been taken",
+                    LIMITS.name
+                )
+            }
             Problem::Unseen { of, names, more } => {
                 let (one, several) = match of {
                     Named::Nodes => ("node", "nodes"),
@@ -289,6 +313,19 @@ impl fmt::Display for Lone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)?;
         self.nearest.as_ref().map_or(Ok(()), |nearest| write!(f, " (is {nearest} meant?)"))
+    }
+}
+
+impl fmt::Display for Stray {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, stated of {}", self.guid, self.of)?;
+        let ports: Vec<String> = self.of_adapter.iter().map(ToString::to_string).collect();
+        match (self.nearest, &ports[..]) {
+            (_, [port]) => write!(f, " (it is an adapter's, and its port {port} is stated too)"),
+            (_, [_, ..]) => write!(f, " (it is an adapter's, which has the ports {})", ports.join(" and ")),
+            (Some(nearest), []) => write!(f, " (is {nearest} meant?)"),
+            (None, []) => Ok(()),
+        }
     }
 }
 

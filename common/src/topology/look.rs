@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::capacity::MIN_PEERS;
 use super::findings::{Adapter, Finding, Lone, Named, OffRail, Ports, Problem, Severity, Stated, Thin};
-use super::network::{Group, Network, Node, NodePort, PortRef, Row, Said, Subject, Unseen, Value};
+use super::network::{Group, Network, Node, NodePort, PortRef, Row, Said, Stray, Subject, Unseen, Value};
 use super::tier::Tier;
 use super::unseen::Known;
 
@@ -29,6 +29,7 @@ pub fn findings(network: &Network) -> Vec<Finding> {
     uplinks(network, &mut add);
     unjoined(network, &mut add);
     unseen(network, &mut add);
+    strays(network, &mut add);
     names(network, &mut add);
     for one in &network.one_way {
         let (listener, speaker) = (port_name(network, one.listener), port_name(network, one.speaker));
@@ -286,6 +287,17 @@ fn unseen(network: &Network, add: &mut Add<'_>) {
             let severity = if is_slip { Severity::Warning } else { Severity::Notice };
             add(severity, &by.origin, Problem::Unseen { of, names, more });
         }
+    }
+}
+
+/// One finding for the GUIDs of each statement.
+fn strays(network: &Network, add: &mut Add<'_>) {
+    for of_file in network.strays.chunk_by(|a, b| a.origin == b.origin) {
+        let guids: Vec<Stray> = of_file.iter().take(MOST_NAMED).cloned().collect();
+        let more = of_file.len() - guids.len();
+        let is_slip = guids.iter().any(|stray| stray.nearest.is_some() || !stray.of_adapter.is_empty());
+        let severity = if is_slip { Severity::Warning } else { Severity::Notice };
+        add(severity, &of_file[0].origin, Problem::StrayGuids { guids, more });
     }
 }
 

@@ -25,6 +25,7 @@ pub mod machine;
 mod network;
 mod nodes;
 mod nvlink;
+mod owners;
 mod places;
 mod planes;
 mod port;
@@ -43,7 +44,7 @@ pub use findings::{Adapter, Finding, Lone, Named, OffRail, Ports, Problem, Sever
 pub use look::findings;
 pub use network::{
     At, Capacity, Conflict, Cut, Duplicate, Group, Idle, Link, Network, Node, NodePort, OneWay, Place, Plane,
-    PlaneKind, PortRef, Prefix, Reason, Row, Said, Subject, Switch, Unjoined, Unseen, Value,
+    PlaneKind, PortRef, Prefix, Reason, Row, Said, Stray, Subject, Switch, Unjoined, Unseen, Value,
 };
 pub use nodes::NodePorts;
 pub use port::{Bdf, Guid, LinkLayer, Mac, Port, WrittenError};

@@ -57,6 +57,9 @@ pub struct Network {
     /// What the operator names and no other source knows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unseen: Vec<Unseen>,
+    /// GUIDs that the operator gives to ports of nodes and no port has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub strays: Vec<Stray>,
     /// Sources that have less than there is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cut: Vec<Cut>,
@@ -277,6 +280,20 @@ pub struct Unseen {
     pub origin: String,
     pub nodes: Vec<Row>,
     pub switches: Vec<Row>,
+}
+
+/// A GUID that a statement gives to a port of a node, and that no port has.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stray {
+    pub origin: String,
+    pub guid: Guid,
+    /// Node and port, as stated.
+    pub of: String,
+    /// The GUID of a port that it is most like.
+    pub nearest: Option<Guid>,
+    /// The ports of the adapter whose GUID it is, where it is one's.
+    pub of_adapter: Vec<Guid>,
 }
 
 /// A dump that was cut: what it lacks proves nothing.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::evidence::End;
 use super::network::{Duplicate, Node, NodePort, PortRef, Row};
+use super::owners::Owners;
 use super::port::{Guid, LinkLayer, Mac, Port};
 
 /// Ports of one node. The largest have a few dozen, and virtual functions are none.
@@ -46,9 +47,6 @@ pub(super) struct Nodes {
     /// Ports whose owner is stated.
     owned: BTreeSet<Guid>,
 }
-
-/// Node and port of a GUID, by statement.
-type Owners<'a> = BTreeMap<Guid, (&'a str, &'a str)>;
 
 impl Nodes {
     /// `ends` and `names`: all that the evidence speaks of, in any order.

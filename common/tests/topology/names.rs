@@ -13,7 +13,10 @@ fn evidence_with_endless_names_is_refused_and_counted() {
     let long = "x".repeat(300);
     let network = derive(&[], &[attached(&long, "eth0", "leaf", Source::Lldp)], NOW).unwrap();
     assert_eq!((network.nodes.len(), network.refused), (0, 1));
-    assert!(matches!(findings(&network)[0].problem, Problem::Refused { pieces: 1 }));
+    let found = &findings(&network)[0];
+    assert!(matches!(found.problem, Problem::Refused { pieces: 1 }));
+    let says = "1 piece of evidence has a name of more than 256 bytes, or one with control characters";
+    assert!(found.to_string().starts_with(says), "{found}");
 }
 
 #[test]
@@ -180,4 +183,39 @@ fn a_cluster_that_is_stated_as_a_whole_is_no_slip() {
     let [found] = &findings(&network)[..] else { panic!("{:?}", findings(&network)) };
     assert_eq!(found.severity, Severity::Notice);
     assert_eq!(found.to_string(), "test: no other source knows the node n2");
+}
+
+#[test]
+fn a_stated_guid_is_that_of_a_port_or_of_an_adapter_with_one_and_any_other_is_told() {
+    let of_adapter = |guid: u64, adapter: u64| {
+        let mut by = dumped(guid, "somebody", &format!("p{guid:x}"), 1);
+        if let Claim::Attached { end, .. } = &mut by.claim {
+            (end.node, end.port, end.node_guid) = (None, None, Some(Guid(adapter)));
+        }
+        by
+    };
+    let owner = |guid: u64, node: &str| {
+        let (node, port) = (node.to_string(), "mlx5_0".to_string());
+        Evidence::new(Claim::Owner { guid: Guid(guid), node, port }, Source::Operator, "site.yaml", NOW)
+    };
+    let fabric = [of_adapter(0x11, 0x10), of_adapter(0x921, 0x920), of_adapter(0x922, 0x920)];
+    let stated = [owner(0x10, "n1"), owner(0x920, "n2"), owner(0x923_0000, "n3"), owner(0x0111, "n4")];
+    let network = derive(&[], &[&fabric[..], &stated[..]].concat(), NOW).unwrap();
+    let ports = |node: &str| network.nodes[network.node(node).unwrap() as usize].ports.clone();
+    assert!(ports("n1")[0].at.is_some(), "the adapter has one port, which is meant");
+    assert_eq!([ports("n2"), ports("n3"), ports("n4")], [vec![], vec![], vec![]], "nobody sees such ports");
+    let found = findings(&network);
+    let stray = found.iter().find(|it| matches!(it.problem, Problem::StrayGuids { .. })).unwrap();
+    assert_eq!(
+        stray.to_string(),
+        "site.yaml: no port has the GUIDs 0000000000000111, stated of n4 mlx5_0 (is 0000000000000011 meant?), \
+         0000000000000920, stated of n2 mlx5_0 (it is an adapter's, which has the ports 0000000000000921 and \
+         0000000000000922), 0000000009230000, stated of n3 mlx5_0"
+    );
+    assert_eq!(stray.severity, Severity::Warning);
+    let alone = derive(&[], &stated, NOW).unwrap();
+    assert!(
+        alone.strays.is_empty() && alone.nodes.iter().all(|node| node.ports.len() == 1),
+        "nobody has GUIDs"
+    );
 }

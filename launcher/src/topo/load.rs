@@ -10,6 +10,7 @@ use phalanx_common::text::chain;
 use phalanx_common::time::Timestamp;
 use phalanx_common::topology::machine::Machine;
 use phalanx_common::topology::{Evidence, Finding, Problem, Severity, Snapshot};
+use phalanx_formats::csv;
 use phalanx_formats::dir::Dir;
 use phalanx_formats::kind::Kind;
 use phalanx_formats::sysfs;
@@ -152,10 +153,7 @@ impl Pile {
         for path in &found {
             match self.add_file(path) {
                 Ok(()) => {}
-                // A text with a comma in its first line may be anything.
-                Err(Wrong { kind: None | Some(Kind::Csv), error }) if !is_io(&error) => {
-                    self.skipped.push(path.clone());
-                }
+                Err(wrong) if wrong.is_of_no_kind() => self.skipped.push(path.clone()),
                 Err(wrong) => {
                     self.left_out.push((path.display().to_string(), chain(wrong.error.as_ref())));
                 }
@@ -310,6 +308,16 @@ impl From<Wrong> for anyhow::Error {
     }
 }
 
-fn is_io(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<std::io::Error>().is_some()
+impl Wrong {
+    fn is_of_no_kind(&self) -> bool {
+        match self.kind {
+            None => self.error.downcast_ref::<std::io::Error>().is_none(),
+            // A text with a comma in its first line may be anything, until the columns tell.
+            Some(Kind::Csv) => matches!(
+                self.error.downcast_ref::<csv::Error>(),
+                Some(csv::Error::NoNode | csv::Error::NoSwitch)
+            ),
+            Some(_) => false,
+        }
+    }
 }

@@ -137,19 +137,28 @@ fn missing(fabric: &ibnetdiscover::Fabric) -> Option<String> {
     (!told.is_empty()).then(|| told.join("; "))
 }
 
-/// What a capture of a node's interface has of its neighbours. Packets that are not LLDP are passed over.
+/// What a capture of a node's interface has of its neighbours. Packets that are not LLDP are passed over; frames count
+/// from 1, as tcpdump and Wireshark count them.
 fn frames(file: &File<'_>) -> anyhow::Result<Read> {
     let mut evidence = Vec::new();
-    let mut wrong = 0;
-    for packet in lldp::pcap(file.bytes)? {
+    let mut wrong = Vec::new();
+    for (packet, number) in lldp::pcap(file.bytes)?.into_iter().zip(1..) {
         match lldp::frame(packet) {
             Ok(neighbour) => {
                 evidence.extend(neighbour.evidence(End::of_node(file.stem), file.origin, file.at));
             }
             Err(lldp::FrameError::NotLldp) => {}
-            Err(_) => wrong += 1,
+            Err(error) => wrong.push((number, error)),
         }
     }
-    let note = (wrong > 0).then(|| format!("{wrong} frames are malformed and were passed over"));
-    Ok(Read::Evidence(evidence, note))
+    let note = wrong.first().map(|(number, error): &(usize, lldp::FrameError)| match wrong.len() {
+        1 => format!("1 frame is malformed and was passed over: frame {number}: {error}"),
+        count => {
+            format!("{count} frames are malformed and were passed over, the first is frame {number}: {error}")
+        }
+    });
+    match note {
+        Some(note) if evidence.is_empty() => anyhow::bail!(note),
+        note => Ok(Read::Evidence(evidence, note)),
+    }
 }

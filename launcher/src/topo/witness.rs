@@ -47,7 +47,7 @@ impl<'a> Witnesses<'a> {
                 claims.iter().filter_map(|claim| row(claim.source.to_string(), &claim.origin)).collect();
             return rows.into_iter().collect();
         }
-        if let Problem::Unseen { .. } = finding.problem {
+        if let Problem::Unseen { .. } | Problem::StrayGuids { .. } = finding.problem {
             let stated = (Source::Operator.to_string(), finding.subject.as_str());
             return self.by_origin.get(&(stated.0.as_str(), stated.1)).copied().into_iter().collect();
         }

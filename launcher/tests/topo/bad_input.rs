@@ -112,6 +112,84 @@ fn huge_files_are_refused_without_being_read_whole() {
     );
 }
 
+/// A capture of libpcap with these Ethernet frames.
+fn capture(frames: &[&[u8]]) -> Vec<u8> {
+    let words = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
+    let mut bytes = words(&[0xa1b2_c3d4, 0x0004_0002, 0, 0, 65_535, 1]);
+    for frame in frames {
+        let length = u32::try_from(frame.len()).unwrap();
+        bytes.extend(words(&[0, 0, length, length]));
+        bytes.extend_from_slice(frame);
+    }
+    bytes
+}
+
+/// An LLDP frame with these fields.
+fn frame(fields: &[(u8, &[u8])]) -> Vec<u8> {
+    let mut bytes = [&[0u8; 12][..], &[0x88, 0xcc]].concat();
+    for (kind, value) in fields {
+        bytes.extend([kind << 1, u8::try_from(value.len()).unwrap()]);
+        bytes.extend_from_slice(value);
+    }
+    bytes
+}
+
+#[test]
+fn a_malformed_frame_is_named_with_its_number_the_byte_and_why() {
+    let good = frame(&[(1, b"\x07leaf-1"), (2, b"\x05eth1"), (3, &[0, 120]), (0, b"")]);
+    let mut long = frame(&[(1, b"\x07leaf-1")]);
+    long.extend([2 << 1, 200, 5, b'e']);
+    let short = frame(&[(1, b"\x07leaf-1"), (0, b"")]);
+    let dir = files(&[]);
+    let write = |name: &str, frames: &[&[u8]]| {
+        std::fs::write(dir.path().join(name), capture(frames)).unwrap();
+    };
+    write("n1.pcap", &[&long]);
+    let says = "the frame ends at byte 27, inside of a field of 200 bytes; capture whole frames";
+    let alone = topo(dir.path(), &["--from", "n1.pcap"]);
+    assert_eq!(alone.code, 125);
+    let told = format!(
+        "n1.pcap: it looks like a capture of libpcap: 1 frame is malformed and was passed over: frame 1: {says}"
+    );
+    assert!(alone.err.contains(&told), "{}", alone.err);
+    write("n2.pcap", &[&good, &long, &short]);
+    let beside = topo(dir.path(), &["--from", "n2.pcap"]);
+    assert_eq!(beside.code, 0, "{}", beside.err);
+    let told = format!("n2.pcap: 2 frames are malformed and were passed over, the first is frame 2: {says}");
+    assert!(beside.err.contains(&told), "{}", beside.err);
+}
+
+#[test]
+fn a_table_with_a_control_character_is_refused_with_its_line_in_a_folder_too() {
+    let dir = files(&[
+        ("all/tree.csv", "node,leaf\nn1,l1\nn\u{1b}[31m2,l1\n"),
+        ("all/other.csv", "node,leaf\nn3,l1\n"),
+    ]);
+    let says =
+        "line 3: the field \"n\\u{1b}[31m2\" has a control character, such as a tab, which no name may have";
+    let alone = topo(dir.path(), &["--from", "all/tree.csv"]);
+    assert!(alone.code == 125 && alone.err.contains(says), "{}", alone.err);
+    let folder = topo(dir.path(), &["--from", "all"]);
+    let left_out = folder.err.contains("all/tree.csv is left out: it looks like a table");
+    assert!(folder.code == 0 && left_out && folder.err.contains(says), "{}", folder.err);
+}
+
+#[test]
+fn a_switch_under_itself_is_a_finding_with_its_name() {
+    let hypernode = "apiVersion: topology.volcano.sh/v1alpha1\nkind: HyperNode\nmetadata: {name: s0}\nspec:\n  tier: 1\n  members:\n\
+        \x20 - {type: Node, selector: {exactMatch: {name: n1}}}\n\x20 - {type: HyperNode, selector: {exactMatch: {name: s0}}}\n";
+    let dir = files(&[
+        ("hypernodes.yaml", hypernode),
+        ("topology.conf", "SwitchName=s0 Nodes=n1\nSwitchName=s0 Switches=s0\n"),
+        ("site.yaml", "nodes:\n  n1: {leaf: s0}\nswitches:\n  s0: {under: s0}\n"),
+    ]);
+    for name in ["hypernodes.yaml", "topology.conf", "site.yaml"] {
+        let done = topo(dir.path(), &["check", "--from", name]);
+        let says = "WARNING  s0: it is said to be under itself, or to be its own member";
+        assert!(done.code == 1 && done.out.contains(says), "{name}: {}{}", done.out, done.err);
+    }
+}
+
 #[test]
 fn names_with_control_characters_do_not_reach_the_terminal() {
     let dir = files(&[(

@@ -7,6 +7,7 @@ mod bad_input;
 mod captures;
 mod conflict;
 mod docs;
+mod matrix;
 mod node;
 mod picture;
 mod support;

@@ -277,6 +277,25 @@ fn a_snapshot_tells_of_a_gpu_whose_nearest_ports_are_down() {
 }
 
 #[test]
+fn memory_is_the_same_of_a_machine_and_of_its_kind_in_a_snapshot() {
+    let mut odd = machine();
+    for node in odd.numa.values_mut() {
+        node.memory_bytes = Some((11 << 30) + (3 << 28));
+    }
+    let dir = files(&[("node.json", &written(&odd))]);
+    let memory = |out: &str| -> Vec<String> {
+        let lines = out.lines().filter(|line| line.starts_with("memory") || line.contains("NUMA 0"));
+        lines.map(str::to_string).collect()
+    };
+    let itself = memory(&topo(dir.path(), &["gpu-1", "--from", "node.json"]).clean());
+    assert!(itself[0].ends_with("22 GiB in 2 NUMA nodes") && itself[1].contains("11 GiB, "), "{itself:?}");
+    let snapshot = topo(dir.path(), &["--json", "--from", "node.json"]).clean();
+    let bare = snapshot.split(r#","beside":"#).next().unwrap().to_owned() + "}";
+    let dir = files(&[("bare.json", &bare)]);
+    assert_eq!(memory(&topo(dir.path(), &["gpu-1", "--from", "bare.json"]).out), itself);
+}
+
+#[test]
 fn a_bare_machine_is_shown_as_far_as_it_is_known() {
     let cpus = "{\"packages\": [{\"id\": 0, \"cpus\": \"0-3\"}], \"cores\": [\"0-1\", \"2-3\"]}";
     let dir =

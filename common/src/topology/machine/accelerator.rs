@@ -157,6 +157,22 @@ impl Accelerator {
     }
 }
 
+impl Accelerator {
+    /// Its links to another, which is known by its address or by its index.
+    pub fn links_to<'a>(&'a self, other: &'a Accelerator) -> impl Iterator<Item = &'a Attachment> {
+        self.links.iter().filter(|link| match link.peer {
+            Peer::Accelerator(bdf) => other.bdf == Some(bdf),
+            Peer::Numbered(index) => other.index == Some(index) && other.kind == self.kind,
+            Peer::Switch(_) | Peer::Cpu(_) => false,
+        })
+    }
+
+    /// Its links to switches: all switches of a machine are one fabric.
+    pub fn links_to_switches(&self) -> impl Iterator<Item = &Attachment> {
+        self.links.iter().filter(|link| matches!(link.peer, Peer::Switch(_)))
+    }
+}
+
 impl AcceleratorKind {
     /// By the PCI vendor.
     pub fn of_vendor(vendor: u16) -> Option<AcceleratorKind> {

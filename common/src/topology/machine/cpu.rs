@@ -39,6 +39,15 @@ pub struct NumaNode {
     pub distances: BTreeMap<u32, u32>,
 }
 
+impl NumaNode {
+    /// Its memory in bytes as machines of one kind have it in common, in whole GiB, below one in whole MiB: the kernel
+    /// counts what firmware left to it, which differs by some pages from machine to machine.
+    pub fn about_bytes(&self) -> Option<u64> {
+        let about = |bytes: u64| if bytes >> 30 > 0 { bytes >> 30 << 30 } else { bytes >> 20 << 20 };
+        self.memory_bytes.map(about)
+    }
+}
+
 /// What the control group of this process leaves to it; `None` where nothing limits it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Allowed {

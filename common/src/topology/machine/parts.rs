@@ -131,9 +131,8 @@ impl Machine {
                 (rdma.lid, rdma.sm_lid) = (None, None);
             }
         }
-        // The kernel counts what firmware left to it, which differs by some pages from machine to machine.
         for node in kind.numa.values_mut() {
-            node.memory_bytes = node.memory_bytes.map(|bytes| bytes >> 30 << 30);
+            node.memory_bytes = node.about_bytes();
         }
         kind
     }

@@ -6,7 +6,7 @@ use phalanx_common::topology::machine::{AcceleratorKind, CpuSet, Device, Machine
 
 use super::super::paint::{Line, Paint, Tone, counted};
 use super::super::tree::Branch;
-use super::{memory, pci, physical};
+use super::{host_memory, memory, pci, physical};
 
 /// Caches and distances that are listed one by one.
 const LISTED: usize = 8;
@@ -45,7 +45,7 @@ pub(super) fn summary(machine: &Machine, alike: bool, paint: Paint, text: &mut S
         cpu.push(counted(cpus, "thread"));
     }
     fact("cpu", cpu.join(", "));
-    let bytes = machine.memory_bytes();
+    let bytes = host_memory(machine);
     if bytes > 0 {
         fact("memory", format!("{} in {}", memory(bytes), counted(machine.numa.len(), "NUMA node")));
     }
@@ -130,7 +130,7 @@ fn cpus(machine: &Machine, cpus: &CpuSet) -> String {
 fn numa(machine: &Machine, id: u32, devices: Vec<Branch>) -> Branch {
     let node: &NumaNode = &machine.numa[&id];
     let line = Line::toned(Tone::Strong, format!("NUMA {id}"));
-    let bytes = node.memory_bytes.map(|bytes| format!("{}, ", memory(bytes))).unwrap_or_default();
+    let bytes = node.about_bytes().map(|bytes| format!("{}, ", memory(bytes))).unwrap_or_default();
     let mut line = line.and(format!("  {bytes}{}", cpus(machine, &node.cpus)));
     let others: Vec<String> = node
         .distances

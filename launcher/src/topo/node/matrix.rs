@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use phalanx_common::topology::machine::{Accelerator, Device, LinkKind, Machine, PathType, Peer};
+use phalanx_common::topology::machine::{Accelerator, Attachment, Device, LinkKind, Machine, PathType};
 
 use super::super::paint::{Line, Paint, Tone};
 use super::super::tree::table;
 use super::{accelerator_name, nic_name, physical};
+
+/// Columns of the shortest legend.
+const LEAST_WORD: usize = 4;
 
 /// A row for each accelerator: the path to each other and to each port, its CPUs and NUMA node, and its nearest
 /// ports. Nothing for a machine without accelerators.
@@ -27,9 +30,9 @@ pub(super) fn matrix(machine: &Machine, paint: Paint, text: &mut String) {
         for (other, peer) in (0u32..).zip(&machine.accelerators) {
             line.push(match linked(&machine.accelerators[at], peer) {
                 _ if other == row => Line::toned(Tone::Faint, "X"),
-                Some(word) => {
-                    used.insert(Legend::of(&word));
-                    Line::toned(Tone::Good, word)
+                Some(link) => {
+                    used.insert(link);
+                    Line::toned(Tone::Good, link.word())
                 }
                 None => path(machine.path(own, Device::Accelerator(other)), &mut used),
             });
@@ -54,32 +57,38 @@ pub(super) fn matrix(machine: &Machine, paint: Paint, text: &mut String) {
     table(&rows, paint, text);
     if !used.is_empty() {
         text.push('\n');
-        for legend in used {
-            let (word, meaning) = legend.text();
-            text.push_str(&paint.piece(Tone::Faint, &format!("{word:<5} {meaning}\n")));
+        // Bundles of several sizes are one word, and stand beside each other.
+        let mut entries: Vec<(&str, &str)> = used.into_iter().map(Legend::entry).collect();
+        entries.dedup();
+        let width = entries.iter().map(|(word, _)| word.len()).fold(LEAST_WORD, usize::max);
+        for (word, meaning) in entries {
+            text.push_str(&paint.piece(Tone::Faint, &format!("{word:<width$}  {meaning}\n")));
         }
     }
 }
 
-/// Direct links between two accelerators, or through the switch that both have links to.
-fn linked(one: &Accelerator, other: &Accelerator) -> Option<String> {
-    let to_other =
-        |kind| lanes(one, |peer| matches!(peer, Peer::Accelerator(bdf) if Some(*bdf) == other.bdf), kind);
-    let to_switch = |of| lanes(of, |peer| matches!(peer, Peer::Switch(_)), LinkKind::NvLink);
-    match (to_other(LinkKind::NvLink), to_switch(one).min(to_switch(other))) {
-        (0, 0) => {}
-        (0, lanes) | (lanes, _) => return Some(format!("NV{lanes}")),
-    }
+/// Direct links between two accelerators, else those through the switch that both have links to.
+fn linked(one: &Accelerator, other: &Accelerator) -> Option<Legend> {
+    let direct = |kind| lanes(one.links_to(other), kind).max(lanes(other.links_to(one), kind));
+    let switched = |kind| lanes(one.links_to_switches(), kind).min(lanes(other.links_to_switches(), kind));
     let one_hive = one.hive.is_some_and(|hive| hive != 0) && one.hive == other.hive;
-    if one_hive || to_other(LinkKind::Xgmi) > 0 {
-        return Some("XGMI".to_string());
+    match (direct(LinkKind::NvLink), switched(LinkKind::NvLink)) {
+        (0, 0) => {}
+        (0, lanes) | (lanes, _) => return Some(Legend::NvLink(lanes)),
     }
-    (to_other(LinkKind::Hccs) > 0).then(|| "HCCS".to_string())
+    if one_hive || direct(LinkKind::Xgmi) > 0 {
+        return Some(Legend::Xgmi);
+    }
+    let ascend = [
+        (direct(LinkKind::Sio), Legend::Sio),
+        (direct(LinkKind::Hccs), Legend::Hccs),
+        (switched(LinkKind::Hccs), Legend::HccsSwitch),
+    ];
+    ascend.into_iter().find(|(lanes, _)| *lanes > 0).map(|(_, legend)| legend)
 }
 
-fn lanes(of: &Accelerator, to: impl Fn(&Peer) -> bool, kind: LinkKind) -> u32 {
-    let links = of.links.iter().filter(|link| link.kind == kind && to(&link.peer));
-    links.fold(0, |sum, link| sum.saturating_add(link.lanes))
+fn lanes<'a>(links: impl Iterator<Item = &'a Attachment>, kind: LinkKind) -> u32 {
+    links.filter(|link| link.kind == kind).fold(0, |sum, link| sum.saturating_add(link.lanes))
 }
 
 fn path(path: Option<PathType>, used: &mut BTreeSet<Legend>) -> Line {
@@ -91,29 +100,33 @@ fn path(path: Option<PathType>, used: &mut BTreeSet<Legend>) -> Line {
     }
 }
 
-/// What a word in the matrix means.
+/// A word in the matrix.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Legend {
-    NvLink,
+    NvLink(u32),
     Xgmi,
     Hccs,
+    HccsSwitch,
+    Sio,
     Path(PathType),
 }
 
 impl Legend {
-    fn of(word: &str) -> Legend {
-        match word {
-            "XGMI" => Legend::Xgmi,
-            "HCCS" => Legend::Hccs,
-            _ => Legend::NvLink,
+    fn word(self) -> String {
+        match self {
+            Legend::NvLink(lanes) => format!("NV{lanes}"),
+            other => other.entry().0.to_string(),
         }
     }
 
-    fn text(self) -> (&'static str, &'static str) {
+    /// What the legend has for it, and what that means.
+    fn entry(self) -> (&'static str, &'static str) {
         match self {
-            Legend::NvLink => ("NV#", "so many NVLinks, direct or through NVSwitches"),
+            Legend::NvLink(_) => ("NV#", "so many NVLinks, direct or through NVSwitches"),
             Legend::Xgmi => ("XGMI", "AMD's links between GPUs"),
             Legend::Hccs => ("HCCS", "Ascend's links between NPUs"),
+            Legend::HccsSwitch => ("HCCS_SW", "Ascend's links through switches"),
+            Legend::Sio => ("SIO", "the link between the two dies of an Ascend card"),
             Legend::Path(path) => (
                 path.word(),
                 match path {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use phalanx_common::topology::machine::{Device, Machine};
 
-use super::super::node::{accelerator_name, memory, nic_name, physical};
+use super::super::node::{accelerator_name, host_memory, memory, nic_name, physical};
 use super::super::paint::{counted, speed};
 use super::canvas::{Canvas, fitted, wide};
 
@@ -36,7 +36,7 @@ pub(super) fn draw(
     let mut boxes: Vec<(String, Vec<Chip>)> = Vec::new();
     for (id, node) in &machine.numa {
         let mut parts: Vec<String> =
-            node.memory_bytes.filter(|bytes| *bytes > 0).map(memory).into_iter().collect();
+            node.about_bytes().filter(|bytes| *bytes > 0).map(memory).into_iter().collect();
         let cores = machine.cores.iter().filter(|core| core.is_subset(&node.cpus)).count();
         parts.extend((cores > 0).then(|| counted(cores, "core")));
         parts.extend((!node.cpus.is_empty()).then(|| format!("CPUs {}", node.cpus)));
@@ -74,7 +74,7 @@ fn summary(machine: &Machine) -> String {
     ];
     parts
         .extend(counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| counted(count, what)));
-    let bytes = machine.memory_bytes();
+    let bytes = host_memory(machine);
     parts.extend((bytes > 0).then(|| memory(bytes)));
     parts.join(" · ")
 }

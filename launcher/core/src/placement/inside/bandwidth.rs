@@ -88,17 +88,11 @@ fn pci(machine: &Machine, row: u32) -> u64 {
 }
 
 fn direct(from: &Accelerator, to: &Accelerator) -> u64 {
-    let leads = |link: &&Attachment| match link.peer {
-        Peer::Accelerator(bdf) => to.bdf == Some(bdf),
-        Peer::Numbered(index) => to.index == Some(index) && to.kind == from.kind,
-        Peer::Switch(_) | Peer::Cpu(_) => false,
-    };
-    sum(from, from.links.iter().filter(leads))
+    sum(from, from.links_to(to))
 }
 
-/// All switches of a machine are one fabric.
 fn switched(from: &Accelerator) -> u64 {
-    sum(from, from.links.iter().filter(|link| matches!(link.peer, Peer::Switch(_))))
+    sum(from, from.links_to_switches())
 }
 
 fn sum<'a>(of: &Accelerator, links: impl Iterator<Item = &'a Attachment>) -> u64 {

@@ -345,7 +345,10 @@ fn fewer(stock: &Stock, request: &GangRequest<'_>, fits: &Fits<'_>) -> Option<Ch
     };
     let others = spec.parallelism.groups.iter().filter(|group| group.kind != "dp").map(|group| group.size);
     let unit = others.fold(1u32, u32::saturating_mul);
-    let step = lcm(step.max(1), unit);
+    // What an elastic job may have is some steps below what it asks for.
+    let by = spec.elastic.map_or(1, |elastic| elastic.step.max(1));
+    let is_stepped = spec.elastic.is_some_and(|elastic| elastic.min.is_multiple_of(by));
+    let step = lcm(lcm(step.max(1), unit), if is_stepped { by } else { 1 });
     let with = |ranks: u32| {
         fits(&|spec: &mut JobSpec| {
             spec.elastic = None;
@@ -370,9 +373,9 @@ fn fewer(stock: &Stock, request: &GangRequest<'_>, fits: &Fits<'_>) -> Option<Ch
     let upto = if whole < most / 2 { most } else { most.min(whole.saturating_add(full - 1)) };
     let ranks = find(Worlds::multiples(step, upto).and_then(|worlds| worlds.above(whole))).unwrap_or(whole);
     let change = match (spec.elastic, spec.shape) {
-        (Some(_), _) => Change::Min(ranks),
+        (Some(_), _) if is_stepped => Change::Min(ranks),
         (None, Shape::Nodes { ranks_per_node, .. }) => Change::Nodes(ranks / ranks_per_node.max(1)),
-        (None, Shape::Ranks(_)) => Change::Ranks(ranks),
+        (_, _) => Change::Ranks(ranks),
     };
     (ranks > 0).then_some(change)
 }

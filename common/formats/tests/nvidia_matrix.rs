@@ -125,6 +125,15 @@ fn a_matrix_of_a_terminal_is_read_by_its_header() {
 }
 
 #[test]
+fn a_cell_that_says_nothing_known_gives_way_to_that_of_the_others_row() {
+    let text = "GPU0 GPU1 NIC0\nGPU0 X NVX PIXX\nGPU1 NV4 X SYS\nNIC0 PIX SYSS X\n";
+    let machine = matrix(text.as_bytes()).unwrap();
+    assert_eq!(machine.accelerators[0].links, [bundle(Peer::Numbered(1), 4)]);
+    let path = |gpu| machine.path(Device::Accelerator(gpu), Device::Nic(0));
+    assert_eq!((path(0), path(1)), (Some(PathType::Pix), Some(PathType::Sys)));
+}
+
+#[test]
 fn older_drivers_name_ports_in_the_header() {
     let text =
         "        GPU0    mlx5_0  CPU Affinity\nGPU0     X      NODE    0-23,48-71\nmlx5_0  NODE     X\n";

@@ -113,5 +113,5 @@ fn a_guid_that_no_port_has_is_told_with_its_file_and_makes_no_port() {
     assert!(wrong.code == 1 && wrong.out.contains(says), "{}{}", wrong.out, wrong.err);
     assert!(wrong.out.contains("known by  the operator: wrong.yaml"), "{}", wrong.out);
     let adapter = topo(dir.path(), &["gpu-07", "--from", "fabric.out", "adapter.yaml"]).clean();
-    assert!(adapter.contains("mlx5_0  leaf-a  3"), "{adapter}");
+    assert!(adapter.contains("mlx5_0  400G   leaf-a  3"), "{adapter}");
 }

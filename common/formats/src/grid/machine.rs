@@ -6,7 +6,7 @@ use phalanx_common::topology::machine::{
     Accelerator, AcceleratorKind, Attachment, Device, LinkKind, Machine, Nic, Peer, Told,
 };
 
-use super::read::{Grid, Row, path};
+use super::read::{Grid, Row, is_cell, path};
 
 /// How a tool is read.
 pub(crate) struct Tool<'a> {
@@ -87,14 +87,18 @@ fn accelerator(kind: AcceleratorKind, index: u32, row: Option<&Row>) -> Accelera
     }
 }
 
+/// The cell of each pair: the first, or that of the other's row where the first says nothing that is known.
 fn pairs<'a>(grid: &'a Grid, devices: &[Option<Device>]) -> BTreeMap<(Device, Device), &'a str> {
-    let mut cells = BTreeMap::new();
+    let mut cells: BTreeMap<(Device, Device), &str> = BTreeMap::new();
     for row in &grid.rows {
         for (cell, other) in row.cells.iter().zip(devices) {
             if let (Some(one), Some(other)) = (devices[row.column], *other)
                 && one != other
             {
-                cells.entry((one.min(other), one.max(other))).or_insert(cell.as_str());
+                let known = cells.entry((one.min(other), one.max(other))).or_insert(cell.as_str());
+                if !is_cell(known) {
+                    *known = cell.as_str();
+                }
             }
         }
     }

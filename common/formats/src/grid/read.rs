@@ -119,7 +119,7 @@ fn row(line: &str, at: usize, grid: &Grid, seen: &BTreeSet<usize>) -> Result<Opt
 }
 
 /// What cells are known to say.
-fn is_cell(word: &str) -> bool {
+pub(super) fn is_cell(word: &str) -> bool {
     let known = ["X", "NA", "N/A", "HCCS", "HCCS_SW", "SIO", "PIB", "C2C"];
     known.contains(&word) || path(word).is_some() || nvlinks(word).is_some()
 }

@@ -210,10 +210,8 @@ fn an_http_probe_asks_in_plain_http_and_takes_200_to_399() {
             peer.read_exact(&mut byte).unwrap();
             asked.push(byte[0]);
         }
-        // Byte by byte, as a slow server may.
-        for byte in text {
-            peer.write_all(&[*byte]).unwrap();
-        }
+        // Byte by byte, as a slow server may. Who has heard enough hangs up.
+        let _ = text.iter().try_for_each(|byte| peer.write_all(&[*byte]));
         String::from_utf8(asked).unwrap()
     };
     let asked = answer(b"HTTP/1.1 503 Service Unavailable\r\n\r\nloading shard 3");

@@ -40,10 +40,11 @@ impl Coordinator {
             self.stop_pods(job, grace);
         } else {
             let requested = Cause::Requested { by: by.clone(), status };
-            self.persist(Record::StopRequested { job: job.clone(), at: self.now, by, status, force });
+            let record =
+                Record::StopRequested { job: job.clone(), at: self.now, by: by.clone(), status, force };
+            self.persist(record);
             if phase == Some(GangPhase::Queued) {
-                let exit_code = requested.exit_code();
-                return self.end_job(job, Outcome::Stopped { first_cause: requested, exit_code });
+                return self.end_stopped(job, by, status);
             }
             let grace = self.grace(job);
             if phase != Some(GangPhase::Stopping) {
@@ -343,6 +344,13 @@ impl Coordinator {
         for node in nodes {
             self.send(&node, OrderKind::Forget { job: job.clone(), failed: true });
         }
+    }
+
+    /// The end of a job that has nothing left to stop, by somebody's wish.
+    pub(crate) fn end_stopped(&mut self, job: &JobId, by: String, status: ExitStatus) {
+        let first_cause = Cause::Requested { by, status };
+        let exit_code = first_cause.exit_code();
+        self.end_job(job, Outcome::Stopped { first_cause, exit_code });
     }
 
     fn end_job(&mut self, job: &JobId, outcome: Outcome) {

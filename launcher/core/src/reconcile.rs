@@ -49,6 +49,11 @@ impl Coordinator {
             self.know(&node);
         }
         for (id, job) in jobs {
+            if let (JobState::Queued { .. }, Some(stop)) = (&job.state, &job.stop) {
+                // The last reign ended between the wish and what follows from it at once.
+                self.end_stopped(&id, stop.by.clone(), stop.status);
+                continue;
+            }
             self.stop_unless_awaited(&id);
             if let JobState::Queued { not_before } = job.state {
                 self.wait_backoff(&id, not_before.since(self.now));

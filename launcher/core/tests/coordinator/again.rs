@@ -44,6 +44,21 @@ fn a_new_reign_over_the_same_records_knows_the_job_and_releases_what_was_prepare
 }
 
 #[test]
+fn a_waiting_job_that_was_to_end_when_the_coordinator_did_is_ended_by_the_next_and_gets_no_nodes() {
+    let mut desk = Desk::new(Config::default(), &[]);
+    desk.submit("j", spec(1, 1));
+    desk.stop("j", false);
+    let ended = desk.records.pop();
+    assert!(matches!(ended, Some(Record::JobEnded { .. })), "{ended:?}");
+    let next = Coordinator::new(Config::default(), desk.coordinator.epoch(), &desk.records);
+    let mut desk = Desk::over(next, &desk);
+    desk.hello("a", Vec::new());
+    assert!(desk.take_orders("Prepare").is_empty());
+    assert_eq!(desk.phase("j"), GangPhase::Ended);
+    assert_eq!(desk.outcome("j").map(|outcome| outcome.exit_code()), Some(130));
+}
+
+#[test]
 fn a_pod_left_over_from_an_older_generation_is_stopped_and_then_forgotten() {
     let mut desk = Desk::new(Config::default(), &["a", "b"]);
     desk.hello("b", vec![PodStatus { phase: PodPhase::Started, ..desk::status("unknown", 7) }]);

@@ -11,6 +11,7 @@ use super::lifetime::Lifetime;
 use super::needs::{Elastic, Parallelism, PlacementSpec, Resources};
 use super::probes::Probes;
 use super::recovery::Recovery;
+use crate::defaults;
 
 /// A job, resolved: no value is missing and each was checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +64,42 @@ pub struct JobSpec {
 }
 
 impl JobSpec {
+    /// A job that says nothing else: every other value is the default, as in a job file without its key.
+    pub fn of(name: &str, shape: Shape, command: &[&str]) -> JobSpec {
+        JobSpec {
+            name: name.to_owned(),
+            shape,
+            resources: Resources::default(),
+            parallelism: Parallelism::default(),
+            placement: PlacementSpec::default(),
+            elastic: None,
+            command: command.iter().map(|word| (*word).to_owned()).collect(),
+            working_dir: None,
+            ship: None,
+            virtual_env: None,
+            env: BTreeMap::new(),
+            secrets: BTreeSet::new(),
+            start_timeout: defaults::START_TIMEOUT,
+            termination_grace: defaults::TERMINATION_GRACE,
+            probes: Probes::default(),
+            lifecycle: Lifecycle::default(),
+            max_restarts: defaults::MAX_RESTARTS,
+            recovery: Recovery::default(),
+            lifetime: Lifetime::default(),
+            unreachable: defaults::UNREACHABLE,
+            lease: defaults::LEASE,
+            fencing: Fencing::default(),
+            stop_scope: StopScope::default(),
+            keep: Keep::default(),
+            output: OutputSpec {
+                mode: OutputMode::default(),
+                log_dir: None,
+                max_file_bytes: defaults::LOG_FILE_CAP,
+                keep_files: defaults::LOG_FILES_KEPT,
+            },
+        }
+    }
+
     /// Ranks of the whole gang.
     pub fn world_size(&self) -> u32 {
         self.shape.ranks()

@@ -12,6 +12,10 @@ fn a_command_alone_makes_a_job() {
     let flags = Flags { command: vec!["python".into(), "train.py".into()], ..Flags::default() };
     let around = Surroundings { file_dir: None, ..around() };
     let job = JobFile::default().overlay(&flags, &around).unwrap().resolve(&around).unwrap();
+    let shape = Shape::Nodes { nodes: 1, ranks_per_node: 1 };
+    let mut plain = JobSpec::of("train", shape, &["python", "train.py"]);
+    plain.output.log_dir = job.output.log_dir.clone();
+    assert_eq!(job, plain, "what a program makes has the same defaults");
     assert_eq!(
         job,
         JobSpec {

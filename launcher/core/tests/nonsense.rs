@@ -12,9 +12,8 @@ use phalanx_common::report::{
     NodeReport, PodEnd, PodPhase, PodStatus, PrepareFailure, PrepareFailureKind, RankExit, Report,
 };
 use phalanx_common::spec::{
-    ExitCodes, FailureAction, FailureReason, FailureRule, Fencing, JobSpec, Keep, OutputMode, OutputSpec,
-    Parallelism, PlacementSpec, Probe, ProbeHandler, Probes, Recovery, Resources, RestartPolicy, Shape,
-    StopScope,
+    ExitCodes, FailureAction, FailureReason, FailureRule, JobSpec, Probe, ProbeHandler, Probes, Recovery,
+    RestartPolicy, Shape,
 };
 use phalanx_common::time::Timestamp;
 use phalanx_launcher_core::{Command, Config, Coordinator, Durable, Input, Record};
@@ -170,37 +169,12 @@ fn gated() -> Probes {
 fn spec() -> impl Strategy<Value = Box<JobSpec>> {
     (0..3u32, 0..3u32, 0..3u32, recovery()).prop_map(|(nodes, ranks_per_node, max_restarts, recovery)| {
         Box::new(JobSpec {
-            name: "j".into(),
-            shape: Shape::Nodes { nodes, ranks_per_node },
-            command: vec!["true".into()],
-            working_dir: None,
-            resources: Resources::default(),
-            parallelism: Parallelism::default(),
-            placement: PlacementSpec::default(),
-            elastic: None,
-            env: [].into(),
-            ship: None,
-            virtual_env: None,
-            secrets: [].into(),
-            unreachable: Duration::from_secs(120),
-            lease: Duration::from_secs(600),
-            fencing: Fencing::Lenient,
-
             start_timeout: Duration::from_secs(10),
             termination_grace: Duration::from_secs(1),
             max_restarts,
             recovery,
-            lifetime: Default::default(),
             probes: if max_restarts == 1 { gated() } else { Probes::default() },
-            lifecycle: Default::default(),
-            stop_scope: StopScope::Group,
-            keep: Keep::Never,
-            output: OutputSpec {
-                mode: OutputMode::Files,
-                log_dir: Some("/logs".into()),
-                max_file_bytes: 1,
-                keep_files: 0,
-            },
+            ..JobSpec::of("j", Shape::Nodes { nodes, ranks_per_node }, &["true"])
         })
     })
 }

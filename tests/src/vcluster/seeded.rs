@@ -4,10 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use phalanx_common::id::{JobId, NodeId};
-use phalanx_common::spec::{
-    Fencing, JobSpec, Keep, OutputMode, OutputSpec, Parallelism, PlacementSpec, Recovery, Resources, Shape,
-    StopScope,
-};
+use phalanx_common::spec::{JobSpec, Shape};
 use phalanx_common::time::Timestamp;
 use phalanx_launcher_core::gang::GangPhase;
 use phalanx_launcher_core::records::OutcomeRecord;
@@ -55,38 +52,14 @@ pub struct Run {
 
 /// A job of `nodes` times `ranks` ranks with short deadlines.
 pub fn job_spec(nodes: u32, ranks: u32) -> JobSpec {
-    JobSpec {
-        name: "job".into(),
-        shape: Shape::Nodes { nodes, ranks_per_node: ranks },
-        command: vec!["train".into()],
-        working_dir: None,
-        resources: Resources::default(),
-        parallelism: Parallelism::default(),
-        placement: PlacementSpec::default(),
-        elastic: None,
-        env: [].into(),
-        ship: None,
-        virtual_env: None,
-        secrets: [].into(),
+    let mut spec = JobSpec {
         unreachable: Duration::from_secs(20),
-        lease: Duration::from_secs(600),
-        fencing: Fencing::Lenient,
         start_timeout: Duration::from_secs(60),
         termination_grace: Duration::from_secs(5),
-        max_restarts: 0,
-        recovery: Recovery::default(),
-        lifetime: Default::default(),
-        probes: Default::default(),
-        lifecycle: Default::default(),
-        stop_scope: StopScope::Group,
-        keep: Keep::Never,
-        output: OutputSpec {
-            mode: OutputMode::Files,
-            log_dir: Some("/logs".into()),
-            max_file_bytes: 1 << 20,
-            keep_files: 1,
-        },
-    }
+        ..JobSpec::of("job", Shape::Nodes { nodes, ranks_per_node: ranks }, &["train"])
+    };
+    spec.output.log_dir = Some("/logs".into());
+    spec
 }
 
 /// The three nodes of every run.

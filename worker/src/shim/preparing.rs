@@ -42,7 +42,7 @@ impl Shim {
         };
         // What the job sets itself stands behind it, and wins.
         plan.env.splice(0..0, std::mem::take(&mut plan.secrets.0));
-        self.files.make_room(plan.ranks.len());
+        self.files.make_room(plan.ranks.len() + plan.init.len());
         let prepared = match &self.pod {
             Some(pod) => Err(Refusal::Busy { alive: pod.generation.0 }),
             None => {

@@ -9,10 +9,7 @@ use phalanx_common::id::{Epoch, Generation, Incarnation, JobId, NodeId, Rank};
 use phalanx_common::identity::Owner;
 use phalanx_common::order::OrderKind;
 use phalanx_common::report::{NodeReport, PodEnd, PodPhase, PodStatus, RankExit, Report};
-use phalanx_common::spec::{
-    Fencing, JobSpec, Keep, OutputMode, OutputSpec, Parallelism, PlacementSpec, Recovery, Resources, Shape,
-    StopScope,
-};
+use phalanx_common::spec::{JobSpec, Shape};
 use phalanx_common::time::Timestamp;
 use phalanx_launcher_core::gang::GangPhase;
 use phalanx_launcher_core::{Command, Config, Coordinator, Input, JobState, Record};
@@ -30,39 +27,9 @@ pub(crate) fn job(name: &str) -> JobId {
 }
 
 pub(crate) fn spec(nodes: u32, ranks_per_node: u32) -> JobSpec {
-    JobSpec {
-        name: "j".into(),
-        shape: Shape::Nodes { nodes, ranks_per_node },
-        command: vec!["true".into()],
-        working_dir: None,
-        resources: Resources::default(),
-        parallelism: Parallelism::default(),
-        placement: PlacementSpec::default(),
-        elastic: None,
-        env: [].into(),
-        ship: None,
-        virtual_env: None,
-        secrets: [].into(),
-        unreachable: Duration::from_secs(120),
-        lease: Duration::from_secs(600),
-        fencing: Fencing::Lenient,
-
-        start_timeout: Duration::from_secs(600),
-        termination_grace: Duration::from_secs(30),
-        max_restarts: 0,
-        recovery: Recovery::default(),
-        lifetime: Default::default(),
-        probes: Default::default(),
-        lifecycle: Default::default(),
-        stop_scope: StopScope::Group,
-        keep: Keep::Never,
-        output: OutputSpec {
-            mode: OutputMode::Label,
-            log_dir: Some("/logs".into()),
-            max_file_bytes: 1 << 20,
-            keep_files: 1,
-        },
-    }
+    let mut spec = JobSpec::of("j", Shape::Nodes { nodes, ranks_per_node }, &["true"]);
+    spec.output.log_dir = Some("/logs".into());
+    spec
 }
 
 pub(crate) fn exit(rank: u32, status: ExitStatus, at: u64) -> RankExit {

@@ -3,15 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use phalanx_common::defaults;
 use phalanx_common::event::Cause;
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::health::Question;
 use phalanx_common::id::{Generation, JobId, NodeId, Rank};
-use phalanx_common::spec::{
-    Fencing, JobSpec, Keep, OutputMode, OutputSpec, Parallelism, PlacementSpec, Recovery, Resources, Shape,
-    StopScope,
-};
+use phalanx_common::spec::{JobSpec, Recovery, Shape};
 use phalanx_common::time::Timestamp;
 
 use super::profile::{Effect, Profile};
@@ -263,31 +259,9 @@ fn spend(now: &mut f64, end: f64, lost: &mut f64, time: f64) {
 fn spec(profile: &Profile) -> JobSpec {
     let window = Some(Duration::from_secs_f64(profile.restart_window));
     JobSpec {
-        name: "simulated".into(),
-        shape: Shape::Nodes { nodes: 1, ranks_per_node: 1 },
-        command: vec!["train".into()],
-        working_dir: None,
-        resources: Resources::default(),
-        parallelism: Parallelism::default(),
-        placement: PlacementSpec::default(),
-        elastic: None,
-        env: [].into(),
-        ship: None,
-        virtual_env: None,
-        secrets: [].into(),
-        unreachable: defaults::UNREACHABLE,
-        lease: defaults::LEASE,
-        fencing: Fencing::Lenient,
-        start_timeout: defaults::START_TIMEOUT,
-        termination_grace: defaults::TERMINATION_GRACE,
         max_restarts: profile.max_restarts,
         recovery: Recovery { window, ..Recovery::default() },
-        lifetime: Default::default(),
-        probes: Default::default(),
-        lifecycle: Default::default(),
-        stop_scope: StopScope::Group,
-        keep: Keep::Never,
-        output: OutputSpec { mode: OutputMode::Files, log_dir: None, max_file_bytes: 0, keep_files: 0 },
+        ..JobSpec::of("simulated", Shape::Nodes { nodes: 1, ranks_per_node: 1 }, &["train"])
     }
 }
 

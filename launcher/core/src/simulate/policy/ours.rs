@@ -1,12 +1,8 @@
 //! The placement of Phalanx.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use phalanx_common::spec::{
-    Fencing, GroupSpec, JobSpec, Keep, OutputMode, OutputSpec, Parallelism, PlacementSpec, Recovery,
-    Resources, Shape, StopScope,
-};
+use phalanx_common::spec::{GroupSpec, JobSpec, Parallelism, Shape};
 use phalanx_common::time::Timestamp;
 
 use super::super::cost::grid;
@@ -95,33 +91,8 @@ fn placed(
 
 /// A job with a rank for each GPU that is asked for.
 fn job(ask: Ask, groups: Vec<GroupSpec>) -> JobSpec {
-    JobSpec {
-        name: String::new(),
-        shape: Shape::Nodes { nodes: ask.nodes, ranks_per_node: ask.gpus },
-        resources: Resources::default(),
-        parallelism: Parallelism { groups },
-        placement: PlacementSpec::default(),
-        elastic: None,
-        command: Vec::new(),
-        working_dir: None,
-        ship: None,
-        virtual_env: None,
-        env: BTreeMap::new(),
-        secrets: [].into(),
-        start_timeout: Duration::ZERO,
-        termination_grace: Duration::ZERO,
-        max_restarts: 0,
-        recovery: Recovery::default(),
-        lifetime: Default::default(),
-        probes: Default::default(),
-        lifecycle: Default::default(),
-        unreachable: Duration::ZERO,
-        lease: Duration::ZERO,
-        fencing: Fencing::Lenient,
-        stop_scope: StopScope::Group,
-        keep: Keep::Never,
-        output: OutputSpec { mode: OutputMode::Label, log_dir: None, max_file_bytes: 0, keep_files: 0 },
-    }
+    let shape = Shape::Nodes { nodes: ask.nodes, ranks_per_node: ask.gpus };
+    JobSpec { parallelism: Parallelism { groups }, ..JobSpec::of("simulated", shape, &["train"]) }
 }
 
 /// The parts of nodes in the order of the tree.

@@ -173,18 +173,21 @@ fn a_sidecar_that_ends_is_started_again_and_one_that_ignores_its_end_is_killed()
 #[test]
 fn ranks_wait_for_the_startup_probe_of_a_sidecar() {
     let scratch = Scratch::new();
-    let (ready, asked) = (scratch.path("ready"), scratch.path("asked"));
+    let (ready, asked, early) = (scratch.path("ready"), scratch.path("asked"), scratch.path("early"));
     let startup = Probe { failure_threshold: 600, ..exec(&format!("touch {asked}; test -e {ready}")) };
     let plan = ShimPlan {
-        init: vec![sidecar(&scratch, "slow", "exec sleep 600", Some(startup))],
+        init: vec![
+            sidecar(&scratch, "slow", "exec sleep 600", Some(startup)),
+            init(&scratch, "after", &format!("test -e {ready} || touch {early}")),
+        ],
         ..shell(&scratch, 1, "echo up; exec sleep 600")
     };
     let mut shim = Shim::start();
     shim.order(ShimOrder::Prepare(Box::new(plan.clone())));
     eventually("it is asked", || Path::new(&asked).exists().then_some(()));
-    assert!(!shim.heard.iter().any(|report| matches!(report, ShimReport::Prepared { .. })));
     std::fs::write(&ready, "").unwrap();
     shim.until("Prepared", |report| matches!(report, ShimReport::Prepared { .. }).then_some(()));
+    assert!(!Path::new(&early).exists(), "what comes after it began before it was ready");
     shim.go(GENERATION);
     eventually("the rank runs", || text(&plan, 0).contains("up").then_some(()));
     end(shim, &plan);

@@ -230,9 +230,11 @@ fn evidence(all: &[EvidenceStatus]) -> Vec<String> {
     let Some(began) = all.iter().map(|it| it.at).min().filter(|_| all.len() > 1) else { return Vec::new() };
     let told = |it: &EvidenceStatus| {
         let after = it.at.since(began);
-        let when =
-            if after.is_zero() { "first".to_owned() } else { format!("{} ms later", after.as_millis()) };
-        let follows = if it.consequence { ", as it says because of a peer" } else { "" };
+        let when = match after.is_zero() {
+            true => "gone first".to_owned(),
+            false => format!("gone {} ms later", after.as_millis()),
+        };
+        let follows = if it.consequence { ", because of a peer as it says" } else { "" };
         format!("{}, {when}{follows}", it.cause.with_node().lines().next().unwrap_or_default())
     };
     all.iter().map(told).collect()
@@ -352,5 +354,27 @@ mod tests {
         assert_eq!([0, 119, 120, 7_200, 172_800].map(text), ["0s", "119s", "2m", "2h", "2d"]);
         assert_eq!(left(Timestamp(5), Timestamp(5)), "expired");
         assert_eq!(left(Timestamp(90 * 86_400_000_000), Timestamp(0)), "90d left");
+    }
+
+    #[test]
+    fn of_several_that_failed_each_says_when_and_whether_it_followed() {
+        let of = |rank: u32, at, consequence| EvidenceStatus {
+            at: Timestamp(at),
+            cause: Cause::RankFailed {
+                rank: phalanx_common::id::Rank(rank),
+                node: phalanx_common::id::NodeId::new("n"),
+                status: ExitStatus::Code(1),
+            },
+            consequence,
+        };
+        let cause = of(1, 320_000, false);
+        assert_eq!(evidence(std::slice::from_ref(&cause)), [""; 0], "the cause alone stands there already");
+        assert_eq!(
+            evidence(&[cause, of(0, 5_000, true)]),
+            [
+                "rank 1 ended with exit code 1 on n, gone 315 ms later",
+                "rank 0 ended with exit code 1 on n, gone first, because of a peer as it says",
+            ]
+        );
     }
 }

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::exit::ExitStatus;
 use crate::health::{Culprit, ProbeWord, Question, one_line};
 use crate::id::{Generation, JobId, NodeId, Rank};
-use crate::report::{Notice, PodEnd, PrepareFailure, PrepareFailureKind, RankExit};
+use crate::report::{Notice, OutOfMemory, PodEnd, PrepareFailure, PrepareFailureKind, RankExit};
+use crate::spec::RestartScope;
 use crate::text;
 use crate::time::Timestamp;
 
@@ -189,6 +190,22 @@ pub enum EventKind {
         delay_ms: u64,
         free: bool,
     },
+    /// Ranks of one node start again while the rest of their gang goes on.
+    RanksRestarting {
+        node: NodeId,
+        ranks: Vec<Rank>,
+        step: RestartScope,
+        cause: Cause,
+        restart: u32,
+        max_restarts: u32,
+        delay_ms: u64,
+    },
+    RankRestarted {
+        node: NodeId,
+        rank: Rank,
+        attempt: u32,
+        pid: u32,
+    },
     JobSuspended,
     JobResumed,
     JobEnded {
@@ -275,6 +292,19 @@ pub enum Cause {
     Drained {
         node: NodeId,
     },
+    /// The kernel ended a rank for want of memory.
+    OutOfMemory {
+        rank: Rank,
+        node: NodeId,
+        status: ExitStatus,
+        figures: OutOfMemory,
+    },
+    /// A device of the job's failed.
+    DeviceFailed {
+        node: NodeId,
+        device: String,
+        what: String,
+    },
 }
 
 impl Cause {
@@ -282,7 +312,9 @@ impl Cause {
     /// 127 and 126 for a command that cannot be found or executed, 125 for all that is not the command's.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Cause::RankFailed { status, .. } | Cause::Requested { status, .. } => status.shell_code(),
+            Cause::RankFailed { status, .. }
+            | Cause::OutOfMemory { status, .. }
+            | Cause::Requested { status, .. } => status.shell_code(),
             // A rank that takes its end well has failed all the same.
             Cause::ProbeFailed { status, .. } => status.shell_code().max(1),
             Cause::NotPrepared { reason, .. } => match reason.kind {
@@ -299,6 +331,7 @@ impl Cause {
             | Cause::ShimLost { .. }
             | Cause::LeaseLapsed { .. }
             | Cause::PodLost { .. }
+            | Cause::DeviceFailed { .. }
             | Cause::Drained { .. } => 125,
             Cause::Completed | Cause::Enough { .. } => 0,
             // As `timeout` has it.
@@ -309,7 +342,9 @@ impl Cause {
     /// The rank whose last output tells more.
     pub fn rank(&self) -> Option<Rank> {
         match self {
-            Cause::RankFailed { rank, .. } | Cause::ProbeFailed { rank, .. } => Some(*rank),
+            Cause::RankFailed { rank, .. }
+            | Cause::ProbeFailed { rank, .. }
+            | Cause::OutOfMemory { rank, .. } => Some(*rank),
             Cause::StartTimeout { culprits, .. } => culprits.first().map(|culprit| culprit.rank),
             _ => None,
         }
@@ -319,6 +354,10 @@ impl Cause {
     pub fn with_node(&self) -> String {
         match self {
             Cause::RankFailed { node, .. } => format!("{self} on {node}"),
+            Cause::OutOfMemory { rank, node, .. } => {
+                let rank = format!("rank {rank}");
+                self.to_string().replacen(&rank, &format!("{rank} on {node}"), 1)
+            }
             Cause::ProbeFailed { rank, node, probe, message, .. } => {
                 format!("rank {rank} on {node} was ended, its {probe} failed: {}", one_line(message))
             }
@@ -363,6 +402,20 @@ impl fmt::Display for Cause {
             Cause::ShimLost { node } => write!(f, "the shim on node {node} died, its ranks with it"),
             Cause::Requested { by, .. } => write!(f, "stopped by {by}"),
             Cause::Drained { node } => write!(f, "node {node} is drained"),
+            Cause::OutOfMemory { rank, status, figures: OutOfMemory { limit, peak }, .. } => {
+                write!(f, "rank {rank} was out of memory (OOMKilled), and ended with {status}")?;
+                match (limit, peak) {
+                    (Some(limit), Some(peak)) => {
+                        write!(f, ": it had {} of at most {}", text::memory(*peak), text::memory(*limit))
+                    }
+                    (Some(limit), None) => write!(f, ": its limit is {}", text::memory(*limit)),
+                    (None, Some(peak)) => write!(f, ": the node had no more; it had {}", text::memory(*peak)),
+                    (None, None) => f.write_str(": the node had no more"),
+                }
+            }
+            Cause::DeviceFailed { node, device, what } => {
+                write!(f, "device {device} of node {node} failed: {}", one_line(what))
+            }
             Cause::Completed => f.write_str("every rank ended with exit code 0"),
             Cause::Enough { rule } => write!(f, "successPolicy.rules[{rule}] of the job is fulfilled"),
             Cause::DeadlineExceeded { after } => {

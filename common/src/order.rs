@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::id::{Epoch, Generation, JobId, NodeId};
+use crate::id::{Epoch, Generation, JobId, NodeId, Rank};
 use crate::plan::PodPlan;
 
 /// One order.
@@ -35,4 +35,7 @@ pub enum OrderKind {
     /// Ask the pod of the same generation on another node whether it lives, at its probe address on the
     /// data plane; answered by Probed.
     Probe { job: JobId, generation: Generation, target: NodeId, address: SocketAddr },
+    /// Start these ranks of a generation that runs again, each as this attempt: those that live are ended first, with this
+    /// grace, and none begins before `delay` is over. Answered by Restarted for each; repeating it is harmless.
+    Restart { job: JobId, generation: Generation, ranks: Vec<(Rank, u32)>, delay: Duration, grace: Duration },
 }

@@ -55,6 +55,14 @@ pub enum Report {
         generation: Generation,
         ranks: Vec<RankHealth>,
     },
+    /// A rank was started again in its generation.
+    Restarted {
+        job: JobId,
+        generation: Generation,
+        rank: Rank,
+        attempt: u32,
+        pid: u32,
+    },
     /// Something people should know that decides nothing (a dropped log, a swept orphan).
     Notice {
         job: Option<JobId>,
@@ -178,6 +186,8 @@ pub enum PrepareFailureKind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RankExit {
     pub rank: Rank,
+    /// How often it had been started again in its generation.
+    pub attempt: u32,
     pub status: ExitStatus,
     /// When the shim reaped it.
     pub at: Timestamp,
@@ -195,6 +205,17 @@ pub struct RankExit {
     pub error_file: Option<Vec<u8>>,
     /// The probe for which the shim ended it.
     pub probe: Option<ProbeFailure>,
+    /// The kernel ended it, or a process of it, for want of memory.
+    pub oom: Option<OutOfMemory>,
+}
+
+/// How much memory a rank had that was ended for want of it, bytes; `None`: the kernel does not say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutOfMemory {
+    /// Its limit, if it was that.
+    pub limit: Option<u64>,
+    /// The most it had.
+    pub peak: Option<u64>,
 }
 
 /// Bytes on the wire, text for people: JSON events show output as (lossy) text.

@@ -25,6 +25,15 @@ pub struct JobStatus {
     /// Those that count: with a window, those within it.
     pub restarts: u32,
     pub max_restarts: u32,
+    /// Restarts of single ranks in their generation.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub rank_restarts: u32,
+    /// Restarts of all ranks of a node in their generation.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub pod_restarts: u32,
+    /// The last restart of the gang.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub restart: Option<RestartStatus>,
     pub submitted_at: Timestamp,
     pub running_since: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -42,6 +51,27 @@ pub struct JobStatus {
     pub evidence: Vec<EvidenceStatus>,
     pub pods: Vec<PodStatus>,
     pub command: Vec<String>,
+}
+
+/// A restart of a gang by its phases, milliseconds; those that have not come to an end are `None`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestartStatus {
+    /// When the first cause arose; after a good end, when nothing of the generation was left.
+    pub at: Timestamp,
+    /// Until nothing was left of the generation that failed.
+    pub ending_ms: u64,
+    /// The wait that was decided.
+    pub backoff_ms: u64,
+    /// From there until the next had its nodes, the wait included.
+    pub waited_ms: Option<u64>,
+    /// Until all its ranks were held.
+    pub prepared_ms: Option<u64>,
+    /// Until all its ranks were ready.
+    pub ready_ms: Option<u64>,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// Something of a gang that failed.

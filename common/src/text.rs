@@ -31,6 +31,15 @@ pub fn natural(name: &str) -> Vec<(String, u64)> {
     parts
 }
 
+/// Bytes of memory in the largest unit of which there is one: `512.0 MiB`.
+pub fn memory(bytes: u64) -> String {
+    const UNITS: [(&str, u32); 4] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    match UNITS.iter().find(|(_, bits)| bytes >= 1 << bits) {
+        Some((unit, bits)) => format!("{:.1} {unit}", bytes as f64 / (1u64 << bits) as f64),
+        None => format!("{bytes} bytes"),
+    }
+}
+
 /// A time in its largest whole unit: `90 s`, `2 h`.
 pub fn lasting(time: Duration) -> String {
     let seconds = time.as_secs();

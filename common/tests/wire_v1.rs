@@ -11,8 +11,8 @@ use phalanx_common::id::{Epoch, Generation, Incarnation, JobId, NodeId, Rank};
 use phalanx_common::order::{Order, OrderKind};
 use phalanx_common::plan::{BoundDevice, PlanBody, PodBinding, PodPlan, RankBinding};
 use phalanx_common::report::{
-    Network, NodeReport, Notice, PodEnd, PodPhase, PodStatus, PrepareFailure, PrepareFailureKind, RankExit,
-    Report,
+    Network, NodeReport, Notice, OutOfMemory, PodEnd, PodPhase, PodStatus, PrepareFailure,
+    PrepareFailureKind, RankExit, Report,
 };
 use phalanx_common::spec::{
     DeviceView, Hook, InitContainer, Keep, Lifecycle, LogPattern, MemoryBinding, Probe, ProbeHandler,
@@ -97,6 +97,8 @@ fn plan() -> PodPlan {
             lease: Some(Duration::from_millis(600_000)),
             probes: probes(),
             lifecycle: lifecycle(),
+            in_place: true,
+            memory_limit: Some(7),
         },
     }
 }
@@ -159,10 +161,17 @@ fn orders() -> Vec<Order> {
         OrderKind::Suspend { job: job.clone() },
         OrderKind::Resume { job: job.clone() },
         OrderKind::Probe {
-            job,
+            job: job.clone(),
             generation,
             target: NodeId::new("n2"),
             address: ([10, 0, 0, 2], 20_002).into(),
+        },
+        OrderKind::Restart {
+            job,
+            generation,
+            ranks: vec![(Rank(5), 2), (Rank(300), 1)],
+            delay: Duration::from_millis(1500),
+            grace: Duration::from_millis(30_000),
         },
     ]
     .map(|kind| Order { epoch: Epoch(7), kind })
@@ -172,6 +181,7 @@ fn orders() -> Vec<Order> {
 fn exit() -> RankExit {
     RankExit {
         rank: Rank(5),
+        attempt: 2,
         status: ExitStatus::Signal(9),
         at: Timestamp(1_700_000_000_000_001),
         after_stop: false,
@@ -180,6 +190,7 @@ fn exit() -> RankExit {
         stdout_tail: Vec::new(),
         error_file: Some(b"{}".to_vec()),
         probe: None,
+        oom: None,
     }
 }
 
@@ -247,6 +258,12 @@ fn reports() -> Vec<Report> {
         notice(Notice::MemoryNotPreferred { rank: Rank(3), why: "full".to_owned() }),
         Report::Health { job: job.clone(), generation, ranks: health() },
         Report::Exited { job: job.clone(), generation, exit: RankExit { probe: Some(failure()), ..exit() } },
+        Report::Exited {
+            job: job.clone(),
+            generation,
+            exit: RankExit { oom: Some(OutOfMemory { limit: Some(70_000), peak: None }), ..exit() },
+        },
+        Report::Restarted { job: job.clone(), generation, rank: Rank(5), attempt: 2, pid: 70_000 },
     ]
 }
 

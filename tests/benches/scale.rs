@@ -447,6 +447,7 @@ fn forget(pods: &mut Vec<PodPlan>, job: &JobId) -> Vec<Report> {
 fn exit(rank: Rank) -> RankExit {
     RankExit {
         rank,
+        attempt: 0,
         status: ExitStatus::Code(0),
         at: now(),
         after_stop: false,
@@ -455,6 +456,7 @@ fn exit(rank: Rank) -> RankExit {
         stdout_tail: Vec::new(),
         error_file: None,
         probe: None,
+        oom: None,
     }
 }
 

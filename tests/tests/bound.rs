@@ -149,6 +149,8 @@ fn plan(binding: PodBinding, ranks: u32, script: &str) -> PodPlan {
             lease: None,
             probes: Default::default(),
             lifecycle: Default::default(),
+            in_place: false,
+            memory_limit: None,
         },
         // Rank 0's port is somebody else's to take.
         node_rank: 1,

@@ -109,3 +109,31 @@ fn a_node_takes_no_rank_for_a_gpu_that_others_compute_on_unless_it_is_told_to_sh
     pair.work(&["run"], &profile);
     pair.wait_for_slots(0);
 }
+
+#[test]
+fn a_job_ends_with_a_gpu_that_the_driver_wants_to_reset_and_a_rule_knows_the_reason() {
+    let mut pair = Pair::start();
+    let token = pair.operate(&["token", "create", "--quiet"]).out().trim().to_owned();
+    let profile = pair.sandbox.file("own.yaml", PROFILE);
+    let address = pair.address.clone();
+    pair.work(&["join", &address, "--token", &token, "--allow-root-jobs"], &profile);
+    pair.wait_for_slots(1);
+    let file = pair.sandbox.file(
+        "job.yaml",
+        "name: train\nranks: 1\nresources: {devices: {count: 1}}\nmaxRestarts: 3\n\
+         failureRules: [{reasons: [DeviceError], action: FailJob}]\ncommand: [sleep, '1000']\n",
+    );
+    let submitted = pair.operate(&["submit", "--as", "root", "-f", file.to_str().expect("a path")]);
+    assert!(submitted.status.success(), "{submitted:?}");
+    let status = |pair: &Pair| -> Option<serde_json::Value> {
+        let jobs = pair.operate(&["ps", "--all", "--json"]).out();
+        serde_json::from_str::<serde_json::Value>(&jobs).ok().map(|jobs| jobs[0].clone())
+    };
+    wait_for("a job that runs", || (status(&pair)?["phase"] == "running").then_some(()));
+    replace(&profile, &PROFILE.replace("uuid: GPU-aa,", "uuid: GPU-aa, recovery_action: 1,"));
+    let ended = wait_for("the end of the job", || status(&pair).filter(|job| job["phase"] == "ended"));
+    let outcome = &ended["outcome"];
+    assert_eq!(outcome["first_cause"]["cause"], "device_failed", "{outcome}");
+    assert_eq!(outcome["first_cause"]["device"], "GPU-aa");
+    assert_eq!(outcome["no_restart"]["no_restart"], "rule", "{outcome}");
+}

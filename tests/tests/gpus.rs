@@ -168,7 +168,7 @@ fn a_gpu_that_is_lost_is_listed_with_that_and_the_others_are_read() {
         let [first, second, third] = found else { panic!("{found:?}") };
         assert_eq!((first.uuid.as_deref(), third.uuid.as_deref()), (Some("GPU-aa"), Some("GPU-cc")));
         assert_eq!((&first.ailments, &third.ailments), (&Some(vec![]), &Some(vec![])));
-        let Some([Ailment::State(why)]) = second.ailments.as_deref() else { panic!("{second:?}") };
+        let Some([Ailment::Lost(why)]) = second.ailments.as_deref() else { panic!("{second:?}") };
         assert!(why.contains("fell off the bus"), "{why}");
         assert_eq!((second.index, second.processes.as_ref(), second.links.len()), (Some(1), None, 0));
         second.clone()
@@ -244,7 +244,7 @@ fn a_gpu_that_was_lost_before_the_first_look_is_no_additional_one() {
     let found: Vec<_> = gpus.iter().map(|gpu| (gpu.bdf, gpu.index)).collect();
     let at = |bus: &str| Some(bdf(&format!("{bus}:00.0")));
     assert_eq!(found, [(at("10"), Some(0)), (at("20"), Some(1)), (at("30"), Some(2))]);
-    assert!(matches!(gpus[1].ailments.as_deref(), Some([Ailment::State(_)])), "{:?}", gpus[1]);
+    assert!(matches!(gpus[1].ailments.as_deref(), Some([Ailment::Lost(_)])), "{:?}", gpus[1]);
 }
 
 /// Fails when nvml-wrapper is mended: `worker/src/discovery/nvidia/raw.rs` need not ask by itself any more then.

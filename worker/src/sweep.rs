@@ -16,7 +16,7 @@ use nix::unistd::geteuid;
 use phalanx_common::id::JobId;
 
 use crate::shim::pod_cgroup::{PodCgroup, PodCgroups};
-use crate::shim::{CGROUP, LOCK, MARK, kill_process, remove_cgroup, tree};
+use crate::shim::{CGROUPS, LOCK, MARK, kill_process, remove_cgroup, tree};
 
 /// How long SIGKILL is repeated before what is left counts as unkillable.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -162,13 +162,14 @@ pub fn end(stale: &Stale) -> Result<(), Error> {
 /// The same, whoever holds the lock.
 fn clear(stale: &Stale) -> Result<(), Error> {
     // Another user's word for a cgroup is not acted on.
-    let cgroup = if is_foreign(&stale.dir) {
-        None
+    let noted = if is_foreign(&stale.dir) {
+        String::new()
     } else {
-        fs::read_to_string(stale.dir.join(CGROUP)).ok().map(PathBuf::from)
+        fs::read_to_string(stale.dir.join(CGROUPS)).unwrap_or_default()
     };
+    let cgroups: Vec<PathBuf> = noted.lines().map(PathBuf::from).collect();
     let survivors = match &stale.mark {
-        Some(mark) => end_marked(mark, cgroup.as_deref()),
+        Some(mark) => end_marked(mark, &cgroups),
         None => Vec::new(),
     };
     if !survivors.is_empty() {
@@ -238,7 +239,7 @@ fn end_marks(base: &Path) -> Result<(), Error> {
             continue;
         }
         let mark = fs::read_to_string(&path).ok().filter(|mark| !mark.is_empty());
-        let survivors = mark.as_deref().map(|mark| end_marked(mark, None)).unwrap_or_default();
+        let survivors = mark.as_deref().map(|mark| end_marked(mark, &[])).unwrap_or_default();
         if !survivors.is_empty() {
             return Err(Error::Survivors { survivors });
         }
@@ -282,7 +283,7 @@ fn end_foreign(pod: &Stale, cgroups: Option<&PodCgroups>, patience: Instant) -> 
 }
 
 fn end_processes(pod: &Stale) -> Result<(), Error> {
-    let survivors = pod.mark.as_deref().map(|mark| end_marked(mark, None)).unwrap_or_default();
+    let survivors = pod.mark.as_deref().map(|mark| end_marked(mark, &[])).unwrap_or_default();
     if survivors.is_empty() { Ok(()) } else { Err(Error::Survivors { survivors }) }
 }
 
@@ -306,11 +307,11 @@ pub(crate) fn count_marked(mark: &str) -> u32 {
 
 /// SIGKILL to everything that carries the mark, until a search finds nothing twice. Returns what
 /// would not die.
-pub(crate) fn end_marked(mark: &str, cgroup: Option<&Path>) -> Vec<(u32, String)> {
+pub(crate) fn end_marked(mark: &str, cgroups: &[PathBuf]) -> Vec<(u32, String)> {
     let deadline = Instant::now() + PATIENCE;
     let mut clean = 0;
     while clean < 2 {
-        let emptied = cgroup.is_none_or(remove_cgroup);
+        let emptied = cgroups.iter().fold(true, |all, path| remove_cgroup(path) && all);
         let found = tree::marked(mark);
         if found.is_empty() && emptied {
             clean += 1;

@@ -143,6 +143,8 @@ fn prepare(generation: u32, ship: &Ship) -> OrderKind {
         lease: None,
         probes: Default::default(),
         lifecycle: Default::default(),
+        in_place: false,
+        memory_limit: None,
     };
     // Another rank is where the gang meets: no port is taken here.
     OrderKind::Prepare(Box::new(PodPlan {

@@ -79,4 +79,8 @@ pub struct PlanBody {
     pub lease: Option<Duration>,
     pub probes: Probes,
     pub lifecycle: Lifecycle,
+    /// A rank that fails may be started again in this generation: its pod stays for it.
+    pub in_place: bool,
+    /// Bytes of memory that a rank may have.
+    pub memory_limit: Option<u64>,
 }

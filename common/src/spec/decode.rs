@@ -67,6 +67,7 @@ impl Decoder<'_> {
             }
             "maxRestarts" => file.max_restarts = self.scalar(name, node, read::count),
             "restartPolicy" => file.restart_policy = self.scalar(name, node, read::choice),
+            "restartScope" => file.restart_scope = self.scalar(name, node, read::choice),
             "restartBudget" => file.restart_budget = self.restart_budget(node),
             "failureRules" => file.failure_rules = self.failure_rules(node),
             "successPolicy" => {

@@ -13,7 +13,7 @@ use super::lifetime::SuccessKeys;
 use super::needs::{ElasticKeys, ParallelismKeys, PlacementKeys, ResourceKeys};
 use super::place::{Given, Source};
 use super::probes::ProbeKeys;
-use super::recovery::{BudgetKeys, MAX_RULES, RestartPolicy, RuleKeys};
+use super::recovery::{BudgetKeys, MAX_RULES, RestartPolicy, RestartScope, RuleKeys};
 use crate::defaults::{MAX_NODES, MAX_RANKS, MAX_RANKS_PER_NODE};
 
 /// A training job for `phalanx run -f`.
@@ -88,6 +88,9 @@ pub struct JobFile {
     pub max_restarts: Option<Given<u32>>,
     /// Whether ranks start again: `Never`, `OnFailure`, or `Always`, after a good end as well. Default: OnFailure.
     pub restart_policy: Option<Given<RestartPolicy>>,
+    /// What starts again after a failure of a rank: `rank`, that rank alone, or `pod`, all ranks on its node, while the
+    /// others go on; or `gang`, all ranks. Default: gang.
+    pub restart_scope: Option<Given<RestartScope>>,
     /// How restarts are counted.
     #[schemars(default)]
     pub restart_budget: BudgetKeys,

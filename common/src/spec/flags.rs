@@ -39,6 +39,8 @@ pub struct Flags {
     pub max_restarts: Option<String>,
     /// `--restart-policy Never|OnFailure|Always`
     pub restart_policy: Option<String>,
+    /// `--restart-scope gang|pod|rank`
+    pub restart_scope: Option<String>,
     /// `--deadline SECONDS`
     pub deadline: Option<String>,
     /// `--suspend[=true|false]`
@@ -104,6 +106,7 @@ impl JobFile {
         problems.set(&mut self.termination_grace_period_seconds, "--grace", &flags.grace, read::seconds);
         problems.set(&mut self.max_restarts, "--max-restarts", &flags.max_restarts, read::count);
         problems.set(&mut self.restart_policy, "--restart-policy", &flags.restart_policy, read::choice);
+        problems.set(&mut self.restart_scope, "--restart-scope", &flags.restart_scope, read::choice);
         problems.set(&mut self.active_deadline_seconds, "--deadline", &flags.deadline, read::positive);
         problems.set(&mut self.suspend, "--suspend", &flags.suspend, read::boolean);
         problems.set(&mut self.fencing, "--fencing", &flags.fencing, read::choice);

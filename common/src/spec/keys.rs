@@ -1,6 +1,5 @@
 //! The keys of a job file: those that work, and those of later versions.
 
-const RESTARTS: &str = "this version restarts the whole gang";
 const PROCESSES: &str = "this version runs plain processes";
 const ROLES: &str = "this version runs ranks only";
 const QUEUE: &str = "this version runs one job, at once";
@@ -30,6 +29,7 @@ pub(super) const SUPPORTED: &[&str] = &[
     "initOnce",
     "maxRestarts",
     "restartPolicy",
+    "restartScope",
     "restartBudget",
     "failureRules",
     "successPolicy",
@@ -47,7 +47,7 @@ pub(super) const SUPPORTED: &[&str] = &[
 /// Keys in `output`.
 pub(super) const OUTPUT: &[&str] = &["mode", "logDir", "maxFileSize", "keepFiles"];
 
-pub(super) const RESOURCES: &[&str] = &["devices", "cpus", "memory", "nics"];
+pub(super) const RESOURCES: &[&str] = &["devices", "cpus", "memory", "memoryLimit", "nics"];
 
 /// Keys in `resources.devices`.
 pub(super) const DEVICES: &[&str] = &["kind", "count", "model", "memory", "mig"];
@@ -77,15 +77,15 @@ pub(super) const PLACEMENT: &[&str] = &[
 pub(super) const ELASTIC: &[&str] = &["min", "max", "step"];
 
 /// Keys in `restartBudget`.
-pub(super) const BUDGET: &[&str] = &["gang", "replaceNode", "noProgress"];
+pub(super) const BUDGET: &[&str] = &["gang", "pod", "rank", "replaceNode", "noProgress"];
 
-/// Keys in `restartBudget.gang`.
+/// Keys in `restartBudget.gang`, `restartBudget.pod` and `restartBudget.rank`.
 pub(super) const STEP: &[&str] = &["max", "window", "backoff"];
 
 /// Keys in `restartBudget.replaceNode`.
 pub(super) const REPLACE: &[&str] = &["max"];
 
-/// Keys in `restartBudget.gang.backoff`.
+/// Keys in `backoff` of a step.
 pub(super) const BACKOFF: &[&str] = &["initial", "max"];
 
 /// Keys of a rule in `failureRules`.
@@ -152,7 +152,6 @@ pub(super) const NOT_YET: &[(&str, &str)] = &[
     ("image", PROCESSES),
     ("priority", QUEUE),
     ("queue", QUEUE),
-    ("restartScope", RESTARTS),
     ("roles", ROLES),
     ("runtime", PROCESSES),
     ("secrets", "a secret is a variable: `env: {NAME: {secret: KEY}}`"),

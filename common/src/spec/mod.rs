@@ -82,8 +82,9 @@ pub use name::MAX_NAME;
 pub use needs::{
     Bytes, CpuBinding, DeviceKeys, DeviceKind, DeviceNeeds, DeviceView, Elastic, ElasticKeys, Exclusive,
     GroupKeys, GroupSpec, Limit, MAX_CPUS_PER_RANK, MAX_DEVICES_PER_RANK, MAX_GROUPS, MAX_KIND, MAX_MODEL,
-    MAX_NICS_PER_RANK, MAX_VOLUME_BYTES, MemoryBinding, NeedsFlags, NeedsProblem, Parallelism,
-    ParallelismKeys, Pattern, PlacementKeys, PlacementSpec, ResourceKeys, Resources, TierKeys, TierLimits,
+    MAX_NICS_PER_RANK, MAX_VOLUME_BYTES, MIN_MEMORY_LIMIT, MemoryBinding, NeedsFlags, NeedsProblem,
+    Parallelism, ParallelismKeys, Pattern, PlacementKeys, PlacementSpec, ResourceKeys, Resources, TierKeys,
+    TierLimits,
 };
 pub use place::{Given, Origin};
 pub use probes::{
@@ -93,8 +94,8 @@ pub use probes::{
 pub use problem::{Expected, ProblemKind};
 pub use recovery::{
     Backoff, BackoffKeys, BudgetKeys, CodeKeys, DO_NOT_RESTART, ExitCodes, FailureAction, FailureReason,
-    FailureRule, MAX_IN_WINDOW, MAX_RULES, Recovery, RecoveryProblem, ReplaceKeys, RestartPolicy, RuleKeys,
-    StepKeys, TimeSpan,
+    FailureRule, InPlace, MAX_IN_WINDOW, MAX_RULES, Recovery, RecoveryProblem, ReplaceKeys, RestartPolicy,
+    RestartScope, RuleKeys, StepKeys, TimeSpan,
 };
 pub use resolve::{CountError, MAX_TEXT_BYTES, Surroundings};
 pub use schema::json_schema;

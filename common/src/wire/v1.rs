@@ -82,6 +82,7 @@ pub enum Order {
     Suspend { job: String },
     Resume { job: String },
     Probe { job: String, generation: u32, target: String, address: SocketAddr },
+    Restart { job: String, generation: u32, ranks: Vec<(u32, u32)>, delay_ms: u64, grace_ms: u64 },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,6 +118,8 @@ pub struct PodPlan {
     pub binding: Binding,
     pub probes: Vec<Probe>,
     pub lifecycle: Lifecycle,
+    pub in_place: bool,
+    pub memory_limit: Option<u64>,
 }
 
 /// Sets of CPUs and of NUMA nodes are the kernel's lists: `0-3,8`.
@@ -202,6 +205,7 @@ pub enum FromWorker {
     Notice { job: Option<String>, notice: Notice },
     Probed { job: String, generation: u32, target: String, heard: bool },
     Health { job: String, generation: u32, ranks: Vec<RankHealth> },
+    Restarted { job: String, generation: u32, rank: u32, attempt: u32, pid: u32 },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -270,6 +274,7 @@ pub enum PrepareFailureKind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RankExit {
     pub rank: u32,
+    pub attempt: u32,
     pub status: ExitStatus,
     pub at_micros: u64,
     pub after_stop: bool,
@@ -278,6 +283,13 @@ pub struct RankExit {
     pub stdout_tail: Bytes,
     pub error_file: Option<Bytes>,
     pub probe: Option<ProbeFailure>,
+    pub oom: Option<OutOfMemory>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutOfMemory {
+    pub limit: Option<u64>,
+    pub peak: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

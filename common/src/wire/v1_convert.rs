@@ -10,8 +10,8 @@ use crate::id::{Epoch, Generation, Incarnation, JobId, NodeId, Rank};
 use crate::order::{Order, OrderKind};
 use crate::plan::{PlanBody, PodPlan};
 use crate::report::{
-    Network, NodeReport, Notice, PodEnd, PodPhase, PodStatus, PrepareFailure, PrepareFailureKind, RankExit,
-    Report,
+    Network, NodeReport, Notice, OutOfMemory, PodEnd, PodPhase, PodStatus, PrepareFailure,
+    PrepareFailureKind, RankExit, Report,
 };
 use crate::spec::{Keep, Ship, StopScope, VirtualEnv};
 use crate::time::Timestamp;
@@ -82,6 +82,13 @@ impl From<&Order> for v1::ToWorker {
                 target: target.as_str().to_owned(),
                 address: *address,
             },
+            OrderKind::Restart { job: id, generation, ranks, delay, grace } => v1::Order::Restart {
+                job: job(id),
+                generation: generation.0,
+                ranks: ranks.iter().map(|(rank, attempt)| (rank.0, *attempt)).collect(),
+                delay_ms: millis(*delay),
+                grace_ms: millis(*grace),
+            },
         };
         v1::ToWorker::Order { epoch: order.epoch.0, order: wire }
     }
@@ -110,6 +117,13 @@ impl v1::Order {
                 generation: Generation(generation),
                 target: NodeId::new(target),
                 address,
+            },
+            v1::Order::Restart { job, generation, ranks, delay_ms, grace_ms } => OrderKind::Restart {
+                job: JobId::from_existing(job),
+                generation: Generation(generation),
+                ranks: ranks.into_iter().map(|(rank, attempt)| (Rank(rank), attempt)).collect(),
+                delay: Duration::from_millis(delay_ms),
+                grace: Duration::from_millis(grace_ms),
             },
         };
         Order { epoch: Epoch(epoch), kind }
@@ -151,6 +165,8 @@ impl From<&PodPlan> for v1::PodPlan {
             binding: plan.binding.clone().into(),
             probes: v1_probes::from_domain(&body.probes),
             lifecycle: (&body.lifecycle).into(),
+            in_place: body.in_place,
+            memory_limit: body.memory_limit,
         }
     }
 }
@@ -190,6 +206,8 @@ impl From<v1::PodPlan> for PodPlan {
                 lease: plan.lease_ms.map(Duration::from_millis),
                 probes: v1_probes::to_domain(plan.probes),
                 lifecycle: plan.lifecycle.into(),
+                in_place: plan.in_place,
+                memory_limit: plan.memory_limit,
             },
         }
     }
@@ -228,6 +246,13 @@ impl From<&Report> for v1::FromWorker {
                 job: job(id),
                 generation: generation.0,
                 ranks: ranks.iter().cloned().map(Into::into).collect(),
+            },
+            Report::Restarted { job: id, generation, rank, attempt, pid } => v1::FromWorker::Restarted {
+                job: job(id),
+                generation: generation.0,
+                rank: rank.0,
+                attempt: *attempt,
+                pid: *pid,
             },
             Report::Notice { job: id, notice } => {
                 v1::FromWorker::Notice { job: id.as_ref().map(job), notice: notice.clone().into() }
@@ -273,6 +298,13 @@ impl From<v1::FromWorker> for Report {
                 job: JobId::from_existing(job),
                 generation: Generation(generation),
                 ranks: ranks.into_iter().map(Into::into).collect(),
+            },
+            v1::FromWorker::Restarted { job, generation, rank, attempt, pid } => Report::Restarted {
+                job: JobId::from_existing(job),
+                generation: Generation(generation),
+                rank: Rank(rank),
+                attempt,
+                pid,
             },
             v1::FromWorker::Notice { job, notice } => {
                 Report::Notice { job: job.map(JobId::from_existing), notice: notice.into() }
@@ -383,6 +415,7 @@ impl From<RankExit> for v1::RankExit {
     fn from(exit: RankExit) -> v1::RankExit {
         v1::RankExit {
             rank: exit.rank.0,
+            attempt: exit.attempt,
             status: exit.status.into(),
             at_micros: exit.at.0,
             after_stop: exit.after_stop,
@@ -391,6 +424,7 @@ impl From<RankExit> for v1::RankExit {
             stdout_tail: Bytes(exit.stdout_tail),
             error_file: exit.error_file.map(Bytes),
             probe: exit.probe.map(Into::into),
+            oom: exit.oom.map(|OutOfMemory { limit, peak }| v1::OutOfMemory { limit, peak }),
         }
     }
 }
@@ -399,6 +433,7 @@ impl From<v1::RankExit> for RankExit {
     fn from(exit: v1::RankExit) -> RankExit {
         RankExit {
             rank: Rank(exit.rank),
+            attempt: exit.attempt,
             status: exit.status.into(),
             at: Timestamp(exit.at_micros),
             after_stop: exit.after_stop,
@@ -407,6 +442,7 @@ impl From<v1::RankExit> for RankExit {
             stdout_tail: tail(exit.stdout_tail.0),
             error_file: exit.error_file.map(|bytes| tail(bytes.0)),
             probe: exit.probe.map(Into::into),
+            oom: exit.oom.map(|v1::OutOfMemory { limit, peak }| OutOfMemory { limit, peak }),
         }
     }
 }

@@ -1,4 +1,6 @@
-use phalanx_common::spec::{Fencing, Flags, JobFile, Ranks, RestartPolicy, Shape, StopScope, Surroundings};
+use phalanx_common::spec::{
+    Fencing, Flags, JobFile, Ranks, RestartPolicy, RestartScope, Shape, StopScope, Surroundings,
+};
 
 use crate::{around, run, some};
 
@@ -33,6 +35,7 @@ fn each_flag_wins_over_its_key() {
         grace: some("0"),
         max_restarts: some("7"),
         restart_policy: some("Always"),
+        restart_scope: some("pod"),
         deadline: some("3600"),
         suspend: some("true"),
         fencing: some("strict"),
@@ -59,6 +62,7 @@ fn each_flag_wins_over_its_key() {
         (job.lifetime.active_deadline.map(|it| it.as_secs()), job.lifetime.suspend),
         (Some(3600), true)
     );
+    assert_eq!(job.recovery.scope, RestartScope::Pod);
     assert_eq!((job.fencing, job.unreachable.as_secs(), job.lease.as_secs()), (Fencing::Strict, 30, 20));
     assert_eq!(format!("{:?} {:?}", job.keep, job.output.mode), "Always Rank0");
     assert_eq!(job.output.log_dir, some("/var/logs"));

@@ -43,7 +43,7 @@ proptest! {
         let flags = Flags {
             name: flag.clone(), ranks: flag.clone(), nodes: flag.clone(), ranks_per_node: flag.clone(), needs,
             working_dir: flag.clone(), ship: flag.clone(), env: vec![text.clone()], env_file: vec![text.clone()], secret: vec![text.clone()], start_timeout: flag.clone(),
-            grace: flag.clone(), max_restarts: flag.clone(), restart_policy: flag.clone(), deadline: flag.clone(), suspend: flag.clone(), fencing: flag.clone(), unreachable: flag.clone(),
+            grace: flag.clone(), max_restarts: flag.clone(), restart_policy: flag.clone(), restart_scope: flag.clone(), deadline: flag.clone(), suspend: flag.clone(), fencing: flag.clone(), unreachable: flag.clone(),
             lease: flag.clone(), stop_scope: flag.clone(), keep: flag.clone(),
             output: flag.clone(), log_dir: flag.clone(), max_file_size: flag.clone(), keep_files: flag,
             command: vec![text],

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use phalanx_common::spec::{
-    Backoff, ExitCodes, FailureAction, FailureReason, FailureRule, Flags, JobSpec, Recovery, RestartPolicy,
+    Backoff, ExitCodes, FailureAction, FailureReason, FailureRule, Flags, InPlace, JobSpec, Recovery,
+    RestartPolicy, RestartScope,
 };
 use proptest::prelude::*;
 
@@ -32,13 +33,18 @@ fn said(text: &str) -> Vec<String> {
 fn everything_that_can_be_said_of_failures_is_read() {
     let text = "\
 restartPolicy: Always
+restartScope: rank
 restartBudget:
   gang: {max: 5, window: 1.5h, backoff: {initial: 250ms, max: 2m}}
+  rank: {max: 9, window: 1m, backoff: {max: 4s}}
+  pod: {max: 0}
   replaceNode: {max: 2}
   noProgress: 0
 failureRules:
   - {exitCodes: [93, 94], action: FailJob}
   - {signals: [KILL, sigsegv], reasons: [NodeLost], action: ReplaceNode}
+  - {exitCodes: [5], action: RestartRank}
+  - {reasons: [OOMKilled, DeviceError], action: RestartGang}
   - {exitCodes: {operator: NotIn, values: [1]}, action: Ignore}
 ";
     let job = job(text);
@@ -56,10 +62,24 @@ failureRules:
             rules: vec![
                 rule(Some(ExitCodes::In([93, 94].into())), &[], &[], FailureAction::FailJob),
                 rule(None, &[9, 11], &[FailureReason::NodeLost], FailureAction::ReplaceNode),
+                rule(Some(ExitCodes::In([5].into())), &[], &[], FailureAction::RestartRank),
+                rule(
+                    None,
+                    &[],
+                    &[FailureReason::OomKilled, FailureReason::DeviceError],
+                    FailureAction::RestartGang
+                ),
                 rule(Some(ExitCodes::NotIn([1].into())), &[], &[], FailureAction::Ignore),
             ],
             window: Some(Duration::from_secs(5400)),
             backoff: Backoff { initial: Duration::from_millis(250), max: Duration::from_secs(120) },
+            scope: RestartScope::Rank,
+            rank: InPlace {
+                max: Some(9),
+                window: Some(Duration::from_secs(60)),
+                backoff: Backoff { initial: Duration::from_secs(1), max: Duration::from_secs(4) },
+            },
+            pod: InPlace { max: Some(0), ..InPlace::default() },
             replace_node: Some(2),
             no_progress: 0,
         }
@@ -130,7 +150,9 @@ const WRONG: &[(&str, &[&str])] = &[
     ),
     (
         "failureRules: [{exitCodes: [1]}]",
-        &["2:16: failureRules[0]: a rule needs an action: one of RestartGang, ReplaceNode, FailJob, Ignore"],
+        &[
+            "2:16: failureRules[0]: a rule needs an action: one of RestartGang, ReplaceNode, FailJob, Ignore, RestartRank, RestartPod",
+        ],
     ),
     (
         "failureRules: [{exitCodes: [0, 256, -1], action: FailJob}]",
@@ -154,8 +176,8 @@ const WRONG: &[(&str, &[&str])] = &[
         "failureRules: [{signals: [SIGKIL], reasons: [NodeLos], action: Stop}]",
         &[
             "2:27: failureRules[0].signals[0]: expected the name of a signal, such as SIGKILL, found the string \"SIGKIL\"; did you mean \"SIGKILL\"?",
-            "2:46: failureRules[0].reasons[0]: expected one of NodeLost, StartTimeout, ProbeFailed, InitFailed, found the string \"NodeLos\"; did you mean \"NodeLost\"?",
-            "2:64: failureRules[0].action: expected one of RestartGang, ReplaceNode, FailJob, Ignore, found the string \"Stop\"",
+            "2:46: failureRules[0].reasons[0]: expected one of NodeLost, StartTimeout, ProbeFailed, InitFailed, OOMKilled, DeviceError, found the string \"NodeLos\"; did you mean \"NodeLost\"?",
+            "2:64: failureRules[0].action: expected one of RestartGang, ReplaceNode, FailJob, Ignore, RestartRank, RestartPod, found the string \"Stop\"",
         ],
     ),
     (
@@ -181,6 +203,52 @@ const WRONG: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "restartScope: node",
+        &["2:15: restartScope: expected one of rank, pod, gang, found the string \"node\""],
+    ),
+    (
+        "restartScope: rank",
+        &[
+            "2:15: restartScope: no rank can start again: give the job restarts with maxRestarts, or the step with restartBudget.rank.max",
+        ],
+    ),
+    (
+        "restartScope: pod\nrestartPolicy: Never",
+        &[
+            "2:15: restartScope: restartPolicy is Never (job.yaml:3:16), so nothing starts again",
+            "2:15: restartScope: no pod can start again: give the job restarts with maxRestarts, or the step with restartBudget.pod.max",
+        ],
+    ),
+    (
+        "maxRestarts: 1\nrestartBudget: {rank: {max: 3}, pod: {window: 1h, backoff: {initial: 2m}}}",
+        &[
+            "3:29: restartBudget.rank: no rank starts again by itself: this counts with `restartScope: rank`, or with a rule for it",
+            "3:47: restartBudget.pod: no pod starts again by itself: this counts with `restartScope: pod`, or with a rule for it",
+        ],
+    ),
+    (
+        "failureRules: [{exitCodes: [7], action: RestartRank}]",
+        &[
+            "2:41: failureRules[0].action: RestartRank is a restart, and the job may have none: give it some with maxRestarts",
+        ],
+    ),
+    (
+        "maxRestarts: 1\nfailureRules: [{exitCodes: [7], reasons: [NodeLost], action: RestartPod}]",
+        &[
+            "3:62: failureRules[0].action: RestartPod is for ranks that ended, and after NodeLost none is left to be started again where it was; RestartGang is",
+        ],
+    ),
+    (
+        "resources: {memoryLimit: 1Mi}",
+        &["2:26: resources.memoryLimit: no program runs in so little; a limit is at least 4.0 MiB"],
+    ),
+    (
+        "resources: {memory: 2Gi, memoryLimit: 1Gi}",
+        &[
+            "2:39: resources.memoryLimit: the limit is below the memory that each rank is given (job.yaml:2:21)",
+        ],
+    ),
+    (
         "restartBudget: {gangs: 1, replaceNode: {window: 1h}}",
         &[
             "2:17: unknown key \"gangs\" in restartBudget; did you mean \"gang\"?",
@@ -199,6 +267,11 @@ fn what_cannot_be_is_refused_with_its_place() {
 fn recovery() -> impl Strategy<Value = (Recovery, u32)> {
     let micros = || (1..=1_000_000_000_000_000u64).prop_map(Duration::from_micros);
     let policy = prop::sample::select(vec![RestartPolicy::OnFailure, RestartPolicy::Always]);
+    let scope = prop::sample::select(vec![RestartScope::Gang, RestartScope::Pod, RestartScope::Rank]);
+    let backoff = (micros(), micros()).prop_map(|(a, b)| Backoff { initial: a.min(b), max: a.max(b) });
+    let step = (prop::option::of(1..=10_000u32), prop::option::of(micros()), backoff)
+        .prop_map(|(max, window, backoff)| InPlace { max, window, backoff });
+    let in_place = (scope, step.clone(), step);
     let action = prop::sample::select(vec![
         FailureAction::RestartGang,
         FailureAction::ReplaceNode,
@@ -217,10 +290,13 @@ fn recovery() -> impl Strategy<Value = (Recovery, u32)> {
     });
     let times = (prop::option::of(micros()), micros(), micros());
     let counts = (1..=10_000u32, prop::option::of(any::<u32>()), any::<u32>());
-    (policy, rules, times, counts).prop_map(
-        |(policy, rules, (window, a, b), (max, replace_node, no_progress))| {
+    (policy, rules, times, counts, in_place).prop_map(
+        |(policy, rules, (window, a, b), (max, replace_node, no_progress), (scope, rank, pod))| {
             let backoff = Backoff { initial: a.min(b), max: a.max(b) };
-            (Recovery { policy, rules, window, backoff, replace_node, no_progress }, max)
+            // A budget that no scope and no rule uses is refused.
+            let rank = if scope == RestartScope::Rank { rank } else { InPlace::default() };
+            let pod = if scope == RestartScope::Gang { InPlace::default() } else { pod };
+            (Recovery { policy, rules, window, backoff, scope, rank, pod, replace_node, no_progress }, max)
         },
     )
 }

@@ -225,9 +225,10 @@ impl Coordinator {
     }
 
     fn on_topology(&mut self, topology: Arc<Topology>) {
-        Arc::make_mut(&mut self.stock).set_topology(topology);
+        let before = Arc::make_mut(&mut self.stock).set_topology(topology);
         self.learnt += 1;
         self.queue_moved = true;
+        self.end_with_devices(&before);
     }
 
     /// Sends an order if the node can be reached; if not, its next Hello brings the order again.

@@ -17,8 +17,8 @@ use crate::ledger::{Ledger, PodShare};
 use crate::nodes::blame::suspected;
 use crate::nodes::standing::Standing;
 use crate::placement::inside::Held;
-use crate::records::{EndedRecord, GenerationRecord, Record, StoppingRecord};
-use crate::restart::{Accounting, Charge};
+use crate::records::{EndedRecord, GenerationRecord, Record, RestartedRecord, StoppingRecord};
+use crate::restart::{self, Accounting, Charge};
 
 /// The durable state of a coordinator.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,6 +55,8 @@ pub struct Job {
     /// It was active for as long as it may be: what runs is ended, and nothing follows.
     pub deadline_passed: bool,
     pub stop: Option<StopRequest>,
+    /// The restart that led to the generation planned last, or will lead to the next.
+    pub restarted: Option<Restarted>,
     /// The generation planned last; over unless the state is Active.
     pub generation: Option<GenerationState>,
     /// Where the next generation goes only if nothing else is left.
@@ -91,6 +93,17 @@ pub struct StopRequest {
     pub at: Timestamp,
 }
 
+/// How one generation made way for the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restarted {
+    /// When its first cause arose; `None`: it ended well.
+    pub failed_at: Option<Timestamp>,
+    /// Nothing of it was left.
+    pub ended_at: Timestamp,
+    /// The next one waits for so long at least.
+    pub delay: Duration,
+}
+
 /// One attempt to run the gang.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GenerationState {
@@ -104,11 +117,14 @@ pub struct GenerationState {
     pub master_port: u16,
     /// Go may have been sent.
     pub released: bool,
+    pub released_at: Option<Timestamp>,
     pub running_since: Option<Timestamp>,
     /// Why it stops, if it does.
     pub stopping: Option<Evidence>,
     /// What else failed, as it was heard; at most [`MAX_ALSO`].
     pub also: Vec<Evidence>,
+    /// Ranks that were started again in this generation, and how often.
+    pub attempts: BTreeMap<Rank, u32>,
 }
 
 /// The ranks of a generation on one node.
@@ -148,6 +164,11 @@ impl GenerationState {
         self.pods.iter().fold(0, |sum, pod| sum.saturating_add(pod.ranks))
     }
 
+    /// How often this rank was started again in this generation.
+    pub fn attempt(&self, rank: Rank) -> u32 {
+        self.attempts.get(&rank).copied().unwrap_or(0)
+    }
+
     pub fn place_on(&self, node: &NodeId) -> Option<&PodPlace> {
         self.pods.iter().find(|pod| pod.node == *node)
     }
@@ -181,6 +202,7 @@ impl Durable {
                     deadline_left: None,
                     deadline_passed: false,
                     stop: None,
+                    restarted: None,
                     generation: None,
                     shun: None,
                     suspect: None,
@@ -193,8 +215,10 @@ impl Durable {
                 self.jobs.entry(job.clone()).or_insert(new);
             }
             Record::GenerationPlanned(record) => self.apply_planned(record),
-            Record::Released { job, generation, .. } => {
-                self.on_generation(job, *generation, |state| state.released = true);
+            Record::Released { job, generation, at } => {
+                self.on_generation(job, *generation, |state| {
+                    (state.released, state.released_at) = (true, Some(*at));
+                });
             }
             Record::Running { job, generation, at } => {
                 self.on_generation(job, *generation, |state| state.running_since = Some(*at));
@@ -217,6 +241,7 @@ impl Durable {
             Record::Suspended { job } => self.set_suspended(job, true),
             Record::Resumed { job } => self.set_suspended(job, false),
             Record::GenerationEnded(record) => self.apply_ended(record),
+            Record::RanksRestarted(record) => self.apply_restarted(record),
             Record::JobEnded { job: id, at, outcome } => {
                 self.free_generation(id);
                 if let Some(job) = self.jobs.get_mut(id) {
@@ -345,9 +370,11 @@ impl Durable {
             master_addr: record.master_addr,
             master_port: record.master_port,
             released: false,
+            released_at: None,
             running_since: None,
             stopping: None,
             also: Vec::new(),
+            attempts: BTreeMap::new(),
         });
     }
 
@@ -364,10 +391,27 @@ impl Durable {
         });
     }
 
+    fn apply_restarted(&mut self, record: &RestartedRecord) {
+        self.on_generation(&record.job, record.generation, |state| {
+            for rank in &record.ranks {
+                *state.attempts.entry(*rank).or_default() += 1;
+            }
+        });
+        let Some(job) = self.jobs.get_mut(&record.job) else { return };
+        let window = restart::budget(&job.spec.recovery, record.step).window;
+        job.used.count_in_place(record.step, window, record.at);
+    }
+
     fn apply_ended(&mut self, record: &EndedRecord) {
         self.free_generation(&record.job);
         let Some(job) = self.jobs.get_mut(&record.job) else { return };
         job.used.count(record, job.spec.recovery.window);
+        let stopping = job.generation.as_ref().and_then(|last| last.stopping.as_ref());
+        job.restarted = Some(Restarted {
+            failed_at: stopping.map(|evidence| evidence.at),
+            ended_at: record.at,
+            delay: record.delay,
+        });
         // Paid for: what a node could not do it may be able to by now.
         if !record.charge.free() && job.generation.as_ref().is_some_and(|last| !last.released) {
             job.refused.clear();

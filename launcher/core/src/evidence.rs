@@ -6,6 +6,7 @@
 
 use phalanx_common::event::Cause;
 use phalanx_common::exit::ExitStatus;
+use phalanx_common::id::NodeId;
 use phalanx_common::report::RankExit;
 use phalanx_common::time::Timestamp;
 
@@ -58,11 +59,24 @@ impl Evidence {
     /// failed in the same microsecond the lowest is named, so the answer does not depend on which report was faster.
     pub(crate) fn precedes(&self, other: &Evidence) -> bool {
         let rank = |cause: &Cause| match cause {
-            Cause::RankFailed { rank, .. } | Cause::ProbeFailed { rank, .. } => Some(*rank),
+            Cause::RankFailed { rank, .. }
+            | Cause::ProbeFailed { rank, .. }
+            | Cause::OutOfMemory { rank, .. } => Some(*rank),
             _ => None,
         };
         if self.consequence != other.consequence && is_fault(&self.cause) && is_fault(&other.cause) {
             return other.consequence;
+        }
+        // Ranks end at once of what their node tells with its next look.
+        match (&self.cause, &other.cause) {
+            (Cause::DeviceFailed { .. }, Cause::DeviceFailed { .. }) => {}
+            (Cause::DeviceFailed { node, .. }, of_rank) if node_of_rank(of_rank) == Some(node) => {
+                return true;
+            }
+            (of_rank, Cause::DeviceFailed { node, .. }) if node_of_rank(of_rank) == Some(node) => {
+                return false;
+            }
+            _ => {}
         }
         let enough = |cause: &Cause| matches!(cause, Cause::Enough { .. });
         if enough(&self.cause) != enough(&other.cause) && self.at == other.at {
@@ -76,12 +90,22 @@ impl Evidence {
     }
 }
 
+/// Where a rank failed, if that is what failed.
+fn node_of_rank(cause: &Cause) -> Option<&NodeId> {
+    match cause {
+        Cause::RankFailed { node, .. } | Cause::ProbeFailed { node, .. } => Some(node),
+        _ => None,
+    }
+}
+
 /// Something of the gang failed by itself: nobody's wish, and no deadline.
 pub(crate) fn is_fault(cause: &Cause) -> bool {
     matches!(
         cause,
         Cause::RankFailed { .. }
             | Cause::ProbeFailed { .. }
+            | Cause::OutOfMemory { .. }
+            | Cause::DeviceFailed { .. }
             | Cause::NodeLost { .. }
             | Cause::NodeRestarted { .. }
             | Cause::ShimLost { .. }
@@ -95,11 +119,23 @@ pub(crate) fn failed(exit: &RankExit) -> bool {
     if exit.status.success() {
         return false;
     }
-    !exit.after_stop || crashed(exit.status) || raised(exit)
+    !exit.after_stop || crashed(exit.status) || exit.oom.is_some() || raised(exit)
+}
+
+/// What a rank that failed failed of.
+pub(crate) fn cause_of(node: &NodeId, exit: &RankExit) -> Cause {
+    let (rank, node, status) = (exit.rank, node.clone(), exit.status);
+    match exit.oom {
+        Some(figures) => Cause::OutOfMemory { rank, node, status, figures },
+        None => Cause::RankFailed { rank, node, status },
+    }
 }
 
 /// Whether a rank ended because of a peer, as far as it says.
 pub(crate) fn is_consequence(exit: &RankExit) -> bool {
+    if exit.oom.is_some() {
+        return false;
+    }
     let said = last_of(&exit.stderr_tail);
     let raised = exit.error_file.as_deref().map(last_of).unwrap_or_default();
     !crashed(exit.status) && OF_A_PEER.iter().any(|words| said.contains(words) || raised.contains(words))
@@ -122,13 +158,14 @@ fn last_of(said: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use phalanx_common::id::{NodeId, Rank};
+    use phalanx_common::id::Rank;
 
     use super::*;
 
     fn exit(status: ExitStatus, after_stop: bool, stderr: &str) -> RankExit {
         RankExit {
             rank: Rank(0),
+            attempt: 0,
             status,
             at: Timestamp(5),
             after_stop,
@@ -137,6 +174,7 @@ mod tests {
             stdout_tail: Vec::new(),
             error_file: None,
             probe: None,
+            oom: None,
         }
     }
 

@@ -20,7 +20,7 @@
 //!
 //! The phase is not stored: it follows from the job's durable state and from what is known of its pods.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::health::RankHealth;
@@ -95,6 +95,8 @@ pub struct Pod {
     pub exits: BTreeMap<Rank, RankEnd>,
     /// How its ranks stand, as far as they or their probes said anything.
     pub health: BTreeMap<Rank, RankHealth>,
+    /// Ranks that are to start again, and have not said that they did.
+    pub(crate) awaited: BTreeSet<Rank>,
     /// A rank that runs is ready only when a probe says so.
     gated: bool,
     /// Version of the Python it found, if it looked.
@@ -144,6 +146,7 @@ impl Gang {
                 view: PodView::Preparing,
                 exits: BTreeMap::new(),
                 health: BTreeMap::new(),
+                awaited: BTreeSet::new(),
                 gated,
                 interpreter: None,
                 refused: false,
@@ -225,12 +228,12 @@ impl Pod {
         self.view == PodView::Started && self.not_ready().next().is_none()
     }
 
-    /// Ranks that their probes do not find ready, nor that ended with 0.
+    /// Ranks that their probes do not find ready, or that are to start again, and that did not end with 0.
     pub fn not_ready(&self) -> impl Iterator<Item = Rank> {
         let ranks = (self.first_rank.0..self.first_rank.0 + self.ranks).map(Rank);
         let done = |rank: &Rank| self.exits.get(rank).is_some_and(|end| end.status.success());
         let ready = |rank: &Rank| self.health.get(rank).is_some_and(|health| health.ready);
-        ranks.filter(move |rank| self.gated && !ready(rank) && !done(rank))
+        ranks.filter(move |rank| self.awaited.contains(rank) || (self.gated && !ready(rank) && !done(rank)))
     }
 
     /// Every rank ended with 0.
@@ -274,9 +277,11 @@ mod tests {
             master_addr: Ipv4Addr::LOCALHOST.into(),
             master_port: 1,
             released: false,
+            released_at: None,
             running_since: None,
             stopping: None,
             also: Vec::new(),
+            attempts: BTreeMap::new(),
         };
         Gang::new(&generation, gated)
     }

@@ -23,6 +23,7 @@ mod evidence;
 mod explained;
 mod forgetting;
 pub mod gang;
+mod in_place;
 mod input;
 mod ledger;
 mod meeting;

@@ -2,6 +2,7 @@
 
 pub(crate) mod blame;
 pub(crate) mod breaker;
+mod devices;
 mod drain;
 mod forget;
 pub mod standing;

@@ -34,6 +34,13 @@ struct Return {
     restarted: bool,
 }
 
+/// What was ordered of a pod that it does not know of.
+#[derive(Clone, Copy)]
+struct Due {
+    go: bool,
+    restart: bool,
+}
+
 impl Coordinator {
     /// Begins the deadlines of what the records told: nodes of live generations count as unreachable
     /// from here on, and every wait begins anew.
@@ -135,7 +142,10 @@ impl Coordinator {
     /// A pod of a live generation: what it did while nobody listened, then what it should do.
     fn reconcile_pod(&mut self, node: &NodeId, status: &PodStatus) {
         let (job, generation) = (&status.job, status.generation);
-        let go_is_due = self.is_released(job) && status.phase == PodPhase::Prepared;
+        let due = Due {
+            go: self.is_released(job) && status.phase == PodPhase::Prepared,
+            restart: self.missed_restart(status),
+        };
         self.change_pod(node, job, |pod| {
             if pod.view == PodView::Abandoned {
                 // It was given up too early; while the generation lasts, it counts again.
@@ -164,14 +174,14 @@ impl Coordinator {
         }
         // Its absence alone may have held the others back.
         self.release_if_prepared(job);
-        self.order_what_is_due(node, status, go_is_due);
+        self.order_what_is_due(node, status, due);
     }
 
     pub(crate) fn is_released(&self, job: &JobId) -> bool {
         self.durable.jobs.get(job).and_then(Job::active).is_some_and(|active| active.released)
     }
 
-    fn order_what_is_due(&mut self, node: &NodeId, status: &PodStatus, go_is_due: bool) {
+    fn order_what_is_due(&mut self, node: &NodeId, status: &PodStatus, due: Due) {
         let (job, generation) = (status.job.clone(), status.generation);
         if !self.is_live(&job, generation) || status.phase == PodPhase::Ended {
             return;
@@ -187,8 +197,10 @@ impl Coordinator {
         if stopping {
             let (grace, pre_stop) = (self.grace(&job), self.pre_stop(&job));
             self.send(node, OrderKind::Stop { job, generation, grace, pre_stop });
-        } else if go_is_due {
+        } else if due.go {
             self.send(node, OrderKind::Go { job, generation });
+        } else if due.restart {
+            self.restart_again(node, &job);
         }
     }
 

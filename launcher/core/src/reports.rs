@@ -41,6 +41,9 @@ impl Coordinator {
             Report::Health { job, generation, ranks } => self.on_health(node, &job, generation, ranks),
             Report::Started { job, generation, pids } => self.on_started(node, &job, generation, pids),
             Report::Exited { job, generation, exit } => self.on_exited(node, &job, generation, exit),
+            Report::Restarted { job, generation, rank, attempt, pid } => {
+                self.on_restarted(node, &job, generation, (rank, attempt, pid));
+            }
             Report::PodEnded { job, generation, end } => self.on_pod_ended(node, &job, generation, end),
             Report::Notice { job, notice } => self.on_notice(node, job.as_ref(), notice),
         }
@@ -145,8 +148,16 @@ impl Coordinator {
             let what = format!("node {node} reported the end of rank {}, which it does not have", exit.rank);
             return self.ignore(Some(job), what);
         }
+        let known = self.durable.jobs.get(job).and_then(Job::active);
+        if known.is_some_and(|active| exit.attempt != active.attempt(exit.rank)) {
+            // Old news: it was started again since.
+            return;
+        }
         let end = RankEnd { status: exit.status, at: exit.at, after_stop: exit.after_stop };
-        self.change_pod(node, job, |pod| pod.exits.insert(exit.rank, end));
+        self.change_pod(node, job, |pod| {
+            pod.awaited.remove(&exit.rank);
+            pod.exits.insert(exit.rank, end)
+        });
         let (rank, status) = (exit.rank, exit.status);
         let found = match &exit.probe {
             // It was bad before its rank was ended, and may have been before the gang was.
@@ -155,7 +166,7 @@ impl Coordinator {
                 Some(Evidence::new(Cause::ProbeFailed { rank, node, probe, message, status }, *at))
             }
             None => evidence::failed(&exit).then(|| Evidence {
-                cause: Cause::RankFailed { rank, node: node.clone(), status },
+                cause: evidence::cause_of(node, &exit),
                 at: exit.at,
                 port_conflict: exit.port_conflict,
                 consequence: evidence::is_consequence(&exit),
@@ -163,7 +174,11 @@ impl Coordinator {
         };
         self.emit_for(job, EventKind::RankExited { node: node.clone(), exit });
         match found {
-            Some(evidence) => self.fail(job, evidence),
+            Some(evidence) => {
+                if !self.restart_in_place(node, job, rank, &evidence) {
+                    self.fail(job, evidence);
+                }
+            }
             None => self.run_if_ready(job),
         }
         if end.well_at().is_some() {

@@ -11,6 +11,8 @@
 //!       \____________________ while there is budget ___/
 //! ```
 
+mod in_place;
+
 use std::time::Duration;
 
 use phalanx_common::defaults;
@@ -18,9 +20,13 @@ use phalanx_common::event::{Cause, NoRestart};
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::NodeId;
 use phalanx_common::report::PrepareFailureKind;
-use phalanx_common::spec::{DO_NOT_RESTART, FailureAction, FailureReason, JobSpec, Recovery, RestartPolicy};
+use phalanx_common::spec::{
+    DO_NOT_RESTART, FailureAction, FailureReason, JobSpec, Recovery, RestartPolicy, RestartScope,
+};
 use phalanx_common::time::Timestamp;
 use serde::{Deserialize, Serialize};
+
+pub use in_place::{Again, Used, budget, decide_in_place};
 
 use crate::records::EndedRecord;
 
@@ -45,6 +51,10 @@ pub struct Accounting {
     pub barren: u32,
     /// The node that was blamed last, and how often in a row.
     pub blamed: Option<(NodeId, u32)>,
+    /// Restarts of single ranks in their generation.
+    pub rank: Used,
+    /// Restarts of all ranks of a node in their generation.
+    pub pod: Used,
 }
 
 impl Accounting {
@@ -53,6 +63,17 @@ impl Accounting {
         let Some(window) = window else { return self.restarts };
         let recent = self.recent.iter().filter(|at| now.since(**at) < window).count();
         u32::try_from(recent).unwrap_or(u32::MAX)
+    }
+
+    /// What a step below the gang has used up.
+    pub fn step(&self, step: RestartScope) -> &Used {
+        if step == RestartScope::Rank { &self.rank } else { &self.pod }
+    }
+
+    /// Takes a restart of such a step into account. `window`: that of the step.
+    pub(crate) fn count_in_place(&mut self, step: RestartScope, window: Option<Duration>, at: Timestamp) {
+        let used = if step == RestartScope::Rank { &mut self.rank } else { &mut self.pod };
+        used.count(window, at);
     }
 
     /// Takes the end of a generation into account that another follows. `window`: that of the job.
@@ -224,6 +245,10 @@ pub fn decide(spec: &JobSpec, used: &Accounting, cause: &Cause, came: Came, now:
 fn rule_of(recovery: &Recovery, cause: &Cause) -> Option<usize> {
     recovery.rules.iter().position(|rule| match cause {
         Cause::RankFailed { status, .. } => rule.matches_exit(*status),
+        // Its reason, or the code or signal with which it ended.
+        Cause::OutOfMemory { status, .. } => {
+            rule.reasons.contains(&FailureReason::OomKilled) || rule.matches_exit(*status)
+        }
         cause => reason_of(cause).is_some_and(|reason| rule.reasons.contains(&reason)),
     })
 }
@@ -310,6 +335,8 @@ fn leaves(
     let wanted = match action {
         Some(FailureAction::ReplaceNode) => true,
         Some(FailureAction::Ignore) => false,
+        // It has fewer devices than the job was placed for.
+        None if matches!(cause, Cause::DeviceFailed { .. }) => true,
         _ => again,
     };
     let left = recovery.replace_node.is_none_or(|max| used.replacements < max);
@@ -326,6 +353,8 @@ pub fn reason_of(cause: &Cause) -> Option<FailureReason> {
         | Cause::PodLost { .. } => Some(FailureReason::NodeLost),
         Cause::StartTimeout { .. } => Some(FailureReason::StartTimeout),
         Cause::ProbeFailed { .. } => Some(FailureReason::ProbeFailed),
+        Cause::OutOfMemory { .. } => Some(FailureReason::OomKilled),
+        Cause::DeviceFailed { .. } => Some(FailureReason::DeviceError),
         Cause::NotPrepared { reason, .. } if reason.kind == PrepareFailureKind::Init => {
             Some(FailureReason::InitFailed)
         }
@@ -344,6 +373,8 @@ pub fn blames(cause: &Cause) -> Option<&NodeId> {
     match cause {
         Cause::RankFailed { node, .. }
         | Cause::ProbeFailed { node, .. }
+        | Cause::OutOfMemory { node, .. }
+        | Cause::DeviceFailed { node, .. }
         | Cause::NotPrepared { node, .. }
         | Cause::NodeLost { node }
         | Cause::NodeRestarted { node }

@@ -245,9 +245,11 @@ impl Stock {
         self.made && self.dirty.is_empty()
     }
 
-    pub(crate) fn set_topology(&mut self, topology: Arc<Topology>) {
-        self.topology = topology;
+    /// What was known before.
+    pub(crate) fn set_topology(&mut self, topology: Arc<Topology>) -> Arc<Topology> {
+        let before = std::mem::replace(&mut self.topology, topology);
         self.made = false;
+        before
     }
 
     /// A node is gone: everything is made anew.

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use phalanx_common::health::RankHealth;
-use phalanx_common::status::{EvidenceStatus, JobStatus, NodeStatus, PodStatus};
+use phalanx_common::status::{EvidenceStatus, JobStatus, NodeStatus, PodStatus, RestartStatus};
+use phalanx_common::time::Timestamp;
 
 use crate::coordinator::{Coordinator, JobView};
-use crate::durable::{GenerationState, JobState};
+use crate::durable::{GenerationState, JobState, Restarted};
 use crate::evidence::{Evidence, is_fault};
 use crate::gang::{GangPhase, Pod, PodView};
 use crate::input::Why;
@@ -45,6 +46,9 @@ impl Coordinator {
             generation: generation.map_or(0, |generation| generation.number.0),
             restarts: job.used.counted(job.spec.recovery.window, self.now),
             max_restarts: job.spec.max_restarts,
+            rank_restarts: job.used.rank.restarts,
+            pod_restarts: job.used.pod.restarts,
+            restart: job.restarted.map(|restarted| restart(&restarted, job.active())),
             submitted_at: job.submitted_at,
             running_since: generation
                 .filter(|_| !matches!(job.state, JobState::Queued { .. }))
@@ -110,6 +114,23 @@ impl Coordinator {
             }
         }
         nodes
+    }
+}
+
+/// A restart by its phases, as far as it has come.
+fn restart(restarted: &Restarted, next: Option<&GenerationState>) -> RestartStatus {
+    let Restarted { failed_at, ended_at, delay } = *restarted;
+    let ms = |from: Timestamp, to: Timestamp| u64::try_from(to.since(from).as_millis()).unwrap_or(u64::MAX);
+    let planned = next.map(|next| next.planned_at);
+    let released = next.and_then(|next| next.released_at);
+    let running = next.and_then(|next| next.running_since);
+    RestartStatus {
+        at: failed_at.unwrap_or(ended_at),
+        ending_ms: failed_at.map_or(0, |failed| ms(failed, ended_at)),
+        backoff_ms: u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
+        waited_ms: planned.map(|planned| ms(ended_at, planned)),
+        prepared_ms: planned.zip(released).map(|(planned, released)| ms(planned, released)),
+        ready_ms: released.zip(running).map(|(released, running)| ms(released, running)),
     }
 }
 

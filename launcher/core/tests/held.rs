@@ -7,9 +7,12 @@ mod desk;
 use std::sync::Arc;
 
 use desk::{Desk, job, spec};
+use phalanx_common::event::EventKind;
+use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::NodeId;
 use phalanx_common::spec::{CpuBinding, DeviceKind, DeviceNeeds, Exclusive, JobSpec};
-use phalanx_common::topology::machine::{Accelerator, AcceleratorKind, CpuSet, Machine};
+use phalanx_common::topology::machine::{Accelerator, AcceleratorKind, Ailment, CpuSet, Machine};
+use phalanx_launcher_core::gang::GangPhase;
 use phalanx_launcher_core::records::Record;
 use phalanx_launcher_core::stock::{Told, Topology};
 use phalanx_launcher_core::{Config, Input, JobState};
@@ -141,4 +144,68 @@ fn a_job_with_numa_nodes_of_its_own_takes_none_that_others_are_on() {
     half.resources.cpus = Some(3);
     desk.submit("second", half);
     assert!(runs(&desk, "a-first") && runs(&desk, "alone") && runs(&desk, "second"));
+}
+
+#[test]
+fn a_job_ends_with_a_device_of_its_own_and_starts_again_without_the_node() {
+    let mut job = with_devices(2, 1);
+    job.max_restarts = 1;
+    let mut desk = Desk::new(Config::default(), &["a", "b"]);
+    let tell = |desk: &mut Desk, change: &dyn Fn(&mut Machine)| {
+        let told = |node: &str| {
+            let mut machine = machine();
+            machine.accelerators.iter_mut().for_each(|gpu| {
+                gpu.uuid = gpu.uuid.take().map(|uuid| format!("{uuid}-{node}"));
+            });
+            if node == "a" {
+                change(&mut machine);
+            }
+            (NodeId::new(node), Told { machine: Some(Arc::new(machine)), ..Told::default() })
+        };
+        let nodes = ["a", "b"].map(told).into();
+        desk.input(Input::Topology(Arc::new(Topology { nodes, ..Topology::default() })));
+    };
+    tell(&mut desk, &|_| {});
+    desk.submit("j", job);
+    desk.prepared("a", "j", 1);
+    desk.started("a", "j", 1);
+    let ails = |gpu: usize, ailment: Ailment| {
+        move |machine: &mut Machine| machine.accelerators[gpu].ailments = Some(vec![ailment.clone()])
+    };
+    tell(&mut desk, &ails(0, Ailment::Recovery("drain and reset the GPU".into())));
+    assert_eq!(desk.phase("j"), GangPhase::Running, "what computes there goes on");
+    tell(&mut desk, &ails(3, Ailment::Recovery("reset the GPU".into())));
+    assert_eq!(desk.phase("j"), GangPhase::Running, "it is no device of the job");
+    desk.exited("a", "j", 1, desk::exit(0, ExitStatus::Signal(6), desk.now.0));
+    tell(&mut desk, &ails(1, Ailment::Lost("the GPU has fallen off the bus".into())));
+    desk.ended("a", "j", 1);
+    let restart = desk.events.iter().find_map(|event| match &event.kind {
+        EventKind::GangRestarting { cause, .. } => Some(cause.to_string()),
+        _ => None,
+    });
+    let wanted = "device GPU-1-a of node a failed: the GPU has fallen off the bus";
+    assert_eq!(restart.as_deref(), Some(wanted), "the rank that ended before followed from it");
+    assert_eq!(desk.placed().0, [NodeId::new("b")]);
+}
+
+#[test]
+fn a_device_that_is_not_there_any_more_has_failed_and_a_driver_that_says_nothing_has_not() {
+    let mut desk = told();
+    desk.submit("j", with_devices(1, 1));
+    desk.prepared("a", "j", 1);
+    desk.started("a", "j", 1);
+    let tell = |desk: &mut Desk, machine: Machine| {
+        let told = Told { machine: Some(Arc::new(machine)), ..Told::default() };
+        let nodes = [(NodeId::new("a"), told)].into();
+        desk.input(Input::Topology(Arc::new(Topology { nodes, ..Topology::default() })));
+    };
+    let mut silent = machine();
+    silent.accelerators.iter_mut().for_each(|gpu| gpu.uuid = None);
+    tell(&mut desk, silent);
+    assert_eq!(desk.phase("j"), GangPhase::Running);
+    tell(&mut desk, machine());
+    let mut fewer = machine();
+    fewer.accelerators.remove(0);
+    tell(&mut desk, fewer);
+    assert_eq!(desk.phase("j"), GangPhase::Stopping);
 }

@@ -47,6 +47,7 @@ fn exit() -> impl Strategy<Value = RankExit> {
     (0..4u32, status(), any::<u32>(), any::<bool>(), any::<bool>(), probe).prop_map(
         |(rank, status, at, after_stop, port_conflict, probe)| RankExit {
             rank: Rank(rank),
+            attempt: 0,
             status,
             at: Timestamp(u64::from(at)),
             after_stop,
@@ -55,6 +56,7 @@ fn exit() -> impl Strategy<Value = RankExit> {
             stdout_tail: Vec::new(),
             error_file: None,
             probe,
+            oom: None,
         },
     )
 }

@@ -473,6 +473,10 @@ pub(crate) struct JobArgs {
     /// Whether ranks start again: `Never`, `OnFailure` (the default), or `Always`, after a good end as well.
     #[arg(long, value_name = "Never|OnFailure|Always")]
     pub(crate) restart_policy: Option<String>,
+    /// What starts again after a rank failed: all ranks (`gang`, the default), or, while the others go on, those of its node
+    /// (`pod`) or itself alone (`rank`).
+    #[arg(long, value_name = "gang|pod|rank")]
+    pub(crate) restart_scope: Option<String>,
     /// End the job once it was active for so long, restarts included.
     #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
     pub(crate) deadline: Option<String>,

@@ -11,7 +11,7 @@ use phalanx_common::event::{Cause, Outcome};
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::health::{RankHealth, one_line};
 use phalanx_common::identity::Principal;
-use phalanx_common::status::{EvidenceStatus, JobStatus};
+use phalanx_common::status::{EvidenceStatus, JobStatus, RestartStatus};
 use phalanx_common::time::Timestamp;
 use phalanx_common::wire::client_v1::Request;
 use phalanx_net::identity_file::Identity;
@@ -177,6 +177,13 @@ pub(super) fn status(args: &JobRefArgs) -> anyhow::Result<Exit> {
         line("deadline", &format!("in {}", ago(at.since(wall()))));
     }
     line("generation", &format!("{}, {} of {} restarts", job.generation, job.restarts, job.max_restarts));
+    let in_place = [(job.rank_restarts, "rank"), (job.pod_restarts, "pod")];
+    for (count, step) in in_place.into_iter().filter(|(count, _)| *count > 0) {
+        line("in place", &format!("{count} restarts of a {step}"));
+    }
+    if let Some(restart) = &job.restart {
+        line("restart", &phases(restart));
+    }
     if let Some(why) = &job.waits_for {
         line("waits", why);
     }
@@ -223,6 +230,20 @@ pub(super) fn status(args: &JobRefArgs) -> anyhow::Result<Exit> {
         line(&format!("rank {}", health.rank), &how_it_stands(health));
     }
     print(&text)
+}
+
+/// The last restart of the gang by its phases.
+fn phases(restart: &RestartStatus) -> String {
+    let RestartStatus { at, ending_ms, backoff_ms, waited_ms, prepared_ms, ready_ms } = *restart;
+    let done = waited_ms.zip(prepared_ms).zip(ready_ms);
+    let took = done.map(|((waited, prepared), ready)| ending_ms + waited + prepared + ready);
+    let took = took.map_or(String::new(), |took| format!(", took {took} ms"));
+    let backoff = if backoff_ms > 0 { format!(" (backoff {backoff_ms} ms)") } else { String::new() };
+    let mut parts = vec![format!("ended {ending_ms} ms")];
+    parts.extend(waited_ms.map(|waited| format!("placed {waited} ms{backoff}")));
+    parts.extend(prepared_ms.map(|prepared| format!("prepared {prepared} ms")));
+    parts.extend(ready_ms.map(|ready| format!("ready {ready} ms")));
+    format!("{}{took}: {}", at.to_rfc3339(), parts.join(", "))
 }
 
 /// What failed, each with when it did after the first of them, if more than the first cause is known.

@@ -137,6 +137,7 @@ fn flags(args: &JobArgs) -> Flags {
         grace: args.grace.clone(),
         max_restarts: args.max_restarts.clone(),
         restart_policy: args.restart_policy.clone(),
+        restart_scope: args.restart_scope.clone(),
         deadline: args.deadline.clone(),
         suspend: args.suspend.clone(),
         fencing: args.fencing.clone(),

@@ -168,6 +168,7 @@ mod tests {
         for rank in 0..22 {
             let exit = RankExit {
                 rank: Rank(rank),
+                attempt: 0,
                 status: ExitStatus::Code(1),
                 at: Timestamp(0),
                 after_stop: false,
@@ -176,6 +177,7 @@ mod tests {
                 stdout_tail: b"what".to_vec(),
                 error_file: Some(b"{}".to_vec()),
                 probe: None,
+                oom: None,
             };
             let kind = EventKind::RankExited { node: NodeId::new("a"), exit };
             let generation = Some(Generation(if rank < 20 { 1 } else { 2 }));

@@ -8,7 +8,7 @@ use phalanx_common::event::{Cause, Event, EventKind, Outcome};
 use phalanx_common::health::one_line;
 use phalanx_common::id::{Generation, NodeId, Rank};
 use phalanx_common::report::{Notice, PrepareFailureKind, RankExit};
-use phalanx_common::spec::{JobSpec, Keep, OutputMode};
+use phalanx_common::spec::{JobSpec, Keep, OutputMode, RestartScope};
 use phalanx_common::time::Timestamp;
 use serde::Serialize;
 
@@ -251,17 +251,22 @@ impl View {
                 self.say(&format!("{}; no rank ran yet, placing them again without it", cause.with_node()));
             }
             EventKind::GangRestarting { cause, restart, max_restarts, delay_ms, free } => {
-                let when = match delay_ms {
-                    0 => "at once".to_owned(),
-                    millis => format!("in {:.1} s", *millis as f64 / 1e3),
-                };
                 let budget = match free {
                     _ if *cause == Cause::Completed => "restartPolicy: Always".to_owned(),
                     true => "restart at no cost".to_owned(),
                     false => format!("restart {restart} of {max_restarts}"),
                 };
                 let cause = if self.options.local { cause.to_string() } else { cause.with_node() };
-                self.say(&format!("{cause}; restarting the gang {when} ({budget})"));
+                self.say(&format!("{cause}; restarting the gang {} ({budget})", when(*delay_ms)));
+            }
+            EventKind::RanksRestarting { node, ranks, step, cause, restart, max_restarts, delay_ms } => {
+                let what = match (step, ranks.as_slice()) {
+                    (RestartScope::Rank, [rank]) => format!("rank {rank} starts again"),
+                    _ => format!("the {} ranks on {node} start again", ranks.len()),
+                };
+                let cause = if self.options.local { cause.to_string() } else { cause.with_node() };
+                let step = if *step == RestartScope::Rank { "rank" } else { "pod" };
+                self.say(&format!("{cause}; {what} {} ({step} restart {restart} of {max_restarts})", when(*delay_ms)));
             }
             EventKind::PodEnded { end, .. } if !end.survivors.is_empty() => {
                 let names: Vec<String> =
@@ -432,6 +437,14 @@ impl View {
         if !self.options.json {
             self.printer.line(format!("phalanx: warning: {text}"));
         }
+    }
+}
+
+/// When a restart comes that waits so long.
+fn when(delay_ms: u64) -> String {
+    match delay_ms {
+        0 => "at once".to_owned(),
+        millis => format!("in {:.1} s", millis as f64 / 1e3),
     }
 }
 

@@ -6,7 +6,7 @@ use phalanx_common::event::{Cause, Event, EventKind, NoRestart, Outcome};
 use phalanx_common::health::Question;
 use phalanx_common::id::JobId;
 use phalanx_common::report::{Notice, PrepareFailureKind};
-use phalanx_common::spec::Fencing;
+use phalanx_common::spec::{Fencing, RestartScope};
 use phalanx_launcher_core::restart::Charge;
 use phalanx_launcher_core::{Durable, Job, Record};
 
@@ -50,7 +50,7 @@ pub const FAULTS: [&str; 32] = [
 ];
 
 /// What has to follow from them, now and then.
-pub const CONSEQUENCES: [&str; 61] = [
+pub const CONSEQUENCES: [&str; 65] = [
     "a coordinator came back to a live generation",
     "a budget was used up",
     "a budget was used up within its window",
@@ -82,7 +82,11 @@ pub const CONSEQUENCES: [&str; 61] = [
     "a node that flapped was quarantined",
     "a preStop hook outlasted the grace",
     "a preStop hook put off a stop signal",
+    "a pod was to start again",
+    "a rank started a third time",
+    "a rank started again",
     "a rank was killed and nobody had asked",
+    "a rank was to start again",
     "a rank was ready and not ready again and again",
     "a slow node answered a probe too late",
     "a stop ended an init container",
@@ -208,6 +212,10 @@ fn of_event(event: &Event) -> Vec<&'static str> {
             }
             None => Vec::new(),
         },
+        EventKind::RanksRestarting { step: RestartScope::Rank, .. } => vec!["a rank was to start again"],
+        EventKind::RanksRestarting { .. } => vec!["a pod was to start again"],
+        EventKind::RankRestarted { attempt: 1, .. } => vec!["a rank started again"],
+        EventKind::RankRestarted { .. } => vec!["a rank started again", "a rank started a third time"],
         EventKind::PodEnded { end, .. } if end.lease_lapsed => vec!["a lease lapsed"],
         EventKind::PodEnded { end, .. } if end.shim_lost => vec!["a shim was lost"],
         EventKind::GangRestarting { free: true, cause: Cause::NodeLost { .. }, .. } => {

@@ -25,6 +25,7 @@ use phalanx_common::spec::Fencing;
 use phalanx_common::time::Timestamp;
 use phalanx_launcher_core::gang::{GangPhase, PodView};
 use phalanx_launcher_core::records::GenerationRecord;
+use phalanx_launcher_core::restart;
 use phalanx_launcher_core::{Coordinator, Durable, Record};
 use phalanx_worker_core::Command as WorkerCommand;
 
@@ -237,6 +238,17 @@ pub(crate) fn record_is_lawful(witness: &Witness, record: &Record) -> Option<(In
                 (Invariant::I6, format!("job {} used {used:?} of {}", ended.job, facts.spec.max_restarts))
             })
         }
+        Record::RanksRestarted(restarted) => {
+            let facts = witness.jobs.get(&restarted.job)?;
+            let budget = restart::budget(&facts.spec.recovery, restarted.step);
+            let window = budget.window.unwrap_or(Duration::MAX);
+            let before = facts.in_place.get(&restarted.step).into_iter().flatten();
+            let count = before.filter(|at| restarted.at.since(**at) < window).count() + 1;
+            let max = budget.max.unwrap_or(facts.spec.max_restarts) as usize;
+            let over = facts.stop_requested || count > max;
+            let what = format!("job {} starts ranks again: {count} of {max}, {restarted:?}", restarted.job);
+            over.then_some((Invariant::I6, what))
+        }
         Record::NodeRefused { job, node, .. } => {
             let again = witness.jobs.get(job).is_some_and(|facts| facts.refused.contains(node));
             again.then(|| (Invariant::I6, format!("node {node} refused job {job} a second time")))
@@ -277,6 +289,12 @@ pub(crate) fn order_is_recorded(witness: &Witness, order: &Order) -> Option<Stri
         }
         OrderKind::Go { job, generation } => (!witness.released.contains(&(job.clone(), *generation)))
             .then(|| format!("Go of job {job} generation {generation} is not recorded")),
+        OrderKind::Restart { job, generation, ranks, .. } => {
+            let facts = witness.jobs.get(job).filter(|facts| facts.generation == Some(*generation));
+            let recorded = |rank| facts.and_then(|facts| facts.attempts.get(rank));
+            let unknown = ranks.iter().find(|(rank, attempt)| recorded(rank) < Some(attempt))?;
+            Some(format!("restart {unknown:?} of job {job} generation {generation} is not recorded"))
+        }
         _ => None,
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use phalanx_common::id::JobId;
 use phalanx_common::spec::{
     ExitCodes, FailureAction, FailureReason, FailureRule, Fencing, Hook, InitContainer, JobSpec, Lifecycle,
-    Lifetime, Recovery, RestartPolicy, SuccessRule,
+    Lifetime, Recovery, RestartPolicy, RestartScope, SuccessRule,
 };
 
 use super::rng::Rng;
@@ -22,6 +22,7 @@ pub(crate) fn seeded_job(seed: u64, job: &JobId, rng: &mut Rng) -> JobSpec {
     spec.termination_grace = rng.millis(0, 10_000);
     spec.max_restarts = *rng.pick(&[0, 1, 3, 8]).unwrap_or(&0);
     spec.recovery = recovery(rng, spec.max_restarts);
+    in_place(&mut Rng::fork(seed, &format!("{job}/in place")), &mut spec.recovery);
     spec.lifetime = lifetime(rng, spec.world_size(), spec.recovery.policy);
     if Rng::fork(seed, &format!("{job}/probed")).chance(40) {
         spec.probes = seeded_probes(&mut Rng::fork(seed, &format!("{job}/probes")));
@@ -60,6 +61,26 @@ fn lifetime(rng: &mut Rng, world: u32, policy: RestartPolicy) -> Lifetime {
         lifetime.success.push(SuccessRule { ranks, count: Some(1) });
     }
     lifetime
+}
+
+/// Restarts of single ranks and pods, of which some seeds have some.
+fn in_place(rng: &mut Rng, recovery: &mut Recovery) {
+    if recovery.policy == RestartPolicy::Never {
+        return;
+    }
+    let gang = RestartScope::Gang;
+    recovery.scope = *rng.pick(&[gang, gang, RestartScope::Rank, RestartScope::Pod]).unwrap_or(&gang);
+    for rule in recovery.rules.iter_mut().filter(|rule| rule.reasons.is_empty()) {
+        if rng.chance(30) {
+            rule.action = if rng.chance(50) { FailureAction::RestartRank } else { FailureAction::RestartPod };
+        }
+    }
+    for step in [&mut recovery.rank, &mut recovery.pod] {
+        step.max = *rng.pick(&[None, None, Some(0), Some(2)]).unwrap_or(&None);
+        if rng.chance(30) {
+            step.window = Some(Duration::from_secs(rng.between(5, 60)));
+        }
+    }
 }
 
 /// Policies, windows and rules, of which each seed has some.

@@ -159,6 +159,12 @@ impl Processes {
         }
     }
 
+    /// Another start of a rank; its process.
+    pub(crate) fn start_rank(&mut self, job: &JobId, generation: Generation, rank: Rank) -> u32 {
+        self.add(job, generation, Some(rank), true);
+        self.last_pid
+    }
+
     pub(crate) fn add_grandchild(&mut self, job: &JobId, generation: Generation) {
         self.add(job, generation, None, true);
     }

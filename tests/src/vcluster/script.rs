@@ -143,6 +143,7 @@ pub(crate) const MOST_INIT: u64 = 2;
 pub struct Scripts {
     seed: Option<u64>,
     ranks: BTreeMap<(JobId, Generation, Rank), RankScript>,
+    attempts: BTreeMap<(JobId, Generation, Rank, u32), RankScript>,
     jobs: BTreeMap<JobId, RankScript>,
     pods: BTreeMap<(JobId, Generation, NodeId), PodScript>,
 }
@@ -161,6 +162,16 @@ impl Scripts {
         self.ranks.insert((job.clone(), Generation(generation), Rank(rank)), script);
     }
 
+    /// A later start of a rank in its generation.
+    pub fn set_attempt(
+        &mut self,
+        job: &JobId,
+        (generation, rank, attempt): (u32, u32, u32),
+        script: RankScript,
+    ) {
+        self.attempts.insert((job.clone(), Generation(generation), Rank(rank), attempt), script);
+    }
+
     pub fn set_pod(&mut self, job: &JobId, generation: u32, node: &NodeId, script: PodScript) {
         self.pods.insert((job.clone(), Generation(generation), node.clone()), script);
     }
@@ -173,6 +184,26 @@ impl Scripts {
         match self.seed {
             Some(seed) => seeded_rank(seed, job, generation, rank),
             None => RankScript::succeeds_after(Duration::from_secs(10)),
+        }
+    }
+
+    /// The rank's start of this number in the generation: what was set by hand for it counts for the first.
+    pub(crate) fn attempt(
+        &self,
+        job: &JobId,
+        generation: Generation,
+        rank: Rank,
+        attempt: u32,
+    ) -> RankScript {
+        let by_hand = self.attempts.get(&(job.clone(), generation, rank, attempt));
+        match (attempt, by_hand, self.jobs.get(job), self.seed) {
+            (_, Some(script), ..) => script.clone(),
+            (0, ..) => self.rank(job, generation, rank),
+            (_, None, Some(script), _) => script.clone(),
+            (_, None, None, Some(seed)) => {
+                seeded_rank(seed ^ (u64::from(attempt) << 48), job, generation, rank)
+            }
+            (_, None, None, None) => RankScript::succeeds_after(Duration::from_secs(10)),
         }
     }
 

@@ -1,5 +1,6 @@
 //! A fake shim: does what the real one promises to the worker, on virtual processes.
 
+mod again;
 mod lifecycle;
 mod probed;
 
@@ -51,6 +52,12 @@ struct ShimPod {
     hung: BTreeSet<Rank>,
     /// Ranks that do their preStop hook.
     hooks: BTreeSet<Rank>,
+    /// Ranks that were started again, and how often.
+    attempts: BTreeMap<Rank, u32>,
+    /// Ranks that are to start again, and as which attempt.
+    again: BTreeMap<Rank, u32>,
+    /// Ranks that ended and count as left: what follows is not told yet, or not done.
+    failed: BTreeSet<Rank>,
     /// When their programs began, and what asks them since.
     probed: BTreeMap<Rank, Probed>,
 }
@@ -83,8 +90,10 @@ enum Timer {
     Reap(Rank),
     /// A probe is due.
     Probe(Rank),
-    /// SIGKILL for a rank whose probe is bad.
+    /// SIGKILL for a rank whose probe is bad, or that makes way for another start of it.
     End(Rank),
+    /// The wait before another start of a rank is over.
+    Again(Rank),
 }
 
 /// What a shim sees of the world around it.
@@ -151,6 +160,11 @@ impl Shim {
             }
             // Between machines: the world's affair.
             ShimOrder::Probe { .. } => {}
+            ShimOrder::Restart { generation, ranks, delay, grace } => {
+                if self.generation() == Some(generation) {
+                    self.on_restart(ranks, delay, grace, around);
+                }
+            }
             ShimOrder::Exit { .. } => self.gone = true,
         }
     }
@@ -177,6 +191,9 @@ impl Shim {
             started: false,
             hung: BTreeSet::new(),
             hooks: BTreeSet::new(),
+            attempts: BTreeMap::new(),
+            again: BTreeMap::new(),
+            failed: BTreeSet::new(),
             probed: BTreeMap::new(),
         });
     }
@@ -226,15 +243,14 @@ impl Shim {
                 Timer::InitGone => self.on_init_gone(around),
                 Timer::Started => self.on_started(around),
                 Timer::Exit(rank) => {
-                    let generation = pod.plan.generation;
-                    let script = around.scripts.rank(&self.job, generation, rank);
+                    let script = self.script(rank, around);
                     self.rank_ends(rank, script.status, script.port_conflict, around);
                 }
                 Timer::Hang(rank) => self.hang(rank),
                 Timer::Hook(rank) => self.after_hook(rank, around),
                 Timer::Term(rank) => {
-                    let well = pod.probed.get(&rank).is_some_and(|probed| probed.failure.is_some())
-                        && around.scripts.rank(&self.job, pod.plan.generation, rank).health.ends_well;
+                    let probed = pod.probed.get(&rank).is_some_and(|probed| probed.failure.is_some());
+                    let well = probed && self.script(rank, around).health.ends_well;
                     let status = if well { ExitStatus::SUCCESS } else { ExitStatus::Signal(15) };
                     self.rank_ends(rank, status, false, around);
                 }
@@ -242,6 +258,7 @@ impl Shim {
                 Timer::End(rank) => {
                     pod.timers.entry(Timer::Reap(rank)).or_insert(around.now + around.takes(KILL_TAKES));
                 }
+                Timer::Again(rank) => self.start_again(rank, around),
                 Timer::Kill => self.on_grace_over(around),
                 Timer::Reap(rank) => self.rank_ends(rank, ExitStatus::Signal(9), false, around),
             }
@@ -255,17 +272,9 @@ impl Shim {
         pod.started = true;
         let pids = around.processes.pids(&self.job, generation);
         around.reports.push(ShimReport::Started { generation, pids });
-        for rank in ranks.iter().copied() {
-            let script = around.scripts.rank(&self.job, generation, rank);
-            if let Some(runs) = script.runs {
-                pod.timers.insert(Timer::Exit(rank), around.now + around.takes(runs));
-            }
-            if let Some(hangs) = script.hangs {
-                pod.timers.insert(Timer::Hang(rank), around.now + hangs);
-            }
-            for _ in 0..script.grandchildren {
-                around.processes.add_grandchild(&self.job, generation);
-            }
+        let alive = around.processes.live_ranks(&self.job, generation);
+        for rank in ranks.iter().copied().filter(|rank| alive.contains(rank)) {
+            self.begin_rank(rank, around);
         }
         for rank in ranks {
             self.begin_probes(rank, around);
@@ -287,6 +296,11 @@ impl Shim {
             State::Preparing | State::Refused => return self.over(around),
             State::Prepared => return self.kill(around),
             State::Released => {}
+        }
+        self.give_up_again();
+        let Some(pod) = self.pod.as_mut() else { return };
+        if pod.left == 0 {
+            return self.over(around);
         }
         let known = pod.timers.get(&Timer::Kill).copied();
         pod.timers.insert(Timer::Kill, known.map_or(deadline, |known| known.min(deadline)));
@@ -339,19 +353,25 @@ impl Shim {
         }
         let exit = RankExit {
             rank,
+            attempt: pod.attempts.get(&rank).copied().unwrap_or(0),
             status,
             at: around.now,
-            after_stop: pod.stop,
+            after_stop: pod.stop || pod.again.contains_key(&rank),
             port_conflict: conflict,
             stderr_tail: Vec::new(),
             stdout_tail: Vec::new(),
             error_file: None,
             probe: pod.probed.remove(&rank).and_then(|probed| probed.failure),
+            oom: None,
         };
         if pod.state == State::Released {
             around.reports.push(ShimReport::Exited { generation, exit });
         }
         pod.timers.remove(&Timer::Reap(rank));
+        if self.is_awaited(rank, status) {
+            return self.start_again(rank, around);
+        }
+        let Some(pod) = self.pod.as_mut() else { return };
         pod.left = pod.left.saturating_sub(1);
         if pod.left == 0 {
             self.over(around);

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use phalanx_common::event::{Event, EventKind};
 use phalanx_common::id::{Epoch, Generation, JobId, NodeId, Rank};
-use phalanx_common::spec::JobSpec;
+use phalanx_common::spec::{JobSpec, RestartScope};
+use phalanx_common::time::Timestamp;
 use phalanx_launcher_core::Record;
 use phalanx_launcher_core::restart::{Accounting, Charge};
 
@@ -43,6 +44,10 @@ pub(crate) struct JobFacts {
     pub(crate) world: u32,
     pub(crate) port: Option<(NodeId, u16)>,
     pub(crate) used: Accounting,
+    /// When ranks and pods were started again in their generation, by the step that paid.
+    pub(crate) in_place: BTreeMap<RestartScope, Vec<Timestamp>>,
+    /// The last start of each rank of the last generation that was decided.
+    pub(crate) attempts: BTreeMap<Rank, u32>,
     /// Nodes that cannot take a pod of it.
     pub(crate) refused: BTreeSet<NodeId>,
     pub(crate) stop_requested: bool,
@@ -63,6 +68,8 @@ impl Witness {
                     world: 0,
                     port: None,
                     used: Accounting::default(),
+                    in_place: BTreeMap::new(),
+                    attempts: BTreeMap::new(),
                     refused: BTreeSet::new(),
                     stop_requested: false,
                     ended: false,
@@ -73,6 +80,7 @@ impl Witness {
             Record::GenerationPlanned(planned) => {
                 let Some(facts) = self.jobs.get_mut(&planned.job) else { return };
                 facts.generation = Some(planned.generation);
+                facts.attempts.clear();
                 facts.world = planned.pods.iter().map(|pod| pod.ranks).sum();
                 facts.nodes = planned.pods.iter().map(|pod| pod.node.clone()).collect();
                 if let Some(first) = facts.nodes.first() {
@@ -104,6 +112,13 @@ impl Witness {
                         Charge::NodeGone => facts.used.node_retries += 1,
                         Charge::NodeRefused | Charge::Ignored | Charge::Completed | Charge::Drained => {}
                     }
+                }
+            }
+            Record::RanksRestarted(restarted) => {
+                let Some(facts) = self.jobs.get_mut(&restarted.job) else { return };
+                facts.in_place.entry(restarted.step).or_default().push(restarted.at);
+                for rank in &restarted.ranks {
+                    *facts.attempts.entry(*rank).or_default() += 1;
                 }
             }
             Record::JobEnded { job, .. } => {

@@ -203,6 +203,7 @@ fn a_node_speaks_for_itself_alone() {
     let (id, generation) = (JobId::from_existing(job.as_str()), Generation(1));
     let exit = RankExit {
         rank: Rank(0),
+        attempt: 0,
         status: phalanx_common::exit::ExitStatus::Code(66),
         at: Timestamp(1),
         after_stop: false,
@@ -211,6 +212,7 @@ fn a_node_speaks_for_itself_alone() {
         stdout_tail: Vec::new(),
         error_file: None,
         probe: None,
+        oom: None,
     };
     let reason = PrepareFailure { kind: PrepareFailureKind::Job, message: "forged".into() };
     let notice = || Notice::Refused { what: "forged".into() };

@@ -189,6 +189,8 @@ fn body() -> PlanBody {
         lease: None,
         probes: Default::default(),
         lifecycle: Default::default(),
+        in_place: false,
+        memory_limit: None,
     }
 }
 

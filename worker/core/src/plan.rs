@@ -155,6 +155,8 @@ pub fn shim_plan(
         pre_stop: plan.body.lifecycle.pre_stop.clone(),
         init,
         init_once: plan.body.lifecycle.init_once,
+        in_place: plan.body.in_place,
+        memory_limit: plan.body.memory_limit,
     })
 }
 

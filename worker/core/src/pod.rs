@@ -61,6 +61,8 @@ pub(crate) struct Pod {
     pub(crate) suspended: bool,
     pub(crate) exits: Vec<RankExit>,
     pub(crate) pids: Vec<u32>,
+    /// Ranks that were to start again, and the attempt that was ordered last.
+    pub(crate) attempts: BTreeMap<Rank, u32>,
     /// How its ranks stand, as far as the shim said.
     pub(crate) health: BTreeMap<Rank, RankHealth>,
     pub(crate) end: Option<PodEnd>,
@@ -101,6 +103,19 @@ impl Pod {
         self.holds(rank) && self.exits.iter().all(|exit| exit.rank != rank)
     }
 
+    /// A rank was started again, as it was ordered; false if it was not.
+    pub(crate) fn restarted(&mut self, rank: Rank, attempt: u32, pid: u32) -> bool {
+        let ordered = self.attempts.get(&rank) == Some(&attempt);
+        if ordered {
+            self.exits.retain(|exit| exit.rank != rank || exit.attempt >= attempt);
+            self.health.remove(&rank);
+            let index = rank.0.checked_sub(self.plan.first_rank.0);
+            let place = index.and_then(|index| self.pids.get_mut(index as usize));
+            place.into_iter().for_each(|place| *place = pid);
+        }
+        ordered
+    }
+
     pub(crate) fn new(plan: Box<PodPlan>) -> Pod {
         Pod {
             plan,
@@ -111,6 +126,7 @@ impl Pod {
             suspended: false,
             exits: Vec::new(),
             pids: Vec::new(),
+            attempts: BTreeMap::new(),
             health: BTreeMap::new(),
             end: None,
             next: None,

@@ -57,6 +57,14 @@ pub enum ShimOrder {
         target: NodeId,
         address: SocketAddr,
     },
+    /// Start these ranks again, each as this attempt: those that live are ended first, with this grace, and none begins
+    /// before `delay` is over. What is at that attempt already stays as it is.
+    Restart {
+        generation: Generation,
+        ranks: Vec<(Rank, u32)>,
+        delay: Duration,
+        grace: Duration,
+    },
 }
 
 /// Shim to worker.
@@ -104,6 +112,13 @@ pub enum ShimReport {
     Health {
         generation: Generation,
         ranks: Vec<RankHealth>,
+    },
+    /// A rank was started again.
+    Restarted {
+        generation: Generation,
+        rank: Rank,
+        attempt: u32,
+        pid: u32,
     },
 }
 
@@ -165,6 +180,10 @@ pub struct ShimPlan {
     pub init: Vec<ShimInit>,
     /// Those that ended well are not run again for a later generation.
     pub init_once: bool,
+    /// A rank that failed may be started again: the pod stays until it is told what follows.
+    pub in_place: bool,
+    /// Bytes of memory that each rank may have, its children included.
+    pub memory_limit: Option<u64>,
 }
 
 /// An init container, or a sidecar.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use phalanx_common::id::{Epoch, Generation, JobId, NodeId};
+use phalanx_common::id::{Epoch, Generation, JobId, NodeId, Rank};
 use phalanx_common::order::{Order, OrderKind};
 use phalanx_common::plan::{PodBinding, PodPlan};
 use phalanx_common::report::{
@@ -142,6 +142,31 @@ impl Worker {
             OrderKind::Probe { job, generation, target, address } => {
                 self.on_probe(&job, generation, target, address);
             }
+            OrderKind::Restart { job, generation, ranks, delay, grace } => {
+                self.on_restart(&job, generation, ranks, (delay, grace));
+            }
+        }
+    }
+
+    /// Ranks of a generation that runs start again. One that stops or has ended says so itself.
+    fn on_restart(
+        &mut self,
+        job: &JobId,
+        generation: Generation,
+        mut ranks: Vec<(Rank, u32)>,
+        (delay, grace): (Duration, Duration),
+    ) {
+        let Some(pod) = self.pods.get_mut(job).filter(|pod| pod.generation() == generation) else {
+            let what = format!("a restart of ranks of generation {generation}, which is not here");
+            return self.refuse(Some(job), what);
+        };
+        if pod.shim != ShimState::Up || !matches!(pod.phase, PodPhase::Releasing | PodPhase::Started) {
+            return;
+        }
+        ranks.retain(|(rank, attempt)| pod.holds(*rank) && pod.attempts.get(rank) < Some(attempt));
+        pod.attempts.extend(ranks.iter().copied());
+        if !ranks.is_empty() {
+            self.order_shim(job, ShimOrder::Restart { generation, ranks, delay, grace });
         }
     }
 
@@ -380,6 +405,7 @@ impl Worker {
             | ShimReport::Started { generation, .. }
             | ShimReport::Exited { generation, .. }
             | ShimReport::Health { generation, .. }
+            | ShimReport::Restarted { generation, .. }
             | ShimReport::Ended { generation, .. } => *generation,
             ShimReport::Output { .. } => return,
             ShimReport::Probed { generation, target, heard } => {
@@ -430,6 +456,9 @@ impl Worker {
                 let ranks: Vec<_> = ranks.into_iter().filter(|health| pod.holds(health.rank)).collect();
                 pod.health.extend(ranks.iter().map(|health| (health.rank, health.clone())));
                 self.tell(Report::Health { job: job_id, generation, ranks });
+            }
+            ShimReport::Restarted { rank, attempt, pid, .. } if pod.restarted(rank, attempt, pid) => {
+                self.tell(Report::Restarted { job: job_id, generation, rank, attempt, pid });
             }
             ShimReport::Ended { end, .. } => self.generation_ended(job, end),
             // Prepared or NotPrepared after a stop: the end follows.

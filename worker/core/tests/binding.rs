@@ -74,6 +74,8 @@ fn plan(binding: PodBinding, env: &[(&str, &str)]) -> PodPlan {
             lease: None,
             probes: Default::default(),
             lifecycle: Default::default(),
+            in_place: false,
+            memory_limit: None,
         },
         node_rank: 1,
         first_rank: Rank(2),

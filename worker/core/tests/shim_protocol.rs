@@ -9,7 +9,7 @@ use std::time::Duration;
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::health::{ProbeFailure, ProbeWord, Question, RankHealth};
 use phalanx_common::id::{Generation, JobId, NodeId, Rank};
-use phalanx_common::report::{Notice, PodEnd, PrepareFailure, PrepareFailureKind, RankExit};
+use phalanx_common::report::{Notice, OutOfMemory, PodEnd, PrepareFailure, PrepareFailureKind, RankExit};
 use phalanx_common::spec::{
     Hook, Keep, LogPattern, MemoryBinding, Probe, ProbeHandler, ProbePort, Probes, StopScope,
 };
@@ -77,6 +77,8 @@ fn plan() -> ShimPlan {
             startup: None,
         }],
         init_once: true,
+        in_place: true,
+        memory_limit: Some(7),
     }
 }
 
@@ -111,7 +113,7 @@ fn the_version_is_one() {
 fn orders_keep_their_bytes() {
     golden(
         ShimOrder::Prepare(Box::new(plan())),
-        "fb00000000036a2d3103016d0206707974686f6e04742e707901022f7701015801062f612e74617201022f760101530174010143013201fb2c010201410131014200022f6c022f6506302d332c3936013101022f640101fb3c7301fb2c01000a00000109090909090909090909090909090909090909090909090909090909090909090102fc0065cd1dfc00000040030101fc0065cd1d01093c73797374656d2f3e0104027570000001000a0001030101fc0065cd1d0101012f00fb2c01010101620163000001000a0001030101fc0065cd1d0103000001000a0001030101fc0065cd1d0a0102010001000101730101690101660101440133022f69010001",
+        "fe00000000036a2d3103016d0206707974686f6e04742e707901022f7701015801062f612e74617201022f760101530174010143013201fb2c010201410131014200022f6c022f6506302d332c3936013101022f640101fb3c7301fb2c01000a00000109090909090909090909090909090909090909090909090909090909090909090102fc0065cd1dfc00000040030101fc0065cd1d01093c73797374656d2f3e0104027570000001000a0001030101fc0065cd1d0101012f00fb2c01010101620163000001000a0001030101fc0065cd1d0103000001000a0001030101fc0065cd1d0a0102010001000101730101690101660101440133022f69010001010107",
     );
     golden(ShimOrder::Go { generation: GENERATION }, "020000000103");
     golden(
@@ -123,6 +125,15 @@ fn orders_keep_their_bytes() {
     golden(ShimOrder::Lease { remaining: Duration::from_secs(600) }, "0500000005fb580200");
     golden(ShimOrder::Exit { failed: true }, "020000000601");
     let address = ([10, 0, 0, 2], 300).into();
+    golden(
+        ShimOrder::Restart {
+            generation: GENERATION,
+            ranks: vec![(Rank(1), 2), (Rank(300), 1)],
+            delay: Duration::from_millis(1500),
+            grace: Duration::from_secs(30),
+        },
+        "110000000803020102fb2c010101fc0065cd1d1e00",
+    );
     golden(
         ShimOrder::Probe { generation: GENERATION, target: NodeId::new("n2"), address },
         "0d0000000703026e32000a000002fb2c01",
@@ -150,6 +161,7 @@ fn reports_keep_their_bytes() {
     golden(ShimReport::Started { generation, pids: vec![7, 70_000] }, "0900000002030207fc70110100");
     let exit = RankExit {
         rank: Rank(1),
+        attempt: 2,
         status: ExitStatus::Signal(9),
         at: Timestamp(1_700_000_000_000_000),
         after_stop: true,
@@ -162,13 +174,15 @@ fn reports_keep_their_bytes() {
             message: "no".into(),
             at: Timestamp(1_700_000_000_000_000),
         }),
+        oom: Some(OutOfMemory { limit: Some(7), peak: None }),
     };
     golden(
         ShimReport::Exited { generation, exit },
-        "270000000303010109fd00401e18240a0600010002ff00016f01027b7d0102026e6ffd00401e18240a0600",
+        "2c000000030301020109fd00401e18240a0600010002ff00016f01027b7d0102026e6ffd00401e18240a060001010700",
     );
     let exit = RankExit {
         rank: Rank(0),
+        attempt: 0,
         status: ExitStatus::Code(1),
         at: Timestamp(0),
         after_stop: false,
@@ -177,11 +191,14 @@ fn reports_keep_their_bytes() {
         stdout_tail: Vec::new(),
         error_file: None,
         probe: None,
+        oom: None,
     };
-    golden(ShimReport::Exited { generation, exit }, "0c000000030300000100000100000000");
+    golden(ShimReport::Exited { generation, exit }, "0e0000000303000000010000010000000000");
     let waits = Some(ProbeWord { probe: Question::Startup, message: "no".into() });
     let ranks = vec![RankHealth { rank: Rank(300), ready: false, waits, status: Some("s".into()) }];
     golden(ShimReport::Health { generation, ranks }, "0f000000080301fb2c01000100026e6f010173");
+    let restarted = ShimReport::Restarted { generation, rank: Rank(1), attempt: 2, pid: 70_000 };
+    golden(restarted, "0900000009030102fc70110100");
     let end = PodEnd { swept: 2, shim_lost: false, lease_lapsed: true, survivors: vec![(9, "d".into())] };
     golden(ShimReport::Ended { generation, end }, "09000000040302000101090164");
     for (stream, bytes) in [
@@ -205,6 +222,7 @@ fn a_report_with_the_longest_tails_fits_a_frame() {
     let tail = vec![b'x'; phalanx_common::defaults::LOG_TAIL];
     let exit = RankExit {
         rank: Rank(u32::MAX),
+        attempt: 0,
         status: ExitStatus::Code(1),
         at: Timestamp(u64::MAX),
         after_stop: false,
@@ -213,6 +231,7 @@ fn a_report_with_the_longest_tails_fits_a_frame() {
         stdout_tail: tail.clone(),
         error_file: Some(tail),
         probe: None,
+        oom: None,
     };
     let mut bytes = Vec::new();
     codec::encode(&ShimReport::Exited { generation: GENERATION, exit }, &mut bytes).unwrap();

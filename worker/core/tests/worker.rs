@@ -74,6 +74,8 @@ fn plan(generation: u32, lease: Option<Duration>) -> PodPlan {
             lease,
             probes: Default::default(),
             lifecycle: Default::default(),
+            in_place: false,
+            memory_limit: None,
         },
         node_rank: 0,
         first_rank: Rank(0),
@@ -297,6 +299,7 @@ fn hello_tells_what_happened_while_nobody_listened() {
     bench.input(Input::LinkDown);
     let exit = RankExit {
         rank: Rank(1),
+        attempt: 0,
         status: ExitStatus::Code(3),
         at: Timestamp(5),
         after_stop: false,
@@ -305,6 +308,7 @@ fn hello_tells_what_happened_while_nobody_listened() {
         stdout_tail: Vec::new(),
         error_file: None,
         probe: None,
+        oom: None,
     };
     let commands = bench.shim(ShimReport::Exited { generation: Generation(1), exit: exit.clone() });
     assert_eq!(commands, [], "reports are not queued");
@@ -326,6 +330,7 @@ fn a_hello_fits_one_frame_however_much_the_ranks_said_before_they_ended() {
         stderr_tail.extend_from_slice(b"the end");
         let exit = RankExit {
             rank: Rank(rank),
+            attempt: 0,
             status: ExitStatus::Code(3),
             at: Timestamp(5),
             after_stop: false,
@@ -334,6 +339,7 @@ fn a_hello_fits_one_frame_however_much_the_ranks_said_before_they_ended() {
             stdout_tail: vec![b'.'; defaults::LOG_TAIL],
             error_file: Some(vec![b'.'; defaults::LOG_TAIL]),
             probe: None,
+            oom: None,
         };
         bench.shim(ShimReport::Exited { generation: Generation(1), exit });
     }
@@ -450,6 +456,7 @@ fn each_rank_of_a_pod_ends_once_and_no_other_does_whatever_its_shim_says() {
     let mut bench = Bench::started();
     let exit = |rank: u32| RankExit {
         rank: Rank(rank),
+        attempt: 0,
         status: ExitStatus::Code(3),
         at: Timestamp(5),
         after_stop: false,
@@ -458,6 +465,7 @@ fn each_rank_of_a_pod_ends_once_and_no_other_does_whatever_its_shim_says() {
         stdout_tail: Vec::new(),
         error_file: None,
         probe: None,
+        oom: None,
     };
     let mut said =
         |rank| bench.shim(ShimReport::Exited { generation: Generation(1), exit: exit(rank) }).len();

@@ -356,7 +356,7 @@ impl<L: Link> Agent<L> {
     fn sweep(&mut self, job: JobId, mark: String) {
         self.swept.spawn_blocking(move || {
             let killed = sweep::count_marked(&mark);
-            let survivors = sweep::end_marked(&mark, None);
+            let survivors = sweep::end_marked(&mark, &[]);
             Input::Swept { job, killed, survivors }
         });
     }

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -28,9 +29,11 @@ pub(super) fn of(rank: &ShimRank, policy: MemoryBinding) -> Option<Bound<'_>> {
     (!cpus.is_empty() || memory.is_some()).then_some(Bound { cpus, memory })
 }
 
-/// Waits until every rank that is to be bound has said that it is.
-pub(super) fn wait(plan: &ShimPlan, parts: &mut Parts) -> Result<(), Refusal> {
-    let mut missing: Vec<bool> = plan.ranks.iter().map(|rank| of(rank, plan.memory).is_some()).collect();
+/// Waits until each of these ranks that is to be bound has said that it is.
+pub(super) fn wait(plan: &ShimPlan, parts: &mut Parts, which: Range<usize>) -> Result<(), Refusal> {
+    let ranks = plan.ranks.iter().enumerate();
+    let mut missing: Vec<bool> =
+        ranks.map(|(index, rank)| which.contains(&index) && of(rank, plan.memory).is_some()).collect();
     let until = Instant::now() + WITHIN;
     while let Some(next) = missing.iter().position(|missing| *missing) {
         let rank = plan.ranks.get(next).map_or(0, |rank| rank.rank.0);
@@ -96,9 +99,10 @@ fn heard(word: Word, plan: &ShimPlan, rank: &ShimRank, told: &mut Vec<Notice>) -
     }
 }
 
-/// Looks at the ranks as they are held: the kernel takes what is there of a set, and says nothing of the rest.
-pub(super) fn verify(plan: &ShimPlan, parts: &Parts) -> Result<(), Refusal> {
-    for (rank, process) in plan.ranks.iter().zip(&parts.ranks) {
+/// Looks at these ranks as they are held: the kernel takes what is there of a set, and says nothing of the rest.
+pub(super) fn verify(plan: &ShimPlan, parts: &Parts, which: Range<usize>) -> Result<(), Refusal> {
+    let ranks = plan.ranks.iter().zip(&parts.ranks);
+    for (rank, process) in ranks.skip(which.start).take(which.len()) {
         let number = rank.rank.0;
         if !rank.cpus.is_empty() {
             let refused = |error| Refusal::CpusRefused { rank: number, cpus: rank.cpus.clone(), error };

@@ -97,10 +97,26 @@ pub(super) fn subdirectories(path: &Path) -> Vec<PathBuf> {
     entries.filter(|entry| entry.file_type().is_ok_and(|t| t.is_dir())).map(|entry| entry.path()).collect()
 }
 
+/// Where a process goes whose cgroup gets children with limits.
+pub(super) const LEAF: &str = "phalanx-self";
+
+/// The cgroup (version 2) of this process, below which there may be others.
 pub(super) fn own_directory() -> Option<PathBuf> {
     let cgroup = read_proc("/proc/self/cgroup")?;
     let mounts = read_proc("/proc/self/mountinfo")?;
-    directory(&cgroup, &mounts)
+    let own = directory(&cgroup, &mounts)?;
+    if own.file_name().is_some_and(|name| name == LEAF) {
+        own.parent().map(Path::to_owned)
+    } else {
+        Some(own)
+    }
+}
+
+/// Where this process is in the memory hierarchy of version 1, if the host has one.
+pub(super) fn own_memory_directory() -> Option<PathBuf> {
+    let cgroup = read_proc("/proc/self/cgroup")?;
+    let mounts = read_proc("/proc/self/mountinfo")?;
+    memory_directory(&cgroup, &mounts)
 }
 
 /// Files of /proc have no size to go by: without a first guess they are read in tiny steps.
@@ -113,9 +129,26 @@ fn read_proc(path: &str) -> Option<String> {
 /// Where `/proc/self/cgroup` and `/proc/self/mountinfo` say our cgroup is.
 fn directory(cgroup: &str, mounts: &str) -> Option<PathBuf> {
     let own = cgroup.lines().find_map(|line| line.strip_prefix("0::"))?;
+    mounted(own, mounts, |filesystem| filesystem.starts_with("cgroup2 "))
+}
+
+/// The same in the hierarchy of version 1 that has the memory controller.
+fn memory_directory(cgroup: &str, mounts: &str) -> Option<PathBuf> {
+    let has = |controllers: &str| controllers.split(',').any(|name| name == "memory");
+    let own = cgroup.lines().find_map(|line| {
+        let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+        has(controllers).then_some(path)
+    })?;
+    mounted(own, mounts, |filesystem| {
+        filesystem.starts_with("cgroup ") && filesystem.rsplit(' ').next().is_some_and(has)
+    })
+}
+
+/// Where the cgroup `own` is found, in the first file system that is meant.
+fn mounted(own: &str, mounts: &str, is_meant: impl Fn(&str) -> bool) -> Option<PathBuf> {
     mounts.lines().find_map(|line| {
         let (mount, filesystem) = line.split_once(" - ")?;
-        if !filesystem.starts_with("cgroup2 ") {
+        if !is_meant(filesystem) {
             return None;
         }
         let mut fields = mount.split(' ').skip(3);
@@ -147,5 +180,12 @@ mod tests {
         assert_eq!(directory("0::/pods/a/b\n", bind), Some("/sys/fs/cgroup/b".into()));
         assert_eq!(directory("0::/elsewhere\n", bind), None);
         assert_eq!(directory("4:cpu:/x\n", unified), None, "version 1 alone");
+        let memory = "33 29 0:29 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
+        let both = format!("{hybrid}{memory}");
+        assert_eq!(
+            memory_directory("5:cpu:/x\n4:memory:/a/b\n0::/\n", &both),
+            Some("/sys/fs/cgroup/memory/a/b".into())
+        );
+        assert_eq!(memory_directory(here, unified), None, "version 2 alone");
     }
 }

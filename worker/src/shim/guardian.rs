@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use nix::fcntl::OFlag;
 use nix::sys::prctl;
@@ -23,7 +23,7 @@ use crate::sweep;
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Charge {
     mark: String,
-    cgroup: Option<PathBuf>,
+    cgroups: Vec<PathBuf>,
 }
 
 /// The shim's hold on its guardian.
@@ -40,9 +40,9 @@ impl Guardian {
         old: Option<Guardian>,
         home: &Home,
         mark: &str,
-        cgroup: Option<&Path>,
+        cgroups: Vec<PathBuf>,
     ) -> io::Result<Guardian> {
-        let charge = Charge { mark: mark.to_string(), cgroup: cgroup.map(Path::to_path_buf) };
+        let charge = Charge { mark: mark.to_string(), cgroups };
         match old {
             Some(old) if old.charge == charge => return Ok(old),
             Some(old) => old.dismiss(),
@@ -87,7 +87,7 @@ fn stand_by(pipe: i32, home: &Home, charge: &Charge) -> ! {
         }
     };
     if died {
-        sweep::end_marked(&charge.mark, charge.cgroup.as_deref());
+        sweep::end_marked(&charge.mark, &charge.cgroups);
         home::tidy(home.path(), home::keeps(home.keep(), true));
     }
     sys::exit_now()

@@ -18,8 +18,8 @@ use super::refusal::Refusal;
 pub(crate) const LOCK: &str = "lock";
 /// Holds the value of `PHALANX_POD`.
 pub(crate) const MARK: &str = "mark";
-/// Holds the path of the pod's cgroup, if it has one.
-pub(crate) const CGROUP: &str = "cgroup";
+/// Holds the paths of the cgroups that the pod made, one in a line.
+pub(crate) const CGROUPS: &str = "cgroup";
 const TMP: &str = "tmp";
 
 /// The guardian of a shim that was just killed holds the lock while it cleans up, and a sweep looks
@@ -128,7 +128,7 @@ pub(super) fn tidy(path: &Path, keep: bool) {
         let _ = fs::remove_dir_all(path);
         return;
     }
-    for note in [MARK, CGROUP, LOCK] {
+    for note in [MARK, CGROUPS, LOCK] {
         let _ = fs::remove_file(path.join(note));
     }
 }

@@ -61,7 +61,7 @@ enum Phase {
 /// What the shell sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Facts {
-    /// Ranks not yet reaped, and init containers that they wait for.
+    /// Ranks not yet reaped or that may start again, and init containers that they wait for.
     pub(super) ranks: usize,
     /// A sidecar runs.
     pub(super) sidecars: bool,
@@ -300,6 +300,11 @@ impl Life {
 
     fn is_running(&self) -> bool {
         !matches!(self.phase, Phase::Killing { .. } | Phase::Draining { .. } | Phase::Ended)
+    }
+
+    /// It stands still.
+    pub(super) fn is_suspended(&self) -> bool {
+        self.ladder.is_suspended()
     }
 
     /// The programs of all ranks run.

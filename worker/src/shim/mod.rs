@@ -9,12 +9,13 @@
 //! Reading down: [`maybe_run`] and [`spawn`] are the two ways in; `run` is the event loop, `pod_events`
 //! what it does about each event, `reports` what it says; `life` decides what a generation does next and
 //! touches nothing, `prepare` checks and holds, `preparing` is what the loop has to do with that, `init` runs what comes
-//! before the ranks and beside them, `bound` sees that ranks
+//! before the ranks and beside them, `again` starts a rank again, `memory` limits it, `bound` sees that ranks
 //! are bound as they should be, `output`
 //! writes the log files, `checks` asks the ranks what their probes want to know and `notify` hears what they say, `tree` and `cgroup` find and end processes, `home` is the pod's directory.
 //! Unsafe code is in `sys` and `fork` alone.
 
 pub mod account;
+mod again;
 mod bound;
 mod cgroup;
 mod checks;
@@ -30,6 +31,7 @@ mod ladder;
 mod life;
 mod limits;
 mod link;
+mod memory;
 mod notify;
 mod output;
 mod pod;
@@ -50,7 +52,7 @@ mod unpack;
 mod virtual_env;
 
 pub(crate) use cgroup::end as remove_cgroup;
-pub(crate) use home::{CGROUP, LOCK, MARK};
+pub(crate) use home::{CGROUPS, LOCK, MARK};
 pub use run::maybe_run;
 pub(crate) use run::wall_clock;
 pub(crate) use tree::kill_marked as kill_process;

@@ -43,22 +43,23 @@ pub(super) struct NotifySocket(OwnedFd);
 
 /// Makes a socket for each rank, and tells each of its own.
 pub(super) fn open(plan: &mut ShimPlan) -> Result<Vec<NotifySocket>, Refusal> {
+    (0..plan.ranks.len()).filter_map(|index| open_one(plan, index).transpose()).collect()
+}
+
+/// Makes a socket for one rank, and tells it of it.
+pub(super) fn open_one(plan: &mut ShimPlan, index: usize) -> Result<Option<NotifySocket>, Refusal> {
     let watchdog = plan.probes.watchdog().map(|time| time.as_micros().to_string());
     let taken = plan.env.iter().any(|(name, _)| name == NOTIFY_SOCKET);
-    let mut sockets = Vec::with_capacity(plan.ranks.len());
-    for rank in &mut plan.ranks {
-        let number = rank.rank.0;
-        let refuse =
-            |errno: Errno| Refusal::Start { rank: number, what: "notify socket", error: errno.into() };
-        let (socket, name) = NotifySocket::open().map_err(refuse)?;
-        sockets.push(socket);
-        // The job's own one wins.
-        if !taken && rank.env.iter().all(|(name, _)| name != NOTIFY_SOCKET) {
-            rank.env.push((NOTIFY_SOCKET.to_owned(), name));
-            rank.env.extend(watchdog.iter().map(|time| (WATCHDOG_USEC.to_owned(), time.clone())));
-        }
+    let Some(rank) = plan.ranks.get_mut(index) else { return Ok(None) };
+    let number = rank.rank.0;
+    let refuse = |errno: Errno| Refusal::Start { rank: number, what: "notify socket", error: errno.into() };
+    let (socket, name) = NotifySocket::open().map_err(refuse)?;
+    // The job's own one wins.
+    if !taken && rank.env.iter().all(|(name, _)| name != NOTIFY_SOCKET) {
+        rank.env.push((NOTIFY_SOCKET.to_owned(), name));
+        rank.env.extend(watchdog.map(|time| (WATCHDOG_USEC.to_owned(), time)));
     }
-    Ok(sockets)
+    Ok(Some(socket))
 }
 
 impl NotifySocket {

@@ -13,16 +13,18 @@ use phalanx_common::defaults::LOG_TAIL;
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::health::ProbeFailure;
 use phalanx_common::id::{Generation, Rank};
-use phalanx_common::report::{Notice, PodEnd, RankExit};
+use phalanx_common::report::{Notice, OutOfMemory, PodEnd, RankExit};
 use phalanx_common::spec::StopScope;
 use phalanx_common::time::Timestamp;
 use phalanx_worker_core::shim::{ShimPlan, ShimRank};
 
+use super::again::Again;
 use super::cgroup::Cgroup;
 use super::checks::{Checks, Order};
 use super::fork::{Step, Word};
 use super::init::{Inits, Turned};
 use super::life::Life;
+use super::memory::Limits;
 use super::output::OutputStream;
 use super::ports::Reserved;
 use super::probe::Probes;
@@ -47,6 +49,10 @@ pub(super) struct RankProcess {
     ended: Option<Ended>,
     /// The probe for which it was told to end.
     failure: Option<ProbeFailure>,
+    /// How often it was started again.
+    pub(super) attempt: u32,
+    /// It is ended to be started again.
+    makes_way: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -54,15 +60,39 @@ struct Ended {
     status: ExitStatus,
     at: Timestamp,
     after_stop: bool,
+    oom: Option<OutOfMemory>,
 }
 
 impl RankProcess {
     pub(super) fn new(rank: &ShimRank, pid: i32, streams: [OutputStream; 2], program: String) -> RankProcess {
         let error_file = PathBuf::from(&rank.error_file);
-        RankProcess { rank: rank.rank, pid, streams, error_file, program, ended: None, failure: None }
+        RankProcess {
+            rank: rank.rank,
+            pid,
+            streams,
+            error_file,
+            program,
+            ended: None,
+            failure: None,
+            attempt: 0,
+            makes_way: false,
+        }
     }
 
-    fn is_alive(&self) -> bool {
+    /// Another process of the same rank.
+    pub(super) fn begin_again(&mut self, pid: i32, program: String) {
+        (self.pid, self.program) = (pid, program);
+        (self.ended, self.failure, self.makes_way) = (None, None, false);
+    }
+
+    /// It could not be started again: it counts as one that failed so.
+    pub(super) fn fail_again(&mut self, why: &str, status: ExitStatus, now: Instant, at: Timestamp) {
+        self.streams[1].file(why.as_bytes(), now, at);
+        (self.failure, self.makes_way) = (None, false);
+        self.ended = Some(Ended { status, at, after_stop: false, oom: None });
+    }
+
+    pub(super) fn is_alive(&self) -> bool {
         self.ended.is_none()
     }
 }
@@ -75,6 +105,7 @@ pub(super) struct Parts {
     pub(super) hold: Option<File>,
     /// A record per rank whose exec failed; end-of-file once none is left before its exec.
     pub(super) errors: Option<File>,
+    pub(super) limits: Option<Limits>,
     pub(super) cgroup: Option<Cgroup>,
     /// What people should know of how the ranks are held.
     pub(super) told: Vec<Notice>,
@@ -108,6 +139,8 @@ pub(super) struct Pod {
     pub(super) wants_pre_stop: bool,
     parts: Parts,
     exec_failed: bool,
+    /// Ranks that are to start again; `None`: none ever is.
+    pub(super) again: Option<Again>,
     /// Numbers of what `reserved` holds.
     ports: Vec<u16>,
     _reserved: Reserved,
@@ -142,6 +175,7 @@ impl Pod {
             wants_pre_stop: false,
             parts,
             exec_failed: false,
+            again: None,
             ports: plan.ports.clone(),
             _reserved: ports,
             probes,
@@ -192,6 +226,54 @@ impl Pod {
 
     pub(super) fn alive(&self) -> usize {
         self.parts.ranks.iter().filter(|rank| rank.is_alive()).count()
+    }
+
+    /// Ranks that have ended and may start again, or are to: what follows for them is not told yet, or not done.
+    pub(super) fn awaited(&self) -> usize {
+        let Some(again) = self.again.as_ref().filter(|_| !self.life.is_stopping()) else { return 0 };
+        let failed = |ended: &Ended| !ended.status.success() && !ended.after_stop;
+        let ranks = self.parts.ranks.iter().enumerate();
+        let awaited = ranks
+            .filter_map(|(index, rank)| Some((index, rank.ended.as_ref()?)))
+            .filter(|(index, ended)| again.is_due(*index) || failed(ended));
+        awaited.count()
+    }
+
+    /// The stop signal for a rank that is to start again, and SIGKILL after this grace.
+    pub(super) fn make_way(&mut self, index: usize, grace: Duration, now: Instant) {
+        let Some(rank) = self.parts.ranks.get_mut(index).filter(|rank| rank.is_alive()) else { return };
+        rank.makes_way = true;
+        let pid = rank.pid;
+        self.ask_to_end(&self.parts.ranks[index]);
+        signal_group(pid, Signal::SIGCONT);
+        self.checks.kills(index, grace, now);
+    }
+
+    /// SIGKILL to what a rank that has ended left behind; false if there is nothing.
+    pub(super) fn sweep_after(&self, index: usize, guardian: Option<i32>) -> bool {
+        let Some(rank) = self.parts.ranks.get(index) else { return false };
+        let beside = |pid: i32| {
+            self.parts.ranks.iter().any(|other| other.pid == pid && other.is_alive())
+                || self.checks.pids().any(|known| known == pid)
+                || self.inits.as_ref().is_some_and(|inits| inits.pids().contains(&pid))
+        };
+        let own = format!("RANK={}", rank.rank);
+        let left: Vec<Process> = tree::descendants(std::process::id() as i32, guardian)
+            .into_iter()
+            .filter(|it| {
+                !beside(it.pid) && (it.group == rank.pid || tree::environ_has(it.pid, own.as_bytes()))
+            })
+            .collect();
+        let limited = self.parts.limits.as_ref().map(|limits| limits.processes_of(index)).unwrap_or_default();
+        let left: Vec<Process> =
+            left.into_iter().chain(limited.into_iter().filter_map(tree::process)).collect();
+        left.iter().for_each(|process| signal_found(process, Signal::SIGKILL));
+        left.iter().any(Process::is_alive)
+    }
+
+    /// The error pipe tells of another attempt.
+    pub(super) fn expect_exec(&mut self) {
+        self.exec_failed = false;
     }
 
     pub(super) fn has_open_pipes(&self) -> bool {
@@ -254,16 +336,18 @@ impl Pod {
 
     /// A child was reaped; the index of the rank it was.
     pub(super) fn on_reaped(&mut self, pid: i32, status: ExitStatus, at: Timestamp) -> Option<usize> {
-        let after_stop = self.life.is_stopping();
         let index = self.parts.ranks.iter().position(|rank| rank.pid == pid && rank.is_alive())?;
-        self.parts.ranks[index].ended = Some(Ended { status, at, after_stop });
+        let after_stop = self.life.is_stopping() || self.parts.ranks[index].makes_way;
+        let limits = self.parts.limits.as_ref().filter(|_| !status.success());
+        let oom = limits.and_then(|limits| limits.out_of_memory(index));
+        self.parts.ranks[index].ended = Some(Ended { status, at, after_stop, oom });
         Some(index)
     }
 
     /// The report of a rank that has ended.
     pub(super) fn exit_of(&self, index: usize) -> Option<RankExit> {
         let rank = self.parts.ranks.get(index)?;
-        let Ended { status, at, after_stop } = rank.ended?;
+        let Ended { status, at, after_stop, oom } = rank.ended?;
         let stderr_tail = rank.streams[1].tail();
         let error_file = read_error_file(&rank.error_file);
         let port_conflict = !status.success()
@@ -274,6 +358,7 @@ impl Pod {
         let stdout_tail = rank.streams[0].tail();
         Some(RankExit {
             rank: rank.rank,
+            attempt: rank.attempt,
             status,
             at,
             after_stop,
@@ -282,6 +367,7 @@ impl Pod {
             stdout_tail,
             error_file,
             probe: rank.failure.clone(),
+            oom,
         })
     }
 
@@ -380,6 +466,10 @@ impl Pod {
         for rank in self.parts.ranks.iter().filter(|rank| rank.is_alive()) {
             signal_group(rank.pid, Signal::SIGKILL);
         }
+        if let Some(limits) = &self.parts.limits {
+            let inside = limits.processes().into_iter().filter_map(tree::process);
+            found.extend(inside.map(|process| (process.pid, process)));
+        }
         if let Some(cgroup) = &self.parts.cgroup {
             let inside = cgroup.processes().into_iter().filter_map(tree::process);
             found.extend(inside.map(|process| (process.pid, process)));
@@ -431,6 +521,7 @@ impl Pod {
         if self.rounds > 0 {
             survivors.extend(self.below(guardian).into_iter().map(|p| (p.pid as u32, p.name)));
         }
+        self.parts.limits = None;
         if let Some(cgroup) = self.parts.cgroup.take() {
             let _ = cgroup.remove();
         }

@@ -11,6 +11,9 @@
 //! to write the `cgroup.procs` of the closest common ancestor, and above the pod's that is the worker's:
 //! the user's processes do not leave, and nobody else's get in. `cgroup.kill` stays the worker's.
 //!
+//! For memory limits of ranks (`memory`) the pod's cgroup has the memory controller where the worker may hand it on; on a
+//! host whose memory controller is one of version 1, the pod has a directory of the same name there too, which is its user's.
+//!
 //! It is a help, not a need: without it what left the tree of a dead shim is found by mark alone.
 
 use std::fs::{self, File, OpenOptions};
@@ -22,7 +25,7 @@ use std::time::{Duration, Instant};
 use phalanx_common::id::{JobId, NodeId};
 
 use super::account::Account;
-use super::{cgroup, tree};
+use super::{cgroup, memory, tree};
 
 /// Between node, job and number in a name: in none of them.
 const SEPARATOR: char = '@';
@@ -46,12 +49,16 @@ pub struct PodCgroups {
     own: PathBuf,
     /// Begins the names of this worker's.
     prefix: String,
+    /// Where this process is in the memory hierarchy of version 1.
+    memory: Option<PathBuf>,
 }
 
 /// The cgroup of one pod.
 #[derive(Debug)]
 pub struct PodCgroup {
     path: PathBuf,
+    /// The one in the memory hierarchy of version 1.
+    memory: Option<PathBuf>,
 }
 
 impl PodCgroups {
@@ -63,7 +70,10 @@ impl PodCgroups {
         let own = cgroup::own_directory().ok_or_else(|| {
             io::Error::new(io::ErrorKind::Unsupported, "no cgroup file system of version 2")
         })?;
-        let cgroups = PodCgroups { own, prefix: format!("phalanx-{node}{SEPARATOR}") };
+        // Without the controller there are no limits, and ranks that want some are refused.
+        let _ = memory::enable(&own);
+        let memory = cgroup::own_memory_directory();
+        let cgroups = PodCgroups { own, prefix: format!("phalanx-{node}{SEPARATOR}"), memory };
         let probe = cgroups.own.join(&cgroups.prefix);
         match fs::create_dir(&probe) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
@@ -83,14 +93,19 @@ impl PodCgroups {
                 Err(error) => return Err(error),
             }
         };
-        let made = PodCgroup { path };
+        let made = PodCgroup { memory: self.memory_of(&path), path };
         match made.delegate(account) {
             Ok(()) => Ok(made),
             Err(error) => {
-                let _ = fs::remove_dir(&made.path);
+                made.remove();
                 Err(error)
             }
         }
+    }
+
+    /// The directory of the same name in the memory hierarchy of version 1.
+    fn memory_of(&self, path: &Path) -> Option<PathBuf> {
+        Some(self.memory.as_ref()?.join(path.file_name()?))
     }
 
     /// All there are: what an earlier life of this worker left, if this one has made none.
@@ -99,7 +114,8 @@ impl PodCgroups {
         let is_ours = |path: &PathBuf| {
             path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(&self.prefix))
         };
-        below.filter(is_ours).map(|path| PodCgroup { path }).collect()
+        let pod = |path: PathBuf| PodCgroup { memory: self.memory_of(&path), path };
+        below.filter(is_ours).map(pod).collect()
     }
 
     /// Those of this job.
@@ -121,12 +137,20 @@ impl PodCgroup {
         }
         let to_user = |path: &Path| chown(path, Some(account.uid()), Some(account.gid()));
         DELEGATED.iter().try_for_each(|name| to_user(&self.path.join(name)))?;
-        to_user(&self.path)
+        to_user(&self.path)?;
+        let Some(memory) = &self.memory else { return Ok(()) };
+        fs::create_dir(memory).or_else(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => Ok(()),
+            _ => Err(error),
+        })?;
+        to_user(memory)
     }
 
-    /// Whoever writes 0 here enters, with the rights of this process.
-    pub(super) fn door(&self) -> io::Result<File> {
-        OpenOptions::new().write(true).open(self.path.join("cgroup.procs"))
+    /// Whoever writes 0 to each of these enters, with the rights of this process.
+    pub(super) fn doors(&self) -> Vec<File> {
+        let paths = [Some(&self.path), self.memory.as_ref()].into_iter().flatten();
+        let open = |path: &PathBuf| OpenOptions::new().write(true).open(path.join("cgroup.procs")).ok();
+        paths.filter_map(open).collect()
     }
 
     /// Itself, if its shim is inside. One that could not be entered, or whose shim never began, goes.
@@ -165,8 +189,13 @@ impl PodCgroup {
             cgroup::kill(&self.path);
             std::thread::sleep(ROUND);
         }
-        // Empty directories that stay behind harm nobody; the next worker tries again.
-        let _ = cgroup::remove(&self.path);
+        self.remove();
         Vec::new()
+    }
+
+    /// Empty directories that stay behind harm nobody; the next worker tries again.
+    fn remove(&self) {
+        let paths = self.memory.iter().chain([&self.path]);
+        paths.for_each(|path| drop(cgroup::remove(path)));
     }
 }

@@ -97,7 +97,8 @@ impl Shim {
         let probes = pod.probes.as_ref().and_then(Probes::deadline);
         let checks = pod.checks.deadline(may_report);
         let inits = pod.inits.as_ref().and_then(Inits::deadline);
-        [pod.life.deadline(), retry, report, probes, checks, inits].into_iter().flatten().min()
+        let again = pod.again_deadline();
+        [pod.life.deadline(), retry, report, probes, checks, inits, again].into_iter().flatten().min()
     }
 
     pub(super) fn on_event(&mut self, source: Source) {
@@ -119,6 +120,7 @@ impl Shim {
         self.turn_probes(now);
         self.turn_checks(now);
         self.turn_inits(now);
+        self.turn_again(now);
         while let Some(act) = self.next_act(now) {
             self.perform(act);
         }
@@ -141,7 +143,7 @@ impl Shim {
     fn next_act(&mut self, now: Instant) -> Option<Act> {
         let pod = self.pod.as_mut()?;
         let facts = Facts {
-            ranks: pod.alive() + usize::from(pod.inits.as_ref().is_some_and(Inits::holds)),
+            ranks: pod.alive() + pod.awaited() + usize::from(pod.inits.as_ref().is_some_and(Inits::holds)),
             sidecars: pod.inits.as_ref().is_some_and(Inits::has_sidecars),
             children: self.children,
             pipes: pod.has_open_pipes(),
@@ -234,6 +236,11 @@ impl Shim {
             }
             ShimOrder::Probe { generation, target, address } => {
                 self.on_probe(generation, target, address, now);
+            }
+            ShimOrder::Restart { generation, ranks, delay, grace } => {
+                if self.concerns(generation, "restart") {
+                    self.on_restart(&ranks, now + delay, grace, now);
+                }
             }
             ShimOrder::Exit { failed } => {
                 self.leaving = Some(failed);

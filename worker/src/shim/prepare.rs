@@ -1,9 +1,9 @@
 //! Prepare: every check that can fail early, then the ranks, held. What fails leaves nothing behind.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString, c_char};
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -22,6 +22,7 @@ use super::guardian::Guardian;
 use super::home::Home;
 use super::init::Inits;
 use super::limits::OpenFiles;
+use super::memory::Limits;
 use super::notify::{self, NotifySocket};
 use super::output::{LogPlace, OutputStream, Watch};
 use super::pod::{Parts, Pod, RankProcess};
@@ -74,11 +75,14 @@ pub(super) fn prepare(
     };
     let guardian = &mut kept.guardian;
     let make_all = || {
-        let cgroup = make_cgroup(plan, open);
+        let cgroup = Cgroup::create(&format!("phalanx-{}-{}", plan.job, std::process::id()));
+        let limits = Limits::make(plan)?;
+        let paths = cgroup.iter().map(Cgroup::path).chain(limits.iter().map(Limits::path));
+        let cgroups: Vec<PathBuf> = paths.map(Path::to_owned).collect();
+        note_cgroups(open, &cgroups);
         // A copy of this process, so before there are ports and pipes of which it would hold copies.
-        *guardian =
-            Guardian::renew(guardian.take(), open, &plan.mark, cgroup.as_ref().map(Cgroup::path)).ok();
-        let parts = Parts { ranks: Vec::new(), hold: None, errors: None, cgroup, told: Vec::new() };
+        *guardian = Guardian::renew(guardian.take(), open, &plan.mark, cgroups).ok();
+        let parts = Parts { ranks: Vec::new(), hold: None, errors: None, limits, cgroup, told: Vec::new() };
         let ports = ports::reserve(&plan.ports)?;
         let probes = open_probes(plan)?;
         open.fresh_tmp(plan.generation.0)?;
@@ -147,11 +151,10 @@ fn hold_all(pod: &mut Pod, plan: &ShimPlan, checked: Checked<'_>, files: &OpenFi
     held
 }
 
-fn make_cgroup(plan: &ShimPlan, home: &Home) -> Option<Cgroup> {
-    let cgroup = Cgroup::create(&format!("phalanx-{}-{}", plan.job, std::process::id()))?;
-    // Only a sweep after a catastrophe reads it.
-    let _ = home.note(super::home::CGROUP, cgroup.path().as_os_str().as_encoded_bytes());
-    Some(cgroup)
+/// Only a sweep after a catastrophe reads it.
+fn note_cgroups(home: &Home, cgroups: &[PathBuf]) {
+    let lines: Vec<&[u8]> = cgroups.iter().map(|path| path.as_os_str().as_encoded_bytes()).collect();
+    let _ = home.note(super::home::CGROUPS, &lines.join(&b'\n'));
 }
 
 fn open_probes(plan: &ShimPlan) -> Result<Option<Probes>, Refusal> {
@@ -300,42 +303,130 @@ fn hold(
     let argv = null_terminated(argv.iter().map(CString::as_c_str));
     parts.hold = Some(File::from(hold_write));
     parts.errors = Some(File::from(errors_read));
+    let pipes = Pipes {
+        hold_read: hold_read.as_raw_fd(),
+        hold_write: parts.hold.as_ref().map_or(-1, AsRawFd::as_raw_fd),
+        errors: errors_write.as_raw_fd(),
+    };
+    let same = Same { plan, argv: &argv, inherited, working_dir: working_dir.as_deref(), files, pipes };
     for (index, rank) in ready.into_iter().enumerate() {
-        let number = rank.rank.rank.0;
         let Ready { overlay, path, mut streams, rank } = rank;
-        let mut open = |at: usize, what| -> Result<OwnedFd, Refusal> {
-            streams[at].open_pipe().map_err(|errno| Refusal::Start {
-                rank: number,
-                what,
-                error: errno.into(),
-            })
-        };
-        let (stdout, stderr) = (open(0, "pipe for stdout")?, open(1, "pipe for stderr")?);
-        let envp = overlay.envp(inherited);
-        let image = Image {
-            index: index as u32,
-            path: &path,
-            argv: &argv,
-            envp: &envp,
-            working_dir: working_dir.as_deref(),
-            stdout: stdout.as_raw_fd(),
-            stderr: stderr.as_raw_fd(),
-            hold_read: hold_read.as_raw_fd(),
-            hold_write: parts.hold.as_ref().map_or(-1, AsRawFd::as_raw_fd),
-            errors: errors_write.as_raw_fd(),
-            open_files: files.of_ranks(),
-            bound: bound::of(rank, plan.memory),
-        };
-        let pid = start(&image, &mut parts.cgroup).map_err(|error| Refusal::Start {
-            rank: number,
-            what: "fork",
-            error,
-        })?;
+        let pid = fork_one(&same, index, (rank, &overlay, &path), &mut streams, &mut parts.cgroup)?;
         let program = path.to_string_lossy().into_owned();
         parts.ranks.push(RankProcess::new(rank, pid, streams, program));
+        parts.limits.iter_mut().try_for_each(|limits| limits.take_in(index, pid))?;
     }
-    bound::wait(plan, parts)?;
-    bound::verify(plan, parts)
+    bound::wait(plan, parts, 0..plan.ranks.len())?;
+    bound::verify(plan, parts, 0..plan.ranks.len())
+}
+
+/// What ranks that are forked together have in common.
+struct Same<'a> {
+    plan: &'a ShimPlan,
+    /// Null-terminated.
+    argv: &'a [*const c_char],
+    inherited: &'a Inherited,
+    working_dir: Option<&'a CStr>,
+    files: &'a OpenFiles,
+    pipes: Pipes,
+}
+
+/// Ends of the pipes that hold ranks and tell of them.
+#[derive(Clone, Copy)]
+struct Pipes {
+    hold_read: RawFd,
+    hold_write: RawFd,
+    errors: RawFd,
+}
+
+/// Forks one rank, held, its output into new pipes of these streams.
+fn fork_one(
+    same: &Same<'_>,
+    index: usize,
+    (rank, overlay, path): (&ShimRank, &Overlay<'_>, &CStr),
+    streams: &mut [OutputStream; 2],
+    cgroup: &mut Option<Cgroup>,
+) -> Result<i32, Refusal> {
+    let number = rank.rank.0;
+    let mut open = |at: usize, what| -> Result<OwnedFd, Refusal> {
+        let refuse = |errno: nix::Error| Refusal::Start { rank: number, what, error: errno.into() };
+        streams[at].open_pipe().map_err(refuse)
+    };
+    let (stdout, stderr) = (open(0, "pipe for stdout")?, open(1, "pipe for stderr")?);
+    let envp = overlay.envp(same.inherited);
+    let image = Image {
+        index: index as u32,
+        path,
+        argv: same.argv,
+        envp: &envp,
+        working_dir: same.working_dir,
+        stdout: stdout.as_raw_fd(),
+        stderr: stderr.as_raw_fd(),
+        hold_read: same.pipes.hold_read,
+        hold_write: same.pipes.hold_write,
+        errors: same.pipes.errors,
+        open_files: same.files.of_ranks(),
+        bound: bound::of(rank, same.plan.memory),
+    };
+    start(&image, cgroup).map_err(|error| Refusal::Start { rank: number, what: "fork", error })
+}
+
+/// Forks and releases one rank of a pod that runs, with all checks of the first time. `plan` is that of its generation, with
+/// the environment of this attempt.
+pub(super) fn start_again(
+    pod: &mut Pod,
+    plan: &ShimPlan,
+    index: usize,
+    files: &OpenFiles,
+) -> Result<(), Refusal> {
+    let Some(rank) = plan.ranks.get(index) else { return Ok(()) };
+    let number = rank.rank.0;
+    let refuse = |what| move |errno: nix::Error| Refusal::Start { rank: number, what, error: errno.into() };
+    let dir = Path::new(plan.working_dir.as_deref().unwrap_or("."));
+    check_working_dir(dir, is_far(plan))?;
+    let inherited = Inherited::new(&plan.remove_env);
+    let argv = arguments(&plan.command)?;
+    let (overlay, path) = resolve_one(plan, rank, dir, &inherited)?;
+    make_way_for(Path::new(&rank.error_file), &mut None)?;
+    let working_dir = plan.working_dir.as_deref().map(c_string).transpose()?;
+    let (hold_read, hold_write) = pipe2(OFlag::O_CLOEXEC).map_err(refuse("hold pipe"))?;
+    let (errors_read, errors_write) = pipe2(OFlag::O_CLOEXEC).map_err(refuse("error pipe"))?;
+    fcntl(&errors_read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(refuse("error pipe"))?;
+    let pipes = Pipes {
+        hold_read: hold_read.as_raw_fd(),
+        hold_write: hold_write.as_raw_fd(),
+        errors: errors_write.as_raw_fd(),
+    };
+    let argv = null_terminated(argv.iter().map(CString::as_c_str));
+    let same =
+        Same { plan, argv: &argv, inherited: &inherited, working_dir: working_dir.as_deref(), files, pipes };
+    let watch = Checks::watch(plan)?;
+    let parts = pod.parts_mut();
+    let Some(process) = parts.ranks.get_mut(index) else { return Ok(()) };
+    process.streams.iter_mut().for_each(|stream| stream.begin_again(watch.clone()));
+    let pid = fork_one(&same, index, (rank, &overlay, &path), &mut process.streams, &mut parts.cgroup)?;
+    process.begin_again(pid, path.to_string_lossy().into_owned());
+    parts.limits.iter_mut().try_for_each(|limits| limits.take_in(index, pid))?;
+    drop(errors_write);
+    parts.errors = Some(File::from(errors_read));
+    bound::wait(plan, parts, index..index + 1)?;
+    bound::verify(plan, parts, index..index + 1)?;
+    // It waits for one byte; a full pipe cannot be.
+    let _ = File::from(hold_write).write_all(&[1]);
+    Ok(())
+}
+
+fn resolve_one<'a>(
+    plan: &'a ShimPlan,
+    rank: &'a ShimRank,
+    working_dir: &Path,
+    inherited: &Inherited,
+) -> Result<(Overlay<'a>, CString), Refusal> {
+    let command = plan.command.first().ok_or(Refusal::NoCommand)?;
+    let overlay = Overlay::new(&plan.env, rank)?;
+    let path = overlay.value(inherited, "PATH");
+    let found = c_string(Lookup { working_dir, path, far: is_far(plan) }.resolve(command)?)?;
+    Ok((overlay, found))
 }
 
 /// Forks into the cgroup, or without one where the host does not let us (no delegation, a seccomp
@@ -345,7 +436,8 @@ fn start(image: &Image<'_>, cgroup: &mut Option<Cgroup>) -> io::Result<i32> {
         if let Ok(pid) = fork::rank(image, Some(group.as_fd())) {
             return Ok(pid);
         }
-        if image.index == 0 {
+        // Empty, it has not let the first one in.
+        if group.processes().is_empty() {
             let _ = group.remove();
             *cgroup = None;
         }

@@ -7,6 +7,7 @@ use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::Generation;
 use phalanx_worker_core::shim::{ShimPlan, ShimReport};
 
+use super::again::Again;
 use super::init::Turned;
 use super::output::Drained;
 use super::pod_events::Shim;
@@ -43,6 +44,8 @@ impl Shim {
         // What the job sets itself stands behind it, and wins.
         plan.env.splice(0..0, std::mem::take(&mut plan.secrets.0));
         self.files.make_room(plan.ranks.len() + plan.init.len());
+        // As it is before this attempt's own sockets are in it.
+        let again = plan.in_place.then(|| Again::new(plan.clone()));
         let prepared = match &self.pod {
             Some(pod) => Err(Refusal::Busy { alive: pod.generation.0 }),
             None => {
@@ -51,6 +54,10 @@ impl Shim {
                 prepare(&mut plan, &mut self.kept, &self.files, &done, now)
             }
         };
+        let prepared = prepared.map(|mut pod| {
+            pod.again = again;
+            pod
+        });
         let refused = match prepared {
             Ok(pod) if pod.inits.is_some() => {
                 self.pod = Some(pod);

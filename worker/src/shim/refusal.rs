@@ -92,6 +92,12 @@ pub(super) enum Refusal {
     NodesNotKept { rank: u32, nodes: CpuSet },
     #[error("rank {rank} was not bound to its CPUs and memory within {} s; the node is overloaded", within.as_secs())]
     NotBound { rank: u32, within: Duration },
+    #[error(
+        "no rank can have a memory limit on this node: {}: {}; run the worker as root, or as a service with \
+         Delegate=yes and its own cgroup, or leave out resources.memoryLimit",
+        path.display(), why(error)
+    )]
+    MemoryLimit { path: PathBuf, error: io::Error },
     #[error("the {probe}: {why}")]
     Probe { probe: Question, why: Box<Refusal> },
     #[error("the pattern of the {probe} probe cannot be used: {error}")]
@@ -148,6 +154,7 @@ impl Refusal {
             | Refusal::NodesRefused { .. }
             | Refusal::NodesNotKept { .. }
             | Refusal::NotBound { .. }
+            | Refusal::MemoryLimit { .. }
             | Refusal::Busy { .. } => Node,
         }
     }

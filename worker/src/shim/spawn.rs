@@ -1,5 +1,6 @@
 //! Starting a shim: the worker's side.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -94,10 +95,10 @@ pub fn spawn(options: &SpawnOptions, own: Option<Own<'_>>) -> Result<ShimProcess
     let mut before = SigSet::empty();
     let blocked = sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), Some(&mut before)).is_ok();
     let mut command = Command::new(&options.exe);
-    let door = own.as_ref().and_then(|own| own.cgroup.as_ref()?.door().ok());
-    if let Some(door) = &door {
-        sys::enter_cgroup(&mut command, door.as_raw_fd());
-    }
+    let doors = own.iter().filter_map(|own| own.cgroup.as_ref()).flat_map(PodCgroup::doors);
+    // Open until the child has executed.
+    let doors: Vec<File> = doors.collect();
+    doors.iter().for_each(|door| sys::enter_cgroup(&mut command, door.as_raw_fd()));
     if let Some(account) = own.as_ref().map(|own| own.account) {
         sys::give_up_oom_protection(&mut command, sys::OOM_SCORE);
         command.env_clear().envs(account.environment()).current_dir("/");

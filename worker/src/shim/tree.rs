@@ -165,7 +165,8 @@ pub(crate) fn kill_marked(found: &Process, mark: &str) {
     }
 }
 
-fn environ_has(pid: i32, wanted: &[u8]) -> bool {
+/// Whether the environment of a process said this at its exec.
+pub(super) fn environ_has(pid: i32, wanted: &[u8]) -> bool {
     let mut environ = Vec::new();
     // Processes of other users cannot be read, and are not ours.
     let Ok(file) = fs::File::open(format!("/proc/{pid}/environ")) else { return false };

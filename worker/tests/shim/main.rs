@@ -3,12 +3,14 @@
 
 #![allow(clippy::unwrap_used, reason = "tests, and helpers that run in tests alone")]
 
+mod again;
 mod bound;
 mod cost;
 mod ending;
 mod hooks;
 mod init;
 mod isolation;
+mod memory;
 mod orphans;
 mod output;
 mod probes;

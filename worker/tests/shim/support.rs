@@ -115,6 +115,8 @@ pub(crate) fn command(scratch: &Scratch, ranks: u32, command: &[&str]) -> ShimPl
         pre_stop: None,
         init: Vec::new(),
         init_once: false,
+        in_place: false,
+        memory_limit: None,
     }
 }
 

@@ -25,6 +25,7 @@ impl Decoder<'_> {
                 "devices" => it.devices = Some(self.devices(node)),
                 "cpus" => it.cpus = self.scalar(&path, node, read::cpus),
                 "memory" => it.memory = self.scalar(&path, node, read::memory),
+                "memoryLimit" => it.memory_limit = self.scalar(&path, node, read::memory),
                 "nics" => it.nics = self.scalar(&path, node, read::nics),
                 _ => {
                     let nearest = |name: &str| keys::nearest(name, keys::RESOURCES);

@@ -25,6 +25,7 @@ pub(in crate::spec) struct Needs<'a> {
 }
 
 #[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Resources<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     devices: Option<Devices<'a>>,
@@ -32,6 +33,8 @@ struct Resources<'a> {
     cpus: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     memory: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory_limit: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     nics: Option<u32>,
 }
@@ -111,6 +114,7 @@ impl<'a> From<&'a JobSpec> for Needs<'a> {
                 devices,
                 cpus: resources.cpus,
                 memory: resources.memory_bytes,
+                memory_limit: resources.memory_limit,
                 nics: resources.nics,
             }),
             parallelism: (!groups.is_empty()).then(|| Parallelism {

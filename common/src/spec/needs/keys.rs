@@ -28,6 +28,8 @@ pub struct ResourceKeys {
     pub cpus: Option<Given<u32>>,
     /// Main memory of each rank.
     pub memory: Option<Given<Bytes>>,
+    /// The most memory that each rank may have, its children included: beyond that the kernel ends it. Default: none.
+    pub memory_limit: Option<Given<Bytes>>,
     /// Ports of the data plane near to the devices of each rank.
     #[schemars(range(min = 1, max = MAX_NICS_PER_RANK))]
     pub nics: Option<Given<u32>>,

@@ -43,6 +43,8 @@ pub const MAX_CPUS_PER_RANK: u32 = 8192;
 pub const MAX_NICS_PER_RANK: u32 = 64;
 /// Most bytes that a rank sends along one edge of a group in a step: all edges of a job add up in 128 bits.
 pub const MAX_VOLUME_BYTES: u64 = 1 << 50;
+/// Least memory limit of a rank: a small program and its libraries.
+pub const MIN_MEMORY_LIMIT: u64 = 4 << 20;
 /// Longest name of a device's model and of a MIG profile.
 pub const MAX_MODEL: usize = 64;
 
@@ -54,6 +56,8 @@ pub struct Resources {
     pub cpus: Option<u32>,
     /// Main memory, bytes.
     pub memory_bytes: Option<u64>,
+    /// The most of it that the rank and its children may have together, bytes: beyond that the kernel ends it.
+    pub memory_limit: Option<u64>,
     /// Usable ports of the data plane near to the rank's devices.
     pub nics: Option<u32>,
 }

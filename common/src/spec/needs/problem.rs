@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use super::{MAX_DEVICES_PER_RANK, MAX_GROUPS};
+use super::{MAX_DEVICES_PER_RANK, MAX_GROUPS, MIN_MEMORY_LIMIT};
 use crate::defaults::MAX_RANKS;
 use crate::label;
 use crate::spec::error::{At, Place};
 use crate::spec::job::Choice;
 use crate::spec::problem::did_you_mean;
-use crate::text::shown;
+use crate::text::{memory, shown};
 use crate::topology::Tier;
 
 /// What is wrong with resources, groups or wishes.
@@ -34,6 +34,10 @@ pub enum NeedsProblem {
 
     #[error("the devices of a rank are all of one kind, and there is {} too", At(other))]
     TwoKinds { other: Place },
+    #[error("no program runs in so little; a limit is at least {}", memory(MIN_MEMORY_LIMIT))]
+    LimitTooSmall,
+    #[error("the limit is below the memory that each rank is given ({})", At(memory))]
+    LimitBelowMemory { memory: Place },
     #[error("an NPU has no MIG slices; leave out mig, or take GPUs")]
     MigOfNpu,
     #[error("{all} devices cannot be shared evenly by ranks of {each} each")]

@@ -31,6 +31,8 @@ impl Decoder<'_> {
             let path = format!("{within}.{}", key.text);
             match key.text.as_str() {
                 "gang" => it.gang = self.step(&path, node),
+                "pod" => it.pod = self.step(&path, node),
+                "rank" => it.rank = self.step(&path, node),
                 "replaceNode" => it.replace_node = self.replace(&path, node),
                 "noProgress" => it.no_progress = self.scalar(&path, node, count),
                 _ => {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{ExitCodes, FailureAction, FailureReason, RestartPolicy};
+use super::{ExitCodes, FailureAction, FailureReason, InPlace, RestartPolicy, RestartScope};
 use crate::exit::signal_name;
 use crate::spec::document::seconds;
 use crate::spec::job::JobSpec;
@@ -13,6 +13,8 @@ use crate::spec::job::JobSpec;
 pub(in crate::spec) struct Recovery {
     max_restarts: u32,
     restart_policy: RestartPolicy,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restart_scope: Option<RestartScope>,
     restart_budget: Budget,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     failure_rules: Vec<Rule>,
@@ -23,12 +25,19 @@ pub(in crate::spec) struct Recovery {
 struct Budget {
     gang: Step,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pod: Option<Step>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rank: Option<Step>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     replace_node: Option<Replace>,
     no_progress: u32,
 }
 
 #[derive(Clone, Debug, Serialize)]
 struct Step {
+    /// Of the gang `maxRestarts` says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     window: Option<f64>,
     backoff: Backoff,
@@ -64,20 +73,39 @@ enum Codes {
     Of { operator: &'static str, values: Vec<u8> },
 }
 
+impl From<super::Backoff> for Backoff {
+    fn from(backoff: super::Backoff) -> Backoff {
+        Backoff { initial: seconds(backoff.initial), max: seconds(backoff.max) }
+    }
+}
+
+impl Step {
+    /// Nothing where all is as it is by default.
+    fn of(step: InPlace) -> Option<Step> {
+        let InPlace { max, window, backoff } = step;
+        (step != InPlace::default()).then(|| Step {
+            max,
+            window: window.map(seconds),
+            backoff: backoff.into(),
+        })
+    }
+}
+
 impl From<&JobSpec> for Recovery {
     fn from(spec: &JobSpec) -> Recovery {
         let recovery = &spec.recovery;
         Recovery {
             max_restarts: spec.max_restarts,
             restart_policy: recovery.policy,
+            restart_scope: Some(recovery.scope).filter(|scope| *scope != RestartScope::Gang),
             restart_budget: Budget {
                 gang: Step {
+                    max: None,
                     window: recovery.window.map(seconds),
-                    backoff: Backoff {
-                        initial: seconds(recovery.backoff.initial),
-                        max: seconds(recovery.backoff.max),
-                    },
+                    backoff: recovery.backoff.into(),
                 },
+                pod: Step::of(recovery.pod),
+                rank: Step::of(recovery.rank),
                 replace_node: recovery.replace_node.map(|max| Replace { max }),
                 no_progress: recovery.no_progress,
             },

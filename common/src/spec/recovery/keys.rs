@@ -15,6 +15,12 @@ pub struct BudgetKeys {
     /// Restarts of the whole gang.
     #[schemars(default)]
     pub gang: StepKeys,
+    /// Restarts of one rank in its generation, in the whole job.
+    #[schemars(default)]
+    pub rank: StepKeys,
+    /// Restarts of all ranks of a node in their generation, in the whole job.
+    #[schemars(default)]
+    pub pod: StepKeys,
     /// Restarts that leave the node where the failure was. They are restarts of the gang too.
     #[schemars(default)]
     pub replace_node: ReplaceKeys,
@@ -22,11 +28,12 @@ pub struct BudgetKeys {
     pub no_progress: Option<Given<u32>>,
 }
 
-/// The keys of `restartBudget.gang`.
+/// The keys of `restartBudget.gang`, `restartBudget.pod` and `restartBudget.rank`.
 #[derive(Clone, Debug, Default, PartialEq, JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields, transform = without_null)]
 pub struct StepKeys {
-    /// How many there may be; `maxRestarts` says the same. Default: 0.
+    /// How many there may be. Of the gang `maxRestarts` says the same, and the default is 0; of a pod or a rank it is
+    /// what the gang has.
     pub max: Option<Given<u32>>,
     /// The time within which they are counted. Default: the whole life of the job.
     pub window: Option<Given<TimeSpan>>,
@@ -42,7 +49,7 @@ pub struct ReplaceKeys {
     pub max: Option<Given<u32>>,
 }
 
-/// The keys of `restartBudget.gang.backoff`.
+/// The keys of a step's `backoff`.
 #[derive(Clone, Debug, Default, PartialEq, JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields, transform = without_null)]
 pub struct BackoffKeys {

@@ -46,6 +46,12 @@ pub struct Recovery {
     /// Restarts of the gang are counted within this time; `None`: over the whole life of the job.
     pub window: Option<Duration>,
     pub backoff: Backoff,
+    /// What starts again after a failure of a rank, as long as its step has budget.
+    pub scope: RestartScope,
+    /// Of one rank, where it was.
+    pub rank: InPlace,
+    /// Of all ranks of one node, where they were.
+    pub pod: InPlace,
     /// How often a node may be replaced; `None`: as often as the gang may be started.
     pub replace_node: Option<u32>,
     /// So many generations in a row that came to nothing end the job; 0: none do.
@@ -59,10 +65,53 @@ impl Default for Recovery {
             rules: Vec::new(),
             window: None,
             backoff: Backoff::default(),
+            scope: RestartScope::default(),
+            rank: InPlace::default(),
+            pod: InPlace::default(),
             replace_node: None,
             no_progress: defaults::NO_PROGRESS,
         }
     }
+}
+
+impl Recovery {
+    /// Whether a rank may be started again while the rest of its gang goes on.
+    pub fn in_place(&self) -> bool {
+        let lower = |rule: &FailureRule| {
+            matches!(rule.action, FailureAction::RestartRank | FailureAction::RestartPod)
+        };
+        self.scope != RestartScope::Gang || self.rules.iter().any(lower)
+    }
+}
+
+/// How many ranks start again after one failed: the lowest step of the ladder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum RestartScope {
+    /// That rank, in its generation.
+    #[serde(rename = "rank")]
+    Rank,
+    /// All ranks on its node, in their generation.
+    #[serde(rename = "pod")]
+    Pod,
+    /// All ranks, as a new generation.
+    #[default]
+    #[serde(rename = "gang")]
+    Gang,
+}
+
+impl Choice for RestartScope {
+    const CHOICES: &'static [(&'static str, RestartScope)] =
+        &[("rank", RestartScope::Rank), ("pod", RestartScope::Pod), ("gang", RestartScope::Gang)];
+}
+
+/// The budget of a step below the gang.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InPlace {
+    /// Restarts of this step in the whole job; `None`: as many as the gang has.
+    pub max: Option<u32>,
+    /// They are counted within this time; `None`: over the whole life of the job.
+    pub window: Option<Duration>,
+    pub backoff: Backoff,
 }
 
 /// After which ends ranks are started again.
@@ -162,6 +211,11 @@ pub enum FailureReason {
     ProbeFailed,
     /// An init container failed.
     InitFailed,
+    /// The kernel ended a rank for want of memory, with whatever signal.
+    #[serde(rename = "OOMKilled")]
+    OomKilled,
+    /// A device of the job's failed, or is not there any more.
+    DeviceError,
 }
 
 impl Choice for FailureReason {
@@ -170,6 +224,8 @@ impl Choice for FailureReason {
         ("StartTimeout", FailureReason::StartTimeout),
         ("ProbeFailed", FailureReason::ProbeFailed),
         ("InitFailed", FailureReason::InitFailed),
+        ("OOMKilled", FailureReason::OomKilled),
+        ("DeviceError", FailureReason::DeviceError),
     ];
 }
 
@@ -184,6 +240,10 @@ pub enum FailureAction {
     FailJob,
     /// All ranks start anew, and the failure is not counted.
     Ignore,
+    /// The rank starts anew, and the others go on.
+    RestartRank,
+    /// All ranks on its node start anew, and the others go on.
+    RestartPod,
 }
 
 impl Choice for FailureAction {
@@ -192,6 +252,8 @@ impl Choice for FailureAction {
         ("ReplaceNode", FailureAction::ReplaceNode),
         ("FailJob", FailureAction::FailJob),
         ("Ignore", FailureAction::Ignore),
+        ("RestartRank", FailureAction::RestartRank),
+        ("RestartPod", FailureAction::RestartPod),
     ];
 }
 

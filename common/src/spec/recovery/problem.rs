@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{DO_NOT_RESTART, FailureAction, MAX_IN_WINDOW};
+use super::{DO_NOT_RESTART, FailureAction, FailureReason, MAX_IN_WINDOW};
 use crate::spec::error::{At, Place};
 use crate::spec::job::Choice;
 
@@ -32,6 +32,18 @@ pub enum RecoveryProblem {
     ActionOfNever { action: FailureAction, policy: Place },
     #[error("{} is a restart, and the job may have none: give it some with maxRestarts", word(*action))]
     ActionWithoutBudget { action: FailureAction },
+    #[error("{} is for ranks that ended, and after {reason:?} none is left to be started again where it was; RestartGang is", word(*action))]
+    NothingInPlace { action: FailureAction, reason: FailureReason },
+    #[error("restartPolicy is Never ({}), so nothing starts again", At(policy))]
+    ScopeOfNever { policy: Place },
+    #[error(
+        "no {step} can start again: give the job restarts with maxRestarts, or the step with restartBudget.{step}.max"
+    )]
+    ScopeWithoutBudget { step: &'static str },
+    #[error(
+        "no {step} starts again by itself: this counts with `restartScope: {step}`, or with a rule for it"
+    )]
+    UnusedStep { step: &'static str },
     #[error(
         "no rank is ended for a probe: the job has neither startupProbe nor livenessProbe, and no postStart hook"
     )]

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::keys::{CodeKeys, RuleKeys};
 use super::{
-    Backoff, ExitCodes, FailureAction, FailureReason, FailureRule, MAX_IN_WINDOW, Recovery, RecoveryProblem,
-    RestartPolicy,
+    Backoff, ExitCodes, FailureAction, FailureReason, FailureRule, InPlace, MAX_IN_WINDOW, Recovery,
+    RecoveryProblem, RestartPolicy, RestartScope, StepKeys,
 };
 use crate::defaults;
 use crate::exit::signal_name;
@@ -25,17 +25,23 @@ impl JobFile {
         let max_restarts = self.budget(&mut problems);
         let policy = self.restart_policy.as_ref().map(|given| given.value).unwrap_or_default();
         let rules = self.rules(policy, max_restarts, &mut problems);
-        let gang = &self.restart_budget.gang;
-        let time = |given: &Option<Given<super::keys::TimeSpan>>| given.as_ref().map(|given| given.value.0);
-        let backoff = self.backoff(&mut problems);
+        let scope = self.restart_scope.as_ref().map(|given| given.value).unwrap_or_default();
+        self.check_scope(scope, max_restarts, &rules, &mut problems);
+        let keys = &self.restart_budget;
+        let backoff = self.backoff("gang", &keys.gang, &mut problems);
+        let rank = self.in_place("rank", &keys.rank, max_restarts, &mut problems);
+        let pod = self.in_place("pod", &keys.pod, max_restarts, &mut problems);
         if !problems.is_empty() {
             return Err(problems);
         }
         let recovery = Recovery {
             policy,
             rules,
-            window: time(&gang.window),
+            window: keys.gang.window.as_ref().map(|given| given.value.0),
             backoff,
+            scope,
+            rank,
+            pod,
             replace_node: self.restart_budget.replace_node.max.as_ref().map(|given| given.value),
             no_progress: self
                 .restart_budget
@@ -64,16 +70,66 @@ impl JobFile {
             let kind = RecoveryProblem::BudgetOfNever { policy: self.place_of(policy) };
             problems.push(self.problem(key, &given.origin, kind.into()));
         }
-        if let Some(window) = &gang.window {
-            let wrong = match max {
-                0 => Some(RecoveryProblem::WindowOfNone),
-                1..=MAX_IN_WINDOW => None,
-                max => Some(RecoveryProblem::WindowTooLarge { max }),
-            };
-            let key = "restartBudget.gang.window";
-            problems.extend(wrong.map(|kind| self.problem(key, &window.origin, kind.into())));
-        }
+        self.check_window("gang", gang, max, problems);
         max
+    }
+
+    fn check_window(&self, step: &str, keys: &StepKeys, max: u32, problems: &mut Vec<Problem>) {
+        let Some(window) = &keys.window else { return };
+        let wrong = match max {
+            0 => Some(RecoveryProblem::WindowOfNone),
+            1..=MAX_IN_WINDOW => None,
+            max => Some(RecoveryProblem::WindowTooLarge { max }),
+        };
+        let key = format!("restartBudget.{step}.window");
+        problems.extend(wrong.map(|kind| self.problem(&key, &window.origin, kind.into())));
+    }
+
+    /// The budget of a step below the gang.
+    fn in_place(
+        &self,
+        step: &str,
+        keys: &StepKeys,
+        max_restarts: u32,
+        problems: &mut Vec<Problem>,
+    ) -> InPlace {
+        let max = keys.max.as_ref().map(|given| given.value);
+        self.check_window(step, keys, max.unwrap_or(max_restarts), problems);
+        let backoff = self.backoff(step, keys, problems);
+        InPlace { max, window: keys.window.as_ref().map(|given| given.value.0), backoff }
+    }
+
+    /// A scope, or the budget of a step, that can never matter.
+    fn check_scope(
+        &self,
+        scope: RestartScope,
+        max_restarts: u32,
+        rules: &[FailureRule],
+        problems: &mut Vec<Problem>,
+    ) {
+        let keys = &self.restart_budget;
+        if let (Some(given), Some(policy)) = (&self.restart_scope, self.never()) {
+            let kind = RecoveryProblem::ScopeOfNever { policy: self.place_of(policy) };
+            problems.push(self.problem("restartScope", &given.origin, kind.into()));
+        }
+        let steps = [
+            (RestartScope::Rank, FailureAction::RestartRank, "rank", &keys.rank),
+            (RestartScope::Pod, FailureAction::RestartPod, "pod", &keys.pod),
+        ];
+        for (own, action, step, keys) in steps {
+            let max = keys.max.as_ref().map_or(max_restarts, |given| given.value);
+            if let Some(given) = self.restart_scope.as_ref().filter(|_| scope == own && max == 0) {
+                let kind = RecoveryProblem::ScopeWithoutBudget { step };
+                problems.push(self.problem("restartScope", &given.origin, kind.into()));
+            }
+            // A pod is what is tried after a rank.
+            let used = scope <= own || rules.iter().any(|rule| rule.action == action);
+            let any = [&keys.max.as_ref().map(|it| &it.origin), &keys.window.as_ref().map(|it| &it.origin)];
+            if let Some(origin) = any.into_iter().flatten().next().filter(|_| !used) {
+                let kind = RecoveryProblem::UnusedStep { step };
+                problems.push(self.problem(&format!("restartBudget.{step}"), origin, kind.into()));
+            }
+        }
     }
 
     /// Where `restartPolicy: Never` stands, if it does.
@@ -82,14 +138,14 @@ impl JobFile {
         policy.filter(|given| given.value == RestartPolicy::Never).map(|given| &given.origin)
     }
 
-    fn backoff(&self, problems: &mut Vec<Problem>) -> Backoff {
-        let keys = &self.restart_budget.gang.backoff;
+    fn backoff(&self, step: &str, keys: &StepKeys, problems: &mut Vec<Problem>) -> Backoff {
+        let keys = &keys.backoff;
         let max = keys.max.as_ref().map_or(defaults::BACKOFF_MAX, |given| given.value.0);
         let initial: Duration = match (&keys.initial, &keys.max) {
             (Some(initial), Some(longest)) if initial.value.0 > longest.value.0 => {
                 let kind = RecoveryProblem::BackoffOrder { longest: self.place_of(&longest.origin) };
-                let key = "restartBudget.gang.backoff.initial";
-                problems.push(self.problem(key, &initial.origin, kind.into()));
+                let key = format!("restartBudget.{step}.backoff.initial");
+                problems.push(self.problem(&key, &initial.origin, kind.into()));
                 initial.value.0
             }
             (Some(initial), _) => initial.value.0,
@@ -145,9 +201,21 @@ impl JobFile {
                             action: action.value,
                             policy: self.place_of(policy),
                         }),
-                        _ if paid && max_restarts == 0 && policy != RestartPolicy::Never => {
+                        _ if paid
+                            && self.budget_of(action.value, max_restarts) == 0
+                            && policy != RestartPolicy::Never =>
+                        {
                             Some(RecoveryProblem::ActionWithoutBudget { action: action.value })
                         }
+                        _ if is_in_place(action.value) => keys
+                            .reasons
+                            .iter()
+                            .flatten()
+                            .find(|reason| reason.value != FailureReason::ProbeFailed)
+                            .map(|reason| RecoveryProblem::NothingInPlace {
+                                action: action.value,
+                                reason: reason.value,
+                            }),
                         _ => None,
                     };
                     if let Some(kind) = kind {
@@ -161,6 +229,16 @@ impl JobFile {
             }
         }
         rules
+    }
+
+    /// Restarts that this action may be.
+    fn budget_of(&self, action: FailureAction, max_restarts: u32) -> u32 {
+        let keys = match action {
+            FailureAction::RestartRank => &self.restart_budget.rank,
+            FailureAction::RestartPod => &self.restart_budget.pod,
+            _ => return max_restarts,
+        };
+        keys.max.as_ref().map_or(max_restarts, |given| given.value)
     }
 
     /// Items that stand twice in one list of a rule.
@@ -184,6 +262,11 @@ impl JobFile {
             check("reasons", named(reasons, |reason| format!("{reason:?}")));
         }
     }
+}
+
+/// Whether the rest of the gang goes on.
+fn is_in_place(action: FailureAction) -> bool {
+    matches!(action, FailureAction::RestartRank | FailureAction::RestartPod)
 }
 
 fn named<T, N: Display>(items: &[Given<T>], name: impl Fn(&T) -> N) -> Vec<(String, &Origin)> {

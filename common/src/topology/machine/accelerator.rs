@@ -115,6 +115,22 @@ pub enum Ailment {
     Fabric(String),
     /// The vendor's tool reports this state (`Warning`, `Alarm`, `Critical`).
     State(String),
+    /// The driver cannot reach it any more; its words.
+    Lost(String),
+}
+
+impl Ailment {
+    /// Whether what computes on the device cannot go on. One that is to be drained, or to be reset once, goes on until then.
+    pub fn ends_work(&self) -> bool {
+        match self {
+            Ailment::Lost(_) => true,
+            Ailment::Recovery(action) => {
+                let action = action.to_ascii_lowercase();
+                action.starts_with("reset") || action.starts_with("reboot")
+            }
+            _ => false,
+        }
+    }
 }
 
 impl fmt::Display for Ailment {
@@ -128,6 +144,7 @@ impl fmt::Display for Ailment {
             }
             Ailment::Fabric(what) => write!(f, "NVLink fabric: {what}"),
             Ailment::State(state) => write!(f, "state {state}"),
+            Ailment::Lost(why) => f.write_str(why),
         }
     }
 }

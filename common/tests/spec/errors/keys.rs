@@ -38,7 +38,7 @@ job.yaml:1:1: unknown key \"placment\"; did you mean \"placement\"?
     (
         "foo: 1",
         "\
-job.yaml:1:1: unknown key \"foo\"; expected one of name, ranks, nodes, ranksPerNode, resources, parallelism, placement, elastic, command, workingDir, ship, env, startTimeoutSeconds, terminationGracePeriodSeconds, stopSignal, startupProbe, readinessProbe, livenessProbe, lifecycle, initContainers, initOnce, maxRestarts, restartPolicy, restartBudget, failureRules, successPolicy, activeDeadlineSeconds, ttlSecondsAfterFinished, suspend, fencing, unreachableSeconds, leaseSeconds, stopScope, keep, output
+job.yaml:1:1: unknown key \"foo\"; expected one of name, ranks, nodes, ranksPerNode, resources, parallelism, placement, elastic, command, workingDir, ship, env, startTimeoutSeconds, terminationGracePeriodSeconds, stopSignal, startupProbe, readinessProbe, livenessProbe, lifecycle, initContainers, initOnce, maxRestarts, restartPolicy, restartScope, restartBudget, failureRules, successPolicy, activeDeadlineSeconds, ttlSecondsAfterFinished, suspend, fencing, unreachableSeconds, leaseSeconds, stopScope, keep, output
   1 | foo: 1
     | ^^^",
     ),
@@ -52,7 +52,7 @@ job.yaml:1:1: unknown key \"Name\"; did you mean \"name\"?
     (
         "<<: {}",
         "\
-job.yaml:1:1: unknown key \"<<\"; expected one of name, ranks, nodes, ranksPerNode, resources, parallelism, placement, elastic, command, workingDir, ship, env, startTimeoutSeconds, terminationGracePeriodSeconds, stopSignal, startupProbe, readinessProbe, livenessProbe, lifecycle, initContainers, initOnce, maxRestarts, restartPolicy, restartBudget, failureRules, successPolicy, activeDeadlineSeconds, ttlSecondsAfterFinished, suspend, fencing, unreachableSeconds, leaseSeconds, stopScope, keep, output
+job.yaml:1:1: unknown key \"<<\"; expected one of name, ranks, nodes, ranksPerNode, resources, parallelism, placement, elastic, command, workingDir, ship, env, startTimeoutSeconds, terminationGracePeriodSeconds, stopSignal, startupProbe, readinessProbe, livenessProbe, lifecycle, initContainers, initOnce, maxRestarts, restartPolicy, restartScope, restartBudget, failureRules, successPolicy, activeDeadlineSeconds, ttlSecondsAfterFinished, suspend, fencing, unreachableSeconds, leaseSeconds, stopScope, keep, output
   1 | <<: {}
     | ^^",
     ),
@@ -100,7 +100,7 @@ job.yaml:1:8: ranks: expected a whole number from 1 to 1048576, `gpu` or `cpu`, 
 job.yaml:2:7: keep: expected one of never, onFailure, always, found the string \"no\"
   2 | keep: no
     |       ^^
-job.yaml:3:1: unknown key \"foo\"; expected one of name, ranks, nodes, ranksPerNode, resources, parallelism, placement, elastic, command, workingDir, ship, env, startTimeoutSeconds, terminationGracePeriodSeconds, stopSignal, startupProbe, readinessProbe, livenessProbe, lifecycle, initContainers, initOnce, maxRestarts, restartPolicy, restartBudget, failureRules, successPolicy, activeDeadlineSeconds, ttlSecondsAfterFinished, suspend, fencing, unreachableSeconds, leaseSeconds, stopScope, keep, output
+job.yaml:3:1: unknown key \"foo\"; expected one of name, ranks, nodes, ranksPerNode, resources, parallelism, placement, elastic, command, workingDir, ship, env, startTimeoutSeconds, terminationGracePeriodSeconds, stopSignal, startupProbe, readinessProbe, livenessProbe, lifecycle, initContainers, initOnce, maxRestarts, restartPolicy, restartScope, restartBudget, failureRules, successPolicy, activeDeadlineSeconds, ttlSecondsAfterFinished, suspend, fencing, unreachableSeconds, leaseSeconds, stopScope, keep, output
   3 | foo: 1
     | ^^^
 job.yaml:4:1: the key \"ranks\" stands here a second time; the first is in line 1
@@ -122,7 +122,7 @@ job.yaml:7:10: command: the list is empty; expected a program and its arguments
     (
         "\"\": 1",
         "\
-job.yaml:1:1: unknown key \"\"; expected one of name, ranks, nodes, ranksPerNode, resources, parallelism, placement, elastic, command, workingDir, ship, env, startTimeoutSeconds, terminationGracePeriodSeconds, stopSignal, startupProbe, readinessProbe, livenessProbe, lifecycle, initContainers, initOnce, maxRestarts, restartPolicy, restartBudget, failureRules, successPolicy, activeDeadlineSeconds, ttlSecondsAfterFinished, suspend, fencing, unreachableSeconds, leaseSeconds, stopScope, keep, output
+job.yaml:1:1: unknown key \"\"; expected one of name, ranks, nodes, ranksPerNode, resources, parallelism, placement, elastic, command, workingDir, ship, env, startTimeoutSeconds, terminationGracePeriodSeconds, stopSignal, startupProbe, readinessProbe, livenessProbe, lifecycle, initContainers, initOnce, maxRestarts, restartPolicy, restartScope, restartBudget, failureRules, successPolicy, activeDeadlineSeconds, ttlSecondsAfterFinished, suspend, fencing, unreachableSeconds, leaseSeconds, stopScope, keep, output
   1 | \"\": 1
     | ^^",
     ),
@@ -159,22 +159,19 @@ job.yaml:1:8: nodes: 2 nodes take a cluster, and this is one machine: start one 
     |        ^",
     ),
     (
-        "restartScope: rank\nqueue: q\nimage: x\nroles: {}\nvolumes: .",
+        "queue: q\nimage: x\nroles: {}\nvolumes: .",
         "\
-job.yaml:1:1: restartScope is not supported yet: this version restarts the whole gang
-  1 | restartScope: rank
-    | ^^^^^^^^^^^^
-job.yaml:2:1: queue is not supported yet: this version runs one job, at once
-  2 | queue: q
+job.yaml:1:1: queue is not supported yet: this version runs one job, at once
+  1 | queue: q
     | ^^^^^
-job.yaml:3:1: image is not supported yet: this version runs plain processes
-  3 | image: x
+job.yaml:2:1: image is not supported yet: this version runs plain processes
+  2 | image: x
     | ^^^^^
-job.yaml:4:1: roles is not supported yet: this version runs ranks only
-  4 | roles: {}
+job.yaml:3:1: roles is not supported yet: this version runs ranks only
+  3 | roles: {}
     | ^^^^^
-job.yaml:5:1: volumes is not supported yet: this version runs plain processes
-  5 | volumes: .
+job.yaml:4:1: volumes is not supported yet: this version runs plain processes
+  4 | volumes: .
     | ^^^^^^^",
     ),
 ];

@@ -3,7 +3,8 @@
 use phalanx_common::defaults::MAX_RANKS;
 use phalanx_common::spec::{
     CpuBinding, DeviceKind, DeviceNeeds, DeviceView, Elastic, Exclusive, GroupSpec, JobSpec,
-    MAX_VOLUME_BYTES, MemoryBinding, Parallelism, Pattern, PlacementSpec, Resources, Shape, TierLimits,
+    MAX_VOLUME_BYTES, MIN_MEMORY_LIMIT, MemoryBinding, Parallelism, Pattern, PlacementSpec, Resources, Shape,
+    TierLimits,
 };
 use phalanx_common::topology::Tier;
 use proptest::prelude::*;
@@ -58,8 +59,12 @@ fn resources() -> impl Strategy<Value = Resources> {
             mig: mig.filter(|_| kind == DeviceKind::Gpu),
         },
     );
-    (prop::option::of(devices), prop::option::of(1..=8192u32), bytes(), prop::option::of(1..=64u32))
-        .prop_map(|(devices, cpus, memory_bytes, nics)| Resources { devices, cpus, memory_bytes, nics })
+    let limit = prop::option::of(MIN_MEMORY_LIMIT..=i64::MAX as u64);
+    (prop::option::of(devices), prop::option::of(1..=8192u32), bytes(), limit, prop::option::of(1..=64u32))
+        .prop_map(|(devices, cpus, memory_bytes, limit, nics)| {
+            let memory_limit = limit.map(|limit| limit.max(memory_bytes.unwrap_or(0)));
+            Resources { devices, cpus, memory_bytes, memory_limit, nics }
+        })
 }
 
 fn groups() -> impl Strategy<Value = Vec<(&'static str, u32, Option<Pattern>, Option<u64>)>> {

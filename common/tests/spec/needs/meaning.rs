@@ -34,6 +34,7 @@ resources:
   devices: {kind: npu, count: 2, model: 910B, memory: 64G}
   cpus: 8
   memory: 32Gi
+  memoryLimit: 40Gi
   nics: 1
 parallelism: {order: [pp, tp, dp], groups: {tp: {size: 4, pattern: allToAll, volume: 2Gi}, pp: 2}}
 placement:
@@ -62,7 +63,13 @@ elastic: {min: 8, max: 32, step: 8}");
     };
     assert_eq!(
         job.resources,
-        Resources { devices: Some(devices), cpus: Some(8), memory_bytes: Some(32 << 30), nics: Some(1) }
+        Resources {
+            devices: Some(devices),
+            cpus: Some(8),
+            memory_bytes: Some(32 << 30),
+            memory_limit: Some(40 << 30),
+            nics: Some(1),
+        }
     );
     let group = |kind: &str, size, pattern, volume_bytes| GroupSpec {
         kind: kind.to_owned(),

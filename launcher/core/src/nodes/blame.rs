@@ -107,7 +107,8 @@ fn accused(cause: &Cause) -> Option<&NodeId> {
         Cause::NodeLost { node }
         | Cause::NodeRestarted { node }
         | Cause::ShimLost { node }
-        | Cause::PodLost { node } => Some(node),
+        | Cause::PodLost { node }
+        | Cause::DeviceFailed { node, .. } => Some(node),
         _ => None,
     }
 }

@@ -6,7 +6,7 @@ use phalanx_common::event::{Cause, NoRestart, Outcome};
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::health::{Culprit, Question};
 use phalanx_common::id::{NodeId, Rank};
-use phalanx_common::report::PrepareFailure;
+use phalanx_common::report::{OutOfMemory, PrepareFailure};
 use serde::{Deserialize, Serialize};
 
 /// Why a gang stops, as stored; see [`Cause`].
@@ -27,6 +27,8 @@ pub enum CauseRecord {
     DeadlineExceeded { after: Duration },
     ProbeFailed { rank: Rank, node: NodeId, probe: Question, message: String, status: ExitStatus },
     Drained { node: NodeId },
+    OutOfMemory { rank: Rank, node: NodeId, status: ExitStatus, limit: Option<u64>, peak: Option<u64> },
+    DeviceFailed { node: NodeId, device: String, what: String },
 }
 
 /// How a job ended, as stored; see [`Outcome`].
@@ -97,6 +99,10 @@ impl From<&Cause> for CauseRecord {
             Cause::Enough { rule } => CauseRecord::Enough { rule },
             Cause::DeadlineExceeded { after } => CauseRecord::DeadlineExceeded { after },
             Cause::Drained { node } => CauseRecord::Drained { node },
+            Cause::OutOfMemory { rank, node, status, figures: OutOfMemory { limit, peak } } => {
+                CauseRecord::OutOfMemory { rank, node, status, limit, peak }
+            }
+            Cause::DeviceFailed { node, device, what } => CauseRecord::DeviceFailed { node, device, what },
         }
     }
 }
@@ -122,6 +128,10 @@ impl From<&CauseRecord> for Cause {
             CauseRecord::Enough { rule } => Cause::Enough { rule },
             CauseRecord::DeadlineExceeded { after } => Cause::DeadlineExceeded { after },
             CauseRecord::Drained { node } => Cause::Drained { node },
+            CauseRecord::OutOfMemory { rank, node, status, limit, peak } => {
+                Cause::OutOfMemory { rank, node, status, figures: OutOfMemory { limit, peak } }
+            }
+            CauseRecord::DeviceFailed { node, device, what } => Cause::DeviceFailed { node, device, what },
         }
     }
 }

@@ -4,7 +4,7 @@
 //! the end (golden bytes below guard it). The small enums of `phalanx_common` that appear in them
 //! (`ExitStatus`, `PrepareFailure`, `StopScope`, `Keep`, `OutputMode`, `Shape`, `Ship`, `VirtualEnv`, `Fencing`, `Tier`, `DeviceKind`,
 //! `Pattern`, `Exclusive`, `DeviceView`, `MemoryBinding`, `CpuBinding`, `AcceleratorKind`, `RestartPolicy`, `ExitCodes`,
-//! `FailureReason`, `FailureAction`, `Question`) are only ever appended to.
+//! `FailureReason`, `FailureAction`, `RestartScope`, `Question`) are only ever appended to.
 
 mod binding;
 mod cause;
@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::{Epoch, Generation, JobId, NodeId, Rank};
+use phalanx_common::spec::RestartScope;
 use phalanx_common::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -30,7 +31,7 @@ pub use lifecycle::{HookRecord, InitRecord, LifecycleRecord};
 pub use lifetime::{LifetimeRecord, SuccessRecord};
 pub use needs::{DevicesRecord, ElasticRecord, GroupRecord, NeedsRecord, WishesRecord};
 pub use probes::{HandlerRecord, PortRecord, ProbeRecord, ProbesRecord};
-pub use recovery::{RecoveryRecord, RuleRecord};
+pub use recovery::{RecoveryRecord, RuleRecord, StepRecord};
 pub use spec::SpecRecord;
 pub use standing::{BlameRecord, CordonRecord, DrainRecord, QuarantineRecord, StandingRecord};
 
@@ -119,6 +120,8 @@ pub enum Record {
         at: Timestamp,
         left: Duration,
     },
+    /// Ranks start again in their generation; the order to do so may be sent.
+    RanksRestarted(Box<RestartedRecord>),
 }
 
 impl Record {
@@ -141,6 +144,7 @@ impl Record {
             Record::GenerationPlanned(record) => Some(&record.job),
             Record::Stopping(record) => Some(&record.job),
             Record::GenerationEnded(record) => Some(&record.job),
+            Record::RanksRestarted(record) => Some(&record.job),
         }
     }
 }
@@ -201,6 +205,20 @@ pub struct EndedRecord {
     pub blamed: Option<NodeId>,
     /// The next generation goes here only if nothing else is left.
     pub shun: Option<NodeId>,
+}
+
+/// Ranks that start again while the rest of their gang goes on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestartedRecord {
+    pub job: JobId,
+    pub generation: Generation,
+    pub at: Timestamp,
+    pub node: NodeId,
+    pub ranks: Vec<Rank>,
+    /// Whose budget it is: that of ranks, or of pods.
+    pub step: RestartScope,
+    pub delay: Duration,
+    pub cause: CauseRecord,
 }
 
 #[cfg(test)]
@@ -312,6 +330,19 @@ mod tests {
             backoff_max: Duration::from_secs(60),
             replace_node: Some(2),
             no_progress: 3,
+            scope: RestartScope::Rank,
+            rank: StepRecord {
+                max: Some(5),
+                window: Some(Duration::from_secs(60)),
+                backoff_initial: Duration::from_secs(1),
+                backoff_max: Duration::from_secs(2),
+            },
+            pod: StepRecord {
+                max: None,
+                window: None,
+                backoff_initial: Duration::from_secs(1),
+                backoff_max: Duration::from_secs(60),
+            },
         }
     }
 
@@ -326,6 +357,7 @@ mod tests {
             }),
             cpus: Some(8),
             memory_bytes: Some(9),
+            memory_limit: Some(300),
             nics: None,
             groups: vec![GroupRecord {
                 kind: "tp".into(),
@@ -453,7 +485,7 @@ mod tests {
                     unix_user: Some("ann".into()),
                     attached: true,
                 },
-                "3201000001036a2d31fbe803016a00010401010201016d010700010801090001027470040101010a010500000102747001010001016b01760201610162010163010100010101000104080401047472756501012f010261620301022f76000101410162010153fb5802001e0001020101010107010901010301fb100e0001003c00010203013c0000010101000201017800fb5802000101010301022f6cfc00000040030104027570010001fc0065cd1d0a000103000101022f7201007f000001fb401f010101610162010001fc0065cd1d0a000103000100010474727565010001fc0065cd1d0a000103010200010a010201000101052f7361766500fb401f0100020566657463680104747275650101410162010104027570010001fc0065cd1d0a0001030000000000000103616e6e0103616e6e01",
+                "4601000001036a2d31fbe803016a00010401010201016d010700010801090001fb2c0101027470040101010a010500000102747001010001016b01760201610162010163010100010101000104080401047472756501012f010261620301022f76000101410162010153fb5802001e0001020101010107010901010301fb100e0001003c00010203000105013c0001000200000001003c00013c0000010101000201017800fb5802000101010301022f6cfc00000040030104027570010001fc0065cd1d0a000103000101022f7201007f000001fb401f010101610162010001fc0065cd1d0a000103000100010474727565010001fc0065cd1d0a000103010200010a010201000101052f7361766500fb401f0100020566657463680104747275650101410162010104027570010001fc0065cd1d0a0001030000000000000103616e6e0103616e6e01",
             ),
             (
                 Record::GenerationPlanned(Box::new(GenerationRecord {
@@ -558,6 +590,40 @@ mod tests {
             (
                 Record::DeadlineLeft { job: job(), at, left: Duration::from_secs(5) },
                 "0a00000010036a2d31fbe8030500",
+            ),
+            (
+                Record::RanksRestarted(Box::new(RestartedRecord {
+                    job: job(),
+                    generation,
+                    at,
+                    node: NodeId::new("a"),
+                    ranks: vec![Rank(3)],
+                    step: RestartScope::Rank,
+                    delay: Duration::from_secs(1),
+                    cause: CauseRecord::OutOfMemory {
+                        rank: Rank(3),
+                        node: NodeId::new("a"),
+                        status: ExitStatus::Signal(9),
+                        limit: Some(300),
+                        peak: None,
+                    },
+                })),
+                "1b00000011036a2d3102fbe803016101030001000e030161010901fb2c0100",
+            ),
+            (
+                Record::Stopping(Box::new(StoppingRecord {
+                    job: job(),
+                    generation,
+                    cause: CauseRecord::DeviceFailed {
+                        node: NodeId::new("a"),
+                        device: "GPU-1".into(),
+                        what: "w".into(),
+                    },
+                    at,
+                    port_conflict: false,
+                    consequence: false,
+                })),
+                "1600000005036a2d31020f0161054750552d310177fbe8030000",
             ),
         ];
         for (record, want) in golden {

@@ -16,6 +16,7 @@ pub struct NeedsRecord {
     pub cpus: Option<u32>,
     pub memory_bytes: Option<u64>,
     pub nics: Option<u32>,
+    pub memory_limit: Option<u64>,
     /// Fastest first.
     pub groups: Vec<GroupRecord>,
     pub placement: WishesRecord,
@@ -72,7 +73,7 @@ pub struct ElasticRecord {
 
 impl From<&JobSpec> for NeedsRecord {
     fn from(spec: &JobSpec) -> NeedsRecord {
-        let Resources { devices, cpus, memory_bytes, nics } = &spec.resources;
+        let Resources { devices, cpus, memory_bytes, memory_limit, nics } = &spec.resources;
         let group = |group: &GroupSpec| {
             let GroupSpec { kind, size, pattern, volume_bytes } = group.clone();
             GroupRecord { kind, size, pattern, volume_bytes }
@@ -84,6 +85,7 @@ impl From<&JobSpec> for NeedsRecord {
             }),
             cpus: *cpus,
             memory_bytes: *memory_bytes,
+            memory_limit: *memory_limit,
             nics: *nics,
             groups: spec.parallelism.groups.iter().map(group).collect(),
             placement: spec.placement.clone().into(),
@@ -101,6 +103,7 @@ impl NeedsRecord {
             }),
             cpus: self.cpus,
             memory_bytes: self.memory_bytes,
+            memory_limit: self.memory_limit,
             nics: self.nics,
         }
     }

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use phalanx_common::spec::{
-    Backoff, ExitCodes, FailureAction, FailureReason, FailureRule, Recovery, RestartPolicy,
+    Backoff, ExitCodes, FailureAction, FailureReason, FailureRule, InPlace, Recovery, RestartPolicy,
+    RestartScope,
 };
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,18 @@ pub struct RecoveryRecord {
     pub backoff_max: Duration,
     pub replace_node: Option<u32>,
     pub no_progress: u32,
+    pub scope: RestartScope,
+    pub rank: StepRecord,
+    pub pod: StepRecord,
+}
+
+/// The budget of a step below the gang, as stored; see [`InPlace`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepRecord {
+    pub max: Option<u32>,
+    pub window: Option<Duration>,
+    pub backoff_initial: Duration,
+    pub backoff_max: Duration,
 }
 
 /// A rule, as stored; see [`FailureRule`].
@@ -48,6 +61,9 @@ impl From<&Recovery> for RecoveryRecord {
             backoff_max: recovery.backoff.max,
             replace_node: recovery.replace_node,
             no_progress: recovery.no_progress,
+            scope: recovery.scope,
+            rank: recovery.rank.into(),
+            pod: recovery.pod.into(),
         }
     }
 }
@@ -70,6 +86,23 @@ impl From<&RecoveryRecord> for Recovery {
             backoff: Backoff { initial: record.backoff_initial, max: record.backoff_max },
             replace_node: record.replace_node,
             no_progress: record.no_progress,
+            scope: record.scope,
+            rank: record.rank.into(),
+            pod: record.pod.into(),
         }
+    }
+}
+
+impl From<InPlace> for StepRecord {
+    fn from(step: InPlace) -> StepRecord {
+        let InPlace { max, window, backoff: Backoff { initial, max: longest } } = step;
+        StepRecord { max, window, backoff_initial: initial, backoff_max: longest }
+    }
+}
+
+impl From<StepRecord> for InPlace {
+    fn from(record: StepRecord) -> InPlace {
+        let backoff = Backoff { initial: record.backoff_initial, max: record.backoff_max };
+        InPlace { max: record.max, window: record.window, backoff }
     }
 }

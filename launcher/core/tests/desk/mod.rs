@@ -35,6 +35,7 @@ pub(crate) fn spec(nodes: u32, ranks_per_node: u32) -> JobSpec {
 pub(crate) fn exit(rank: u32, status: ExitStatus, at: u64) -> RankExit {
     RankExit {
         rank: Rank(rank),
+        attempt: 0,
         status,
         at: Timestamp(at),
         after_stop: false,
@@ -43,6 +44,7 @@ pub(crate) fn exit(rank: u32, status: ExitStatus, at: u64) -> RankExit {
         stdout_tail: Vec::new(),
         error_file: None,
         probe: None,
+        oom: None,
     }
 }
 

@@ -132,17 +132,18 @@ impl Shim {
         }
         if pod.hooks.insert(rank) {
             around.met.push("a preStop hook put off a stop signal");
-            let takes = around.scripts.rank(&self.job, pod.plan.generation, rank).pre_stop;
-            if let Some(takes) = takes.filter(|_| !pod.hung.contains(&rank)) {
+            let hung = pod.hung.contains(&rank);
+            let takes = self.script(rank, around).pre_stop.filter(|_| !hung);
+            if let (Some(pod), Some(takes)) = (&mut self.pod, takes) {
                 pod.timers.insert(Timer::Hook(rank), around.now + around.takes(takes));
             }
         }
     }
 
     fn signal(&mut self, rank: Rank, around: &mut Around<'_>) {
+        let heeds_term = self.script(rank, around).heeds_term;
         let Some(pod) = self.pod.as_mut() else { return };
-        let heeds = around.scripts.rank(&self.job, pod.plan.generation, rank).heeds_term;
-        if let Some(after) = heeds {
+        if let Some(after) = heeds_term {
             pod.timers.insert(Timer::Term(rank), around.now + around.takes(after));
         }
     }

@@ -41,9 +41,8 @@ impl Shim {
 
     /// Ticks of one rank, answered at once as its script says.
     pub(super) fn on_probe_due(&mut self, rank: Rank, around: &mut Around<'_>) {
+        let script = self.script(rank, around);
         let Some(pod) = self.pod.as_mut() else { return };
-        let generation = pod.plan.generation;
-        let script = around.scripts.rank(&self.job, generation, rank);
         let Some(probed) = pod.probed.get_mut(&rank) else { return };
         let mut end = None;
         probed.prober.handle_timeout(around.now);

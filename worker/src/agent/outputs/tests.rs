@@ -172,6 +172,8 @@ impl Bench {
             pre_stop: None,
             init: Vec::new(),
             init_once: false,
+            in_place: false,
+            memory_limit: None,
         };
         self.outputs.expect(&job(), &plan, Some(user().uid.as_raw()));
     }

@@ -108,6 +108,10 @@ impl Board {
 
 /// What it is stays, and all that changes is not known.
 fn lost(index: u32, known: Option<&Accelerator>, error: &NvmlError) -> Accelerator {
+    let ailment = match error {
+        NvmlError::GpuLost => Ailment::Lost(error.to_string()),
+        _ => Ailment::State(error.to_string()),
+    };
     let was = known.cloned().unwrap_or_else(|| Accelerator::new(AcceleratorKind::Nvidia));
     Accelerator {
         bdf: was.bdf,
@@ -116,7 +120,7 @@ fn lost(index: u32, known: Option<&Accelerator>, error: &NvmlError) -> Accelerat
         uuid: was.uuid,
         serial: was.serial,
         memory_bytes: was.memory_bytes,
-        ailments: Some(vec![Ailment::State(error.to_string())]),
+        ailments: Some(vec![ailment]),
         ..Accelerator::new(AcceleratorKind::Nvidia)
     }
 }

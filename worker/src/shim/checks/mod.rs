@@ -362,11 +362,25 @@ impl Checks {
     pub(super) fn ends(&mut self, index: usize, question: Question, job: Duration, now: Instant) {
         let probe = question.probe().and_then(|kind| self.probes.get(kind));
         let grace = probe.and_then(|probe| probe.grace).unwrap_or(job);
+        self.kills(index, grace, now);
+    }
+
+    /// SIGKILL for this rank once the grace is over.
+    pub(super) fn kills(&mut self, index: usize, grace: Duration, now: Instant) {
         let at = self.clock.at(now);
         if let Some(checked) = self.ranks.get_mut(index) {
             checked.kill_at = Some(at + grace);
             self.moved = true;
         }
+    }
+
+    /// Another process of this rank: nothing of the last one counts.
+    pub(super) fn renew(&mut self, index: usize, socket: NotifySocket, poll: &Poll) {
+        let Some(checked) = self.ranks.get_mut(index) else { return };
+        // Watched in vain, it is heard with the next one's first words.
+        let _ = poll.add(socket.as_fd(), Source::Notify(index));
+        checked.renew(&self.probes, socket);
+        self.moved = true;
     }
 
     /// When to turn again if nothing else happens.

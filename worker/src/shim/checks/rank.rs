@@ -46,6 +46,12 @@ impl Checked {
         }
     }
 
+    /// Another process of the same rank. What was told of the last one stands until this one says otherwise.
+    pub(super) fn renew(&mut self, probes: &Probes, socket: NotifySocket) {
+        let told = self.told.take().map(|told| RankHealth { ready: false, waits: None, ..told });
+        *self = Checked { told, ..Checked::new(self.rank, probes, socket) };
+    }
+
     /// Its program runs, and those of all others, and its postStart hook is done; false if that is known, or if it has
     /// ended.
     pub(super) fn begin(&mut self, at: Timestamp) -> bool {

@@ -80,6 +80,14 @@ impl OutputStream {
         })
     }
 
+    /// The rank is to start again: what it writes from here on stands behind what it wrote before, and patterns are looked
+    /// for anew.
+    pub(in crate::shim) fn begin_again(&mut self, watch: Watch) {
+        (self.pipe, self.at_end) = (None, false);
+        self.tail.clear();
+        self.watch = watch;
+    }
+
     /// Makes the stream's pipe and returns the rank's end.
     pub(in crate::shim) fn open_pipe(&mut self) -> nix::Result<OwnedFd> {
         let (read, write) = pipe2(OFlag::O_CLOEXEC)?;

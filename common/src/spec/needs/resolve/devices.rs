@@ -5,7 +5,9 @@ use crate::defaults::MAX_RANKS;
 use crate::spec::error::Problem;
 use crate::spec::file::{JobFile, Ranks};
 use crate::spec::needs::keys::DeviceKeys;
-use crate::spec::needs::{DeviceKind, DeviceNeeds, MAX_DEVICES_PER_RANK, NeedsProblem, Resources};
+use crate::spec::needs::{
+    DeviceKind, DeviceNeeds, MAX_DEVICES_PER_RANK, MIN_MEMORY_LIMIT, NeedsProblem, Resources,
+};
 use crate::spec::place::Given;
 
 impl JobFile {
@@ -28,12 +30,28 @@ impl JobFile {
 
     pub(super) fn resolve_resources(&self, ranks: u32) -> Result<Resources, Box<Problem>> {
         let it = &self.resources;
+        self.check_memory_limit()?;
         Ok(Resources {
             devices: it.devices.as_ref().map(|devices| self.resolve_devices(devices, ranks)).transpose()?,
             cpus: value(&it.cpus),
             memory_bytes: value(&it.memory).map(|bytes| bytes.0),
+            memory_limit: value(&it.memory_limit).map(|bytes| bytes.0),
             nics: value(&it.nics),
         })
+    }
+
+    /// A limit that no program can live with, or that takes away what the rank was promised.
+    fn check_memory_limit(&self) -> Result<(), Box<Problem>> {
+        let it = &self.resources;
+        let Some(limit) = &it.memory_limit else { return Ok(()) };
+        let kind = match &it.memory {
+            _ if limit.value.0 < MIN_MEMORY_LIMIT => NeedsProblem::LimitTooSmall,
+            Some(memory) if limit.value.0 < memory.value.0 => {
+                NeedsProblem::LimitBelowMemory { memory: self.place_of(&memory.origin) }
+            }
+            _ => return Ok(()),
+        };
+        Err(Box::new(self.problem("resources.memoryLimit", &limit.origin, kind.into())))
     }
 
     fn resolve_devices(&self, devices: &DeviceKeys, ranks: u32) -> Result<DeviceNeeds, Box<Problem>> {

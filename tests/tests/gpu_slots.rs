@@ -123,6 +123,9 @@ fn a_job_ends_with_a_gpu_that_the_driver_wants_to_reset_and_a_rule_knows_the_rea
         "name: train\nranks: 1\nresources: {devices: {count: 1}}\nmaxRestarts: 3\n\
          failureRules: [{reasons: [DeviceError], action: FailJob}]\ncommand: [sleep, '1000']\n",
     );
+    let bundle = pair.sandbox.dir.join("root.json").to_string_lossy().into_owned();
+    let added = pair.operate(&["user", "add", "root", "--unix-user", "root", "--out", &bundle]);
+    assert!(added.status.success(), "{added:?}");
     let submitted = pair.operate(&["submit", "--as", "root", "-f", file.to_str().expect("a path")]);
     assert!(submitted.status.success(), "{submitted:?}");
     let status = |pair: &Pair| -> Option<serde_json::Value> {

@@ -153,6 +153,17 @@ proptest! {
             let users = |mask: u64| rows_of(set).filter(|row| near(*row).1 == mask).count() as u32 * ports;
             let used: u32 = masks.iter().map(|mask| mask.count_ones().min(users(*mask))).sum();
             let all = masks.iter().fold(0, |all, mask| all | mask);
+            // Each rank has a core of its own where there are enough for all: devices that find none near go without.
+            let mut cores: std::collections::BTreeMap<u64, u32> = std::collections::BTreeMap::new();
+            rows_of(set).for_each(|row| *cores.entry(model.devices()[row].groups).or_default() += 1);
+            let has = |groups: u64| -> u32 {
+                let near = rows_of(groups).filter_map(|group| model.groups().get(group));
+                near.map(|group| free.cores.count(group.cores)).sum()
+            };
+            let without: u32 = match free.cores.len() >= count {
+                false => 0,
+                true => cores.iter().filter(|(groups, _)| **groups != 0).map(|(groups, need)| need.saturating_sub(has(*groups))).sum(),
+            };
             let (far, reached) = match ports {
                 0 => (0, 0),
                 _ => (rows_of(set).map(|row| near(row).0).sum(), used.min(all.count_ones()).min(count * ports)),
@@ -162,6 +173,7 @@ proptest! {
                 pairs(set).into_iter().map(mb_per_s).min(),
                 std::cmp::Reverse(far),
                 reached,
+                std::cmp::Reverse(without),
                 pairs(set).iter().sum::<u64>(),
                 pairs(free.devices & !set).iter().sum::<u64>(),
                 // Of equals that which has the first devices.

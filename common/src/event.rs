@@ -305,6 +305,11 @@ pub enum Cause {
         device: String,
         what: String,
     },
+    /// Nodes under one access switch went at once: what they share is blamed, and none of them.
+    LeafLost {
+        leaf: String,
+        nodes: Vec<NodeId>,
+    },
 }
 
 impl Cause {
@@ -332,6 +337,7 @@ impl Cause {
             | Cause::LeaseLapsed { .. }
             | Cause::PodLost { .. }
             | Cause::DeviceFailed { .. }
+            | Cause::LeafLost { .. }
             | Cause::Drained { .. } => 125,
             Cause::Completed | Cause::Enough { .. } => 0,
             // As `timeout` has it.
@@ -412,6 +418,11 @@ impl fmt::Display for Cause {
                     (None, Some(peak)) => write!(f, ": the node had no more; it had {}", text::memory(*peak)),
                     (None, None) => f.write_str(": the node had no more"),
                 }
+            }
+            Cause::LeafLost { leaf, nodes } => {
+                let named: Vec<&str> = nodes.iter().take(8).map(NodeId::as_str).collect();
+                let more = if nodes.len() > 8 { ", …" } else { "" };
+                write!(f, "leaf {leaf} is lost, and with it nodes {}{more}", named.join(", "))
             }
             Cause::DeviceFailed { node, device, what } => {
                 write!(f, "device {device} of node {node} failed: {}", one_line(what))

@@ -264,6 +264,9 @@ impl Coordinator {
             cause = Cause::DeadlineExceeded { after };
         }
         let came = if active.released {
+            if let Some(leaf) = self.lost_leaf(&cause) {
+                cause = leaf;
+            }
             Came::Released { conflict: port_conflict, ran }
         } else {
             // A node that went may come back: with it there may be enough.

@@ -106,6 +106,7 @@ pub(crate) fn is_fault(cause: &Cause) -> bool {
             | Cause::ProbeFailed { .. }
             | Cause::OutOfMemory { .. }
             | Cause::DeviceFailed { .. }
+            | Cause::LeafLost { .. }
             | Cause::NodeLost { .. }
             | Cause::NodeRestarted { .. }
             | Cause::ShimLost { .. }

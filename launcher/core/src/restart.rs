@@ -347,6 +347,7 @@ fn leaves(
 pub fn reason_of(cause: &Cause) -> Option<FailureReason> {
     match cause {
         Cause::NodeLost { .. }
+        | Cause::LeafLost { .. }
         | Cause::NodeRestarted { .. }
         | Cause::ShimLost { .. }
         | Cause::LeaseLapsed { .. }
@@ -381,7 +382,8 @@ pub fn blames(cause: &Cause) -> Option<&NodeId> {
         | Cause::ShimLost { node }
         | Cause::LeaseLapsed { node }
         | Cause::PodLost { node } => Some(node),
-        Cause::StartTimeout { .. }
+        Cause::LeafLost { .. }
+        | Cause::StartTimeout { .. }
         | Cause::Requested { .. }
         | Cause::Enough { .. }
         | Cause::DeadlineExceeded { .. }

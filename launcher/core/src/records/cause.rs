@@ -29,6 +29,7 @@ pub enum CauseRecord {
     Drained { node: NodeId },
     OutOfMemory { rank: Rank, node: NodeId, status: ExitStatus, limit: Option<u64>, peak: Option<u64> },
     DeviceFailed { node: NodeId, device: String, what: String },
+    LeafLost { leaf: String, nodes: Vec<NodeId> },
 }
 
 /// How a job ended, as stored; see [`Outcome`].
@@ -103,6 +104,7 @@ impl From<&Cause> for CauseRecord {
                 CauseRecord::OutOfMemory { rank, node, status, limit, peak }
             }
             Cause::DeviceFailed { node, device, what } => CauseRecord::DeviceFailed { node, device, what },
+            Cause::LeafLost { leaf, nodes } => CauseRecord::LeafLost { leaf, nodes },
         }
     }
 }
@@ -132,6 +134,7 @@ impl From<&CauseRecord> for Cause {
                 Cause::OutOfMemory { rank, node, status, figures: OutOfMemory { limit, peak } }
             }
             CauseRecord::DeviceFailed { node, device, what } => Cause::DeviceFailed { node, device, what },
+            CauseRecord::LeafLost { leaf, nodes } => Cause::LeafLost { leaf, nodes },
         }
     }
 }

@@ -25,6 +25,7 @@
 //! statement from which nothing follows is a finding. Keys that are not known are errors: a misspelt
 //! statement would silently be none.
 
+use phalanx_common::text::nearest;
 use phalanx_common::time::Timestamp;
 use phalanx_common::topology::{Claim, End, Evidence, Guid, Member, Source, SwitchId, Tier};
 use phalanx_common::yaml::{self, Bounds, Key, Node, Span};
@@ -32,6 +33,8 @@ use phalanx_common::yaml::{self, Bounds, Key, Node, Span};
 use crate::MAX_YAML_BYTES;
 use crate::hostlist::{self, expand};
 
+/// At the top level.
+pub(crate) const KEYS: [&str; 3] = ["nodes", "switches", "adapters"];
 /// Four for each node that a cluster may have.
 const MAX_CLAIMS: usize = 200_000;
 
@@ -49,8 +52,12 @@ pub enum Error {
 /// What is wrong at a place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    #[error("\"{found}\" is no key here; known are {}", known.join(", "))]
-    Key { found: String, known: &'static [&'static str] },
+    #[error(
+        "\"{found}\" is no key here{}; known are {}",
+        nearest.map_or(String::new(), |nearest| format!(" (is {nearest} meant?)")),
+        known.join(", ")
+    )]
+    Key { found: String, nearest: Option<&'static str>, known: &'static [&'static str] },
     #[error("expected {expected}")]
     Expected { expected: &'static str },
     #[error(transparent)]
@@ -72,7 +79,7 @@ pub fn read(bytes: &[u8], origin: &str, at: Timestamp) -> Result<Vec<Evidence>, 
             "nodes" => each(value, &mut named, &mut claims, node)?,
             "switches" => each(value, &mut named, &mut claims, switch)?,
             "adapters" => each(value, &mut named, &mut claims, adapter)?,
-            _ => return Err(unknown(key, &["nodes", "switches", "adapters"])),
+            _ => return Err(unknown(key, &KEYS)),
         }
     }
     Ok(claims.into_iter().map(|claim| Evidence::new(claim, Source::Operator, origin, at)).collect())
@@ -219,7 +226,8 @@ fn number<T: std::str::FromStr>(of: &Node, expected: &'static str) -> Result<T, 
 }
 
 fn unknown(key: &Key, known: &'static [&'static str]) -> Error {
-    wrong(key.span, Problem::Key { found: key.text.chars().take(40).collect(), known })
+    let (found, nearest) = (key.text.chars().take(40).collect(), nearest(&key.text, known));
+    wrong(key.span, Problem::Key { found, nearest, known })
 }
 
 fn wrong(span: Span, problem: Problem) -> Error {

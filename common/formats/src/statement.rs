@@ -73,25 +73,29 @@ pub enum Problem {
 pub fn read(bytes: &[u8], origin: &str, at: Timestamp) -> Result<Vec<Evidence>, Error> {
     let roots = yaml::read(bytes, &Bounds { bytes: MAX_YAML_BYTES, depth: 8, documents: 1 })?;
     let root = roots.first().ok_or(Error::Empty)?;
-    let (mut claims, mut named) = (Vec::new(), 0);
+    let (mut stated, mut named) = (Vec::new(), 0);
     for (key, value) in mapping(root)? {
         match key.text.as_str() {
-            "nodes" => each(value, &mut named, &mut claims, node)?,
-            "switches" => each(value, &mut named, &mut claims, switch)?,
-            "adapters" => each(value, &mut named, &mut claims, adapter)?,
+            "nodes" => each(value, &mut named, &mut stated, node)?,
+            "switches" => each(value, &mut named, &mut stated, switch)?,
+            "adapters" => each(value, &mut named, &mut stated, adapter)?,
             _ => return Err(unknown(key, &KEYS)),
         }
     }
-    Ok(claims.into_iter().map(|claim| Evidence::new(claim, Source::Operator, origin, at)).collect())
+    let evidence = |(claim, line)| {
+        let line = Some(line);
+        Evidence { line, ..Evidence::new(claim, Source::Operator, origin, at) }
+    };
+    Ok(stated.into_iter().map(evidence).collect())
 }
 
 type Claims = Vec<Claim>;
 
-/// For every name of the mapping, which may be a hostlist.
+/// For every name of the mapping, which may be a hostlist. Each claim comes with the line of the name.
 fn each(
     of: &Node,
     named: &mut usize,
-    claims: &mut Claims,
+    stated: &mut Vec<(Claim, u32)>,
     take: fn(&str, &Key, &Node, &mut Claims) -> Result<(), Error>,
 ) -> Result<(), Error> {
     for (key, value) in mapping(of)? {
@@ -101,8 +105,10 @@ fn each(
             return Err(wrong(key.span, Problem::TooMany));
         }
         for name in names {
-            take(&name, key, value, claims)?;
-            if claims.len() > MAX_CLAIMS {
+            let mut claims = Claims::new();
+            take(&name, key, value, &mut claims)?;
+            stated.extend(claims.into_iter().map(|claim| (claim, key.span.line)));
+            if stated.len() > MAX_CLAIMS {
                 return Err(wrong(key.span, Problem::TooMany));
             }
         }

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::derive::LIMITS;
 use super::evidence::Source;
 use super::machine;
-use super::network::{Capacity, Reason, Stray};
+use super::network::{Capacity, Reason};
+use super::owners::Stray;
 use super::port::Guid;
 use super::tier::Tier;
 
@@ -350,6 +351,7 @@ impl fmt::Display for Ports {
 }
 
 impl fmt::Display for Reason {
+        self.line.map_or(Ok(()), |line| write!(f, " in line {line}"))?;
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Reason::Rank => "for its source ranks higher",

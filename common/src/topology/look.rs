@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::capacity::MIN_PEERS;
 use super::findings::{Adapter, Finding, Lone, Named, OffRail, Ports, Problem, Severity, Stated, Thin};
-use super::network::{Group, Network, Node, NodePort, PortRef, Row, Said, Stray, Subject, Unseen, Value};
+use super::network::{Group, Network, Node, NodePort, PortRef, Row, Said, Subject, Unseen, Value};
+use super::owners::Stray;
 use super::tier::Tier;
 use super::unseen::Known;
 

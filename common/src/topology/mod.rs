@@ -44,10 +44,11 @@ pub use findings::{Adapter, Finding, Lone, Named, OffRail, Ports, Problem, Sever
 pub use look::findings;
 pub use network::{
     At, Capacity, Conflict, Cut, Duplicate, Group, Idle, Link, Network, Node, NodePort, OneWay, Place, Plane,
-    PlaneKind, PortRef, Prefix, Reason, Row, Said, Stray, Subject, Switch, Unjoined, Unseen, Value,
+    PlaneKind, PortRef, Prefix, Reason, Row, Said, Subject, Switch, Unjoined, Unseen, Value,
 };
 pub use nodes::NodePorts;
 pub use port::{Bdf, Guid, LinkLayer, Mac, Port, WrittenError};
 pub use snapshot::{Error as SnapshotError, Hash, MAX_BYTES as MAX_SNAPSHOT_BYTES, Snapshot};
+pub use owners::Stray;
 pub use tier::{Tier, TierInterval};
 pub use unseen::Known as KnownNames;

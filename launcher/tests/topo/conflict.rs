@@ -106,10 +106,11 @@ fn a_guid_that_no_port_has_is_told_with_its_file_and_makes_no_port() {
     let dump = "switchguid=0xb001(b001)\nSwitch\t4 \"S-000000000000b001\"\t\t# \"leaf-a\" base port 0 lid 1 lmc 0\n\
         [3]\t\"H-000000000000a001\"[1](a0011) \t\t# \"HCA\" lid 2 4xNDR\n\ncaguid=0xa001\n\
         Ca\t1 \"H-000000000000a001\"\t\t# \"HCA\"\n[1](a0011) \t\"S-000000000000b001\"[3]\t\t# lid 2 lmc 0 \"leaf-a\" lid 1 4xNDR\n";
-    let site = |guid: &str| format!("adapters:\n  {guid}: {{node: gpu-07, port: mlx5_0}}\n");
+    let site = |guid: &str| format!("# of rack 1\nadapters:\n  {guid}: {{node: gpu-07, port: mlx5_0}}\n");
     let dir = files(&[("fabric.out", dump), ("wrong.yaml", &site("a0012")), ("adapter.yaml", &site("a001"))]);
     let wrong = topo(dir.path(), &["check", "--from", "fabric.out", "wrong.yaml"]);
-    let says = "WARNING  wrong.yaml: no port has the GUID 00000000000a0012, stated of gpu-07 mlx5_0 (is 00000000000a0011 meant?)";
+    let says = "WARNING  wrong.yaml: no port has the GUID 00000000000a0012, stated of gpu-07 mlx5_0 in line 3 \
+        (is 00000000000a0011 meant?)";
     assert!(wrong.code == 1 && wrong.out.contains(says), "{}{}", wrong.out, wrong.err);
     assert!(wrong.out.contains("known by  the operator: wrong.yaml"), "{}", wrong.out);
     let adapter = topo(dir.path(), &["gpu-07", "--from", "fabric.out", "adapter.yaml"]).clean();

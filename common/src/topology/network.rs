@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::evidence::{Source, SwitchId};
 use super::owners::Stray;
 use super::port::{Guid, LinkLayer, Mac};
+use super::splits::Split;
 use super::tier::Tier;
 
 /// A row of a table of [`Network`].
@@ -61,6 +62,9 @@ pub struct Network {
     /// GUIDs that the operator gives to ports of nodes and no port has.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub strays: Vec<Stray>,
+    /// Networks of which somebody wrote a part, so that they are several planes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub splits: Vec<Split>,
     /// Sources that have less than there is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cut: Vec<Cut>,

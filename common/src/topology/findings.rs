@@ -271,10 +271,10 @@ impl fmt::Display for Finding {
             }
             Problem::SplitPlane { leaves, more, nodes, bonded } => {
                 let hang = if *nodes == 1 { "node hangs" } else { "nodes hang" };
-                let by = if *bonded { ", by bonds," } else { "" };
+                let by = if *bonded { ", by bonds" } else { "" };
                 write!(
                     f,
-                    "{subject}: {nodes} {hang} on leaves of one network{by} and what is written of some of them alone puts these into several planes: "
+                    "{subject}: {nodes} {hang} on leaves of one network{by}, and what is written of some of them alone puts these into several planes: "
                 )?;
                 let leaves: Vec<String> = leaves.iter().map(ToString::to_string).collect();
                 f.write_str(&leaves.join(", "))?;

@@ -55,7 +55,7 @@ fn a_plane_that_is_stated_of_one_leaf_of_a_pair_is_told_with_both() {
     let said = found(&with(None, &[plane("leaf-1a", "compute")]));
     assert_eq!(said.len(), 1, "{said:?}");
     assert!(
-        said[0].starts_with("Notice leaf-1a: 2 nodes hang on leaves of one network and what"),
+        said[0].starts_with("Notice leaf-1a: 2 nodes hang on leaves of one network, and what"),
         "{said:?}"
     );
 }

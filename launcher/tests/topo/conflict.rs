@@ -116,3 +116,34 @@ fn a_guid_that_no_port_has_is_told_with_its_file_and_makes_no_port() {
     let adapter = topo(dir.path(), &["gpu-07", "--from", "fabric.out", "adapter.yaml"]).clean();
     assert!(adapter.contains("mlx5_0  400G   leaf-a  3"), "{adapter}");
 }
+
+#[test]
+fn hosts_on_two_leaves_of_which_one_is_spoken_of_are_told_by_check() {
+    let port = |name: &str, switch: &str| {
+        format!(
+            r#"{{"name": "{name}", "via": "LLDP", "chassis": [{{"id": [{{"type": "local", "value": "{switch}"}}],
+            "name": [{{"value": "{switch}"}}]}}], "port": [{{"id": [{{"type": "ifname", "value": "swp1"}}], "ttl": [{{"value": "120"}}]}}]}}"#
+        )
+    };
+    let heard =
+        format!(r#"{{"lldp": [{{"interface": [{}, {}]}}]}}"#, port("eth0", "leaf-a"), port("eth1", "leaf-b"));
+    let site = |of: &str| format!("switches:\n  {of}: {{under: spine}}\n");
+    let dir = files(&[
+        ("n1.json", &heard),
+        ("n2.json", &heard),
+        ("one.yaml", &site("leaf-a")),
+        ("both.yaml", &site("leaf-a,leaf-b")),
+    ]);
+    let found = |site: &str| topo(dir.path(), &["check", "--from", "n1.json", "n2.json", site]);
+    let one = found("one.yaml");
+    let says = "
+NOTICE   leaf-a: 2 nodes hang on leaves of one network, and what is written of some of them alone puts these into several planes: leaf-a in ethernet, leaf-b in ethernet-2
+";
+    assert!(
+        one.code == 1 && one.out.contains(says) && one.out.contains("known by  the operator: one.yaml"),
+        "{}",
+        one.out
+    );
+    let both = found("both.yaml");
+    assert!(!both.out.contains("several planes"), "{}", both.out);
+}

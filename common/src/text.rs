@@ -1,4 +1,4 @@
-//! Text for people: strangers', in messages and in order, times, and errors with their causes.
+//! Text for people: strangers', in messages and in order, the word that was meant, times, and errors with their causes.
 
 use std::time::Duration;
 
@@ -40,6 +40,28 @@ pub fn memory(bytes: u64) -> String {
     }
 }
 
+/// The word most like `typed`; `None` if none is near. `working_dir` and `workingDir` are the same here.
+pub fn nearest<'a>(typed: &str, words: &[&'a str]) -> Option<&'a str> {
+    // Longer than any word by far: not a slip, and not worth the time.
+    if typed.len() > 64 {
+        return None;
+    }
+    let typed = fold(typed);
+    let distance = |word: &str| strsim::damerau_levenshtein(&typed, &fold(word));
+    let (word, slips) = words.iter().map(|word| (*word, distance(word))).min_by_key(|(_, slips)| *slips)?;
+    (slips <= word.len() / 3).then_some(word)
+}
+
+/// Without case and what parts words.
+pub(crate) fn fold(word: &str) -> String {
+    word.chars().filter(|c| !matches!(c, '_' | '-' | ' ')).flat_map(char::to_lowercase).collect()
+}
+
+/// Whether a text begins as UTF-16 does: with a byte order mark.
+pub fn is_utf16(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff")
+}
+
 /// A time in its largest whole unit: `90 s`, `2 h`.
 pub fn lasting(time: Duration) -> String {
     let seconds = time.as_secs();
@@ -78,6 +100,21 @@ mod tests {
         let said = [250, 1500, 10_000, 90_000, 120_000, 7_200_000, 172_800_000]
             .map(|millis| lasting(Duration::from_millis(millis)));
         assert_eq!(said, ["250 ms", "1.5 s", "10 s", "90 s", "2 min", "2 h", "2 d"]);
+    }
+
+    #[test]
+    fn the_word_that_was_meant_is_a_slip_away_whatever_its_case() {
+        let words = ["nodes", "switches", "adapters"];
+        for (typed, near) in [
+            ("node", Some("nodes")),
+            ("Nodes", Some("nodes")),
+            ("switch", Some("switches")),
+            ("adaptors", Some("adapters")),
+            ("racks", None),
+            (&"nodes".repeat(20), None),
+        ] {
+            assert_eq!(nearest(typed, &words), near, "{typed}");
+        }
     }
 
     #[derive(Debug, thiserror::Error)]

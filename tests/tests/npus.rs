@@ -148,6 +148,23 @@ fn without_npus_no_tool_is_run_and_without_tools_npus_are_those_of_the_kernel() 
 }
 
 #[test]
+fn what_a_matrix_says_and_nobody_knows_is_told_with_its_place_and_costs_that_alone() {
+    let sandbox = Sandbox::new();
+    let matrix = TOPO.replacen("HCCS", "HCCZ", 1).replace("0-23", "some");
+    let answers = [("info -m", MAP), ("info", INFO), ("info -t topo", matrix.as_str())];
+    let tools = tools(&sandbox, &[("npu-smi", &answers)]);
+    let root = sys(&sandbox, "0x19e5", "0x120000", &NPUS);
+    let found = machine(&look(&root, &tools).next()["machine"]);
+    let npus: Vec<_> = found.accelerators.iter().map(|npu| (npu.links.len(), npu.cpus.is_some())).collect();
+    assert_eq!(npus, [(1, false), (1, true)]);
+    let path = format!("{}:/usr/bin:/bin", tools.display());
+    let problems = Look::start(&["npus", &root.to_string_lossy()], &[("PATH", Path::new(&path))]).next();
+    let says = "`npu-smi info -t topo`: 2 cells say nothing that is known, and are taken for unknown: \
+        \"HCCZ\" in line 2, row NPU0, column NPU1, \"some\" in line 3, row NPU1, column CPU Affinity";
+    assert_eq!(problems, serde_json::json!([says]));
+}
+
+#[test]
 fn a_tool_that_fails_costs_what_it_would_have_told_and_nothing_else() {
     let sandbox = Sandbox::new();
     let npu_smi: (&str, &[(&str, &str)]) = ("npu-smi", &[("info", INFO), ("info -t topo", "dcmi failed\n")]);

@@ -222,3 +222,36 @@ fn many_ranks_start_under_a_low_limit_of_open_files_and_have_that_limit() {
     done.assert_code(0);
     assert!(done.out().ends_with("100\n") && done.out().lines().all(|line| line == "100"), "{}", done.out());
 }
+
+/// What is read below a /sys of a few files, as times of access tell it: by a local job, and by a look at the machine.
+const READ_BELOW_SYS: &str = r#"
+mount -t tmpfs -o strictatime none /sys || exit
+cd /sys && mkdir -p devices/system/cpu/cpu0/topology devices/system/node/node0 bus/pci/devices class/net || exit
+for file in cpu/online cpu/cpu0/topology/package_cpus_list node/node0/cpulist; do echo 0 >devices/system/$file; done
+untouched() { find /sys -depth -exec touch -a -d 2000-01-01 {} +; }
+read_since() { find /sys -newerat 2000-01-02 -printf "$1 %P\n"; }
+untouched && "$0" run -q -n 2 -- true && read_since run
+untouched && "$0" topo --from / >/dev/null && read_since topo
+"#;
+
+#[test]
+fn a_local_job_does_not_look_at_the_machine() {
+    if !nix::unistd::Uid::effective().is_root() {
+        support::skipped("only root can put another /sys in the place of this machine's");
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let reference = sandbox.phalanx(&[]);
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "sh", "-c", READ_BELOW_SYS])
+        .arg(binary())
+        .envs(reference.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
+    let done = Running::start(command).finish();
+    done.assert_code(0);
+    let read = done.out();
+    assert!(read.lines().any(|line| line == "topo devices/system/cpu/online"), "{read}{}", done.err());
+    assert_eq!(read.lines().filter(|line| line.starts_with("run ")).count(), 0, "{read}");
+}

@@ -1,7 +1,11 @@
 //! What a file is, by its content.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use phalanx_common::text::{is_utf16, nearest};
+
+use crate::statement;
 use crate::tree::Tree;
 
 /// How much of a file is looked at.
@@ -110,7 +114,7 @@ pub fn recognise(bytes: &[u8]) -> Option<Kind> {
     ) {
         return Some(Kind::Pcap);
     }
-    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(LOOKED_AT)]);
+    let text = text(&bytes[..bytes.len().min(LOOKED_AT)]);
     let text = text.trim_start_matches('\u{feff}').trim_start();
     match text.chars().next()? {
         '<' => first_of(
@@ -138,6 +142,20 @@ pub fn recognise(bytes: &[u8]) -> Option<Kind> {
         '[' if text.contains("\"DomainUUID\"") => Some(Kind::NetqComputeNodes),
         _ => lines(text),
     }
+}
+
+/// UTF-16 is told apart, as files of some editors and shells are in it: what they are is known, though no reader reads
+/// them.
+fn text(bytes: &[u8]) -> Cow<'_, str> {
+    if !is_utf16(bytes) {
+        return String::from_utf8_lossy(bytes);
+    }
+    let unit = match bytes {
+        [0xfe, 0xff, ..] => u16::from_be_bytes,
+        _ => u16::from_le_bytes,
+    };
+    let units = bytes.chunks_exact(2).filter_map(|pair| Some(unit(*pair.first_chunk()?)));
+    char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
 }
 
 /// The kind of a folder: that of a machine, if it has what the readers of [`crate::sysfs`] look for.
@@ -189,7 +207,26 @@ fn lines(text: &str) -> Option<Kind> {
     if let Some(kind) = told().find_map(of_accelerators) {
         return Some(kind);
     }
+    if any(&is_nearly_statement) {
+        return Some(Kind::Statement);
+    }
     told().next().filter(|line| line.contains(',') && !line.contains(':')).map(|_| Kind::Csv)
+}
+
+/// A misspelt key of a statement at the top level, with more below it: `node:` for `nodes:`. Another letter in a place
+/// may make another word of it (`notes`, `modes`), so that nothing but letters that are missing, too many or swapped is
+/// a slip here.
+fn is_nearly_statement(line: &str) -> bool {
+    let Some((key, rest)) = line.split_once(':') else { return false };
+    let sorted = |word: &str| {
+        let mut letters: Vec<char> = word.to_ascii_lowercase().chars().collect();
+        letters.sort_unstable();
+        letters
+    };
+    let is_slip = |known: &str| known.len() != key.len() || sorted(known) == sorted(key);
+    let is_mapping = rest.trim().is_empty() || rest.trim_start().starts_with('{');
+    let is_word = key.chars().all(|c| c.is_ascii_alphabetic());
+    is_mapping && is_word && nearest(key, &statement::KEYS).is_some_and(is_slip)
 }
 
 /// `Switch 8 "…`, `Ca 1 "…`, `Hca 2 "…`, or a line of `ibnetdiscover -p`.

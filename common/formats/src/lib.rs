@@ -34,4 +34,5 @@ pub mod trace;
 pub mod tree;
 pub mod xml;
 
+pub use grid::{Cell, Reading as MatrixReading, Strange};
 pub use size::TooLarge;

@@ -25,6 +25,7 @@
 //! statement from which nothing follows is a finding. Keys that are not known are errors: a misspelt
 //! statement would silently be none.
 
+use phalanx_common::text::nearest;
 use phalanx_common::time::Timestamp;
 use phalanx_common::topology::{Claim, End, Evidence, Guid, Member, Source, SwitchId, Tier};
 use phalanx_common::yaml::{self, Bounds, Key, Node, Span};
@@ -32,6 +33,8 @@ use phalanx_common::yaml::{self, Bounds, Key, Node, Span};
 use crate::MAX_YAML_BYTES;
 use crate::hostlist::{self, expand};
 
+/// At the top level.
+pub(crate) const KEYS: [&str; 3] = ["nodes", "switches", "adapters"];
 /// Four for each node that a cluster may have.
 const MAX_CLAIMS: usize = 200_000;
 
@@ -49,8 +52,12 @@ pub enum Error {
 /// What is wrong at a place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    #[error("\"{found}\" is no key here; known are {}", known.join(", "))]
-    Key { found: String, known: &'static [&'static str] },
+    #[error(
+        "\"{found}\" is no key here{}; known are {}",
+        nearest.map_or(String::new(), |nearest| format!(" (is {nearest} meant?)")),
+        known.join(", ")
+    )]
+    Key { found: String, nearest: Option<&'static str>, known: &'static [&'static str] },
     #[error("expected {expected}")]
     Expected { expected: &'static str },
     #[error(transparent)]
@@ -66,25 +73,29 @@ pub enum Problem {
 pub fn read(bytes: &[u8], origin: &str, at: Timestamp) -> Result<Vec<Evidence>, Error> {
     let roots = yaml::read(bytes, &Bounds { bytes: MAX_YAML_BYTES, depth: 8, documents: 1 })?;
     let root = roots.first().ok_or(Error::Empty)?;
-    let (mut claims, mut named) = (Vec::new(), 0);
+    let (mut stated, mut named) = (Vec::new(), 0);
     for (key, value) in mapping(root)? {
         match key.text.as_str() {
-            "nodes" => each(value, &mut named, &mut claims, node)?,
-            "switches" => each(value, &mut named, &mut claims, switch)?,
-            "adapters" => each(value, &mut named, &mut claims, adapter)?,
-            _ => return Err(unknown(key, &["nodes", "switches", "adapters"])),
+            "nodes" => each(value, &mut named, &mut stated, node)?,
+            "switches" => each(value, &mut named, &mut stated, switch)?,
+            "adapters" => each(value, &mut named, &mut stated, adapter)?,
+            _ => return Err(unknown(key, &KEYS)),
         }
     }
-    Ok(claims.into_iter().map(|claim| Evidence::new(claim, Source::Operator, origin, at)).collect())
+    let evidence = |(claim, line)| {
+        let line = Some(line);
+        Evidence { line, ..Evidence::new(claim, Source::Operator, origin, at) }
+    };
+    Ok(stated.into_iter().map(evidence).collect())
 }
 
 type Claims = Vec<Claim>;
 
-/// For every name of the mapping, which may be a hostlist.
+/// For every name of the mapping, which may be a hostlist. Each claim comes with the line of the name.
 fn each(
     of: &Node,
     named: &mut usize,
-    claims: &mut Claims,
+    stated: &mut Vec<(Claim, u32)>,
     take: fn(&str, &Key, &Node, &mut Claims) -> Result<(), Error>,
 ) -> Result<(), Error> {
     for (key, value) in mapping(of)? {
@@ -94,8 +105,10 @@ fn each(
             return Err(wrong(key.span, Problem::TooMany));
         }
         for name in names {
-            take(&name, key, value, claims)?;
-            if claims.len() > MAX_CLAIMS {
+            let mut claims = Claims::new();
+            take(&name, key, value, &mut claims)?;
+            stated.extend(claims.into_iter().map(|claim| (claim, key.span.line)));
+            if stated.len() > MAX_CLAIMS {
                 return Err(wrong(key.span, Problem::TooMany));
             }
         }
@@ -219,7 +232,8 @@ fn number<T: std::str::FromStr>(of: &Node, expected: &'static str) -> Result<T, 
 }
 
 fn unknown(key: &Key, known: &'static [&'static str]) -> Error {
-    wrong(key.span, Problem::Key { found: key.text.chars().take(40).collect(), known })
+    let (found, nearest) = (key.text.chars().take(40).collect(), nearest(&key.text, known));
+    wrong(key.span, Problem::Key { found, nearest, known })
 }
 
 fn wrong(span: Span, problem: Problem) -> Error {

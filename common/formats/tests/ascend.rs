@@ -9,6 +9,7 @@ use phalanx_common::topology::machine::{
     Accelerator, AcceleratorKind, Ailment, Attachment, Device, LinkKind, Machine, PathType, Peer,
 };
 use phalanx_common::topology::{Claim, End, Source};
+use phalanx_formats::MatrixReading;
 use phalanx_formats::kind::{Kind, recognise};
 use phalanx_formats::npu_smi::{
     Chip, HccnError, InfoError, address, info, is_up, mapping, neighbour, port, topo,
@@ -148,10 +149,28 @@ fn the_map_of_chips_is_read_by_its_columns() {
     );
 }
 
+fn links_of(matrix: &str) -> Machine {
+    let MatrixReading { machine, strange } = topo(matrix.as_bytes()).unwrap();
+    assert!(strange.is_empty(), "{strange}");
+    machine
+}
+
+#[test]
+fn cells_and_affinities_of_a_matrix_that_say_nothing_known_are_named_with_their_lines() {
+    let text = TOPO_A2.replacen("HCCS ", "HCCZ ", 1).replace("0-23,96-119", "0-x");
+    let MatrixReading { machine, strange } = topo(text.as_bytes()).unwrap();
+    assert_eq!(machine.accelerators[0].links.len(), 1, "the other's row tells");
+    assert_eq!(
+        strange.to_string(),
+        "2 cells say nothing that is known, and are taken for unknown: \"HCCZ\" in line 2, row NPU0, column NPU1, \
+         \"0-x\" in line 3, row NPU1, column CPU Affinity"
+    );
+}
+
 #[test]
 fn the_matrix_tells_links_paths_and_nearest_cpus() {
     let link = |peer, kind| Attachment { peer, kind, lanes: 1, mb_per_s: None };
-    let machine = topo(TOPO_A2.as_bytes()).unwrap();
+    let machine = links_of(TOPO_A2);
     let [first, second, third] = &machine.accelerators[..] else { panic!() };
     assert_eq!(first.links, [link(Peer::Numbered(1), LinkKind::Hccs)]);
     assert_eq!(second.links, [link(Peer::Numbered(0), LinkKind::Hccs)]);
@@ -164,7 +183,7 @@ fn the_matrix_tells_links_paths_and_nearest_cpus() {
         "HCCS is no path of PCI Express"
     );
 
-    let machine = topo(TOPO_A3.as_bytes()).unwrap();
+    let machine = links_of(TOPO_A3);
     let links: Vec<_> =
         machine.accelerators.iter().map(|npu| (npu.index.unwrap(), npu.links.clone())).collect();
     let switch = link(Peer::Switch(None), LinkKind::Hccs);
@@ -177,7 +196,7 @@ fn the_matrix_tells_links_paths_and_nearest_cpus() {
 
 #[test]
 fn table_and_matrix_are_one_machine() {
-    let machine = info(A2.as_bytes(), &[]).unwrap().merge(topo(TOPO_A2.as_bytes()).unwrap());
+    let machine = info(A2.as_bytes(), &[]).unwrap().merge(links_of(TOPO_A2));
     assert_eq!(machine.accelerators.len(), 3);
     let first = machine.accelerators.iter().find(|npu| npu.index == Some(0)).unwrap();
     assert_eq!(first.links[0].peer, Peer::Accelerator("01:00.0".parse().unwrap()));
@@ -286,7 +305,7 @@ fn read_all(bytes: &[u8]) -> Vec<Machine> {
             names.into_iter().flatten().all(|name| name.len() <= 1100 && !name.chars().any(char::is_control))
         );
     }
-    [info(bytes, &chips).ok(), topo(bytes).ok()].into_iter().flatten().collect()
+    [info(bytes, &chips).ok(), topo(bytes).ok().map(|it| it.machine)].into_iter().flatten().collect()
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod support;
 
 use phalanx_common::topology::LinkLayer;
 use phalanx_common::topology::machine::{Attachment, Device, LinkKind, Machine, PathType, Peer};
+use phalanx_formats::MatrixReading;
 use phalanx_formats::kind::{Kind, recognise};
 use phalanx_formats::nvidia_smi::{MatrixError, matrix, query};
 use proptest::prelude::*;
@@ -18,7 +19,9 @@ const GB200: &str = "nvidia-smi-topo-m/gb200-k8s-test-infra-371.txt";
 fn read(path: &str) -> Option<Machine> {
     let bytes = capture(path)?;
     assert_eq!(recognise(&bytes), Some(Kind::NvidiaMatrix), "{path}");
-    Some(matrix(&bytes).unwrap())
+    let MatrixReading { machine, strange } = matrix(&bytes).unwrap();
+    assert!(strange.is_empty(), "{path}: {strange}");
+    Some(machine)
 }
 
 fn bundle(peer: Peer, lanes: u32) -> Attachment {
@@ -104,7 +107,8 @@ const OWN: &str = "\t\u{1b}[4mGPU0\tGPU1\tGPU2\tNIC0\tNIC1\tNIC2\tCPU Affinity\t
 #[test]
 fn a_matrix_of_a_terminal_is_read_by_its_header() {
     assert_eq!(recognise(OWN.as_bytes()), Some(Kind::NvidiaMatrix));
-    let machine = matrix(OWN.as_bytes()).unwrap();
+    let MatrixReading { machine, strange } = matrix(OWN.as_bytes()).unwrap();
+    assert!(strange.is_empty(), "{strange}");
     let names: Vec<&str> = machine.nics.iter().map(|nic| nic.name.as_str()).collect();
     assert_eq!(names, ["NIC2", "mlx5_10/1", "mlx5_9/1"], "by name, as a machine has its ports");
     assert_eq!(machine.nics[1].rdma.as_ref().unwrap().device, "mlx5_10");
@@ -127,17 +131,57 @@ fn a_matrix_of_a_terminal_is_read_by_its_header() {
 #[test]
 fn a_cell_that_says_nothing_known_gives_way_to_that_of_the_others_row() {
     let text = "GPU0 GPU1 NIC0\nGPU0 X NVX PIXX\nGPU1 NV4 X SYS\nNIC0 PIX SYSS X\n";
-    let machine = matrix(text.as_bytes()).unwrap();
+    let MatrixReading { machine, strange } = matrix(text.as_bytes()).unwrap();
     assert_eq!(machine.accelerators[0].links, [bundle(Peer::Numbered(1), 4)]);
     let path = |gpu| machine.path(Device::Accelerator(gpu), Device::Nic(0));
     assert_eq!((path(0), path(1)), (Some(PathType::Pix), Some(PathType::Sys)));
+    assert_eq!(
+        strange.to_string(),
+        "3 cells say nothing that is known, and are taken for unknown: \"NVX\" in line 2, row GPU0, column GPU1, \
+         \"PIXX\" in line 2, row GPU0, column NIC0, \"SYSS\" in line 4, row NIC0, column GPU1"
+    );
+}
+
+#[test]
+fn a_device_meets_itself_in_its_own_column_alone() {
+    let MatrixReading { machine, strange } = matrix(b"GPU0 GPU1\nGPU0 X X\nGPU1 NV4 PIX\n").unwrap();
+    assert_eq!(machine.accelerators[0].links, [bundle(Peer::Numbered(1), 4)]);
+    let says = "\"X\" in line 2, row GPU0, column GPU1, \"PIX\" in line 3, row GPU1, column GPU1";
+    assert!(strange.to_string().ends_with(says), "{strange}");
+}
+
+#[test]
+fn affinities_that_are_none_are_named_with_their_lines_and_of_many_the_first() {
+    let text = "\tGPU0\tGPU1\tNIC0\tCPU Affinity\tNUMA Affinity\tGPU NUMA ID\n\
+        GPU0\tX\tSYS\tSYS\t0-4294967295\tnone\t\tsome\n\
+        GPU1\tSYS\tX\tSYS\tN/A\t\t\tN/A\n\
+        NIC0\tSYS\tSYS\tX\twhatever\n";
+    let MatrixReading { machine, strange } = matrix(text.as_bytes()).unwrap();
+    let gpu = &machine.accelerators[0];
+    assert_eq!((&gpu.cpus, &gpu.nodes, gpu.own_node), (&None, &None, None));
+    assert_eq!(
+        strange.to_string(),
+        "3 cells say nothing that is known, and are taken for unknown: \
+         \"0-4294967295\" in line 2, row GPU0, column CPU Affinity, \
+         \"none\" in line 2, row GPU0, column NUMA Affinity, \"some\" in line 2, row GPU0, column GPU NUMA ID"
+    );
+    let strange = matrix(b"GPU0 GPU1\nGPU0 X NVX\nGPU1 SYS X\n").unwrap().strange;
+    assert!(strange.to_string().starts_with("1 cell says nothing that is known, and is taken"), "{strange}");
+    let many = format!("GPU0{}\nGPU0 X{}\n", " NIC0".repeat(9), " A\u{1b}B".repeat(9));
+    let strange = matrix(many.as_bytes()).unwrap().strange;
+    assert!(strange.to_string().starts_with("9 cells say"), "{strange}");
+    assert!(
+        strange.to_string().ends_with(" and 5 more") && !strange.to_string().contains('\u{1b}'),
+        "{strange}"
+    );
 }
 
 #[test]
 fn older_drivers_name_ports_in_the_header() {
     let text =
         "        GPU0    mlx5_0  CPU Affinity\nGPU0     X      NODE    0-23,48-71\nmlx5_0  NODE     X\n";
-    let machine = matrix(text.as_bytes()).unwrap();
+    let MatrixReading { machine, strange } = matrix(text.as_bytes()).unwrap();
+    assert!(strange.is_empty(), "{strange}");
     assert_eq!(machine.nics[0].name, "mlx5_0/1");
     assert_eq!(machine.path(Device::Accelerator(0), Device::Nic(0)), Some(PathType::Node));
     assert_eq!(machine.accelerators[0].cpus.as_ref().unwrap().to_string(), "0-23,48-71");
@@ -163,7 +207,7 @@ fn what_was_cut_or_is_none_is_refused_with_its_line() {
 fn a_matrix_may_end_behind_any_byte_and_says_so() {
     for end in 0..OWN.len() {
         match matrix(&OWN.as_bytes()[..end]) {
-            Ok(machine) => assert!(machine.accelerators.len() <= 3),
+            Ok(MatrixReading { machine, .. }) => assert!(machine.accelerators.len() <= 3),
             Err(error) => {
                 assert!(matches!(error, MatrixError::NoHeader { .. } | MatrixError::ShortRow { .. }))
             }
@@ -183,7 +227,8 @@ proptest! {
             let at = at.index(bytes.len());
             bytes[at] = byte;
         }
-        if let Ok(machine) = matrix(&bytes) {
+        if let Ok(MatrixReading { machine, strange }) = matrix(&bytes) {
+            prop_assert!(strange.to_string().len() < 1_500);
             prop_assert!(machine.nics.iter().all(|nic| !nic.name.chars().any(char::is_control)));
             for told in &machine.told {
                 prop_assert_eq!(machine.path(told.ends.1, told.ends.0), Some(told.path));

@@ -275,7 +275,7 @@ fn a_statement_says_where_it_is_wrong() {
     let error = statement::read(text, "site.yaml", AT).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "line 3, column 8: \"leav\" is no key here; known are leaf, block, core, site, nvlink, ports"
+        "line 3, column 8: \"leav\" is no key here (is leaf meant?); known are leaf, block, core, site, nvlink, ports"
     );
     for (wrong, what) in [
         ("nodes: 3\n", "expected a mapping"),
@@ -287,6 +287,58 @@ fn a_statement_says_where_it_is_wrong() {
     ] {
         let error = statement::read(wrong.as_bytes(), "x", AT).unwrap_err().to_string();
         assert!(error.contains(what), "{wrong}: {error}");
+    }
+}
+
+#[test]
+fn a_misspelt_key_is_told_what_was_meant_wherever_it_stands() {
+    for (text, says) in [
+        (
+            "node:\n  n1: {leaf: l1}\n",
+            "line 1, column 1: \"node\" is no key here (is nodes meant?); known are nodes, ",
+        ),
+        (
+            "nodes:\n  n1: {leaf: l1}\nSwitch: {}\n",
+            "line 3, column 1: \"Switch\" is no key here (is switches meant?)",
+        ),
+        ("nodes:\n  n1: {port: {eth0: {switch: l1}}}\n", "\"port\" is no key here (is ports meant?)"),
+        ("nodes:\n  n1: {ports: {eth0: {swithc: l1}}}\n", "\"swithc\" is no key here (is switch meant?)"),
+        ("switches:\n  l1: {uplink: 4}\n", "\"uplink\" is no key here (is uplinks meant?)"),
+        ("adapters:\n  a1: {nod: n1, port: p}\n", "\"nod\" is no key here (is node meant?)"),
+        ("nodes:\n  n1: {colour: red}\n", "\"colour\" is no key here; known are leaf, "),
+    ] {
+        let error = statement::read(text.as_bytes(), "x", AT).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+        assert_eq!(recognise(text.as_bytes()), Some(Kind::Statement), "{text}");
+    }
+    for key in ["nodes", "node", "Nodes", "ndoes", "noddes", "Node", "switch", "swtiches", "adapter"] {
+        let text = format!("# ours\n{key}:\n  n1: {{leaf: l1}}\n");
+        assert_eq!(recognise(text.as_bytes()), Some(Kind::Statement), "{key}");
+    }
+    for text in [
+        "notes:\n  a: b\n",
+        "modes: {a: b}\n",
+        "node: n1\n",
+        "metadata:\n  node:\n    a: b\n",
+        "racks:\n  a: b\n",
+    ] {
+        assert_eq!(recognise(text.as_bytes()), None, "{text} is another file's");
+    }
+}
+
+#[test]
+fn what_a_text_in_utf_16_is_is_known_and_that_it_is_that() {
+    let text = "node,leaf\nn1,l\u{1f600}\n";
+    let words: Vec<u16> = std::iter::once(0xfeff).chain(text.encode_utf16()).collect();
+    let little: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    let big: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
+    for bytes in [&little, &big] {
+        assert_eq!(recognise(bytes), Some(Kind::Csv));
+        for end in 0..bytes.len() {
+            let _ = recognise(&bytes[..end]);
+        }
+        let error = statement::read(bytes, "x", AT).unwrap_err().to_string();
+        assert_eq!(error, "this is UTF-16 text; save it as UTF-8");
     }
 }
 

@@ -1,5 +1,8 @@
 //! The keys of a job file: those that work, and those of later versions.
 
+use crate::text::fold;
+pub(super) use crate::text::nearest;
+
 const PROCESSES: &str = "this version runs plain processes";
 const ROLES: &str = "this version runs ranks only";
 const QUEUE: &str = "this version runs one job, at once";
@@ -207,22 +210,6 @@ pub(super) fn nearest_key(typed: &str) -> Option<&'static str> {
     let elsewhere = ELSEWHERE.iter().find(|(name, _)| *name == folded).map(|(_, ours)| *ours);
     let later: Vec<&'static str> = NOT_YET.iter().map(|(name, _)| *name).collect();
     nearest(typed, SUPPORTED).or(elsewhere).or_else(|| nearest(typed, &later))
-}
-
-/// The word most like `typed`; `None` if none is near. `working_dir` and `workingDir` are the same here.
-pub(super) fn nearest(typed: &str, words: &[&'static str]) -> Option<&'static str> {
-    // Longer than any word by far: not a slip, and not worth the time.
-    if typed.len() > 64 {
-        return None;
-    }
-    let typed = fold(typed);
-    let distance = |word: &str| strsim::damerau_levenshtein(&typed, &fold(word));
-    let (word, slips) = words.iter().map(|word| (*word, distance(word))).min_by_key(|(_, slips)| *slips)?;
-    (slips <= word.len() / 3).then_some(word)
-}
-
-fn fold(word: &str) -> String {
-    word.chars().filter(|c| !matches!(c, '_' | '-' | ' ')).flat_map(char::to_lowercase).collect()
 }
 
 #[cfg(test)]

@@ -77,7 +77,8 @@ pub fn derive(nodes: &[NodePorts], evidence: &[Evidence], now: Timestamp) -> Res
     let stated = Stated::of(&evidence, &nodes, &switches, &mut conflicts);
     let hosts = hosts(&nodes, &cables);
     let levels = Levels::of(&counts(&hosts, &cables, switches.rows.len()), &cables);
-    let mut planes = planes::find(&evidence, &nodes.rows, &mut switches, &cables, &hosts, &mut conflicts);
+    let (mut planes, splits) =
+        planes::find(&evidence, &nodes.rows, &mut switches, &cables, &hosts, &mut conflicts);
     for (switch, level) in switches.rows.iter_mut().zip(&levels.level) {
         switch.level = *level;
     }
@@ -167,6 +168,7 @@ pub fn derive(nodes: &[NodePorts], evidence: &[Evidence], now: Timestamp) -> Res
         idle,
         unseen,
         strays,
+        splits,
         cut,
         rings: levels::rings(&cables.under, &cables.under_itself),
         refused,

@@ -24,13 +24,17 @@ pub struct Evidence {
     pub expires: Option<Timestamp>,
     /// Percent. Decides only between sources of the same rank.
     pub confidence: u8,
+    /// Where in a file that people write, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
 }
 
 impl Evidence {
     /// Evidence that does not expire, with the confidence that its source has by default.
     pub fn new(claim: Claim, source: Source, origin: &str, observed_at: Timestamp) -> Evidence {
         let confidence = source.confidence();
-        Evidence { claim, source, origin: origin.to_string(), observed_at, expires: None, confidence }
+        let (origin, expires, line) = (origin.to_string(), None, None);
+        Evidence { claim, source, origin, observed_at, expires, confidence, line }
     }
 
     pub fn is_alive(&self, now: Timestamp) -> bool {

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::derive::LIMITS;
 use super::evidence::Source;
 use super::machine;
-use super::network::{Capacity, Reason, Stray};
+use super::network::{Capacity, Reason};
+use super::owners::Stray;
 use super::port::Guid;
 use super::tier::Tier;
 
@@ -57,6 +58,9 @@ pub enum Problem {
     Unlike { plane: String, has: Ports, usual: Ports, peers: usize },
     /// A node's ports in a plane are on leaves that otherwise serve different nodes.
     Divided { plane: String, groups: Vec<String> },
+    /// Leaves of one network are in several planes, because something is written of some of them alone: the first of
+    /// them. `nodes` hang on them.
+    SplitPlane { leaves: Vec<InPlane>, more: usize, nodes: u32, bonded: bool },
     /// Several switches go by one name, so that a name alone says nothing.
     SwitchName { switches: usize },
     /// A statement says that a switch belongs to a group, and no group comes from it.
@@ -92,6 +96,14 @@ pub struct Lone {
     pub name: String,
     /// The known name that it is most like, where it is like any.
     pub nearest: Option<String>,
+}
+
+/// A leaf and its plane.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InPlane {
+    pub leaf: String,
+    pub plane: String,
 }
 
 /// A port on another rail than its own.
@@ -165,6 +177,9 @@ impl Finding {
             }
             Problem::Unlike { .. } => "compare the node's adapters and cables with its neighbours'",
             Problem::Divided { .. } => "look for a cable that goes to another unit's leaf",
+            Problem::SplitPlane { .. } => {
+                "state of the other leaves what is stated of the first (`plane`, or what they are `under`); if they are networks of their own, state a `plane` of each"
+            }
             Problem::SwitchName { .. } => "give each switch a name of its own",
             Problem::Idle { .. } => {
                 "state it of a leaf, or of a switch above that makes such a group; look for a misspelt name"
@@ -254,6 +269,17 @@ impl fmt::Display for Finding {
             Problem::Divided { plane, groups } => {
                 write!(f, "{subject}: its ports in {plane} are in several units: {}", groups.join(", "))
             }
+            Problem::SplitPlane { leaves, more, nodes, bonded } => {
+                let hang = if *nodes == 1 { "node hangs" } else { "nodes hang" };
+                let by = if *bonded { ", by bonds" } else { "" };
+                write!(
+                    f,
+                    "{subject}: {nodes} {hang} on leaves of one network{by}, and what is written of some of them alone puts these into several planes: "
+                )?;
+                let leaves: Vec<String> = leaves.iter().map(ToString::to_string).collect();
+                f.write_str(&leaves.join(", "))?;
+                if *more > 0 { write!(f, " and {more} more") } else { Ok(()) }
+            }
             Problem::SwitchName { switches } => write!(f, "{subject}: {switches} switches go by this name"),
             Problem::Idle { tier, group } => {
                 write!(f, "{subject}: nothing follows from the statement that its {tier} is {group}")
@@ -309,6 +335,12 @@ impl fmt::Display for Finding {
     }
 }
 
+impl fmt::Display for InPlane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in {}", self.leaf, self.plane)
+    }
+}
+
 impl fmt::Display for Lone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)?;
@@ -319,6 +351,7 @@ impl fmt::Display for Lone {
 impl fmt::Display for Stray {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, stated of {}", self.guid, self.of)?;
+        self.line.map_or(Ok(()), |line| write!(f, " in line {line}"))?;
         let ports: Vec<String> = self.of_adapter.iter().map(ToString::to_string).collect();
         match (self.nearest, &ports[..]) {
             (_, [port]) => write!(f, " (it is an adapter's, and its port {port} is stated too)"),

@@ -3,8 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::capacity::MIN_PEERS;
-use super::findings::{Adapter, Finding, Lone, Named, OffRail, Ports, Problem, Severity, Stated, Thin};
-use super::network::{Group, Network, Node, NodePort, PortRef, Row, Said, Stray, Subject, Unseen, Value};
+use super::findings::{
+    Adapter, Finding, InPlane, Lone, Named, OffRail, Ports, Problem, Severity, Stated, Thin,
+};
+use super::network::{Group, Network, Node, NodePort, PortRef, Row, Said, Subject, Unseen, Value};
+use super::owners::Stray;
 use super::tier::Tier;
 use super::unseen::Known;
 
@@ -30,6 +33,7 @@ pub fn findings(network: &Network) -> Vec<Finding> {
     unjoined(network, &mut add);
     unseen(network, &mut add);
     strays(network, &mut add);
+    splits(network, &mut add);
     names(network, &mut add);
     for one in &network.one_way {
         let (listener, speaker) = (port_name(network, one.listener), port_name(network, one.speaker));
@@ -298,6 +302,22 @@ fn strays(network: &Network, add: &mut Add<'_>) {
         let is_slip = guids.iter().any(|stray| stray.nearest.is_some() || !stray.of_adapter.is_empty());
         let severity = if is_slip { Severity::Warning } else { Severity::Notice };
         add(severity, &of_file[0].origin, Problem::StrayGuids { guids, more });
+    }
+}
+
+fn splits(network: &Network, add: &mut Add<'_>) {
+    for split in &network.splits {
+        let in_plane = |row: &Row| {
+            let switch = &network.switches[*row as usize];
+            let plane = switch.plane.map(|plane| network.planes[plane as usize].name.clone());
+            InPlane { leaf: switch.name.clone(), plane: plane.unwrap_or_default() }
+        };
+        let leaves: Vec<InPlane> = split.leaves.iter().take(MOST_NAMED).map(in_plane).collect();
+        let more = split.leaves.len() - leaves.len();
+        let severity = if split.bonded { Severity::Warning } else { Severity::Notice };
+        let subject = leaves.first().map(|first| first.leaf.clone()).unwrap_or_default();
+        let (nodes, bonded) = (split.nodes, split.bonded);
+        add(severity, &subject, Problem::SplitPlane { leaves, more, nodes, bonded });
     }
 }
 

@@ -8,6 +8,7 @@
 //!  Evidence: dumps, LLDP, files ---+--> derive() --> Network (facts) --> findings(), Snapshot
 //! ```
 
+mod adrift;
 mod attach;
 mod capacity;
 mod change;
@@ -32,6 +33,7 @@ mod port;
 mod rails;
 mod sets;
 mod snapshot;
+mod splits;
 mod stated;
 mod switches;
 mod tier;
@@ -40,14 +42,16 @@ mod unseen;
 pub use change::Change;
 pub use derive::{Error, LIMITS, Limits, derive};
 pub use evidence::{Claim, End, Evidence, Member, Source, SwitchId};
-pub use findings::{Adapter, Finding, Lone, Named, OffRail, Ports, Problem, Severity, Stated, Thin};
+pub use findings::{Adapter, Finding, InPlane, Lone, Named, OffRail, Ports, Problem, Severity, Stated, Thin};
 pub use look::findings;
 pub use network::{
     At, Capacity, Conflict, Cut, Duplicate, Group, Idle, Link, Network, Node, NodePort, OneWay, Place, Plane,
-    PlaneKind, PortRef, Prefix, Reason, Row, Said, Stray, Subject, Switch, Unjoined, Unseen, Value,
+    PlaneKind, PortRef, Prefix, Reason, Row, Said, Subject, Switch, Unjoined, Unseen, Value,
 };
 pub use nodes::NodePorts;
+pub use owners::Stray;
 pub use port::{Bdf, Guid, LinkLayer, Mac, Port, WrittenError};
 pub use snapshot::{Error as SnapshotError, Hash, MAX_BYTES as MAX_SNAPSHOT_BYTES, Snapshot};
+pub use splits::Split;
 pub use tier::{Tier, TierInterval};
 pub use unseen::Known as KnownNames;

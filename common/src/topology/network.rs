@@ -10,7 +10,9 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::evidence::{Source, SwitchId};
+use super::owners::Stray;
 use super::port::{Guid, LinkLayer, Mac};
+use super::splits::Split;
 use super::tier::Tier;
 
 /// A row of a table of [`Network`].
@@ -60,6 +62,9 @@ pub struct Network {
     /// GUIDs that the operator gives to ports of nodes and no port has.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub strays: Vec<Stray>,
+    /// Networks of which somebody wrote a part, so that they are several planes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub splits: Vec<Split>,
     /// Sources that have less than there is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cut: Vec<Cut>,
@@ -280,20 +285,6 @@ pub struct Unseen {
     pub origin: String,
     pub nodes: Vec<Row>,
     pub switches: Vec<Row>,
-}
-
-/// A GUID that a statement gives to a port of a node, and that no port has.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Stray {
-    pub origin: String,
-    pub guid: Guid,
-    /// Node and port, as stated.
-    pub of: String,
-    /// The GUID of a port that it is most like.
-    pub nearest: Option<Guid>,
-    /// The ports of the adapter whose GUID it is, where it is one's.
-    pub of_adapter: Vec<Guid>,
 }
 
 /// A dump that was cut: what it lacks proves nothing.

@@ -3,15 +3,34 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use super::decide::{Claims, decide};
 use super::derive::speaks_of;
 use super::evidence::{Claim, End, Evidence};
-use super::network::{Conflict, Stray, Subject, Value};
+use super::network::{Conflict, Subject, Value};
 use super::nodes::NodePorts;
 use super::port::Guid;
 
 /// Statements of which is looked for what was meant: that is among all GUIDs that are known.
 const MOST_GUESSED: usize = 16;
+
+/// A GUID that a statement gives to a port of a node, and that no port has.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stray {
+    pub origin: String,
+    /// In that file, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+    pub guid: Guid,
+    /// Node and port, as stated.
+    pub of: String,
+    /// The GUID of a port that it is most like.
+    pub nearest: Option<Guid>,
+    /// The ports of the adapter whose GUID it is, where it is one's.
+    pub of_adapter: Vec<Guid>,
+}
 
 /// Node and port of a port's GUID.
 pub(super) type Owners<'a> = BTreeMap<Guid, (&'a str, &'a str)>;
@@ -41,12 +60,12 @@ pub(super) fn find<'a>(
             if known.ports.is_empty() || known.ports.contains(&guid) {
                 owners.insert(guid, decided.value);
             } else {
-                others.push((guid, decided.value, &decided.by.origin));
+                others.push((guid, decided.value, decided.by));
             }
         }
     }
     let mut strays = Vec::new();
-    for (guid, (node, port), origin) in others {
+    for (guid, (node, port), by) in others {
         let of_adapter: Vec<Guid> = known.adapters.get(&guid).into_iter().flatten().copied().collect();
         if let [one] = of_adapter[..]
             && !owners.contains_key(&one)
@@ -56,7 +75,8 @@ pub(super) fn find<'a>(
         }
         let nearest = (of_adapter.is_empty() && strays.len() < MOST_GUESSED).then(|| known.nearest(guid));
         strays.push(Stray {
-            origin: origin.clone(),
+            origin: by.origin.clone(),
+            line: by.line,
             guid,
             of: format!("{node} {port}"),
             nearest: nearest.flatten(),

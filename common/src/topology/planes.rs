@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::adrift;
 use super::attach::Cables;
 use super::decide::{Claims, decide};
 use super::evidence::{Claim, Evidence, Source};
@@ -9,6 +10,7 @@ use super::network::{Conflict, Node, Plane, PlaneKind, Row, Subject, Switch, Val
 use super::places::Path;
 use super::port::LinkLayer;
 use super::sets::{Union, cluster};
+use super::splits::{self, Split, Unwritten, Written};
 use super::switches::Switches;
 
 /// Slower Ethernet is taken for management. Megabits per second.
@@ -16,7 +18,7 @@ const MANAGEMENT_BELOW_MBPS: u32 = 25_000;
 
 /// What decides which switches are in one plane, in the order in which planes are listed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Key {
+pub(super) enum Key {
     Stated(String),
     /// Cables unite them; the smallest row.
     Fabric(PlaneKind, u32),
@@ -25,7 +27,21 @@ enum Key {
     Declared,
 }
 
-/// Planes, and writes each switch's plane to its row. Switches without nodes and cables are in none.
+/// What is known of switches before it is known which are one network.
+struct Known<'a> {
+    evidence: &'a [&'a Evidence],
+    nodes: &'a [Node],
+    switches: &'a Switches,
+    cables: &'a Cables<'a>,
+    hosts: &'a BTreeMap<Row, BTreeSet<Row>>,
+    ends: &'a Ends,
+}
+
+/// Planes without names: the switches of each, and how many fabrics they are.
+pub(super) type Sorted = BTreeMap<Key, (Vec<usize>, u16)>;
+
+/// Planes, what statements split, and writes each switch's plane to its row. Switches without nodes and cables are in
+/// none.
 pub(super) fn find(
     evidence: &[&Evidence],
     nodes: &[Node],
@@ -33,45 +49,20 @@ pub(super) fn find(
     cables: &Cables<'_>,
     hosts: &BTreeMap<Row, BTreeSet<Row>>,
     conflicts: &mut Vec<Conflict>,
-) -> Vec<Plane> {
+) -> (Vec<Plane>, Vec<Split>) {
     let ends = Ends::of(nodes, switches.rows.len());
-    let mut union = Union::new(switches.rows.len());
-    for (a, b) in cables.links.keys().chain(&cables.under) {
-        union.unite(*a as usize, *b as usize);
-    }
-    let mut stated = stated(evidence, switches, &mut union, conflicts);
-    let mut planes: BTreeMap<Key, Vec<usize>> = BTreeMap::new();
-    let mut adrift = adrift(evidence, switches, cables, &ends);
-    let mut without: Vec<usize> = Vec::new();
-    let mut networks: BTreeSet<String> = BTreeSet::new();
-    for set in union.sets() {
-        let in_use = |at: &usize| Row::try_from(*at).is_ok_and(|row| hosts.contains_key(&row));
-        let has_cables = set.len() > 1;
-        if !has_cables && !set.iter().any(in_use) {
-            continue;
-        }
-        let kind = kind(&set, switches, &ends);
-        let speed = set.iter().filter_map(|at| ends.speed[*at]).max();
-        let first = u32::try_from(set[0]).unwrap_or(u32::MAX);
-        let key = match stated.remove(&set[0]) {
-            Some(name) => {
-                if has_cables || set.iter().any(|at| ends.count[*at] > 0) {
-                    networks.insert(name.clone());
-                }
-                Key::Stated(name)
-            }
-            None if !has_cables && adrift.remove(&first) => {
-                without.push(set[0]);
-                continue;
-            }
-            None if kind == PlaneKind::Declared => Key::Declared,
-            None if has_cables || kind == PlaneKind::InfiniBand => Key::Fabric(kind, first),
-            None => Key::Leaves(kind, speed),
-        };
-        planes.entry(key).or_default().extend(set);
-    }
-    let mut planes = unite_rails(planes, &ends, hosts);
-    moor(without, &mut planes, nodes, (switches, &ends), hosts);
+    let known = Known { evidence, nodes, switches, cables, hosts, ends: &ends };
+    let mut union = known.united(cables.links.keys().chain(&cables.under));
+    let stated = stated(evidence, switches, &mut union, conflicts);
+    let (planes, networks) = known.sorted(&mut union, stated);
+    let written = evidence.iter().filter(|by| matches!(by.claim, Claim::Plane { .. } | Claim::Under { .. }));
+    let unwritten = written.map(|by| by.source).min().map(|first| {
+        let (planes, _) = known.sorted(&mut known.united(cables.links.keys()), BTreeMap::new());
+        let planes = planes.into_values().map(|(set, _)| set).collect();
+        Unwritten { planes, by_operator: first == Source::Operator }
+    });
+    let of_stated = planes.iter().filter(|(key, _)| matches!(key, Key::Stated(_)));
+    let named_by_somebody = of_stated.flat_map(|(_, (set, _))| set.iter().copied()).collect();
     let mut rows = Vec::new();
     for ((name, set, fabrics), row) in named(planes, &networks, switches, &ends).into_iter().zip(0..) {
         let kind = kind(&set, switches, &ends);
@@ -80,13 +71,65 @@ pub(super) fn find(
             switches.rows[at].plane = Some(row);
         }
     }
-    rows
+    let written = Written { switches: &switches.rows, named: &named_by_somebody };
+    let splits =
+        unwritten.map_or_else(Vec::new, |unwritten| splits::find(&unwritten, &written, nodes, hosts));
+    (rows, splits)
+}
+
+impl Known<'_> {
+    /// Switches by the cables between them.
+    fn united<'c>(&self, cables: impl Iterator<Item = &'c (Row, Row)>) -> Union {
+        let mut union = Union::new(self.switches.rows.len());
+        for (a, b) in cables {
+            union.unite(*a as usize, *b as usize);
+        }
+        union
+    }
+
+    /// Planes, and the stated names of those that have cables or ports.
+    fn sorted(&self, union: &mut Union, mut stated: BTreeMap<usize, String>) -> (Sorted, BTreeSet<String>) {
+        let Known { evidence, nodes, switches, cables, hosts, ends } = self;
+        let mut planes: BTreeMap<Key, Vec<usize>> = BTreeMap::new();
+        let mut adrift = adrift::find(evidence, switches, cables, ends);
+        let mut without: Vec<usize> = Vec::new();
+        let mut networks: BTreeSet<String> = BTreeSet::new();
+        for set in union.sets() {
+            let in_use = |at: &usize| Row::try_from(*at).is_ok_and(|row| hosts.contains_key(&row));
+            let has_cables = set.len() > 1;
+            if !has_cables && !set.iter().any(in_use) {
+                continue;
+            }
+            let kind = kind(&set, switches, ends);
+            let speed = set.iter().filter_map(|at| ends.speed[*at]).max();
+            let first = u32::try_from(set[0]).unwrap_or(u32::MAX);
+            let key = match stated.remove(&set[0]) {
+                Some(name) => {
+                    if has_cables || set.iter().any(|at| ends.count[*at] > 0) {
+                        networks.insert(name.clone());
+                    }
+                    Key::Stated(name)
+                }
+                None if !has_cables && adrift.remove(&first) => {
+                    without.push(set[0]);
+                    continue;
+                }
+                None if kind == PlaneKind::Declared => Key::Declared,
+                None if has_cables || kind == PlaneKind::InfiniBand => Key::Fabric(kind, first),
+                None => Key::Leaves(kind, speed),
+            };
+            planes.entry(key).or_default().extend(set);
+        }
+        let mut planes = unite_rails(planes, ends, hosts);
+        adrift::moor(without, &mut planes, nodes, (switches, ends), hosts);
+        (planes, networks)
+    }
 }
 
 /// Planes with their names, the largest first. Switches of which nothing but a plane's name is stated are in the one that is found and
 /// called so; `networks`, with cables or ports of their own, keep the names that are stated of them.
 fn named(
-    planes: BTreeMap<Key, (Vec<usize>, u16)>,
+    planes: Sorted,
     networks: &BTreeSet<String>,
     switches: &Switches,
     ends: &Ends,
@@ -119,78 +162,6 @@ fn named(
     }
     named.sort_by(|a, b| (b.2.len(), &a.0).cmp(&(a.2.len(), &b.0)));
     named.into_iter().map(|(_, name, set, fabrics)| (name, set, fabrics)).collect()
-}
-
-/// Leaves that an operator alone speaks of, and says of nodes as a whole, not of a port: which network they are in
-/// is said by their nodes.
-fn adrift(evidence: &[&Evidence], switches: &Switches, cables: &Cables<'_>, ends: &Ends) -> BTreeSet<u32> {
-    let said = cables.of_nodes.values().flatten();
-    let mut found: BTreeSet<Row> = said
-        .filter(|(by, switch)| by.source == Source::Operator && ends.count[*switch as usize] == 0)
-        .map(|(_, switch)| *switch)
-        .collect();
-    if !found.is_empty() {
-        for by in evidence.iter().filter(|by| by.source != Source::Operator) {
-            if let Claim::Attached { switch, .. } = &by.claim
-                && let Some(row) = switches.row(switch)
-            {
-                found.remove(&row);
-            }
-        }
-    }
-    found
-}
-
-/// Puts leaves into the plane that jobs' traffic takes among those that their nodes are in.
-fn moor(
-    leaves: Vec<usize>,
-    planes: &mut BTreeMap<Key, (Vec<usize>, u16)>,
-    nodes: &[Node],
-    (switches, ends): (&Switches, &Ends),
-    hosts: &BTreeMap<Row, BTreeSet<Row>>,
-) {
-    if leaves.is_empty() {
-        return;
-    }
-    let keys: Vec<Key> = planes.keys().cloned().collect();
-    let kinds: Vec<PlaneKind> = planes.values().map(|(set, _)| kind(set, switches, ends)).collect();
-    let mut fastest: Vec<u32> = vec![0; kinds.len()];
-    let mut plane_of: Vec<Option<usize>> = vec![None; switches.rows.len()];
-    for ((set, _), plane) in planes.values().zip(0..) {
-        for at in set {
-            plane_of[*at] = Some(plane);
-        }
-    }
-    let mut planes_of: BTreeMap<Row, BTreeMap<usize, u64>> = BTreeMap::new();
-    for (switch, hosts) in hosts {
-        for (node, plane) in hosts.iter().filter_map(|node| Some((node, plane_of[*switch as usize]?))) {
-            planes_of.entry(*node).or_default().entry(plane).or_default();
-        }
-    }
-    for (node, planes) in &mut planes_of {
-        for port in &nodes[*node as usize].ports {
-            let plane = port.at.as_ref().and_then(|at| plane_of[at.switch as usize]);
-            let Some((plane, speed)) = plane.and_then(|plane| Some((plane, planes.get_mut(&plane)?))) else {
-                continue;
-            };
-            let mbps = port.speed_mbps.unwrap_or_default();
-            *speed += u64::from(mbps);
-            fastest[plane] = fastest[plane].max(mbps);
-        }
-    }
-    for leaf in leaves {
-        let mut votes: BTreeMap<usize, (u64, usize)> = BTreeMap::new();
-        let members = Row::try_from(leaf).ok().and_then(|leaf| hosts.get(&leaf));
-        for (plane, speed) in members.into_iter().flatten().filter_map(|node| planes_of.get(node)).flatten() {
-            let vote = votes.entry(*plane).or_default();
-            *vote = (vote.0 + speed, vote.1 + 1);
-        }
-        let class = |plane: &usize| class(kinds[*plane], fastest[*plane]);
-        let most =
-            votes.iter().max_by_key(|(plane, vote)| (class(plane), **vote, std::cmp::Reverse(**plane)));
-        let key = most.map_or(Key::Declared, |(plane, _)| keys[*plane].clone());
-        planes.entry(key).or_insert((Vec::new(), 1)).0.push(leaf);
-    }
 }
 
 /// The planes that are stated, each decided among the statements of all switches that cables unite.
@@ -230,8 +201,8 @@ fn unite_rails(
     planes: BTreeMap<Key, Vec<usize>>,
     ends: &Ends,
     hosts: &BTreeMap<Row, BTreeSet<Row>>,
-) -> BTreeMap<Key, (Vec<usize>, u16)> {
-    let mut united: BTreeMap<Key, (Vec<usize>, u16)> = BTreeMap::new();
+) -> Sorted {
+    let mut united = Sorted::new();
     let mut alike: BTreeMap<(PlaneKind, Option<u32>), Vec<Fabric>> = BTreeMap::new();
     for (key, set) in planes {
         let served: BTreeSet<Row> =
@@ -304,8 +275,8 @@ fn name(key: &Key, kind: PlaneKind) -> String {
 }
 
 /// What nodes' ports tell of the switches they are on.
-struct Ends {
-    count: Vec<usize>,
+pub(super) struct Ends {
+    pub(super) count: Vec<usize>,
     /// Of the most ports; of equally many, the highest.
     speed: Vec<Option<u32>>,
     layer: Vec<Option<LinkLayer>>,
@@ -334,7 +305,7 @@ impl Ends {
     }
 }
 
-fn kind(set: &[usize], switches: &Switches, ends: &Ends) -> PlaneKind {
+pub(super) fn kind(set: &[usize], switches: &Switches, ends: &Ends) -> PlaneKind {
     let ids = || set.iter().flat_map(|at| &switches.rows[*at].ids);
     let layer = set.iter().filter_map(|at| ends.layer[*at]).max();
     if layer == Some(LinkLayer::InfiniBand) || ids().any(|id| id.guid.is_some()) {
@@ -347,7 +318,7 @@ fn kind(set: &[usize], switches: &Switches, ends: &Ends) -> PlaneKind {
 }
 
 /// What a plane is for: 2 jobs' traffic, 1 who knows, 0 management. `fastest`: of its nodes' ports, in megabits a second; 0: unknown.
-fn class(kind: PlaneKind, fastest: u32) -> u8 {
+pub(super) fn class(kind: PlaneKind, fastest: u32) -> u8 {
     match (kind, fastest) {
         (PlaneKind::InfiniBand, _) => 2,
         (PlaneKind::Ethernet, fastest) if fastest >= MANAGEMENT_BELOW_MBPS => 2,

@@ -275,6 +275,7 @@ fn check(network: &Network) -> Result<(), Error> {
         .chain(network.unjoined.iter().map(|unjoined| unjoined.switch))
         .chain(network.idle.iter().map(|idle| idle.switch))
         .chain(network.unseen.iter().flat_map(|unseen| unseen.switches.iter().copied()))
+        .chain(network.splits.iter().flat_map(|split| split.leaves.iter().copied()))
         .chain(said)
         .chain(subjects);
     all("switches", switches.len(), Box::new(rows))?;

@@ -32,6 +32,8 @@ pub enum Kind {
     TooLarge { bytes: usize, cap: usize },
     #[error("this is not UTF-8 text")]
     NotUtf8,
+    #[error("this is UTF-16 text; save it as UTF-8")]
+    Utf16,
     #[error("the control character {0:?} cannot stand here")]
     ControlCharacter(char),
     #[error("a tab cannot indent a line in YAML; use spaces")]

@@ -4,6 +4,7 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, StrInput};
 
 use super::error::{Error, Feature, Kind};
 use super::tree::{Found, Key, Node, Span, Value};
+use crate::text::is_utf16;
 
 /// How much is read at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +33,9 @@ pub fn read(bytes: &[u8], bounds: &Bounds) -> Result<Vec<Node>, Error> {
 pub fn text(bytes: &[u8], cap: usize) -> Result<&str, Error> {
     if bytes.len() > cap {
         return Err(Error { span: None, kind: Kind::TooLarge { bytes: bytes.len(), cap } });
+    }
+    if is_utf16(bytes) {
+        return Err(Error { span: None, kind: Kind::Utf16 });
     }
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let text = std::str::from_utf8(bytes).map_err(|error| {
@@ -224,6 +228,7 @@ mod tests {
             (b"[[[a]]]", "line 1, column 4: lists and mappings are nested more than 3 deep"),
             (&[b' '; 101], "the file has 101 bytes, and at most 100 are read"),
             (b"a\n\xff", "line 2, column 1: this is not UTF-8 text"),
+            (b"\xff\xfea\0", "this is UTF-16 text; save it as UTF-8"),
         ] {
             assert_eq!(read(text, &BOUNDS).unwrap_err().to_string(), says);
         }

@@ -8,6 +8,7 @@ mod properties;
 mod rails;
 mod snapshot;
 mod sources;
+mod splits;
 mod stated;
 
 use phalanx_common::time::Timestamp;

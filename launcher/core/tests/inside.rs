@@ -55,7 +55,7 @@ fn eight_h100_of_a_board_profile_are_all_alike() {
 #[test]
 fn each_h100_has_the_port_behind_its_switch_and_the_ninth_is_not_for_jobs() {
     let Some(bytes) = capture("nvidia-smi-topo-m/h100-8gpu-9nic-nccl-1453.gpu-rows.txt") else { return };
-    let mut machine = nvidia_smi::matrix(&bytes).unwrap();
+    let mut machine = nvidia_smi::matrix(&bytes).unwrap().machine;
     let (model, free, _) = node(&machine);
     assert_eq!(free.ports, 0b1_1111_1110);
     let needs = RankNeeds { ports: 1, ..RankNeeds::new(8, 1) };
@@ -78,7 +78,7 @@ fn each_h100_has_the_port_behind_its_switch_and_the_ninth_is_not_for_jobs() {
 #[test]
 fn two_gb200_superchips_have_two_gpus_each() {
     let Some(bytes) = capture("nvidia-smi-topo-m/gb200-k8s-test-infra-371.txt") else { return };
-    let (model, free, _) = node(&nvidia_smi::matrix(&bytes).unwrap());
+    let (model, free, _) = node(&nvidia_smi::matrix(&bytes).unwrap().machine);
     let inside = choose(&model, &free, &RankNeeds::new(4, 1)).unwrap();
     let cpus: Vec<String> = inside.ranks.iter().map(|rank| rank.cpus.to_string()).collect();
     assert_eq!(cpus, ["0-35", "36-71", "72-107", "108-143"]);
@@ -191,11 +191,11 @@ const A2: &str = "\t   NPU0       NPU1       NPU2       NPU3       CPU Affinity\
 
 #[test]
 fn ascend_dies_of_one_card_are_nearest_and_ranks_near_the_same_cpus_part_them() {
-    let (model, free, _) = node(&npu_smi::topo(A3.as_bytes()).unwrap());
+    let (model, free, _) = node(&npu_smi::topo(A3.as_bytes()).unwrap().machine);
     assert_eq!((model.mb_per_s(0, 1), model.mb_per_s(1, 2)), (270_000, 196_000));
     assert_eq!(choose(&model, &free, &RankNeeds::new(2, 1)).unwrap().devices, 0b011);
 
-    let mut machine = npu_smi::topo(A2.as_bytes()).unwrap();
+    let mut machine = npu_smi::topo(A2.as_bytes()).unwrap().machine;
     for node in 0..8u32 {
         let cpus = format!("{}-{}", node * 24, node * 24 + 23);
         machine.numa.entry(node).or_default().cpus = cpus.parse().unwrap();

@@ -213,7 +213,10 @@ impl Pile {
                 // What was recorded is looked at as of when it was recorded.
                 self.evidence.extend(evidence.into_iter().map(|by| Evidence { expires: None, ..by }));
             }
-            Read::Machine(machine) => self.add_machine(kind, *machine, &file),
+            Read::Machine(machine, note) => {
+                self.warnings.extend(note.map(|note| format!("{origin}: {note}")));
+                self.add_machine(kind, *machine, &file);
+            }
             Read::Snapshot(snapshot, witnesses) => {
                 if witnesses.is_none() {
                     self.warnings.push(format!(

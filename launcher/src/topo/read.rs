@@ -1,14 +1,15 @@
 //! A file by its kind.
 
 use anyhow::Context;
+use phalanx_common::text::is_utf16;
 use phalanx_common::time::Timestamp;
 use phalanx_common::topology::machine::Machine;
 use phalanx_common::topology::{End, Evidence, Snapshot, Source};
 use phalanx_formats::kind::{Kind, recognise};
 use phalanx_formats::outline::Outline;
 use phalanx_formats::{
-    csv, hwloc_xml, hypernode, ibnetdiscover, lldp, nccl_xml, netq, npu_smi, nvidia_smi, nvml_profile, slurm,
-    statement, topograph,
+    MatrixReading, csv, hwloc_xml, hypernode, ibnetdiscover, lldp, nccl_xml, netq, npu_smi, nvidia_smi,
+    nvml_profile, slurm, statement, topograph,
 };
 
 use super::plain;
@@ -19,7 +20,8 @@ use super::view::Witnesses;
 pub(super) enum Read {
     /// With what the reader has to say about the file.
     Evidence(Vec<Evidence>, Option<String>),
-    Machine(Box<Machine>),
+    /// Likewise.
+    Machine(Box<Machine>, Option<String>),
     /// With what was told beside it, if it was.
     Snapshot(Box<Snapshot<Machine>>, Option<Witnesses>),
 }
@@ -43,6 +45,7 @@ pub(super) fn kind(bytes: &[u8]) -> anyhow::Result<Kind> {
         let first = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
         let what = match () {
             () if bytes.is_empty() => "the file is empty",
+            () if is_utf16(bytes) => "it is UTF-16 text, and of no kind that is read",
             () if first.contains(&b';') || first.contains(&b'\t') => {
                 "its content is of no kind that is read (the fields of a table have commas between them)"
             }
@@ -69,6 +72,11 @@ pub(super) fn known() -> String {
 /// Reads a file as the kind that it is.
 pub(super) fn read(kind: Kind, file: &File<'_>) -> anyhow::Result<Read> {
     let File { bytes, origin, at, .. } = *file;
+    if is_utf16(bytes) {
+        anyhow::bail!(
+            "it is UTF-16 text, and UTF-8 is read: save it as UTF-8 (`iconv -f UTF-16 -t UTF-8` writes it so)"
+        );
+    }
     let outline = |outline: Outline, source| {
         let note = (outline.unknown > 0).then(|| {
             format!("{} members are named by patterns or labels, which say nothing here", outline.unknown)
@@ -76,7 +84,10 @@ pub(super) fn read(kind: Kind, file: &File<'_>) -> anyhow::Result<Read> {
         Read::Evidence(outline.evidence(source, origin, at), note)
     };
     let evidence = |evidence| Read::Evidence(evidence, None);
-    let machine = |machine| Read::Machine(Box::new(machine));
+    let machine = |machine| Read::Machine(Box::new(machine), None);
+    let matrix = |MatrixReading { machine, strange }| {
+        Read::Machine(Box::new(machine), (!strange.is_empty()).then(|| strange.to_string()))
+    };
     let read = match kind {
         Kind::Ibnetdiscover => {
             let fabric = ibnetdiscover::read(bytes)?;
@@ -103,17 +114,20 @@ pub(super) fn read(kind: Kind, file: &File<'_>) -> anyhow::Result<Read> {
         Kind::Machine => machine(plain::machine(bytes).context("this is no machine of this version")?),
         Kind::NcclTopology => machine(nccl_xml::read(bytes)?.machine),
         Kind::NvidiaSmi => machine(nvidia_smi::query(bytes)?),
-        Kind::NvidiaMatrix => machine(nvidia_smi::matrix(bytes)?),
+        Kind::NvidiaMatrix => matrix(nvidia_smi::matrix(bytes)?),
         Kind::NvmlProfile => machine(nvml_profile::read(bytes)?),
         Kind::NpuSmi => machine(npu_smi::info(bytes, &[])?),
         Kind::NpuMapping => machine(npu_smi::chips(&npu_smi::mapping(bytes)?)),
-        Kind::NpuMatrix => machine(npu_smi::topo(bytes)?),
+        Kind::NpuMatrix => matrix(npu_smi::topo(bytes)?),
         Kind::HwlocXml => machine(hwloc_xml::read(bytes)?),
         Kind::Sysfs => anyhow::bail!("{kind} is a folder"),
         kind => anyhow::bail!("{kind} cannot be read here"),
     };
     Ok(match read {
-        Read::Machine(read) => machine(plain::made_plain(&read).context("it cannot be written as JSON")?),
+        Read::Machine(read, note) => {
+            let plain = plain::made_plain(&read).context("it cannot be written as JSON")?;
+            Read::Machine(Box::new(plain), note)
+        }
         read => read,
     })
 }

@@ -18,6 +18,7 @@ fn a_file_that_cannot_be_read_is_named_with_what_is_wrong() {
         ("capture.tar.bz2", "BZh91AY&SY,,\n"),
         ("open.conf", "SwitchName=s1 Nodes=n[1-4\n"),
         ("cut.xml", "<topology version=\"2.0\">\n<object type=\"Machine\">\n"),
+        ("node.yaml", "node:\n  n1: {leaf: l1}\n"),
     ]);
     for (name, says) in [
         ("no-such.out", "cannot read no-such.out: No such file"),
@@ -38,6 +39,10 @@ fn a_file_that_cannot_be_read_is_named_with_what_is_wrong() {
         (
             "cut.xml",
             "cut.xml: it looks like XML of hwloc: line 2: the file ends before its elements do; it is cut short\n",
+        ),
+        (
+            "node.yaml",
+            "node.yaml: it looks like an operator's statement: line 1, column 1: \"node\" is no key here (is nodes meant?)",
         ),
         ("/dev/null", "/dev/null: it is neither a file nor a folder"),
     ] {
@@ -79,6 +84,41 @@ fn a_folder_gives_what_is_known_in_it_and_names_the_rest() {
     let nothing = topo(dir.path(), &["--from", "nothing"]);
     assert!(
         nothing.err.contains("nothing: none of its files, 1 in all, is of a kind that is read; known are ")
+    );
+}
+
+/// As PowerShell writes what is redirected to a file.
+fn utf16(text: &str) -> Vec<u8> {
+    std::iter::once(0xfeff).chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect()
+}
+
+#[test]
+fn a_file_in_utf_16_is_told_to_be_that_and_what_to_do_and_is_left_out_of_a_folder() {
+    let dir = files(&[("all/tree.csv", "node,leaf\nn1,l1\nn2,l1\n")]);
+    let samples = [
+        ("wide.csv", "node,leaf\r\nn3,l1\r\n", "a table of nodes and switches"),
+        ("wide.yaml", "nodes:\r\n  n4: {leaf: l1}\r\n", "an operator's statement"),
+        ("wide.xml", "<topology version=\"2.0\">\r\n</topology>\r\n", "XML of hwloc"),
+        ("wide.txt", "GPU0\tGPU1\r\nGPU0\tX\tNV4\r\nGPU1\tNV4\tX\r\n", "a matrix of `nvidia-smi topo -m`"),
+    ];
+    for (name, text, kind) in samples {
+        std::fs::write(dir.path().join("all").join(name), utf16(text)).unwrap();
+        let says = format!(
+            "it looks like {kind}: it is UTF-16 text, and UTF-8 is read: save it as UTF-8 (`iconv -f UTF-16 -t UTF-8` \
+             writes it so)"
+        );
+        let alone = topo(dir.path(), &["--from", &format!("all/{name}")]);
+        assert!(alone.code == 125 && alone.err.contains(&format!("{name}: {says}")), "{}", alone.err);
+        let folder = topo(dir.path(), &["--from", "all"]);
+        assert_eq!(folder.code, 0, "{}", folder.err);
+        assert!(folder.err.contains(&format!("all/{name} is left out: {says}")), "{}", folder.err);
+    }
+    std::fs::write(dir.path().join("poem.txt"), utf16("Shall I compare thee\r\n")).unwrap();
+    let poem = topo(dir.path(), &["--from", "poem.txt"]);
+    assert!(
+        poem.err.contains("poem.txt: it is UTF-16 text, and of no kind that is read; known"),
+        "{}",
+        poem.err
     );
 }
 

@@ -106,12 +106,44 @@ fn a_guid_that_no_port_has_is_told_with_its_file_and_makes_no_port() {
     let dump = "switchguid=0xb001(b001)\nSwitch\t4 \"S-000000000000b001\"\t\t# \"leaf-a\" base port 0 lid 1 lmc 0\n\
         [3]\t\"H-000000000000a001\"[1](a0011) \t\t# \"HCA\" lid 2 4xNDR\n\ncaguid=0xa001\n\
         Ca\t1 \"H-000000000000a001\"\t\t# \"HCA\"\n[1](a0011) \t\"S-000000000000b001\"[3]\t\t# lid 2 lmc 0 \"leaf-a\" lid 1 4xNDR\n";
-    let site = |guid: &str| format!("adapters:\n  {guid}: {{node: gpu-07, port: mlx5_0}}\n");
+    let site = |guid: &str| format!("# of rack 1\nadapters:\n  {guid}: {{node: gpu-07, port: mlx5_0}}\n");
     let dir = files(&[("fabric.out", dump), ("wrong.yaml", &site("a0012")), ("adapter.yaml", &site("a001"))]);
     let wrong = topo(dir.path(), &["check", "--from", "fabric.out", "wrong.yaml"]);
-    let says = "WARNING  wrong.yaml: no port has the GUID 00000000000a0012, stated of gpu-07 mlx5_0 (is 00000000000a0011 meant?)";
+    let says = "WARNING  wrong.yaml: no port has the GUID 00000000000a0012, stated of gpu-07 mlx5_0 in line 3 \
+        (is 00000000000a0011 meant?)";
     assert!(wrong.code == 1 && wrong.out.contains(says), "{}{}", wrong.out, wrong.err);
     assert!(wrong.out.contains("known by  the operator: wrong.yaml"), "{}", wrong.out);
     let adapter = topo(dir.path(), &["gpu-07", "--from", "fabric.out", "adapter.yaml"]).clean();
     assert!(adapter.contains("mlx5_0  400G   leaf-a  3"), "{adapter}");
+}
+
+#[test]
+fn hosts_on_two_leaves_of_which_one_is_spoken_of_are_told_by_check() {
+    let port = |name: &str, switch: &str| {
+        format!(
+            r#"{{"name": "{name}", "via": "LLDP", "chassis": [{{"id": [{{"type": "local", "value": "{switch}"}}],
+            "name": [{{"value": "{switch}"}}]}}], "port": [{{"id": [{{"type": "ifname", "value": "swp1"}}], "ttl": [{{"value": "120"}}]}}]}}"#
+        )
+    };
+    let heard =
+        format!(r#"{{"lldp": [{{"interface": [{}, {}]}}]}}"#, port("eth0", "leaf-a"), port("eth1", "leaf-b"));
+    let site = |of: &str| format!("switches:\n  {of}: {{under: spine}}\n");
+    let dir = files(&[
+        ("n1.json", &heard),
+        ("n2.json", &heard),
+        ("one.yaml", &site("leaf-a")),
+        ("both.yaml", &site("leaf-a,leaf-b")),
+    ]);
+    let found = |site: &str| topo(dir.path(), &["check", "--from", "n1.json", "n2.json", site]);
+    let one = found("one.yaml");
+    let says = "
+NOTICE   leaf-a: 2 nodes hang on leaves of one network, and what is written of some of them alone puts these into several planes: leaf-a in ethernet, leaf-b in ethernet-2
+";
+    assert!(
+        one.code == 1 && one.out.contains(says) && one.out.contains("known by  the operator: one.yaml"),
+        "{}",
+        one.out
+    );
+    let both = found("both.yaml");
+    assert!(!both.out.contains("several planes"), "{}", both.out);
 }

@@ -17,11 +17,11 @@ fn the_statement_and_the_table_of_the_docs_are_read() {
     let tree = topo(dir.path(), &["--from", "tree.csv"]).clean();
     assert!(tree.starts_with("2 nodes · 3 switches · 1 plane · 1 NVLink domain\n"), "{tree}");
     let stated = topo(dir.path(), &["--from", "site.yaml"]).clean();
-    assert!(stated.contains("the operator: site.yaml (16 claims"), "{stated}");
-    assert!(stated.contains("leaf-2  3 nodes  gpu-[02-04]"), "{stated}");
-    // Its block has the same nodes, and tells nothing more.
-    assert!(stated.contains("leaf-1  rail 0  2 nodes  gpu-[01,05]\n"), "{stated}");
-    assert!(!stated.contains("closer place unknown"), "{stated}");
+    assert!(stated.contains("the operator: site.yaml (25 claims"), "{stated}");
+    let shown = DOCS.split("```text\n").nth(1).unwrap().split("```").next().unwrap();
+    assert!(shown.contains("block b1") && stated.contains(&format!("\n{shown}\n")), "{stated}");
+    let none = topo(dir.path(), &["check", "--from", "site.yaml"]).clean();
+    assert!(none.starts_with("no findings: 7 nodes and 5 switches"), "{none}");
     let node = topo(dir.path(), &["gpu-05", "--from", "site.yaml"]).clean();
     assert!(node.contains("mlx5_0  leaf-1  17        0     the operator"), "{node}");
 }

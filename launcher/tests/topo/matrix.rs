@@ -51,3 +51,24 @@ fn links_between_npus_are_shown_direct_between_dies_and_through_switches() {
     let legend = "\nHCCS_SW  Ascend's links through switches\nSIO      the link between the two dies of an Ascend card\n";
     assert!(out.ends_with(legend), "{out}");
 }
+
+#[test]
+fn cells_that_say_nothing_known_are_told_with_their_lines_and_the_rest_is_shown() {
+    let nvidia = "\tGPU0\tGPU1\tCPU Affinity\nGPU0\t X \tQQQ\t0-15\nGPU1\tNV4\t X \tnone\n";
+    let ascend = "\tNPU0\tNPU1\tCPU Affinity\nNPU0\tX\tHCCZ\t0-23\nNPU1\tHCCS\tX\t0-23\n";
+    let dir = files(&[("nvidia.txt", nvidia), ("ascend.txt", ascend)]);
+    let done = topo(dir.path(), &["--from", "nvidia.txt"]);
+    assert_eq!(
+        done.err,
+        "phalanx: warning: nvidia.txt: 2 cells say nothing that is known, and are taken for unknown: \"QQQ\" in line 2, row GPU0, \
+         column GPU1, \"none\" in line 3, row GPU1, column CPU Affinity\n"
+    );
+    assert!(done.code == 0 && done.out.contains("\nGPU0  X     NV4 "), "{}", done.out);
+    let done = topo(dir.path(), &["--from", "ascend.txt"]);
+    assert_eq!(
+        done.err,
+        "phalanx: warning: ascend.txt: 1 cell says nothing that is known, and is taken for unknown: \"HCCZ\" in line 2, row NPU0, \
+         column NPU1\n"
+    );
+    assert_eq!(done.code, 0);
+}

@@ -254,6 +254,9 @@ NOTICE   n1: 2 machines have this host name: file5 (10.0.0.8), n1 (10.0.0.7)
     assert!(
         of_bare.err.contains("warning: bare.snapshot: it was written without what was found in machines")
     );
+    let bare = topo(dir.path(), &["n1", "--from", "bare.snapshot"]).out;
+    let says = "\nknown by      its kind alone: a snapshot has what machines of one kind have in common, without names,";
+    assert!(bare.contains(says), "{bare}");
 
     let both = topo(dir.path(), &["check", "--from", "all.snapshot", "file1.json"]);
     assert_eq!(both.code, 125);

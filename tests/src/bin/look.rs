@@ -4,6 +4,7 @@
 //!
 //! - `look gpus`: what NVML says
 //! - `look all ROOT`: the kernel's files of a saved machine, and on top of them the drivers' libraries and tools
+//! - `look npus ROOT`: what keeps `npu-smi` from telling all of the NPUs of a saved machine
 //! - `look free`: the GPUs that ranks can have; the first line is its own process id
 //! - `look wrapper`: what nvml-wrapper itself makes of the first link of the first GPU
 
@@ -14,6 +15,8 @@ use std::path::Path;
 use nvml_wrapper::Nvml;
 use nvml_wrapper::enum_wrappers::device::P2pCapabilitiesIndex;
 use phalanx_formats::dir::Dir;
+use phalanx_formats::sysfs;
+use phalanx_worker::discovery::ascend;
 use phalanx_worker::discovery::nvidia::{self, Board, LIBRARY_VARIABLE};
 use phalanx_worker::discovery::ours::is_ours;
 use phalanx_worker::survey::Looker;
@@ -37,6 +40,10 @@ fn main() -> Result<(), Failure> {
                 Ok(json!({"machine": look.machine, "beyond": look.beyond}))
             })
         }
+        ["npus", root] => {
+            let machine = sysfs::read_all(&Dir::open(Path::new(root))?).machine;
+            each_line(|| Ok(json!(ascend::npus(&machine).problems)))
+        }
         ["free"] => {
             write(&json!(std::process::id()))?;
             each_line(|| {
@@ -45,7 +52,7 @@ fn main() -> Result<(), Failure> {
             })
         }
         ["wrapper"] => write(&wrapper(library().unwrap_or_default())?),
-        _ => Err("usage: look (gpus | all ROOT | free | wrapper)".into()),
+        _ => Err("usage: look (gpus | all ROOT | npus ROOT | free | wrapper)".into()),
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use phalanx_common::topology::machine::{AcceleratorKind, Machine};
 use phalanx_common::wire::topology_v1::Neighbour;
+use phalanx_formats::MatrixReading;
 use phalanx_formats::npu_smi::{self, MAX_INFO_BYTES};
 
 use super::lldp;
@@ -72,7 +73,13 @@ impl Found {
         let map = ["info", "-m"];
         let chips = self.said(&map, npu_smi::mapping, deadline).unwrap_or_default();
         let table = self.said(&["info"], |bytes| npu_smi::info(bytes, &chips), deadline);
-        let matrix = self.said(&["info", "-t", "topo"], npu_smi::topo, deadline);
+        let links = ["info", "-t", "topo"];
+        let matrix = self.said(&links, npu_smi::topo, deadline).map(|MatrixReading { machine, strange }| {
+            if !strange.is_empty() {
+                self.problems.push(format!("`npu-smi {}`: {strange}", links.join(" ")));
+            }
+            machine
+        });
         for machine in [table, matrix].into_iter().flatten() {
             self.machine = std::mem::take(&mut self.machine).merge(machine);
         }

@@ -3,10 +3,19 @@
 use std::collections::BTreeMap;
 
 use phalanx_common::topology::machine::{
-    Accelerator, AcceleratorKind, Attachment, Device, LinkKind, Machine, Nic, Peer, Told,
+    Accelerator, AcceleratorKind, Attachment, CpuSet, Device, LinkKind, Machine, Nic, Peer, Told,
 };
 
-use super::read::{Grid, Row, is_cell, path};
+use super::read::{Grid, Row, is_none, path, says};
+use super::strange::{Cell, Strange};
+
+/// What a matrix tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    pub machine: Machine,
+    /// What in it says nothing known.
+    pub strange: Strange,
+}
 
 /// How a tool is read.
 pub(crate) struct Tool<'a> {
@@ -30,7 +39,11 @@ pub(crate) struct Link {
 
 /// Accelerators in the order of their indices, ports in that of their names, told paths and links. A pair is taken
 /// from the row of either, as the text may end before the last.
-pub(crate) fn machine(grid: &Grid, tool: &Tool<'_>) -> Machine {
+pub(crate) fn reading(grid: &Grid, tool: &Tool<'_>) -> Reading {
+    Reading { machine: machine(grid, tool), strange: strange(grid, tool) }
+}
+
+fn machine(grid: &Grid, tool: &Tool<'_>) -> Machine {
     let mut machine = Machine::default();
     // Which device of the machine a column is.
     let mut devices: Vec<Option<Device>> = vec![None; grid.columns.len()];
@@ -71,20 +84,60 @@ fn accelerators(grid: &Grid, tool: &Tool<'_>) -> Vec<(u32, usize)> {
     found
 }
 
-/// `CPU Affinity`, `NUMA Affinity` and, behind an empty column, `GPU NUMA ID`, as far as there are any.
+/// What stands behind the cells of a row: `CPU Affinity`, `NUMA Affinity` and, behind an empty column, `GPU NUMA ID`,
+/// as far as there are any.
+fn affinities(row: &Row) -> [Option<&str>; 3] {
+    let at = |place: usize| row.behind.get(place).map(String::as_str);
+    let own = row.behind.get(2..).and_then(|rest| rest.last()).map(String::as_str);
+    [at(0), at(1), own].map(|text| text.filter(|text| !is_none(text)))
+}
+
 fn accelerator(kind: AcceleratorKind, index: u32, row: Option<&Row>) -> Accelerator {
-    let behind = row.map(|row| row.behind.as_slice()).unwrap_or_default();
-    let set = |place: usize| {
-        let list = behind.get(place).filter(|list| !list.is_empty())?;
-        list.parse().ok()
-    };
+    let [cpus, nodes, own] = row.map(affinities).unwrap_or_default();
+    let set = |list: Option<&str>| list.and_then(|list| list.parse().ok());
     Accelerator {
         index: Some(index),
-        cpus: set(0),
-        nodes: set(1),
-        own_node: behind.get(2..).and_then(|rest| rest.last()).and_then(|node| node.parse().ok()),
+        cpus: set(cpus),
+        nodes: set(nodes),
+        own_node: own.and_then(|node| node.parse().ok()),
         ..Accelerator::new(kind)
     }
+}
+
+/// In the order of the text. The affinities of ports are not read.
+fn strange(grid: &Grid, tool: &Tool<'_>) -> Strange {
+    let mut strange = Strange::default();
+    for row in &grid.rows {
+        let name = &grid.columns[row.column];
+        let mut add = |column: &str, text: &str| {
+            strange.add(|| Cell {
+                line: row.line,
+                row: name.clone(),
+                column: column.to_string(),
+                text: text.to_string(),
+            });
+        };
+        for ((cell, column), at) in row.cells.iter().zip(&grid.columns).zip(0..) {
+            if !says(cell, at == row.column) {
+                add(column, cell);
+            }
+        }
+        if (tool.index_of)(name).is_some() {
+            let [cpus, nodes, own] = affinities(row);
+            let is_set = |list: &str| list.parse::<CpuSet>().is_ok();
+            let is_number = |node: &str| node.parse::<u32>().is_ok();
+            for (column, text, is_known) in [
+                ("CPU Affinity", cpus, is_set as fn(&str) -> bool),
+                ("NUMA Affinity", nodes, is_set),
+                ("GPU NUMA ID", own, is_number),
+            ] {
+                if let Some(text) = text.filter(|text| !is_known(text)) {
+                    add(column, text);
+                }
+            }
+        }
+    }
+    strange
 }
 
 /// The cell of each pair: the first, or that of the other's row where the first says nothing that is known.
@@ -96,7 +149,7 @@ fn pairs<'a>(grid: &'a Grid, devices: &[Option<Device>]) -> BTreeMap<(Device, De
                 && one != other
             {
                 let known = cells.entry((one.min(other), one.max(other))).or_insert(cell.as_str());
-                if !is_cell(known) {
+                if !says(known, false) {
                     *known = cell.as_str();
                 }
             }

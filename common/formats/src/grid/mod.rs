@@ -3,7 +3,10 @@
 
 mod machine;
 mod read;
+mod strange;
 
-pub(crate) use machine::{Link, Tool, machine};
+pub use machine::Reading;
+pub(crate) use machine::{Link, Tool, reading};
 pub use read::Error;
 pub(crate) use read::{Grid, Shape, nvlinks, read};
+pub use strange::{Cell, Strange};

@@ -47,6 +47,7 @@ pub(crate) struct Grid {
 }
 
 pub(crate) struct Row {
+    pub(crate) line: usize,
     pub(crate) column: usize,
     /// As many as there are columns.
     pub(crate) cells: Vec<String>,
@@ -115,13 +116,23 @@ fn row(line: &str, at: usize, grid: &Grid, seen: &BTreeSet<usize>) -> Result<Opt
     } else {
         words.map(printable).collect()
     };
-    Ok(Some(Row { column, cells, behind }))
+    Ok(Some(Row { line: at, column, cells, behind }))
 }
 
 /// What cells are known to say.
-pub(super) fn is_cell(word: &str) -> bool {
-    let known = ["X", "NA", "N/A", "HCCS", "HCCS_SW", "SIO", "PIB", "C2C"];
-    known.contains(&word) || path(word).is_some() || nvlinks(word).is_some()
+fn is_cell(word: &str) -> bool {
+    let known = ["X", "HCCS", "HCCS_SW", "SIO", "PIB", "C2C"];
+    known.contains(&word) || is_none(word) || path(word).is_some() || nvlinks(word).is_some()
+}
+
+/// Whether a cell says what one of its place can: `X` where a device meets itself, and nowhere else.
+pub(super) fn says(word: &str, of_itself: bool) -> bool {
+    is_cell(word) && (word == "X") == of_itself
+}
+
+/// What the tools write where they do not know, or there is nothing.
+pub(super) fn is_none(word: &str) -> bool {
+    matches!(word, "" | "NA" | "N/A")
 }
 
 /// The path that a word of either tool stands for.

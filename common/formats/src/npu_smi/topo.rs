@@ -1,10 +1,10 @@
 //! `npu-smi info -t topo`.
 
 use phalanx_common::topology::LinkLayer;
-use phalanx_common::topology::machine::{AcceleratorKind, LinkKind, Machine, Nic};
+use phalanx_common::topology::machine::{AcceleratorKind, LinkKind, Nic};
 
 pub use crate::grid::Error;
-use crate::grid::{self, Link, Shape, Tool};
+use crate::grid::{self, Link, Reading, Shape, Tool};
 
 const SHAPE: Shape =
     Shape { first: &["NPU", "Phy-ID"], example: "`NPU0 NPU1 CPU Affinity`", command: "npu-smi info -t topo" };
@@ -14,7 +14,7 @@ const SHAPE: Shape =
 ///
 /// # Errors
 /// More than a megabyte, no line that names devices, and rows that were cut or wrapped.
-pub fn topo(bytes: &[u8]) -> Result<Machine, Error> {
+pub fn topo(bytes: &[u8]) -> Result<Reading, Error> {
     let tool = Tool {
         kind: AcceleratorKind::Ascend,
         index_of: |name| SHAPE.first.iter().find_map(|begin| name.strip_prefix(begin)?.parse().ok()),
@@ -30,5 +30,5 @@ pub fn topo(bytes: &[u8]) -> Result<Machine, Error> {
             Some(Link { kind, lanes: 1, switched })
         },
     };
-    Ok(grid::machine(&grid::read(bytes, &SHAPE)?, &tool))
+    Ok(grid::reading(&grid::read(bytes, &SHAPE)?, &tool))
 }

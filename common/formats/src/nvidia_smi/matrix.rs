@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use phalanx_common::topology::LinkLayer;
-use phalanx_common::topology::machine::{AcceleratorKind, Attachment, LinkKind, Machine, Nic, Peer, Rdma};
+use phalanx_common::topology::machine::{AcceleratorKind, Attachment, LinkKind, Nic, Peer, Rdma};
 
 pub use crate::grid::Error;
-use crate::grid::{self, Grid, Link, Shape, Tool};
+use crate::grid::{self, Grid, Link, Reading, Shape, Tool};
 
 const SHAPE: Shape =
     Shape { first: &["GPU"], example: "`GPU0 GPU1 NIC0 CPU Affinity`", command: "nvidia-smi topo -m" };
@@ -18,7 +18,7 @@ const MOST_LINKS: u32 = 18;
 ///
 /// # Errors
 /// More than a megabyte, no line that names devices, and rows that were cut or wrapped.
-pub fn matrix(bytes: &[u8]) -> Result<Machine, Error> {
+pub fn matrix(bytes: &[u8]) -> Result<Reading, Error> {
     let grid = grid::read(bytes, &SHAPE)?;
     let legend = legend(&grid);
     let tool = Tool {
@@ -27,8 +27,8 @@ pub fn matrix(bytes: &[u8]) -> Result<Machine, Error> {
         port: &|column| port(column, &legend),
         link: |cell| Some(Link { kind: LinkKind::NvLink, lanes: grid::nvlinks(cell)?, switched: false }),
     };
-    let mut machine = grid::machine(&grid, &tool);
-    for gpu in &mut machine.accelerators {
+    let mut reading = grid::reading(&grid, &tool);
+    for gpu in &mut reading.machine.accelerators {
         let all = gpu.links.iter().fold(0u32, |sum, link| sum.saturating_add(link.lanes));
         if all > MOST_LINKS {
             let lanes = gpu.links.iter().map(|link| link.lanes).max().unwrap_or(0);
@@ -36,7 +36,7 @@ pub fn matrix(bytes: &[u8]) -> Result<Machine, Error> {
             gpu.links = vec![Attachment { peer, kind, lanes, mb_per_s: None }];
         }
     }
-    Ok(machine)
+    Ok(reading)
 }
 
 /// `  NIC3: mlx5_3`

@@ -44,20 +44,25 @@ pub(super) fn add(files: &mut Files<'_>, machine: &mut Machine) {
     machine.accelerators.extend(found.into_values());
 }
 
-fn node(files: &Files<'_>, number: u32) -> Node {
+fn node(files: &mut Files<'_>, number: u32) -> Node {
     let at = format!("{FOLDER}/{number}");
     let properties = properties(files, &at);
     let get = |key: &str| properties.get(key).copied().unwrap_or(0);
     let is_gpu = files.line(&format!("{at}/gpu_id")).is_some_and(|id| id != "0");
+    let domain = u32::try_from(get("domain"));
+    if domain.is_err() {
+        let said = format!("domain {}", get("domain"));
+        files.problem(&format!("{at}/properties"), &said, "a domain of PCI");
+    }
     // The higher bits say which part of a GPU it is.
     let location = get("location_id");
-    let bdf = Bdf {
-        domain: u32::try_from(get("domain")).unwrap_or(0),
+    let gpu = domain.ok().filter(|_| is_gpu).map(|domain| Bdf {
+        domain,
         bus: (location >> 8 & 0xff) as u8,
         device: (location >> 3 & 0x1f) as u8,
         function: (location & 7) as u8,
-    };
-    Node { number, gpu: is_gpu.then_some(bdf), hive: get("hive_id"), unique: get("unique_id") }
+    });
+    Node { number, gpu, hive: get("hive_id"), unique: get("unique_id") }
 }
 
 /// kfd counts the CPUs in the order of their NUMA nodes.
@@ -90,7 +95,7 @@ fn gpu(files: &mut Files<'_>, node: &Node, bdf: Bdf, index: u32, ends: &BTreeMap
 }
 
 /// The banks of a node that are its frame buffer: what the CPU reaches of it, and the rest.
-fn memory(files: &Files<'_>, number: u32) -> Option<u64> {
+fn memory(files: &mut Files<'_>, number: u32) -> Option<u64> {
     let folder = format!("{FOLDER}/{number}/mem_banks");
     let banks = files.numbered(&folder, "").into_iter().take(MAX_BANKS);
     let bytes = banks.filter_map(|bank| {
@@ -102,7 +107,7 @@ fn memory(files: &Files<'_>, number: u32) -> Option<u64> {
 }
 
 /// The XGMI links of a node, those to one peer in one bundle.
-fn links(files: &Files<'_>, number: u32, ends: &BTreeMap<u32, Peer>) -> Vec<Attachment> {
+fn links(files: &mut Files<'_>, number: u32, ends: &BTreeMap<u32, Peer>) -> Vec<Attachment> {
     let folder = format!("{FOLDER}/{number}/io_links");
     let mut bundles: BTreeMap<Peer, Attachment> = BTreeMap::new();
     for link in files.numbered(&folder, "").into_iter().take(MAX_NODES) {
@@ -125,13 +130,19 @@ fn links(files: &Files<'_>, number: u32, ends: &BTreeMap<u32, Peer>) -> Vec<Atta
 }
 
 /// Lines `key number`.
-fn properties(files: &Files<'_>, at: &str) -> BTreeMap<String, u64> {
-    let text = files.beginning(&format!("{at}/properties"), 8 << 10).unwrap_or_default();
-    let pair = |line: &str| {
-        let (key, value) = line.split_once(' ')?;
-        Some((key.to_string(), value.trim().parse().ok()?))
-    };
-    text.lines().filter_map(pair).collect()
+fn properties(files: &mut Files<'_>, at: &str) -> BTreeMap<String, u64> {
+    let path = format!("{at}/properties");
+    let text = files.beginning(&path, 8 << 10).unwrap_or_default();
+    let mut found = BTreeMap::new();
+    for (key, value) in text.lines().filter_map(|line| line.trim().split_once(' ')) {
+        match value.trim().parse() {
+            Ok(number) => {
+                found.insert(key.to_string(), number);
+            }
+            Err(_) => files.problem(&path, &format!("{key} {value}"), "a key and a number of up to 64 bits"),
+        }
+    }
+    found
 }
 
 /// Without kfd nothing computes on them now, but they are there. What is a display controller may be a

@@ -58,7 +58,7 @@ fn named(files: &mut Files<'_>, sets: Vec<CpuSet>) -> Vec<Package> {
         .iter()
         .map(|set| {
             let path = format!("{FOLDER}/cpu{}/topology/physical_package_id", set.iter().next()?);
-            files.number::<i64>(&path).and_then(|id| u32::try_from(id).ok())
+            files.known(&path)
         })
         .collect();
     let distinct: BTreeSet<u32> = ids.iter().copied().flatten().collect();

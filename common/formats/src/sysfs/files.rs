@@ -130,9 +130,18 @@ impl<'a> Files<'a> {
         self.value(path, "a number", |text| text.parse().ok())
     }
 
+    /// A number of things, for which the kernel writes -1 where it does not know.
+    pub(super) fn known(&mut self, path: &str) -> Option<u32> {
+        let known = |text: &str| match text {
+            "-1" => Some(None),
+            text => text.parse().ok().map(Some),
+        };
+        self.value(path, "a number, or -1 for one that is not known", known).flatten()
+    }
+
     /// A number that the kernel writes as `0x3a4`.
-    pub(super) fn hex(&mut self, path: &str) -> Option<u32> {
-        self.value(path, "a hexadecimal number such as 0x10de", hexadecimal)
+    pub(super) fn hex<T: TryFrom<u32>>(&mut self, path: &str) -> Option<T> {
+        self.value(path, "a hexadecimal number such as 0x10de", |text| T::try_from(hexadecimal(text)?).ok())
     }
 
     /// A GUID; one of zeros is none.

@@ -58,9 +58,7 @@ fn interface(files: &mut Files<'_>, name: &str) -> Option<Interface> {
     let mut nic = Nic::new(name, layer);
     nic.bdf = files.function(&at);
     nic.mac = address.and_then(|address| address.parse().ok());
-    // -1 where no link is up, and an error of drivers that do not know.
-    nic.speed_mbps = files.number::<i64>(&format!("{at}/speed")).and_then(|speed| u32::try_from(speed).ok());
-    nic.speed_mbps = nic.speed_mbps.filter(|speed| *speed > 0 && *speed < u32::MAX);
+    nic.speed_mbps = files.value(&format!("{at}/speed"), SPEED, speed).flatten();
     nic.up = is_up(files, &at);
     nic.mtu = files.number(&format!("{at}/mtu"));
     nic.bond = master.filter(|master| is_bond(files, master));
@@ -68,6 +66,16 @@ fn interface(files: &mut Files<'_>, name: &str) -> Option<Interface> {
     let port = files.number::<u32>(&format!("{at}/dev_port"));
     let port = port.max(files.hex(&format!("{at}/dev_id")));
     Some(Interface { nic, port, guid })
+}
+
+const SPEED: &str = "a speed in Mb/s, or -1 for one that is not known";
+
+/// -1, or the same without a sign, where no link is up; an error, or 0, of drivers that do not know.
+fn speed(text: &str) -> Option<Option<u32>> {
+    match text {
+        "-1" => Some(None),
+        text => text.parse().ok().map(|speed| Some(speed).filter(|speed| !matches!(*speed, 0 | u32::MAX))),
+    }
 }
 
 fn is_bond(files: &Files<'_>, name: &str) -> bool {

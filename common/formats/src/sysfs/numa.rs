@@ -40,11 +40,15 @@ fn node(files: &mut Files<'_>, id: u32, ids: &[u32], online: &CpuSet) -> NumaNod
     NumaNode { cpus: cpus.intersection(online), memory_bytes, distances }
 }
 
-/// `Node 0 MemTotal:  129839104 kB`, or the same without the node.
-fn total(files: &Files<'_>, path: &str) -> Option<u64> {
+/// `Node 0 MemTotal:  129839104 kB`, or the same without the node. A file without such a line says nothing.
+fn total(files: &mut Files<'_>, path: &str) -> Option<u64> {
     let text = files.beginning(path, 4 << 10)?;
     let (_, rest) = text.split_once("MemTotal:")?;
-    let mut words = rest.split_whitespace();
-    let number: u64 = words.next()?.parse().ok()?;
-    (words.next() == Some("kB")).then(|| number.checked_mul(1024)).flatten()
+    let said = rest.lines().next().unwrap_or_default().trim();
+    let kilobytes = || said.strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024);
+    let bytes = kilobytes();
+    if bytes.is_none() {
+        files.problem(path, said, "a size such as `129839104 kB`, of less than 2^64 bytes");
+    }
+    bytes
 }

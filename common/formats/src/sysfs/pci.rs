@@ -48,7 +48,7 @@ pub(super) fn add(files: &mut Files<'_>, machine: &mut Machine, online: &CpuSet)
 
 /// Class, kind and vendor of what is kept. Most functions of a server are its chipset's and are not.
 fn kind(files: &mut Files<'_>, at: &str) -> Option<(u32, PciKind, Option<u16>)> {
-    let class = files.hex(&format!("{at}/class"))?;
+    let class: u32 = files.hex(&format!("{at}/class"))?;
     let maybe = PciDevice::kind_of(class, None).is_some() || class >> 8 == 0x0680;
     let vendor = maybe.then(|| vendor(files, at)).flatten();
     let kind = PciDevice::kind_of(class, vendor)?;
@@ -56,11 +56,11 @@ fn kind(files: &mut Files<'_>, at: &str) -> Option<(u32, PciKind, Option<u16>)> 
 }
 
 fn vendor(files: &mut Files<'_>, at: &str) -> Option<u16> {
-    files.hex(&format!("{at}/vendor")).and_then(|id| u16::try_from(id).ok())
+    files.hex(&format!("{at}/vendor"))
 }
 
 fn bridge(files: &mut Files<'_>, machine: &Machine, online: &CpuSet, at: &str) -> PciDevice {
-    let class = files.hex(&format!("{at}/class"));
+    let class: Option<u32> = files.hex(&format!("{at}/class"));
     let vendor = vendor(files, at);
     let kind = class.and_then(|class| PciDevice::kind_of(class, vendor));
     described(files, machine, online, at, PciDevice { kind, class, vendor, ..PciDevice::default() })
@@ -73,15 +73,14 @@ fn described(
     at: &str,
     device: PciDevice,
 ) -> PciDevice {
-    let id = files.hex(&format!("{at}/device")).and_then(|id| u16::try_from(id).ok());
+    let id = files.hex(&format!("{at}/device"));
     PciDevice { device: id, numa: numa(files, machine, online, at), link: link(files, at), ..device }
 }
 
 /// Firmware that does not say gives -1, and often still says which CPUs are near: of one node, or of all,
 /// which says nothing.
 fn numa(files: &mut Files<'_>, machine: &Machine, online: &CpuSet, at: &str) -> Option<u32> {
-    let told = files.number::<i64>(&format!("{at}/numa_node")).and_then(|node| u32::try_from(node).ok());
-    told.or_else(|| {
+    files.known(&format!("{at}/numa_node")).or_else(|| {
         let near = files.set(at, &["local_cpulist"], &["local_cpus"])?.intersection(online);
         let holds = |cpus: &CpuSet| !near.is_empty() && near.is_subset(cpus);
         machine.numa.iter().find(|(_, node)| holds(&node.cpus)).map(|(id, _)| *id)
@@ -103,10 +102,8 @@ fn link(files: &mut Files<'_>, at: &str) -> PciLink {
     };
     let (now, max) = (speed("current_link_speed").flatten(), speed("max_link_speed").flatten());
     // 0 where no link is up; 255 is the kernel's word for one that it does not know.
-    let mut width = |name: &str| {
-        let width = files.number::<u32>(&format!("{at}/{name}"))?;
-        u8::try_from(width).ok().filter(|width| !matches!(width, 0 | 255))
-    };
+    let mut width =
+        |name: &str| files.number::<u8>(&format!("{at}/{name}")).filter(|width| !matches!(width, 0 | 255));
     let (width, max_width) = (width("current_link_width"), width("max_link_width"));
     PciLink { speed: now, width, max_speed: max, max_width }
 }

@@ -66,8 +66,9 @@ impl Port {
         let gid =
             is_fabric.then(|| files.value(&format!("{at}/gids/0"), "an address of 128 bits", gid)).flatten();
         let some = |half: u64| (half != 0).then_some(Guid(half));
+        // Omni-Path has longer ones, which no fabric of InfiniBand knows.
         let mut lid = |name: &str| {
-            let lid = files.hex(&format!("{at}/{name}")).filter(|_| is_fabric)?;
+            let lid = files.hex::<u32>(&format!("{at}/{name}")).filter(|_| is_fabric)?;
             u16::try_from(lid).ok()
         };
         let (own, manager) = (lid("lid"), lid("sm_lid"));

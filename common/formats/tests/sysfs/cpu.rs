@@ -155,6 +155,38 @@ fn files_that_cannot_mean_what_they_say_are_left_out_and_told() {
 }
 
 #[test]
+fn sizes_and_numbers_out_of_range_are_left_out_and_told_and_minus_one_is_the_kernels_unknown() {
+    let mut tree = kunpeng();
+    for (node, kilobytes) in [(0, "99999999999999999999"), (1, "18446744073709551615"), (2, "-5")] {
+        let text = format!("Node {node} MemTotal:  {kilobytes} kB");
+        tree.file(&format!("sys/devices/system/node/node{node}/meminfo"), text);
+    }
+    tree.file("sys/devices/system/node/node3/meminfo", "Node 3 MemFree:  1 kB")
+        .file("sys/devices/system/cpu/cpu0/topology/physical_package_id", -5);
+    let reading = read_cpu(&tree);
+    let said: Vec<String> = reading.problems.iter().map(ToString::to_string).collect();
+    let size = |node: u32, kilobytes: &str| {
+        format!(
+            "sys/devices/system/node/node{node}/meminfo says \"{kilobytes} kB\", which is not a size such as \
+             `129839104 kB`, of less than 2^64 bytes; it is left out"
+        )
+    };
+    assert_eq!(
+        said,
+        [
+            size(0, "99999999999999999999"),
+            size(1, "18446744073709551615"),
+            size(2, "-5"),
+            "sys/devices/system/cpu/cpu0/topology/physical_package_id says \"-5\", which is not a number, or -1 for \
+             one that is not known; it is left out"
+                .to_string(),
+        ]
+    );
+    assert!(reading.machine.numa.values().all(|node| node.memory_bytes.is_none()), "one file says nothing");
+    assert_eq!(reading.machine.packages.len(), 2, "those are counted");
+}
+
+#[test]
 fn an_empty_tree_is_an_empty_machine() {
     assert_eq!(machine(&Written::default()), Machine::default());
     assert_eq!(recognise_folder(&Written::default()), None);

@@ -177,3 +177,41 @@ fn bridges_of_a_domain_of_their_own_hang_below_what_opens_it() {
     assert_eq!(place("10000:e0:06.0").parent, Some(bdf("00:0e.0")));
     assert_eq!(place("10000:e1:00.0").root.unwrap().domain, 0);
 }
+
+#[test]
+fn numbers_of_devices_that_are_out_of_range_are_left_out_and_told() {
+    let mut tree = instinct();
+    let first = "sys/bus/pci/devices/0000:c1:00.0";
+    let folder = "sys/devices/pci0000:c0/0000:c0:01.0/0000:c1:00.0";
+    for (file, text) in [("numa_node", "-5"), ("device", "0x1740f"), ("current_link_width", "300")] {
+        tree.file(&format!("{folder}/{file}"), text);
+    }
+    let kfd = "sys/class/kfd/kfd/topology/nodes";
+    let nodes = "sys/devices/virtual/kfd/kfd/topology/nodes";
+    tree.file(&format!("{nodes}/3/properties"), "location_id 50432\ndomain 4294967296\nhive_id 77").file(
+        &format!("{nodes}/4/mem_banks/0/properties"),
+        "heap_type 1\nsize_in_bytes 18446744073709551616",
+    );
+    let reading = read_all(&tree);
+    let said: Vec<String> = reading.problems.iter().map(ToString::to_string).collect();
+    let left_out = |path: &str, text: &str, expected: &str| {
+        format!("{path} says \"{text}\", which is not {expected}; it is left out")
+    };
+    assert_eq!(
+        said,
+        [
+            left_out(&format!("{first}/device"), "0x1740f", "a hexadecimal number such as 0x10de"),
+            left_out(&format!("{first}/numa_node"), "-5", "a number, or -1 for one that is not known"),
+            left_out(&format!("{first}/current_link_width"), "300", "a number"),
+            left_out(&format!("{kfd}/3/properties"), "domain 4294967296", "a domain of PCI"),
+            left_out(
+                &format!("{kfd}/4/mem_banks/0/properties"),
+                "size_in_bytes 18446744073709551616",
+                "a key and a number of up to 64 bits"
+            ),
+        ]
+    );
+    let gpus: Vec<u8> = reading.machine.accelerators.iter().map(|gpu| gpu.bdf.unwrap().bus).collect();
+    assert_eq!(gpus, [0xc1, 0xc9], "one without an address is none");
+    assert_eq!(reading.machine.accelerators[1].memory_bytes, Some(7 << 28), "of the bank that says it");
+}

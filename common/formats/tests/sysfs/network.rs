@@ -209,3 +209,26 @@ fn folders_where_the_kernel_has_links_tell_their_function_by_their_device() {
     let [eth0] = &nics[..] else { panic!("{nics:?}") };
     assert_eq!((eth0.bdf, eth0.rdma.as_ref().map(|rdma| rdma.port)), (Some(bdf("11:00.0")), Some(1)));
 }
+
+#[test]
+fn a_speed_that_no_driver_means_is_told_and_one_that_it_does_not_know_is_none() {
+    let told = |speed: &str| {
+        let mut tree = bonded();
+        tree.file("sys/devices/pci0000:3a/0000:3a:00.0/0000:3b:00.1/net/ens1f1/speed", speed);
+        let reading = read_network(&tree);
+        let nic = reading.machine.nics.iter().find(|nic| nic.name == "ens1f1").unwrap();
+        let said: Vec<String> = reading.problems.iter().map(ToString::to_string).collect();
+        (nic.speed_mbps, said)
+    };
+    assert_eq!(told("100000"), (Some(100_000), vec![]));
+    for unknown in ["-1", "0", "4294967295"] {
+        assert_eq!(told(unknown), (None, vec![]), "{unknown}");
+    }
+    for wrong in ["-5", "4294967296", "99999999999999999999", "fast"] {
+        let says = format!(
+            "sys/class/net/ens1f1/speed says \"{wrong}\", which is not a speed in Mb/s, or -1 for one that is not known; \
+             it is left out"
+        );
+        assert_eq!(told(wrong), (None, vec![says]));
+    }
+}

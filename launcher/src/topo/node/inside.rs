@@ -26,8 +26,9 @@ pub(super) fn summary(machine: &Machine, alike: bool, paint: Paint, text: &mut S
     fact("machine", board.join(", "));
     if alike {
         fact(
-            "",
-            "what machines of its kind have: names, addresses and states are not in a snapshot".to_string(),
+            "known by",
+            "its kind alone: a snapshot has what machines of one kind have in common, without names, addresses and states"
+                .to_string(),
         );
     }
     let mut cpu = Vec::new();

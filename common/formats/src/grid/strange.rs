@@ -1,0 +1,61 @@
+//! What a matrix says and nobody knows.
+
+use std::fmt;
+
+use phalanx_common::text::shown;
+
+/// The most that are named; of the others there is a count.
+const MOST_NAMED: usize = 4;
+
+/// A cell, or an affinity behind the cells, that says nothing known. It is taken for one that says nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cell {
+    /// In the text, from 1.
+    pub line: usize,
+    /// The devices, or for an affinity what it is.
+    pub row: String,
+    pub column: String,
+    pub text: String,
+}
+
+/// The cells of a matrix that say nothing known: the first of them, and how many more there are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Strange {
+    pub first: Vec<Cell>,
+    pub more: usize,
+}
+
+impl Strange {
+    pub fn is_empty(&self) -> bool {
+        self.first.is_empty()
+    }
+
+    pub(super) fn add(&mut self, cell: impl FnOnce() -> Cell) {
+        if self.first.len() < MOST_NAMED {
+            self.first.push(cell());
+        } else {
+            self.more += 1;
+        }
+    }
+}
+
+impl fmt::Display for Strange {
+    /// One sentence without a full stop.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.first.len() + self.more {
+            1 => f.write_str("1 cell says nothing that is known, and is taken for unknown: ")?,
+            count => write!(f, "{count} cells say nothing that is known, and are taken for unknown: ")?,
+        }
+        for (cell, at) in self.first.iter().zip(0..) {
+            let comma = if at == 0 { "" } else { ", " };
+            write!(f, "{comma}{cell}")?;
+        }
+        if self.more > 0 { write!(f, " and {} more", self.more) } else { Ok(()) }
+    }
+}
+
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in line {}, row {}, column {}", shown(&self.text), self.line, self.row, self.column)
+    }
+}

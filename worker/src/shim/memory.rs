@@ -1,8 +1,8 @@
 //! Memory limits: a cgroup for each rank, where the host lets the shim make some.
 //!
 //! ```text
-//! version 1    <where the shim is in the memory hierarchy>/phalanx-<job>-<pid>-limits/<rank>
-//! version 2    <the pod's cgroup>/phalanx-<job>-<pid>-limits/<rank>      the shim itself is in <the pod's cgroup>/phalanx-self
+//! version 1    <where the shim is in the memory hierarchy>/phalanx-<job>-<generation>-<pid>-limits/<rank>
+//! version 2    <the pod's cgroup>/phalanx-<job>-<generation>-<pid>-limits/<rank>      the shim itself is in <the pod's cgroup>/phalanx-self
 //! ```
 //! In version 2 a cgroup whose children have limits holds no processes of its own (cgroup-v2, "No Internal Process
 //! Constraint"), so whoever is in it makes way first.
@@ -61,7 +61,8 @@ impl Limits {
             move |error| Refusal::MemoryLimit { path, error }
         };
         let Place { version, path } = Place::find().map_err(refuse(Path::new("/sys/fs/cgroup")))?;
-        let path = path.join(format!("phalanx-{}-{}-limits", plan.job, std::process::id()));
+        let path =
+            path.join(format!("phalanx-{}-{}-{}-limits", plan.job, plan.generation, std::process::id()));
         fs::create_dir(&path).map_err(refuse(&path))?;
         let mut limits = Limits { limit, version, path, ranks: Vec::new() };
         if version == Version::Two {

@@ -249,24 +249,27 @@ impl Pod {
         self.checks.kills(index, grace, now);
     }
 
-    /// SIGKILL to what a rank that has ended left behind; false if there is nothing.
+    /// SIGKILL to what a rank that has ended left behind; false if there is nothing. What is below another rank, a probe or an
+    /// init container is theirs, whatever it says of itself.
     pub(super) fn sweep_after(&self, index: usize, guardian: Option<i32>) -> bool {
         let Some(rank) = self.parts.ranks.get(index) else { return false };
-        let beside = |pid: i32| {
-            self.parts.ranks.iter().any(|other| other.pid == pid && other.is_alive())
-                || self.checks.pids().any(|known| known == pid)
-                || self.inits.as_ref().is_some_and(|inits| inits.pids().contains(&pid))
-        };
-        let own = format!("RANK={}", rank.rank);
-        let left: Vec<Process> = tree::descendants(std::process::id() as i32, guardian)
-            .into_iter()
-            .filter(|it| {
-                !beside(it.pid) && (it.group == rank.pid || tree::environ_has(it.pid, own.as_bytes()))
-            })
+        let alive = self.parts.ranks.iter().filter(|other| other.is_alive()).map(|other| other.pid);
+        let inits = self.inits.iter().flat_map(Inits::pids);
+        let roots: BTreeSet<i32> = alive.chain(self.checks.pids()).chain(inits).collect();
+        let of_others: BTreeSet<i32> = roots
+            .iter()
+            .flat_map(|root| tree::descendants(*root, None))
+            .map(|process| process.pid)
+            .chain(roots.iter().copied())
             .collect();
+        let own = format!("RANK={}", rank.rank);
+        let is_left = |it: &Process| {
+            !of_others.contains(&it.pid)
+                && (it.group == rank.pid || tree::environ_has(it.pid, own.as_bytes()))
+        };
+        let below = self.below(guardian).into_iter().filter(is_left);
         let limited = self.parts.limits.as_ref().map(|limits| limits.processes_of(index)).unwrap_or_default();
-        let left: Vec<Process> =
-            left.into_iter().chain(limited.into_iter().filter_map(tree::process)).collect();
+        let left: Vec<Process> = below.chain(limited.into_iter().filter_map(tree::process)).collect();
         left.iter().for_each(|process| signal_found(process, Signal::SIGKILL));
         left.iter().any(Process::is_alive)
     }

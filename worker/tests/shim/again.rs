@@ -167,3 +167,25 @@ fn a_rank_that_starts_again_is_asked_anew_whether_it_is_ready() {
     shim.stop(Duration::ZERO);
     shim.ended();
 }
+
+#[test]
+fn what_another_rank_started_goes_on_whatever_rank_it_calls_itself() {
+    let scratch = Scratch::new();
+    let child = scratch.path("child");
+    let script = format!(
+        "if [ $RANK = 1 ]; then RANK=0 sleep 1000 & echo $! > {child}; exec sleep 1000; fi; \
+         while [ ! -s {child} ]; do sleep 0.01; done; exit 7"
+    );
+    let mut plan = shell(&scratch, 2, &script);
+    plan.in_place = true;
+    let mut shim = Shim::started(&plan);
+    exit_as(&mut shim, 0, 0);
+    let child = pid_in(&child);
+    restart(&mut shim, &[(0, 1)], Duration::ZERO, Duration::ZERO);
+    restarted(&mut shim, 0, 1);
+    exit_as(&mut shim, 0, 1);
+    assert!(is_alive(child));
+    shim.stop(Duration::ZERO);
+    shim.ended();
+    assert!(!is_alive(child));
+}

@@ -31,6 +31,19 @@ pub fn natural(name: &str) -> Vec<(String, u64)> {
     parts
 }
 
+/// A time in its largest whole unit: `90 s`, `2 h`.
+pub fn lasting(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match (seconds, time.subsec_millis()) {
+        (0, millis) => format!("{millis} ms"),
+        (_, 1..) => format!("{:.1} s", time.as_secs_f64()),
+        (seconds, _) if seconds.is_multiple_of(86_400) => format!("{} d", seconds / 86_400),
+        (seconds, _) if seconds.is_multiple_of(3600) => format!("{} h", seconds / 3600),
+        (seconds, _) if seconds.is_multiple_of(60) => format!("{} min", seconds / 60),
+        (seconds, _) => format!("{seconds} s"),
+    }
+}
+
 /// The word most like `typed`; `None` if none is near. `working_dir` and `workingDir` are the same here.
 pub fn nearest<'a>(typed: &str, words: &[&'a str]) -> Option<&'a str> {
     // Longer than any word by far: not a slip, and not worth the time.
@@ -51,19 +64,6 @@ pub(crate) fn fold(word: &str) -> String {
 /// Whether a text begins as UTF-16 does: with a byte order mark.
 pub fn is_utf16(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff")
-}
-
-/// A time in its largest whole unit: `90 s`, `2 h`.
-pub fn lasting(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match (seconds, time.subsec_millis()) {
-        (0, millis) => format!("{millis} ms"),
-        (_, 1..) => format!("{:.1} s", time.as_secs_f64()),
-        (seconds, _) if seconds.is_multiple_of(86_400) => format!("{} d", seconds / 86_400),
-        (seconds, _) if seconds.is_multiple_of(3600) => format!("{} h", seconds / 3600),
-        (seconds, _) if seconds.is_multiple_of(60) => format!("{} min", seconds / 60),
-        (seconds, _) => format!("{seconds} s"),
-    }
 }
 
 /// An error with its causes, each once: many say their cause themselves.

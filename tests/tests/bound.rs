@@ -220,7 +220,7 @@ fn a_gpu_that_is_not_fit_is_told_with_its_node_and_the_reason_and_nothing_runs()
     let another = BoundDevice { uuid: Some("GPU-77".to_owned()), ..gpu(5) };
     for (device, told) in [
         (gpu(8), "GPU 8 (GPU-0i) of node n1 is not there any more"),
-        (gpu(1), "GPU 1 (GPU-0b) of node n1 is not well: state "),
+        (gpu(1), "GPU 1 (GPU-0b) of node n1 is not well: device fell off the bus"),
         (gpu(2), "GPU 2 (GPU-0c) of node n1 is not well: needs "),
         (
             gpu(3),

@@ -120,6 +120,8 @@ fn is_ours(sender: &UnixCredentials) -> bool {
     for _ in 0..256 {
         match tree::process(pid) {
             _ if pid == own => return true,
+            // One that goes away while it is read has no parent any more: looked at again, it is gone.
+            Some(process) if process.parent == 0 => return tree::process(pid).is_none(),
             Some(process) if process.parent > 1 => pid = process.parent,
             Some(_) => return false,
             None => return true,

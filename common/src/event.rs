@@ -2,10 +2,11 @@
 //!
 //! The JSON form is public: names of events and fields are stable, fields are only added.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+mod words;
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -359,8 +360,7 @@ impl Cause {
     /// In words that name the node, which the plain ones leave out where there may be one node alone.
     pub fn with_node(&self) -> String {
         match self {
-            Cause::RankFailed { node, .. } => format!("{self} on {node}"),
-            Cause::OutOfMemory { rank, node, .. } => {
+            Cause::RankFailed { rank, node, .. } | Cause::OutOfMemory { rank, node, .. } => {
                 let rank = format!("rank {rank}");
                 self.to_string().replacen(&rank, &format!("{rank} on {node}"), 1)
             }

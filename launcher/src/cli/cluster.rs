@@ -393,8 +393,8 @@ mod tests {
         assert_eq!(
             evidence(&[cause, of(0, 5_000, true)]),
             [
-                "rank 1 ended with exit code 1 on n, gone 315 ms later",
-                "rank 0 ended with exit code 1 on n, gone first, because of a peer as it says",
+                "rank 1 on n ended with exit code 1, gone 315 ms later",
+                "rank 0 on n ended with exit code 1, gone first, because of a peer as it says",
             ]
         );
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use phalanx_common::event::{Cause, Event, EventKind, Outcome};
 use phalanx_common::health::one_line;
 use phalanx_common::id::{Generation, NodeId, Rank};
-use phalanx_common::report::{Notice, PrepareFailureKind, RankExit};
-use phalanx_common::spec::{JobSpec, Keep, OutputMode, RestartScope};
+use phalanx_common::report::{Notice, RankExit};
+use phalanx_common::spec::{JobSpec, Keep, OutputMode};
 use phalanx_common::time::Timestamp;
 use serde::Serialize;
 
@@ -227,18 +227,21 @@ impl View {
                 (self.output_seen, self.waiting) = (false, false);
             }
             EventKind::JobQueued { .. } if self.unwaited => {}
-            EventKind::JobQueued { why } => {
+            EventKind::JobQueued { .. } => {
                 self.waiting = true;
-                self.say(&format!("waiting: {why}"));
+                self.say_of(&event.kind);
             }
             EventKind::PodPrepared { .. } => self.prepared += 1,
             EventKind::GangReleased => self.phase = Phase::Started,
             EventKind::GangRunning => self.on_running(event),
             EventKind::RankExited { exit, .. } => self.on_exit(exit),
-            EventKind::GangStopping { cause, .. } | EventKind::CauseRevised { cause } => self.on_stopping(cause),
+            EventKind::GangStopping { cause, .. } | EventKind::CauseRevised { cause } => {
+                self.on_stopping(cause)
+            }
             EventKind::RankNotReady { rank, waits, .. } => {
                 self.unready.insert(*rank);
-                let why = waits.as_ref().map(|waits| format!(", {}: {}", waits.probe, one_line(&waits.message)));
+                let why =
+                    waits.as_ref().map(|waits| format!(", {}: {}", waits.probe, one_line(&waits.message)));
                 let (node, why) = (self.on_node(*rank), why.unwrap_or_default());
                 self.say(&format!("rank {rank}{node} is not ready any more{why}"));
             }
@@ -246,50 +249,6 @@ impl View {
                 for rank in ranks.iter().filter(|rank| self.unready.remove(*rank)).collect::<Vec<_>>() {
                     self.say(&format!("rank {rank}{} is ready again", self.on_node(*rank)));
                 }
-            }
-            EventKind::GangRestarting { cause, free: true, .. } if placed_again(cause) => {
-                self.say(&format!("{}; no rank ran yet, placing them again without it", cause.with_node()));
-            }
-            EventKind::GangRestarting { cause, restart, max_restarts, delay_ms, free } => {
-                let budget = match free {
-                    _ if *cause == Cause::Completed => "restartPolicy: Always".to_owned(),
-                    true => "restart at no cost".to_owned(),
-                    false => format!("restart {restart} of {max_restarts}"),
-                };
-                let cause = if self.options.local { cause.to_string() } else { cause.with_node() };
-                self.say(&format!("{cause}; restarting the gang {} ({budget})", when(*delay_ms)));
-            }
-            EventKind::RanksRestarting { node, ranks, step, cause, restart, max_restarts, delay_ms } => {
-                let what = match (step, ranks.as_slice()) {
-                    (RestartScope::Rank, [rank]) => format!("rank {rank} starts again"),
-                    _ => format!("the {} ranks on {node} start again", ranks.len()),
-                };
-                let cause = if self.options.local { cause.to_string() } else { cause.with_node() };
-                let step = if *step == RestartScope::Rank { "rank" } else { "pod" };
-                self.say(&format!("{cause}; {what} {} ({step} restart {restart} of {max_restarts})", when(*delay_ms)));
-            }
-            EventKind::PodEnded { end, .. } if !end.survivors.is_empty() => {
-                let names: Vec<String> =
-                    end.survivors.iter().map(|(pid, name)| format!("{name} (pid {pid})")).collect();
-                self.say(&format!("these processes do not end, the kernel holds them: {}", names.join(", ")));
-            }
-            EventKind::PodUnreachable { node } => {
-                self.say(&format!("{node} is not heard by the coordinator; its peers are asked"));
-            }
-            EventKind::PodHeard { node, peer } => {
-                self.say(&format!("{node} is alive, {peer} hears it: the job goes on"));
-            }
-            EventKind::PodDead { lapsed: true, node, .. } => self.say(&format!(
-                "the ranks on {node} have ended, or will not be heard again: the coordinator was out of reach there for \
-                 longer than their lease (leaseSeconds)"
-            )),
-            EventKind::PodDead { node, waits, .. } => {
-                let waits = waits.map(|waits| {
-                    let seconds = waits.as_secs();
-                    format!("; its ranks end by their lease, and the job goes on without it in {seconds} s")
-                });
-                let waits = waits.unwrap_or_default();
-                self.say(&format!("{node} is dead: neither the coordinator nor its peers hear it{waits}"));
             }
             EventKind::InterpretersDiffer { submitter, versions } => {
                 let here = submitter.iter().map(|version| format!("{version} where it was submitted"));
@@ -302,7 +261,7 @@ impl View {
             }
             EventKind::Notice { notice } => self.on_notice(notice),
             EventKind::JobEnded { outcome } => self.on_end(event, outcome),
-            _ => {}
+            kind => self.say_of(kind),
         }
     }
 
@@ -425,6 +384,13 @@ impl View {
         }
     }
 
+    /// What the event says by itself.
+    fn say_of(&self, kind: &EventKind) {
+        if let Some(said) = kind.said(self.options.local) {
+            self.say(&said);
+        }
+    }
+
     /// A line for people that `--quiet` leaves out.
     fn say(&self, text: &str) {
         if !self.options.quiet && !self.options.json {
@@ -437,22 +403,5 @@ impl View {
         if !self.options.json {
             self.printer.line(format!("phalanx: warning: {text}"));
         }
-    }
-}
-
-/// When a restart comes that waits so long.
-fn when(delay_ms: u64) -> String {
-    match delay_ms {
-        0 => "at once".to_owned(),
-        millis => format!("in {:.1} s", millis as f64 / 1e3),
-    }
-}
-
-/// A node was left out before any rank was released: the job begins only now.
-fn placed_again(cause: &Cause) -> bool {
-    match cause {
-        Cause::NodeLost { .. } => true,
-        Cause::NotPrepared { reason, .. } => reason.kind == PrepareFailureKind::Node,
-        _ => false,
     }
 }

@@ -44,7 +44,7 @@ impl World {
             DEVICE_ERROR => "device error",
             _ => "error of the program",
         });
-        self.with_shim(node, shim, |shim, around| shim.rank_ends(rank, status, false, around));
+        self.with_shim(node, shim, |shim, around| shim.rank_ends(rank, status.into(), around));
     }
 
     fn hang_rank(&mut self, node: &NodeId) {

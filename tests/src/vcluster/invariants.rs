@@ -210,7 +210,7 @@ pub(crate) fn record_is_lawful(witness: &Witness, record: &Record) -> Option<(In
             Some((Invariant::I2, format!("job {job} is released, its pod on node {missing} is not prepared")))
         }
         Record::Running { job, generation, .. } => {
-            let facts = witness.jobs.get(job).filter(|facts| facts.spec.probes.gate())?;
+            let facts = witness.jobs.get(job).filter(|facts| facts.spec.gate())?;
             let late = (0..facts.world)
                 .map(Rank)
                 .find(|rank| !witness.ready.contains(&(job.clone(), *generation, *rank)))?;

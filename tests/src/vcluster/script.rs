@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::{Generation, JobId, NodeId, Rank};
-use phalanx_common::report::PrepareFailureKind;
+use phalanx_common::report::{OutOfMemory, PrepareFailureKind};
 use phalanx_common::spec::{Probe, ProbeHandler, ProbeKind, Probes};
 
 use super::rng::Rng;
@@ -26,7 +26,23 @@ pub struct RankScript {
     pub hangs: Option<Duration>,
     /// What its preStop hook takes; `None`: that never ends.
     pub pre_stop: Option<Duration>,
+    pub post_start: HookScript,
+    /// It ends for want of memory.
+    pub oom: Option<OutOfMemory>,
     pub health: HealthScript,
+}
+
+/// A hook of a rank that runs a program or asks over HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HookScript {
+    /// `None`: it never ends by itself.
+    pub takes: Option<Duration>,
+    pub good: bool,
+}
+
+impl HookScript {
+    /// It takes a moment, and ends well.
+    pub const WELL: HookScript = HookScript { takes: Some(Duration::from_millis(20)), good: true };
 }
 
 /// How a rank answers its probes, counted from the start of its program.
@@ -79,7 +95,9 @@ impl RankScript {
             heeds_term: Some(Duration::from_millis(5)),
             grandchildren: 0,
             hangs: None,
-            pre_stop: Some(Duration::from_millis(20)),
+            pre_stop: HookScript::WELL.takes,
+            post_start: HookScript::WELL,
+            oom: None,
             health: HealthScript::WELL,
         }
     }
@@ -174,6 +192,11 @@ impl Scripts {
 
     pub fn set_pod(&mut self, job: &JobId, generation: u32, node: &NodeId, script: PodScript) {
         self.pods.insert((job.clone(), Generation(generation), node.clone()), script);
+    }
+
+    /// What the ranks of the job do of which nothing else was said.
+    pub(crate) fn of_job(&self, job: &JobId) -> Option<RankScript> {
+        self.jobs.get(job).cloned()
     }
 
     pub(crate) fn rank(&self, job: &JobId, generation: Generation, rank: Rank) -> RankScript {

@@ -78,7 +78,8 @@ pub fn world(seed: u64, profile: Profile, sabotage: Option<Sabotage>, trace: boo
         ended_kept_most: *rng.pick(&[1, 2, 10]).unwrap_or(&1),
     };
     let scripts = Scripts::seeded(seed);
-    let mut world = World::new(Setup { seed, config, nodes: profile.nodes(), scripts, sabotage, trace });
+    let nodes = profile.nodes();
+    let mut world = World::new(Setup { seed, config, nodes, scripts, sabotage, calm: false, trace });
     let jobs: Vec<JobId> =
         (0..rng.between(1, 4)).map(|number| JobId::from_existing(format!("job{number}"))).collect();
     for job in &jobs {

@@ -1,6 +1,7 @@
 //! A fake shim: does what the real one promises to the worker, on virtual processes.
 
 mod again;
+mod begun;
 mod lifecycle;
 mod probed;
 
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::{Generation, JobId, NodeId, Rank};
-use phalanx_common::report::{PodEnd, RankExit};
+use phalanx_common::report::{OutOfMemory, PodEnd, RankExit};
 use phalanx_common::time::Timestamp;
 use phalanx_worker_core::shim::{ShimOrder, ShimPlan, ShimReport};
 
@@ -50,6 +51,8 @@ struct ShimPod {
     started: bool,
     /// Ranks that make no progress any more.
     hung: BTreeSet<Rank>,
+    /// Ranks that have not done their postStart hook, and are not probed.
+    beginning: BTreeSet<Rank>,
     /// Ranks that do their preStop hook.
     hooks: BTreeSet<Rank>,
     /// Ranks that were started again, and how often.
@@ -81,6 +84,8 @@ enum Timer {
     Started,
     Exit(Rank),
     Hang(Rank),
+    /// A postStart hook is over.
+    Begun(Rank),
     /// A preStop hook is over.
     Hook(Rank),
     /// What SIGTERM brings about, once the process runs.
@@ -94,6 +99,20 @@ enum Timer {
     End(Rank),
     /// The wait before another start of a rank is over.
     Again(Rank),
+}
+
+/// How a rank ends.
+pub(crate) struct Ending {
+    pub(crate) status: ExitStatus,
+    /// It says that an address was in use.
+    pub(crate) conflict: bool,
+    pub(crate) oom: Option<OutOfMemory>,
+}
+
+impl From<ExitStatus> for Ending {
+    fn from(status: ExitStatus) -> Ending {
+        Ending { status, conflict: false, oom: None }
+    }
 }
 
 /// What a shim sees of the world around it.
@@ -190,6 +209,7 @@ impl Shim {
             init: 0,
             started: false,
             hung: BTreeSet::new(),
+            beginning: BTreeSet::new(),
             hooks: BTreeSet::new(),
             attempts: BTreeMap::new(),
             again: BTreeMap::new(),
@@ -244,15 +264,17 @@ impl Shim {
                 Timer::Started => self.on_started(around),
                 Timer::Exit(rank) => {
                     let script = self.script(rank, around);
-                    self.rank_ends(rank, script.status, script.port_conflict, around);
+                    let (status, conflict, oom) = (script.status, script.port_conflict, script.oom);
+                    self.rank_ends(rank, Ending { status, conflict, oom }, around);
                 }
                 Timer::Hang(rank) => self.hang(rank),
+                Timer::Begun(rank) => self.after_post_start(rank, around),
                 Timer::Hook(rank) => self.after_hook(rank, around),
                 Timer::Term(rank) => {
                     let probed = pod.probed.get(&rank).is_some_and(|probed| probed.failure.is_some());
                     let well = probed && self.script(rank, around).health.ends_well;
                     let status = if well { ExitStatus::SUCCESS } else { ExitStatus::Signal(15) };
-                    self.rank_ends(rank, status, false, around);
+                    self.rank_ends(rank, status.into(), around);
                 }
                 Timer::Probe(rank) => self.on_probe_due(rank, around),
                 Timer::End(rank) => {
@@ -260,7 +282,7 @@ impl Shim {
                 }
                 Timer::Again(rank) => self.start_again(rank, around),
                 Timer::Kill => self.on_grace_over(around),
-                Timer::Reap(rank) => self.rank_ends(rank, ExitStatus::Signal(9), false, around),
+                Timer::Reap(rank) => self.rank_ends(rank, ExitStatus::Signal(9).into(), around),
             }
         }
     }
@@ -277,7 +299,7 @@ impl Shim {
             self.begin_rank(rank, around);
         }
         for rank in ranks {
-            self.begin_probes(rank, around);
+            self.begin_checks(rank, around);
         }
     }
 
@@ -309,6 +331,7 @@ impl Shim {
             for rank in around.processes.live_ranks(&self.job, pod.plan.generation) {
                 self.ask_to_end(rank, pre_stop, around);
             }
+            self.give_up_post_start();
         }
         if grace.is_zero() {
             self.kill(around);
@@ -327,16 +350,16 @@ impl Shim {
     pub(crate) fn rank_ends(
         &mut self,
         rank: Rank,
-        status: ExitStatus,
-        conflict: bool,
+        Ending { status, conflict, oom }: Ending,
         around: &mut Around<'_>,
     ) {
         let Some(pod) = self.pod.as_mut() else { return };
         let generation = pod.plan.generation;
         let own = [Timer::Exit(rank), Timer::Hang(rank), Timer::Hook(rank), Timer::Term(rank)];
-        for timer in own.into_iter().chain([Timer::Probe(rank), Timer::End(rank)]) {
+        for timer in own.into_iter().chain([Timer::Begun(rank), Timer::Probe(rank), Timer::End(rank)]) {
             pod.timers.remove(&timer);
         }
+        pod.beginning.remove(&rank);
         pod.hooks.remove(&rank);
         if !around.processes.end_rank(&self.job, generation, rank) {
             return;
@@ -362,7 +385,7 @@ impl Shim {
             stdout_tail: Vec::new(),
             error_file: None,
             probe: pod.probed.remove(&rank).and_then(|probed| probed.failure),
-            oom: None,
+            oom,
         };
         if pod.state == State::Released {
             around.reports.push(ShimReport::Exited { generation, exit });

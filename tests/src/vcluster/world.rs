@@ -31,6 +31,8 @@ pub struct Setup {
     pub nodes: Vec<NodeId>,
     pub scripts: Scripts,
     pub sabotage: Option<Sabotage>,
+    /// Nothing is left to chance: what goes over the network takes as long as it mostly does.
+    pub calm: bool,
     /// Keep the log of the run.
     pub trace: bool,
 }
@@ -149,7 +151,7 @@ impl World {
             crash_after: None,
             old_orders: Vec::new(),
             stored: 0,
-            rng: Rng::fork(setup.seed, "world"),
+            rng: if setup.calm { Rng::calm() } else { Rng::fork(setup.seed, "world") },
             trace: Trace::new(setup.trace),
             witness: Witness::default(),
             queue: BTreeMap::new(),

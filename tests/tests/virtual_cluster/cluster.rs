@@ -25,7 +25,7 @@ pub(crate) fn node(id: &str) -> NodeId {
 }
 
 pub(crate) fn world_with(config: Config, scripts: Scripts, sabotage: Option<Sabotage>) -> World {
-    let setup = Setup { seed: 1, config, nodes: three_nodes(), scripts, sabotage, trace: true };
+    let setup = Setup { seed: 1, config, nodes: three_nodes(), scripts, sabotage, calm: false, trace: true };
     let mut world = World::new(setup);
     // Every node has said Hello before the first job comes.
     while world.coordinator().is_none_or(|coordinator| coordinator.nodes().len() < 3) {

@@ -61,7 +61,7 @@ fn a_gang_that_is_not_ready_in_time_fails_with_rank_node_probe_and_message() {
     let [Culprit { rank: Rank(2), node: on, waits: Some(waits) }] = culprits.as_slice() else {
         panic!("{culprits:?}");
     };
-    assert_eq!((on, waits.probe, waits.message.as_str()), (&node("b"), Question::Readiness, "scripted"));
+    assert_eq!((on, waits.probe, waits.message.as_str()), (&node("b"), Question::Readiness, "exit code 1"));
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn readiness_that_is_lost_is_shown_and_restarts_nothing() {
     let told = status(&world);
     assert_eq!((told.phase.as_str(), told.pods[1].ready), ("running", Some(1)));
     let waits = told.pods[1].health[0].waits.as_ref().unwrap();
-    assert_eq!((told.pods[1].health[0].rank, waits.message.as_str()), (Rank(2), "scripted"));
+    assert_eq!((told.pods[1].health[0].rank, waits.message.as_str()), (Rank(2), "exit code 1"));
     let again = |kind: &EventKind| matches!(kind, EventKind::RanksReady { ranks, .. } if *ranks == [Rank(2)]);
     until(&mut world, LONG, "it is ready again", |world| {
         world.events.iter().rev().take(3).any(|event| again(&event.kind))
@@ -99,7 +99,7 @@ fn a_rank_that_is_not_alive_is_the_cause_of_a_restart_however_it_ends() {
             _ => None,
         });
         let status = if ends_well { ExitStatus::SUCCESS } else { ExitStatus::Signal(15) };
-        let (probe, message) = (Question::Liveness, "scripted".to_owned());
+        let (probe, message) = (Question::Liveness, "exit code 1".to_owned());
         let wanted = Cause::ProbeFailed { rank: Rank(2), node: node("b"), probe, message, status };
         assert_eq!(cause, Some(wanted));
         until_phase(&mut world, GangPhase::Running);
@@ -119,7 +119,7 @@ fn a_rank_that_does_not_start_in_time_and_ignores_its_end_is_killed_and_named() 
     let Outcome::Failed { first_cause, exit_code, .. } = &outcome else { panic!("{outcome:?}") };
     assert_eq!(
         (first_cause.with_node().as_str(), *exit_code),
-        ("rank 2 on b was ended, its startup probe failed: scripted", 137)
+        ("rank 2 on b was ended, its startup probe failed: exit code 1", 137)
     );
 }
 

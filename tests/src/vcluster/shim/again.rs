@@ -66,7 +66,7 @@ impl Shim {
         let begins = pod.started;
         if begins {
             self.begin_rank(rank, around);
-            self.begin_probes(rank, around);
+            self.begin_checks(rank, around);
         }
     }
 

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use phalanx_common::id::Rank;
-use phalanx_common::report::{PrepareFailure, PrepareFailureKind};
+use phalanx_common::report::{Notice, PrepareFailure, PrepareFailureKind};
+use phalanx_common::spec::Hook;
 use phalanx_worker_core::shim::ShimReport;
 
 use super::{Around, KILL_TAKES, Shim, State, Timer};
@@ -81,7 +82,23 @@ impl Shim {
         let Some(pod) = self.pod.as_mut() else { return };
         let generation = pod.plan.generation;
         pod.state = State::Refused;
-        let reason = PrepareFailure { kind, message: format!("scripted: {kind:?}") };
+        let program = pod.plan.command.first().map_or("", String::as_str);
+        let message = match kind {
+            PrepareFailureKind::CommandNotFound => {
+                format!("{program}: command not found in PATH (/usr/bin)")
+            }
+            PrepareFailureKind::CommandNotExecutable => {
+                format!("/usr/bin/{program}: cannot be executed: Permission denied")
+            }
+            PrepareFailureKind::Init => {
+                let name = pod.plan.init.get(pod.init).map_or("", |init| init.name.as_str());
+                format!("the init container {name}: exit code 1")
+            }
+            PrepareFailureKind::Node => "cannot write logs to /logs: No space left on device".to_owned(),
+            PrepareFailureKind::PortTaken(port) => format!("port {port} is taken"),
+            PrepareFailureKind::Job => "a secret of the job is not there any more".to_owned(),
+        };
+        let reason = PrepareFailure { kind, message };
         around.reports.push(ShimReport::NotPrepared { generation, reason });
     }
 
@@ -127,20 +144,24 @@ impl Shim {
     /// A preStop hook if it is wanted and there is one, and the stop signal.
     pub(super) fn ask_to_end(&mut self, rank: Rank, pre_stop: bool, around: &mut Around<'_>) {
         let Some(pod) = self.pod.as_mut() else { return };
-        if !(pre_stop && pod.started && pod.plan.pre_stop.is_some()) {
+        let hook = pod.plan.pre_stop.as_ref().filter(|_| pre_stop && pod.started);
+        let Some(hook) = hook.filter(|_| !pod.beginning.contains(&rank)).cloned() else {
             return self.signal(rank, around);
-        }
+        };
         if pod.hooks.insert(rank) {
             around.met.push("a preStop hook put off a stop signal");
             let hung = pod.hung.contains(&rank);
-            let takes = self.script(rank, around).pre_stop.filter(|_| !hung);
+            let takes = match hook {
+                Hook::Sleep(time) => Some(time),
+                _ => self.script(rank, around).pre_stop.filter(|_| !hung).map(|takes| around.takes(takes)),
+            };
             if let (Some(pod), Some(takes)) = (&mut self.pod, takes) {
-                pod.timers.insert(Timer::Hook(rank), around.now + around.takes(takes));
+                pod.timers.insert(Timer::Hook(rank), around.now + takes);
             }
         }
     }
 
-    fn signal(&mut self, rank: Rank, around: &mut Around<'_>) {
+    pub(super) fn signal(&mut self, rank: Rank, around: &mut Around<'_>) {
         let heeds_term = self.script(rank, around).heeds_term;
         let Some(pod) = self.pod.as_mut() else { return };
         if let Some(after) = heeds_term {
@@ -167,6 +188,10 @@ impl Shim {
         around.met.push("a preStop hook outlasted the grace");
         pod.timers.insert(Timer::Kill, around.now + AFTER_HOOK);
         let hooks: Vec<Rank> = pod.hooks.iter().copied().collect();
-        hooks.into_iter().for_each(|rank| self.after_hook(rank, around));
+        for rank in hooks {
+            self.after_hook(rank, around);
+            let why = "it was not done within the grace".to_owned();
+            around.reports.push(ShimReport::Notice { notice: Notice::PreStopFailed { rank, why } });
+        }
     }
 }

@@ -1,12 +1,24 @@
 //! How long ordering takes, and what it reaches. Run by hand; prints a line per case, best of some runs.
+//!
+//! ```text
+//! cargo bench -p phalanx-launcher-core --bench order
+//! ```
 #![expect(clippy::print_stdout, reason = "a bench prints")]
 #![expect(clippy::disallowed_methods, reason = "a bench measures time")]
+
+#[allow(dead_code, reason = "tests use all of it")]
+#[path = "../tests/order/instances.rs"]
+mod instances;
 
 use std::time::{Duration, Instant};
 
 use phalanx_launcher_core::placement::order::{
     Domain, Effort, Group, GroupKind, Layout, Problem, SlotGraph, Solution, Tree, solve,
 };
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+use self::instances::{Instance, instance, nearly_full, no_grid};
 
 const RUNS: u32 = 15;
 
@@ -19,6 +31,45 @@ fn main() {
     for (dp, pp) in [(2, 1), (4, 4), (8, 8), (16, 8), (32, 8), (64, 16)] {
         small(&layout_of(dp, pp), dp, pp);
     }
+    random("grids on leaves with up to three times the room", &instance(24), 5_000);
+    random("grids on two to four leaves, nearly full", &nearly_full(24), 5_000);
+    random("no grids, on leaves with up to three times the room", &no_grid(24), 1_000);
+}
+
+/// Of random problems of 13 to 24 slots how many are proven, and how long that takes.
+fn random(name: &str, strategy: &impl Strategy<Value = Instance>, count: u32) {
+    let config = Config { max_local_rejects: 1 << 24, ..Config::default() };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+    let (mut proven, mut steps, mut took) = (0, 0, Vec::new());
+    let mut alone = (0, 0.0f64);
+    while (took.len() as u32) < count {
+        let instance = strategy.new_tree(&mut runner).expect("an instance").current();
+        let (graph, tree) = (instance.graph(), instance.tree());
+        if graph.len() < 13 {
+            continue;
+        }
+        let problem = Problem::new(&graph, &tree, None).expect("a problem");
+        let start = Instant::now();
+        let best = solve(&problem, &Effort::default()).expect("it fits");
+        took.push(start.elapsed());
+        proven += u32::from(best.exact);
+        steps = best.search_nodes.max(steps);
+        if best.exact {
+            let found = solve(&problem, &Effort { exact: false, ..Effort::default() }).expect("it fits");
+            let (found, best) = (found.cost.weighted, best.cost.weighted.max(1));
+            alone = (alone.0 + u32::from(found <= best), alone.1.max(found as f64 / best as f64 - 1.0));
+        }
+    }
+    took.sort_unstable();
+    println!(
+        "{count} {name}: {:.2} % proven, at most {steps} steps; median {:?}, worst {:?}; without the exact step the least in {:.2} % of those, \
+         at most {:.1} % above",
+        100.0 * f64::from(proven) / f64::from(count),
+        took[took.len() / 2],
+        took[took.len() - 1],
+        100.0 * f64::from(alone.0) / f64::from(proven.max(1)),
+        100.0 * alone.1
+    );
 }
 
 fn layout_of(dp: u32, pp: u32) -> Layout {

@@ -85,7 +85,46 @@ pub(crate) fn instance(most: u32) -> impl Strategy<Value = Instance> {
     })
 }
 
-/// The same with hard limits, feasible or not.
+/// Grids on two to four leaves, some of them under blocks, that are filled unevenly and nearly full.
+pub(crate) fn nearly_full(most: u32) -> impl Strategy<Value = Instance> {
+    let leaf = (1..=9u32, 0..=2u32, prop_oneof![5 => Just(64u64), 1 => Just(96)], any::<bool>());
+    let leaves = (prop::collection::vec(leaf, 2..=4), any::<bool>());
+    (groups(most), leaves).prop_map(|((groups, share), (leaves, flat))| {
+        let mut instance = Instance { groups, share, domains: Vec::new() };
+        let domains = &mut instance.domains;
+        domains.push(Domain { parent: None, uplink: 0, level: TOP, capacity: 0 });
+        let mut parent = 0;
+        let parts: u32 = leaves.iter().map(|leaf| leaf.0).sum();
+        for (part, more, uplink, is_first) in leaves {
+            if !flat && (is_first || parent == 0) {
+                parent = domains.len() as u32;
+                domains.push(Domain { parent: Some(0), uplink: 128, level: BLOCK, capacity: 0 });
+            }
+            let capacity = (instance.groups.iter().map(|group| group.size).product::<u32>() / share * part)
+                .div_ceil(parts);
+            domains.push(Domain { parent: Some(parent), uplink, level: LEAF, capacity: capacity + more / 2 });
+        }
+        instance
+    })
+}
+
+/// Groups that nodes of six ranks cut through, so that nodes form no grid.
+pub(crate) fn no_grid(most: u32) -> impl Strategy<Value = Instance> {
+    let dim = || (2..=12u32, pattern(), 1..=8u64);
+    (dim(), dim(), domains()).prop_filter_map("a grid, or no room", move |(one, other, domains)| {
+        let group = |kind, (size, pattern, volume)| Group { kind, size, pattern, volume, within: None };
+        let tp = group(GroupKind::Tp, (4, Pattern::Ring, 3));
+        let groups = vec![tp, group(GroupKind::Dp, one), group(GroupKind::Pp, other)];
+        let instance = Instance { groups, share: 6, domains };
+        let slots = instance.ranks() / 6;
+        let fits = instance.ranks().is_multiple_of(6)
+            && (13..=most).contains(&slots)
+            && (slots..slots * 3).contains(&instance.room());
+        (fits && instance.graph().dims().is_empty()).then_some(instance)
+    })
+}
+
+/// Those of [`instance`] with hard limits, feasible or not.
 pub(crate) fn limited(most: u32) -> impl Strategy<Value = Instance> {
     let level = prop_oneof![3 => Just(None), 2 => Just(Some(LEAF)), 2 => Just(Some(BLOCK))];
     (instance(most), prop::collection::vec(level, 4)).prop_map(|(mut instance, levels)| {

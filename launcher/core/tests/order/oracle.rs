@@ -1,5 +1,7 @@
 //! Answers found another way: every rank's edges one by one, every subset of slots for every domain.
 
+use std::collections::BTreeMap;
+
 use phalanx_launcher_core::placement::order::{Domain, Group, Pattern};
 
 const NEVER: u64 = u64::MAX / 4;
@@ -112,11 +114,59 @@ impl Talk {
         None
     }
 
+    /// The least cost, slot by slot: for every way to label the slots that still have something to say to later ones, and every
+    /// number of slots in each lowest domain, the least so far. `None` where that is more than `most` states, or nothing fits.
+    pub(crate) fn in_turn(&self, domains: &[Domain], most: usize) -> Option<u64> {
+        let lowest = lowest(domains);
+        let apart: Vec<Vec<u64>> = lowest
+            .iter()
+            .map(|one| lowest.iter().map(|other| distance(domains, *one, *other)).collect())
+            .collect();
+        let mut states: BTreeMap<(Vec<u8>, Vec<u8>), u64> = BTreeMap::new();
+        states.insert((Vec::new(), vec![0; lowest.len()]), 0);
+        let mut labelled: Vec<usize> = Vec::new();
+        let mut left: Vec<usize> = (0..self.slots).collect();
+        while !left.is_empty() {
+            // The slot after which the fewest labels are needed.
+            let needed = |next: usize| {
+                let talks = |slot: usize| left.iter().any(|to| *to != next && self.volume[slot][*to] > 0);
+                labelled.iter().copied().chain([next]).filter(|slot| talks(*slot)).collect::<Vec<_>>()
+            };
+            let at = (0..left.len()).min_by_key(|at| needed(left[*at]).len())?;
+            let (next, kept) = (left[at], needed(left[at]));
+            let mut after = BTreeMap::new();
+            for ((labels, filled), cost) in states {
+                for home in (0..lowest.len())
+                    .filter(|home| u32::from(filled[*home]) < domains[lowest[*home]].capacity)
+                {
+                    let said = labelled.iter().zip(&labels);
+                    let cost = cost
+                        + said
+                            .map(|(slot, label)| self.volume[*slot][next] * apart[usize::from(*label)][home])
+                            .sum::<u64>();
+                    let label = |slot: &usize| match labelled.iter().position(|known| known == slot) {
+                        Some(at) => labels[at],
+                        None => home as u8,
+                    };
+                    let mut filled = filled.clone();
+                    filled[home] += 1;
+                    let known = after.entry((kept.iter().map(label).collect(), filled)).or_insert(cost);
+                    *known = cost.min(*known);
+                }
+            }
+            if after.len() > most {
+                return None;
+            }
+            states = after;
+            labelled = kept;
+            left.remove(at);
+        }
+        states.into_values().min()
+    }
+
     /// The least cost of all assignments, each counted.
     pub(crate) fn enumerated(&self, domains: &[Domain]) -> Option<u64> {
-        let lowest: Vec<usize> = (0..domains.len())
-            .filter(|at| !domains.iter().any(|other| other.parent == Some(*at as u32)))
-            .collect();
+        let lowest = lowest(domains);
         let total = lowest.len().pow(self.slots as u32);
         let mut best = None;
         for code in 0..total {
@@ -141,23 +191,26 @@ impl Talk {
 
     /// Cost of slots in the domains `homes`, edge by edge.
     pub(crate) fn cost(&self, domains: &[Domain], homes: &[usize]) -> u64 {
-        let way = |home: usize| {
-            let up = |at: &usize| domains[*at].parent.map(|parent| parent as usize);
-            std::iter::successors(Some(home), up).collect::<Vec<_>>()
-        };
-        let mut cost = 0;
-        for a in 0..self.slots {
-            for b in a + 1..self.slots {
-                let (one, two) = (way(homes[a]), way(homes[b]));
-                let apart = one
-                    .iter()
-                    .filter(|at| !two.contains(at))
-                    .chain(two.iter().filter(|at| !one.contains(at)));
-                cost += self.volume[a][b] * apart.map(|at| domains[*at].uplink).sum::<u64>();
-            }
-        }
-        cost
+        let pairs = (0..self.slots).flat_map(|a| (a + 1..self.slots).map(move |b| (a, b)));
+        pairs.map(|(a, b)| self.volume[a][b] * distance(domains, homes[a], homes[b])).sum()
     }
+}
+
+fn lowest(domains: &[Domain]) -> Vec<usize> {
+    let is_lowest = |at: &usize| !domains.iter().any(|other| other.parent == Some(*at as u32));
+    (0..domains.len()).filter(is_lowest).collect()
+}
+
+/// The sum of all uplinks on the way.
+fn distance(domains: &[Domain], one: usize, other: usize) -> u64 {
+    let way = |home: usize| {
+        let up = |at: &usize| domains[*at].parent.map(|parent| parent as usize);
+        std::iter::successors(Some(home), up).collect::<Vec<_>>()
+    };
+    let (one, other) = (way(one), way(other));
+    let apart =
+        one.iter().filter(|at| !other.contains(at)).chain(other.iter().filter(|at| !one.contains(at)));
+    apart.map(|at| domains[*at].uplink).sum()
 }
 
 fn join(a: &[u64], b: &[u64], full: usize) -> Vec<u64> {

@@ -48,11 +48,13 @@ proptest! {
     #![proptest_config(config(300))]
 
     #[test]
-    fn subsets_and_plain_enumeration_agree(instance in instance(5)) {
+    fn subsets_labels_in_turn_and_plain_enumeration_agree(instance in instance(5)) {
         let leaves = instance.domains.iter().filter(|domain| domain.capacity > 0).count();
         prop_assume!(leaves <= 6);
         let talk = oracle::talk(&instance.groups, instance.share as usize);
-        prop_assert_eq!(talk.optimum(&instance.domains, &instance.groups), talk.enumerated(&instance.domains));
+        let optimum = talk.optimum(&instance.domains, &instance.groups);
+        prop_assert_eq!(optimum, talk.enumerated(&instance.domains));
+        prop_assert_eq!(optimum, talk.in_turn(&instance.domains, usize::MAX));
     }
 
     #[test]
@@ -80,7 +82,7 @@ proptest! {
         let rough = Effort { proposals: 0, exact: false, ..Effort::default() };
         let bound = solved(&graph, &tree, &rough).expect("room for all").bound;
         prop_assert!(bound <= optimum, "bound {} above {}", bound, optimum);
-        let effort = Effort { proposals: 0, search_nodes: 50_000_000, ..Effort::default() };
+        let effort = Effort { proposals: 0, ..Effort::default() };
         let solution = solved(&graph, &tree, &effort).expect("room for all");
         prop_assert!(solution.exact);
         prop_assert_eq!(solution.cost.weighted, optimum);
@@ -114,7 +116,7 @@ proptest! {
         prop_assert_eq!(&first, &solved(&instance.graph(), &instance.tree(), &effort));
         if let Some(first) = first {
             prop_assert_eq!(Some(first.cost), Cost::of(&graph, &tree, &first.leaves));
-            prop_assert!(first.proposals <= effort.proposals && first.search_nodes <= effort.search_nodes);
+            prop_assert!(first.proposals <= 5 * effort.proposals && first.search_nodes <= effort.search_nodes);
         }
     }
 }

@@ -1,18 +1,34 @@
-//! Exact search by branch and bound over the leaf of each slot.
+//! Exact search: which set of slots each domain takes.
 //!
-//! Slots are placed in an order in which each has many neighbours before it. A partial assignment is left when
-//! what it costs, plus for each slot still to come the least that its edges to placed slots can cost, plus what
-//! the slots to come cost among themselves at least, reaches the best known. The last term is the optimum of the
-//! same problem for the last slots alone, found first, shortest tail first (Russian doll search; Verfaillie,
-//! Lemaître and Schiex, 1996). Of untouched twin domains only the first is entered.
+//! ```text
+//! share(domain, set): the slot that talks most to what is outside the set goes to one of the children that are left, with
+//!     every set around it that cuts little enough; then the rest of the set to the rest of the children
+//! ```
+//! A choice is left when what it costs, what it costs below at least, and what the rest costs at least, reach the best known.
+//! What a domain costs at least for each number of slots follows from the least that any set of so many cuts (found by the
+//! same search), summed up over what is below. Domains of a kind stand for each other, of leaves with equal uplinks the
+//! tightest is taken, of sets that a symmetry of the grid makes of each other one is looked at, and what was found out of a
+//! set is kept for all that are alike.
 
+mod cells;
+mod kinds;
+mod symmetry;
+
+use std::collections::BTreeMap;
+
+use self::cells::{Cells, Set, Wanted, len, members};
+use self::kinds::{Cuts, Kinds, Least, Left, NEVER};
+use self::symmetry::{Symmetry, renumber, restore};
 use super::model::Model;
-use super::twins::earlier_twins;
 
-/// More slots than this are not searched exactly.
-pub(super) const MOST_SLOTS: u32 = 24;
-/// Nor are more leaves: the work per step grows with them.
-pub(super) const MOST_LEAVES: u32 = 64;
+pub(super) use self::cells::MOST_SLOTS;
+
+/// Trees of more leaves are not searched: what is remembered grows with them.
+pub(super) const MOST_LEAVES: u32 = 256;
+/// Costs of this size are not searched: sums of a few dozen have to be numbers.
+const MOST_COST: i128 = 1 << 54;
+/// So many sets are remembered: mostly some 20 MB.
+const MOST_KNOWN: usize = 1 << 17;
 
 /// What a search found.
 pub(super) struct Found {
@@ -20,219 +36,220 @@ pub(super) struct Found {
     pub(super) better: Option<(i64, Vec<u32>)>,
     /// The whole space was searched.
     pub(super) complete: bool,
-    pub(super) nodes: u64,
+    /// No assignment costs less.
+    pub(super) least: i64,
+    pub(super) steps: u64,
 }
 
-/// Looks for an assignment cheaper than `known` (exclusive), within `nodes` steps.
-pub(super) fn search(model: &Model<'_>, known: i64, floor: i64, nodes: u64) -> Found {
-    let mut search = Search::new(model, nodes);
-    let slots = model.slots() as usize;
-    // Tails may use half of the steps.
-    search.until = nodes / 2;
-    for from in (1..slots).rev() {
-        let least = search.tails[from + 1];
-        let above = search.extend(from).unwrap_or(i64::MAX);
-        search.run(from, above, least);
-        if search.steps >= search.until {
-            search.tails[1..=from].fill(least);
-            break;
-        }
-        search.tails[from] = search.best;
+/// The leaf of each slot, as a number among those below a domain.
+type Homes = [u16; MOST_SLOTS];
+
+/// What a set costs that is shared out, and how.
+type Way = (i64, Homes);
+
+/// What is known of a set that is shared out among what is left of a domain.
+struct Known {
+    at_least: i64,
+    /// The best way, if that is known.
+    homes: Option<Homes>,
+}
+
+/// Looks for an assignment cheaper than `known` (exclusive), within `steps` steps. Nothing costs less than `floor`.
+pub(super) fn search(model: &Model<'_>, known: i64, floor: i64, steps: u64) -> Found {
+    let weights = (0..model.slots()).flat_map(|slot| model.links(slot)).map(|link| i128::from(link.weight));
+    let dearest = model.uplinks.iter().max().copied().unwrap_or(0);
+    if weights.sum::<i128>() * i128::from(dearest) >= MOST_COST {
+        return Found { better: None, complete: false, least: floor, steps: 0 };
     }
-    search.until = nodes;
-    search.limited = true;
-    search.run(0, known, floor);
-    let complete = search.steps < nodes;
-    let better = (search.best < known).then(|| {
-        let mut leaf_of = vec![0; slots];
-        for (slot, leaf) in search.order.iter().zip(&search.best_leaves) {
-            leaf_of[*slot as usize] = *leaf;
+    let cells = Cells::new(model);
+    let symmetry = Symmetry::new(&cells, model.graph, &model.limits);
+    let mut left = steps;
+    let plain = least_cuts(&cells, &symmetry, 0, &mut left);
+    let is_regular = cells.walls(cells.all()) == 0;
+    let walled = if is_regular { plain.clone() } else { least_cuts(&cells, &symmetry, 1, &mut left) };
+    let cuts = Cuts { plain, walled };
+    let kinds = Kinds::new(model, &cells, &cuts);
+    let (root, all) = (kinds.root(), cells.all());
+    let (plain, walled) = kinds.inner(root, cells.count);
+    let least = plain.max(walled - kinds.all[root].walls_below * cells.walls(all)).max(floor);
+    let mut search = Search { cells, kinds, symmetry, known: BTreeMap::new(), floor: least, steps: left };
+    // The farther the best known is from the best, the more sets look promising: little above the least comes first.
+    let known = known.min(NEVER);
+    let mut above = least / 16 + 1;
+    let way = loop {
+        let below = known.min(least.saturating_add(above));
+        let way = search.inner(root, all, below);
+        if way.is_some() || below == known || search.steps == 0 {
+            break way;
         }
-        (search.best, leaf_of)
+        above = above.saturating_mul(2);
+    };
+    let better = way.map(|(cost, homes)| {
+        let leaf = |home: &u16| search.kinds.leaves[usize::from(*home)];
+        (cost, homes.iter().take(search.cells.count).map(leaf).collect())
     });
-    Found { better, complete, nodes: search.steps }
+    Found { better, complete: search.steps > 0, least, steps: steps - search.steps }
 }
 
-struct Search<'m> {
-    model: &'m Model<'m>,
-    /// Slots in the order in which they are placed.
-    order: Vec<u32>,
-    /// Edges of each place in the order to later places.
-    later: Vec<Vec<(usize, i64)>>,
-    twins: Vec<Option<u32>>,
-    /// Least cost among the slots from each place on.
-    tails: Vec<i64>,
-    room: Vec<u32>,
-    /// Slots placed below each domain.
-    held: Vec<u32>,
-    leaf_at: Vec<u32>,
-    /// For each place and leaf, cost of the edges to what is placed.
-    joins: Vec<i64>,
-    best: i64,
-    best_leaves: Vec<u32>,
+/// What a set of each number of slots cuts at least; once the steps are used up, nothing.
+fn least_cuts(cells: &Cells, symmetry: &Symmetry, wall: i64, steps: &mut u64) -> Vec<i64> {
+    let mut cuts = vec![0; cells.count + 1];
+    for size in 1..=cells.count {
+        if wall == 0 && size * 2 > cells.count {
+            cuts[size] = cuts[cells.count - size];
+            continue;
+        }
+        let mut best = NEVER;
+        let mut of = cells.all();
+        // By the lowest slot that is in the set, of those that a symmetry makes of each other.
+        while let Some(with) = members(of).next() {
+            let alike = symmetry.fixing(of, with);
+            let wanted = Wanted { of, with, size, uplink: 1, wall, below: best, units: &[], alike };
+            best = cells.least(&wanted, steps);
+            of &= !symmetry.orbit(with);
+        }
+        cuts[size] = if *steps > 0 { best } else { 0 };
+    }
+    cuts
+}
+
+struct Search {
+    cells: Cells,
+    kinds: Kinds,
+    symmetry: Symmetry,
+    known: BTreeMap<(usize, Left, Set), Known>,
     floor: i64,
-    /// Hard limits count.
-    limited: bool,
     steps: u64,
-    until: u64,
 }
 
-impl<'m> Search<'m> {
-    fn new(model: &'m Model<'m>, nodes: u64) -> Self {
-        let slots = model.slots() as usize;
-        let order = order(model);
-        let mut place = vec![0; slots];
-        order.iter().enumerate().for_each(|(at, slot)| place[*slot as usize] = at);
-        let later = |at: usize| -> Vec<(usize, i64)> {
-            let links = model.links(order[at]).iter();
-            links.map(|link| (place[link.to as usize], link.weight)).filter(|(to, _)| *to > at).collect()
-        };
-        Search {
-            model,
-            later: (0..slots).map(later).collect(),
-            twins: earlier_twins(model),
-            tails: vec![0; slots + 1],
-            room: (0..model.leaves).map(|leaf| model.tree.capacity(leaf)).collect(),
-            held: vec![0; model.tree.domains().len()],
-            leaf_at: vec![u32::MAX; slots],
-            joins: vec![0; slots * model.leaves as usize],
-            best: i64::MAX,
-            best_leaves: vec![0; slots],
-            floor: 0,
-            limited: false,
-            steps: 0,
-            until: nodes,
-            order,
-        }
-    }
-
-    /// Cost of the best known tail after `from` with the slot at `from` put to it, as a start for the next.
-    fn extend(&self, from: usize) -> Option<i64> {
-        let leaves = &self.best_leaves;
-        let fits = |leaf: &u32| {
-            let taken = leaves[from + 1..].iter().filter(|used| *used == leaf).count();
-            self.model.tree.capacity(*leaf) as usize > taken
-        };
-        let cost = |leaf: u32| {
-            let edges = self.later[from].iter();
-            edges.map(|(to, weight)| weight * self.model.distance(leaf, leaves[*to])).sum::<i64>()
-        };
-        let least = (0..self.model.leaves).filter(fits).map(cost).min()?;
-        // One more, so that the search finds it itself.
-        (from + 1 < leaves.len()).then_some(self.tails[from + 1] + least + 1)
-    }
-
-    /// Searches the slots from `from` on for less than `known`, and ends early at `floor`.
-    fn run(&mut self, from: usize, known: i64, floor: i64) {
-        self.best = known;
-        self.floor = floor;
-        self.place(from, 0);
-    }
-
-    /// Recursion as deep as there are slots.
-    fn place(&mut self, at: usize, cost: i64) {
-        if at == self.order.len() {
-            self.best = cost;
-            self.best_leaves.copy_from_slice(&self.leaf_at);
-            return;
-        }
-        let leaves = self.model.leaves as usize;
-        let mut choices = [(0i64, 0u32); MOST_LEAVES as usize];
-        let mut count = 0;
-        for leaf in 0..self.model.leaves {
-            if self.room[leaf as usize] > 0 && self.first_of_twins(leaf) && self.permitted(at, leaf) {
-                choices[count] = (self.joins[at * leaves + leaf as usize], leaf);
-                count += 1;
-            }
-        }
-        choices[..count].sort_unstable();
-        for (extra, leaf) in choices.into_iter().take(count) {
-            if cost + extra + self.tails[at + 1] >= self.best || self.best <= self.floor {
-                return;
-            }
-            if self.steps >= self.until {
-                return;
-            }
-            self.steps += 1;
-            self.put(at, leaf, 1);
-            if cost + extra + self.to_come(at + 1, self.best - cost - extra) < self.best {
-                self.place(at + 1, cost + extra);
-            }
-            self.put(at, leaf, -1);
-        }
-    }
-
-    /// Places (`sign` 1) or takes back (-1) the slot at `at`.
-    fn put(&mut self, at: usize, leaf: u32, sign: i64) {
-        let leaves = self.model.leaves as usize;
-        self.room[leaf as usize] = self.room[leaf as usize].wrapping_add_signed(-sign as i32);
-        for depth in 0..self.model.tree.depth() {
-            let domain = self.model.tree.at(leaf, depth) as usize;
-            self.held[domain] = self.held[domain].wrapping_add_signed(sign as i32);
-        }
-        self.leaf_at[at] = if sign > 0 { leaf } else { u32::MAX };
-        for (to, weight) in &self.later[at] {
-            for other in 0..self.model.leaves {
-                self.joins[to * leaves + other as usize] += sign * weight * self.model.distance(leaf, other);
-            }
-        }
-    }
-
-    /// Least that the slots from `at` on can add; ends once it reaches `enough`.
-    fn to_come(&self, at: usize, enough: i64) -> i64 {
-        let leaves = self.model.leaves as usize;
-        let mut sum = self.tails[at];
-        for place in at..self.order.len() {
-            let joins = &self.joins[place * leaves..(place + 1) * leaves];
-            let open = joins.iter().zip(&self.room).filter(|(_, room)| **room > 0);
-            match open.map(|(join, _)| *join).min() {
-                Some(least) => sum += least,
-                None => return i64::MAX / 4,
-            }
-            if sum >= enough {
-                return sum;
-            }
-        }
-        sum
-    }
-
-    /// No twin of the leaf, or of a domain above it, that is as untouched comes before.
-    fn first_of_twins(&self, leaf: u32) -> bool {
-        (0..self.model.tree.depth()).all(|depth| {
-            let domain = self.model.tree.at(leaf, depth) as usize;
-            self.held[domain] > 0 || self.twins[domain].is_none_or(|twin| self.held[twin as usize] > 0)
-        })
-    }
-
-    /// Hard limits let the slot join what is placed of its class.
-    fn permitted(&self, at: usize, leaf: u32) -> bool {
-        if !self.limited {
-            return true;
-        }
-        let slot = self.order[at] as usize;
-        self.model.limits.iter().filter(|limit| limit.sizes[slot] > 1).all(|limit| {
-            let domain = limit.domains[leaf as usize];
-            let of_class = |place: &usize| limit.classes[self.order[*place] as usize] == limit.classes[slot];
-            domain != u32::MAX
-                && (0..at)
-                    .find(of_class)
-                    .is_none_or(|place| limit.domains[self.leaf_at[place] as usize] == domain)
-        })
-    }
+/// A part of a set for one of the children.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    kind: usize,
+    set: Set,
+    /// Is in the part.
+    slot: usize,
+    /// Which kind of child.
+    at: usize,
+    /// The children that are left for the rest, and what they cost at least.
+    rest: &'a Left,
+    least: &'a Least,
 }
 
-/// Each next slot is the one with the most weight to those before it, lowest number first.
-pub(super) fn order(model: &Model<'_>) -> Vec<u32> {
-    let slots = model.slots();
-    let mut pull = vec![0i64; slots as usize];
-    let mut left: Vec<u32> = (0..slots).collect();
-    let mut order = Vec::with_capacity(slots as usize);
-    while let Some(at) =
-        (0..left.len()).max_by_key(|at| (pull[left[*at] as usize], std::cmp::Reverse(left[*at])))
-    {
-        let slot = left.remove(at);
-        order.push(slot);
-        model.links(slot).iter().for_each(|link| pull[link.to as usize] += link.weight);
+impl Search {
+    /// The least cost below a domain that holds the set, if it is less than `below`.
+    fn inner(&mut self, kind: usize, set: Set, below: i64) -> Option<Way> {
+        let it = &self.kinds.all[kind];
+        if it.children.is_empty() {
+            let fits = len(set) <= it.room && set & !it.allowed == 0;
+            return (fits && below > 0).then_some((0, [0; MOST_SLOTS]));
+        }
+        self.share(kind, set, self.kinds.children(kind), below)
     }
-    order
+
+    /// The least cost of a set shared out among children that are left, if it is less than `below`.
+    fn share(&mut self, kind: usize, set: Set, left: Left, below: i64) -> Option<Way> {
+        if set == 0 {
+            return (below > 0).then_some((0, [0; MOST_SLOTS]));
+        }
+        let (plain, walled) = self.kinds.rest(kind, &left).of(len(set));
+        let walled = walled - self.kinds.all[kind].walls_below * self.cells.walls(set);
+        if plain.max(walled).max(self.edges(kind, set, &left)) >= below || self.steps == 0 {
+            return None;
+        }
+        let (first, numbers) = self.symmetry.first(set);
+        let key = (kind, left, first);
+        match self.known.get(&key) {
+            Some(known) if known.at_least >= below => return None,
+            Some(Known { at_least, homes: Some(homes) }) => {
+                return Some((*at_least, restore(&numbers, homes)));
+            }
+            _ => {}
+        }
+        let best = self.split(kind, set, &key.1, below);
+        // What was not searched to its end is not known.
+        if self.steps > 0 && (self.known.len() < MOST_KNOWN || self.known.contains_key(&key)) {
+            let homes = best.map(|(_, homes)| renumber(&numbers, &homes));
+            self.known.insert(key, Known { at_least: best.map_or(below, |(cost, _)| cost), homes });
+        }
+        best
+    }
+
+    /// Edges that leave a set are cut by its parts, whichever they are.
+    fn edges(&self, kind: usize, set: Set, left: &Left) -> i64 {
+        let open = self.kinds.open(kind, left);
+        let cheapest = open.map(|(_, child)| self.kinds.all[child].uplink).min();
+        cheapest.map_or(0, |uplink| uplink.saturating_mul(self.cells.cut(set)))
+    }
+
+    fn split(&mut self, kind: usize, set: Set, left: &Left, below: i64) -> Option<Way> {
+        let others = self.cells.all() & !set;
+        let walled = |slot: &usize| (self.cells.between(*slot, others), std::cmp::Reverse(*slot));
+        let slot = members(set).max_by_key(walled)?;
+        let open: Vec<(usize, usize)> = self.kinds.open(kind, left).collect();
+        let is_all = kind == self.kinds.root() && others == 0;
+        let enough = if is_all { self.floor } else { i64::MIN };
+        let (mut most, mut best) = (below, None);
+        for (at, child) in open {
+            self.steps = self.steps.saturating_sub(1);
+            let mut rest = left.clone();
+            rest[at] -= 1;
+            let least = self.kinds.rest(kind, &rest);
+            let part = Part { kind, set, slot, at, rest: &rest, least: &least };
+            let sizes = self.kinds.tighter(kind, left, at) + 1..=self.kinds.all[child].room.min(len(set));
+            for size in sizes.rev() {
+                if let Some(found) = self.give(part, size, most, enough) {
+                    (most, best) = (found.0, Some(found));
+                }
+                if most <= enough {
+                    return best;
+                }
+            }
+        }
+        best
+    }
+
+    /// The best that comes of a set of a size for a child and the rest for the others, if it is less than `below`.
+    fn give(&mut self, part: Part<'_>, size: usize, below: i64, enough: i64) -> Option<Way> {
+        let it = &self.kinds.all[part.kind];
+        let child = it.children[part.at].0;
+        let (uplink, allowed) = (self.kinds.all[child].uplink, self.kinds.all[child].allowed);
+        let (others, others_walled) = part.least.of(len(part.set) - size);
+        let (inner, inner_walled) = self.kinds.inner(child, size);
+        if inner.saturating_add(others) >= below {
+            return None;
+        }
+        let walls = it.walls_below * self.cells.walls(part.set);
+        // What is left for the uplink and the walls that it pays for.
+        let margin = below.saturating_sub(inner_walled).saturating_sub(others_walled).saturating_add(walls);
+        let sets = if size == len(part.set) {
+            vec![(0, part.set)]
+        } else {
+            let alike = self.symmetry.fixing(part.set, part.slot);
+            let (of, with, wall) = (part.set & allowed, part.slot, self.kinds.all[child].wall);
+            let wanted = Wanted { of, with, size, uplink, wall, below: margin, units: &it.units, alike };
+            self.cells.sets(&wanted, &mut self.steps)
+        };
+        let first = it.before[part.at] + self.kinds.all[child].leaves * usize::from(part.rest[part.at]);
+        let (mut most, mut best) = (below, None);
+        for (sum, set) in sets {
+            if sum.saturating_add(below - most) >= margin || most <= enough || self.steps == 0 {
+                break;
+            }
+            let own = uplink * self.cells.cut(set);
+            if own.saturating_add(inner).saturating_add(others) >= most {
+                continue;
+            }
+            self.steps -= 1;
+            let Some((cost, homes)) = self.inner(child, set, most - own - others) else { continue };
+            let cost = own + cost;
+            let rest = self.share(part.kind, part.set & !set, part.rest.clone(), most - cost);
+            if let Some((more, mut both)) = rest {
+                members(set).for_each(|slot| both[slot] = homes[slot] + first as u16);
+                most = cost + more;
+                best = Some((most, both));
+            }
+        }
+        best
+    }
 }

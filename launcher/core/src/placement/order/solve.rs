@@ -10,6 +10,10 @@ use super::{SlotGraph, Tree, bound, counts, exact, refine, tiles, within};
 const SMALL: u32 = 64;
 /// Starts that are refined where there are few slots.
 const STARTS: usize = 8;
+/// And so many times the proposals: leaves and order are chosen together, and a proposal takes less time.
+const SMALL_TIMES: u64 = 5;
+/// This part of the proposals comes before an exact search, which mostly finds in less time what is missing then.
+const BEFORE_SEARCH: u64 = 4;
 
 /// Starts that are tried for every choice of leaves, where none is given.
 const EACH_CHOICE: usize = 3;
@@ -62,7 +66,7 @@ impl<'a> Problem<'a> {
 /// How much work a solution may take. The same effort gives the same solution on every machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Effort {
-    /// Swaps and moves that are weighed.
+    /// Swaps and moves that are weighed; of up to 64 slots five times as many.
     pub proposals: u64,
     /// Steps of the exact search.
     pub search_nodes: u64,
@@ -74,7 +78,7 @@ pub struct Effort {
 
 impl Default for Effort {
     fn default() -> Self {
-        Effort { proposals: 200_000, search_nodes: 200_000, exact: true, seed: 1 }
+        Effort { proposals: 200_000, search_nodes: 1_000_000, exact: true, seed: 1 }
     }
 }
 
@@ -121,27 +125,35 @@ pub fn solve(problem: &Problem<'_>, effort: &Effort) -> Option<Solution> {
         return None;
     }
     let model = Model::new(graph, tree);
-    let floor = bound::lower_bound(&model);
-    let mut budget = Budget { proposals: effort.proposals, dice: Dice::new(effort.seed) };
-    let start = if model.limits.is_empty() {
-        Some(search(&model, problem.counts, floor, &mut budget))
-    } else {
-        within::start(graph, tree, &model.limits, &mut budget).map(|leaves| {
-            let mut state = State::new(&model, leaves);
-            polish(&mut state, floor, &mut budget);
-            (state.cost, state.leaf_of)
-        })
+    let mut floor = bound::lower_bound(&model);
+    let times = if graph.len() <= SMALL { SMALL_TIMES } else { 1 };
+    let proposals = effort.proposals.saturating_mul(times);
+    let mut budget = Budget { proposals, dice: Dice::new(effort.seed) };
+    let few = graph.len() as usize <= exact::MOST_SLOTS && model.leaves <= exact::MOST_LEAVES;
+    let is_searched = effort.exact && few;
+    let mut best = match is_searched {
+        true => {
+            let first = effort.proposals / BEFORE_SEARCH;
+            let mut own = Budget { proposals: first, dice: budget.dice.clone() };
+            let best = start(problem, &model, floor, &mut own);
+            budget.proposals -= first - own.proposals;
+            best
+        }
+        false => start(problem, &model, floor, &mut budget),
     };
     let mut steps = 0;
-    let mut proven = start.as_ref().is_some_and(|(cost, _)| *cost <= floor);
-    let mut best = start;
-    let few = graph.len() <= exact::MOST_SLOTS && model.leaves <= exact::MOST_LEAVES;
-    if effort.exact && few && !proven {
-        let known = best.as_ref().map_or(i64::MAX / 4, |best| best.0);
+    let is_least = |best: &Option<(i64, Vec<u32>)>, floor| best.as_ref().is_some_and(|best| best.0 <= floor);
+    let mut proven = is_least(&best, floor);
+    if is_searched && !proven {
+        let known = best.as_ref().map_or(i64::MAX, |best| best.0);
         let found = exact::search(&model, known, floor, effort.search_nodes);
-        steps = found.nodes;
-        proven = found.complete;
+        (steps, proven, floor) = (found.steps, found.complete, found.least);
         best = found.better.or(best);
+        if !proven {
+            let other = start(problem, &model, floor, &mut budget);
+            best = best.into_iter().chain(other).min();
+            proven = is_least(&best, floor);
+        }
     }
     let (cost, leaves) = best?;
     Some(Solution {
@@ -149,9 +161,25 @@ pub fn solve(problem: &Problem<'_>, effort: &Effort) -> Option<Solution> {
         leaves,
         bound: if proven { cost.max(floor) } else { floor } as u128 * model.unit,
         exact: proven && model.exact,
-        proposals: effort.proposals - budget.proposals,
+        proposals: proposals - budget.proposals,
         search_nodes: steps,
     })
+}
+
+/// An assignment that keeps the limits, refined.
+fn start(
+    problem: &Problem<'_>,
+    model: &Model<'_>,
+    floor: i64,
+    budget: &mut Budget,
+) -> Option<(i64, Vec<u32>)> {
+    if model.limits.is_empty() {
+        return Some(search(model, problem.counts, floor, budget));
+    }
+    let leaves = within::start(problem.graph, problem.tree, &model.limits, budget)?;
+    let mut state = State::new(model, leaves);
+    polish(&mut state, floor, budget);
+    Some((state.cost, state.leaf_of))
 }
 
 /// A good assignment of a problem without limits.

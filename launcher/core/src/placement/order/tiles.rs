@@ -4,7 +4,6 @@
 //! boxes of the strip's height. Domains take their shares in tree order, level by level: each domain orders
 //! its own share anew, since the best strip for a block is not the best for a leaf.
 
-use super::exact;
 use super::layout::Pattern;
 use super::model::Model;
 
@@ -179,11 +178,11 @@ pub(super) fn tilings(model: &Model<'_>, counts: &[u32]) -> Vec<(i64, Vec<u32>)>
     let mut found = vec![(model.cost(&plain), plain)];
     if model.slots() <= GROWN {
         // Slots that talk most stay together, whatever the grid says: right for trees and for no grid.
-        let mut grown = vec![0; found[0].1.len()];
-        for (slot, leaf) in exact::order(model).into_iter().zip(&found[0].1) {
-            grown[slot as usize] = *leaf;
+        let mut together = vec![0; found[0].1.len()];
+        for (slot, leaf) in grown(model).into_iter().zip(&found[0].1) {
+            together[slot as usize] = *leaf;
         }
-        found.push((model.cost(&grown), grown));
+        found.push((model.cost(&together), together));
     }
     if model.graph.dims().len() < 2 || model.graph.coords.is_empty() {
         return found;
@@ -296,4 +295,20 @@ impl<'m> Levels<'m> {
         sorted.iter().for_each(|slot| self.child_of[*slot as usize] = u32::MAX);
         cost
     }
+}
+
+/// Each next slot is the one with the most weight to those before it, lowest number first.
+fn grown(model: &Model<'_>) -> Vec<u32> {
+    let slots = model.slots();
+    let mut pull = vec![0i64; slots as usize];
+    let mut left: Vec<u32> = (0..slots).collect();
+    let mut order = Vec::with_capacity(slots as usize);
+    while let Some(at) =
+        (0..left.len()).max_by_key(|at| (pull[left[*at] as usize], std::cmp::Reverse(left[*at])))
+    {
+        let slot = left.remove(at);
+        order.push(slot);
+        model.links(slot).iter().for_each(|link| pull[link.to as usize] += link.weight);
+    }
+    order
 }

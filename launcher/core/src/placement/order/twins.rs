@@ -19,16 +19,3 @@ pub(super) fn classes(model: &Model<'_>) -> Vec<u32> {
     }
     class
 }
-
-/// For each domain, the sibling of its class that comes last before it.
-pub(super) fn earlier_twins(model: &Model<'_>) -> Vec<Option<u32>> {
-    let class = classes(model);
-    let mut twins = vec![None; class.len()];
-    for domain in 0..class.len() as u32 {
-        let mut last = BTreeMap::new();
-        for child in model.tree.children(domain) {
-            twins[*child as usize] = last.insert(class[*child as usize], *child);
-        }
-    }
-    twins
-}

@@ -7,7 +7,7 @@ use phalanx_common::id::{Epoch, Generation, JobId, NodeId, Rank};
 use phalanx_common::spec::{JobSpec, RestartScope};
 use phalanx_common::time::Timestamp;
 use phalanx_launcher_core::Record;
-use phalanx_launcher_core::restart::{Accounting, Charge};
+use phalanx_launcher_core::restart::{self, Accounting, Charge};
 
 pub(crate) type PodKey = (JobId, Generation, NodeId);
 
@@ -44,7 +44,7 @@ pub(crate) struct JobFacts {
     pub(crate) world: u32,
     pub(crate) port: Option<(NodeId, u16)>,
     pub(crate) used: Accounting,
-    /// When ranks and pods were started again in their generation, by the step that paid.
+    /// When ranks and pods were started again in their generation, by the step that paid, as far as its window counts them.
     pub(crate) in_place: BTreeMap<RestartScope, Vec<Timestamp>>,
     /// The last start of each rank of the last generation that was decided.
     pub(crate) attempts: BTreeMap<Rank, u32>,
@@ -116,7 +116,11 @@ impl Witness {
             }
             Record::RanksRestarted(restarted) => {
                 let Some(facts) = self.jobs.get_mut(&restarted.job) else { return };
-                facts.in_place.entry(restarted.step).or_default().push(restarted.at);
+                let recent = facts.in_place.entry(restarted.step).or_default();
+                // What has left the window is out of it, wherever the clock jumps.
+                let window = restart::budget(&facts.spec.recovery, restarted.step).window;
+                recent.retain(|at| window.is_none_or(|window| restarted.at.since(*at) < window));
+                recent.push(restarted.at);
                 for rank in &restarted.ranks {
                     *facts.attempts.entry(*rank).or_default() += 1;
                 }

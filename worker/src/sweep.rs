@@ -311,7 +311,8 @@ pub(crate) fn end_marked(mark: &str, cgroups: &[PathBuf]) -> Vec<(u32, String)> 
     let deadline = Instant::now() + PATIENCE;
     let mut clean = 0;
     while clean < 2 {
-        let emptied = cgroups.iter().fold(true, |all, path| remove_cgroup(path) && all);
+        // Every one of them is tried each time.
+        let emptied = cgroups.iter().filter(|path| !remove_cgroup(path)).count() == 0;
         let found = tree::marked(mark);
         if found.is_empty() && emptied {
             clean += 1;

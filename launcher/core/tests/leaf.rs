@@ -51,11 +51,11 @@ fn cause(lost: &[&str], apart: Duration) -> Cause {
     for node in NODES.iter().filter(|node| !lost.contains(*node)) {
         desk.ended(node, "j", 1);
     }
-    let restarts = desk.events.iter().filter_map(|event| match &event.kind {
+    let mut restarts = desk.events.iter().filter_map(|event| match &event.kind {
         EventKind::GangRestarting { cause, .. } => Some(cause.clone()),
         _ => None,
     });
-    restarts.last().expect("the gang starts again")
+    restarts.next_back().expect("the gang starts again")
 }
 
 #[test]

@@ -44,8 +44,10 @@ fn restarted(desk: &mut Desk, node: &str, rank: u32, attempt: u32) {
     desk.report(node, Report::Restarted { job, generation, rank, attempt, pid: 77 });
 }
 
+type Ordered = (String, Vec<(u32, u32)>, Duration);
+
 /// What was ordered to start again since the last look: where, and which rank as which attempt, after which wait.
-fn orders(desk: &mut Desk) -> Vec<(String, Vec<(u32, u32)>, Duration)> {
+fn orders(desk: &mut Desk) -> Vec<Ordered> {
     let sent = desk.take_orders("Restart").into_iter();
     sent.filter_map(|(node, order)| match order {
         OrderKind::Restart { ranks, delay, .. } => {

@@ -18,7 +18,8 @@ fn the_code_of_the_job_is_that_of_the_rank_that_failed_first() {
     sandbox
         .shell(3, &[], "[ $RANK = 1 ] && exit 7; exec sleep 1000")
         .assert_code(7)
-        .assert_says("rank 1 ended with exit code 7");
+        .assert_says("rank 1 on ")
+        .assert_says(" ended with exit code 7");
     sandbox
         .shell(2, &[], "[ $RANK = 0 ] && kill -SEGV $$; exec sleep 1000")
         .assert_code(139)
@@ -32,7 +33,10 @@ fn the_culprit_is_named_with_its_last_words() {
     let sandbox = Sandbox::new();
     let script = "[ $RANK = 2 ] && { echo 'cannot open data' >&2; exit 9; }; exec sleep 1000";
     let done = sandbox.shell(4, &["--output", "files"], script);
-    done.assert_code(9).assert_says("rank 2 ended with exit code 9").assert_says("    cannot open data");
+    done.assert_code(9)
+        .assert_says("rank 2 on ")
+        .assert_says(" ended with exit code 9")
+        .assert_says("    cannot open data");
     assert_eq!(sandbox.log(1, 2, "stderr"), b"cannot open data\n");
 }
 

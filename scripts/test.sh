@@ -6,7 +6,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$ROOT"
 
-export PHALANX_TEST_SEEDS=${PHALANX_TEST_SEEDS:-300}
+export PHALANX_TEST_SEEDS=${PHALANX_TEST_SEEDS:-2000}
 [ "${1:-}" != --long ] || { PHALANX_TEST_SEEDS=10000; export PHALANX_FUZZ_ROUNDS=300000 PHALANX_TEST_KILLS=50; }
 
 need_rust

@@ -207,6 +207,11 @@ pub enum EventKind {
         attempt: u32,
         pid: u32,
     },
+    /// What happened to nodes of the gang around its first cause, which arose at `cause_at`.
+    NodesAround {
+        cause_at: Timestamp,
+        notes: Vec<NodeNote>,
+    },
     JobSuspended,
     JobResumed,
     JobEnded {
@@ -224,6 +229,27 @@ pub enum EventKind {
     Ignored {
         what: String,
     },
+}
+
+/// Something that happened to a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeNote {
+    pub at: Timestamp,
+    pub node: NodeId,
+    pub what: String,
+}
+
+impl NodeNote {
+    /// With how long before or after the first cause it was.
+    pub fn beside(&self, cause: Timestamp) -> String {
+        let (before, after) = (cause.since(self.at), self.at.since(cause));
+        let when = match before.is_zero() {
+            true if after.is_zero() => "at the same moment".to_owned(),
+            true => format!("{:.1} s after", after.as_secs_f64()),
+            false => format!("{:.1} s before", before.as_secs_f64()),
+        };
+        format!("node {}, {when}: {}", self.node, one_line(&self.what))
+    }
 }
 
 /// Why a gang stops, restarts or fails.
@@ -391,8 +417,12 @@ impl fmt::Display for Cause {
                     "not ready before the start deadline: rank{s} {}{more} ({phase})",
                     ranks.join(", ")
                 )?;
-                culprits.iter().try_for_each(|culprit| {
-                    write!(f, "\n  rank {} on {}", culprit.rank, culprit.node)?;
+                let alike = |a: &Culprit, b: &Culprit| (&a.node, &a.waits) == (&b.node, &b.waits);
+                culprits.chunk_by(alike).try_for_each(|alike| {
+                    let [culprit, ..] = alike else { return Ok(()) };
+                    let ranks: Vec<String> = alike.iter().map(|it| it.rank.to_string()).collect();
+                    let s = if ranks.len() == 1 { "" } else { "s" };
+                    write!(f, "\n  rank{s} {} on {}", ranks.join(", "), culprit.node)?;
                     match &culprit.waits {
                         Some(waits) => write!(f, ", {}: {}", waits.probe, one_line(&waits.message)),
                         None => Ok(()),
@@ -456,6 +486,8 @@ pub enum NoRestart {
     NoProgress { generations: u32 },
     /// It was active for as long as it may be.
     Deadline,
+    /// Its command cannot be run, or something else of it is not there: another attempt would meet the same.
+    Hopeless,
 }
 
 impl fmt::Display for NoRestart {
@@ -484,6 +516,7 @@ impl fmt::Display for NoRestart {
                     text::lasting(*window)
                 )
             }
+            NoRestart::Hopeless => f.write_str("not started again: another attempt would meet the same"),
             NoRestart::Deadline => f.write_str("not started again: its activeDeadlineSeconds are over"),
             NoRestart::NoProgress { generations } => write!(
                 f,

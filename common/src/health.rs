@@ -13,7 +13,7 @@ pub const MAX_MESSAGE: usize = 1024;
 /// Most bytes of what a rank says of itself, where it is kept or told.
 pub const MAX_STATUS: usize = 256;
 
-/// What is asked of a rank: by a probe, or a hook.
+/// What keeps a rank from being ready, or ends it: a probe, a hook, or what comes before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Question {
@@ -22,13 +22,21 @@ pub enum Question {
     Liveness,
     PostStart,
     PreStop,
+    /// An init container, for which the ranks of its pod wait.
+    Init,
 }
 
 impl Question {
-    pub const ALL: [Question; 5] =
-        [Question::Startup, Question::Readiness, Question::Liveness, Question::PostStart, Question::PreStop];
+    pub const ALL: [Question; 6] = [
+        Question::Startup,
+        Question::Readiness,
+        Question::Liveness,
+        Question::PostStart,
+        Question::PreStop,
+        Question::Init,
+    ];
 
-    /// The probe that asks it; `None`: a hook does.
+    /// The probe that asks it, if one does.
     pub fn probe(self) -> Option<ProbeKind> {
         ProbeKind::ALL.into_iter().find(|kind| Question::from(*kind) == self)
     }
@@ -52,6 +60,7 @@ impl fmt::Display for Question {
             Question::Liveness => "liveness probe",
             Question::PostStart => "postStart hook",
             Question::PreStop => "preStop hook",
+            Question::Init => "init container",
         })
     }
 }

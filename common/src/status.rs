@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Cause, Outcome};
+use crate::event::{Cause, NodeNote, Outcome};
 use crate::health::RankHealth;
 use crate::id::{JobId, NodeId};
 use crate::time::Timestamp;
@@ -46,9 +46,9 @@ pub struct JobStatus {
     pub waits_for: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub outcome: Option<Outcome>,
-    /// What failed of its last generation, the first cause before the others; empty if nothing did.
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub evidence: Vec<EvidenceStatus>,
+    /// What failed last, if anything did.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub failed: Option<FailureStatus>,
     pub pods: Vec<PodStatus>,
     pub command: Vec<String>,
 }
@@ -72,6 +72,17 @@ pub struct RestartStatus {
 
 fn is_zero(number: &u32) -> bool {
     *number == 0
+}
+
+/// A failure of a gang.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailureStatus {
+    pub generation: u32,
+    /// The first cause before the others.
+    pub evidence: Vec<EvidenceStatus>,
+    /// What happened to its nodes around that.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub around: Vec<NodeNote>,
 }
 
 /// Something of a gang that failed.

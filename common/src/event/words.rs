@@ -31,6 +31,10 @@ impl EventKind {
                 let (cause, when) = (said_of(cause), when(*delay_ms));
                 format!("{cause}; {what} {when} ({step} restart {restart} of {max_restarts})")
             }
+            EventKind::NodesAround { cause_at, notes } => {
+                let notes: Vec<String> = notes.iter().map(|note| note.beside(*cause_at)).collect();
+                format!("around the failure: {}", notes.join("; "))
+            }
             EventKind::PodEnded { end, .. } if !end.survivors.is_empty() => {
                 let names: Vec<String> =
                     end.survivors.iter().map(|(pid, name)| format!("{name} (pid {pid})")).collect();

@@ -54,6 +54,7 @@ pub enum Question {
     Liveness,
     PostStart,
     PreStop,
+    Init,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,7 +79,7 @@ pub struct ProbeFailure {
 }
 
 same_variants!(spec::ProbeKind, ProbeKind, Startup, Readiness, Liveness);
-same_variants!(health::Question, Question, Startup, Readiness, Liveness, PostStart, PreStop);
+same_variants!(health::Question, Question, Startup, Readiness, Liveness, PostStart, PreStop, Init);
 
 pub(super) fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)

@@ -13,6 +13,7 @@ use crate::gang::{Gang, GangPhase, Pod};
 use crate::input::{Command, Config, Input, Why};
 use crate::nodes::Nodes;
 use crate::nodes::breaker::Breaker;
+use crate::nodes::history::History;
 use crate::probes::Round;
 use crate::queue::Stuck;
 use crate::records::Record;
@@ -36,6 +37,7 @@ pub struct Coordinator {
     pub(crate) rounds: BTreeMap<(JobId, NodeId), Round>,
     /// Whether too many nodes were lost.
     pub(crate) breaker: Breaker,
+    pub(crate) history: History,
     /// How many clients wait for each job, as far as they were heard of in this reign.
     pub(crate) waiting: BTreeMap<JobId, u32>,
     /// Something changed that may let a queued job begin.
@@ -85,6 +87,7 @@ impl Coordinator {
             timers,
             rounds: BTreeMap::new(),
             breaker: Breaker::default(),
+            history: History::default(),
             waiting: BTreeMap::new(),
             queue_moved: false,
             queued_why: BTreeMap::new(),
@@ -228,6 +231,7 @@ impl Coordinator {
         let before = Arc::make_mut(&mut self.stock).set_topology(topology);
         self.learnt += 1;
         self.queue_moved = true;
+        self.remember_machines(&before);
         self.end_with_devices(&before);
     }
 
@@ -244,6 +248,7 @@ impl Coordinator {
     }
 
     pub(crate) fn emit(&mut self, job: Option<&JobId>, generation: Option<Generation>, kind: EventKind) {
+        self.remember(&kind);
         self.events.push_back(Event { at: self.now, job: job.cloned(), generation, kind });
     }
 
@@ -309,6 +314,7 @@ impl Coordinator {
             self.note_deadline(&job);
         }
         self.breaker.shift(by_micros);
+        self.history.shift(by_micros);
         for node in self.nodes.values_mut() {
             node.shift(by_micros);
         }

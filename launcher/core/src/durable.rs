@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use phalanx_common::event::{Cause, Outcome};
+use phalanx_common::event::{Cause, NodeNote, Outcome};
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::{Epoch, Generation, JobId, NodeId, Rank};
 use phalanx_common::identity::Owner;
@@ -12,7 +12,7 @@ use phalanx_common::plan::PodBinding;
 use phalanx_common::spec::JobSpec;
 use phalanx_common::time::Timestamp;
 
-use crate::evidence::{Evidence, MAX_ALSO};
+use crate::evidence::{Evidence, MAX_ALSO, is_failure};
 use crate::ledger::{Ledger, PodShare};
 use crate::nodes::blame::suspected;
 use crate::nodes::standing::Standing;
@@ -57,6 +57,8 @@ pub struct Job {
     pub stop: Option<StopRequest>,
     /// The restart that led to the generation planned last, or will lead to the next.
     pub restarted: Option<Restarted>,
+    /// Why it was, if something failed.
+    pub failed: Option<Failed>,
     /// The generation planned last; over unless the state is Active.
     pub generation: Option<GenerationState>,
     /// Where the next generation goes only if nothing else is left.
@@ -104,6 +106,31 @@ pub struct Restarted {
     pub delay: Duration,
 }
 
+/// What is known of a failure of the gang.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    pub generation: Generation,
+    /// The first cause first, and the others in the order in which they arose.
+    pub evidence: Vec<Evidence>,
+    /// What happened to its nodes around that.
+    pub around: Vec<NodeNote>,
+}
+
+impl Failed {
+    /// `None`: nothing of this generation failed.
+    pub fn of(generation: &GenerationState) -> Option<Failed> {
+        let first = generation.stopping.iter().filter(|first| is_failure(&first.cause));
+        let mut also: Vec<&Evidence> = generation.also.iter().collect();
+        also.sort_by_key(|evidence| evidence.at);
+        let evidence: Vec<Evidence> = first.chain(also).cloned().collect();
+        (!evidence.is_empty()).then(|| Failed {
+            generation: generation.number,
+            evidence,
+            around: generation.around.clone(),
+        })
+    }
+}
+
 /// One attempt to run the gang.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GenerationState {
@@ -115,14 +142,15 @@ pub struct GenerationState {
     pub spares: Vec<NodeId>,
     pub master_addr: IpAddr,
     pub master_port: u16,
-    /// Go may have been sent.
-    pub released: bool,
+    /// When Go may have been sent for the first time; `None`: it was not.
     pub released_at: Option<Timestamp>,
     pub running_since: Option<Timestamp>,
     /// Why it stops, if it does.
     pub stopping: Option<Evidence>,
     /// What else failed, as it was heard; at most [`MAX_ALSO`].
     pub also: Vec<Evidence>,
+    /// What happened to its nodes around that.
+    pub around: Vec<NodeNote>,
     /// Ranks that were started again in this generation, and how often.
     pub attempts: BTreeMap<Rank, u32>,
 }
@@ -164,6 +192,11 @@ impl GenerationState {
         self.pods.iter().fold(0, |sum, pod| sum.saturating_add(pod.ranks))
     }
 
+    /// Its ranks may run.
+    pub fn released(&self) -> bool {
+        self.released_at.is_some()
+    }
+
     /// How often this rank was started again in this generation.
     pub fn attempt(&self, rank: Rank) -> u32 {
         self.attempts.get(&rank).copied().unwrap_or(0)
@@ -203,6 +236,7 @@ impl Durable {
                     deadline_passed: false,
                     stop: None,
                     restarted: None,
+                    failed: None,
                     generation: None,
                     shun: None,
                     suspect: None,
@@ -216,9 +250,7 @@ impl Durable {
             }
             Record::GenerationPlanned(record) => self.apply_planned(record),
             Record::Released { job, generation, at } => {
-                self.on_generation(job, *generation, |state| {
-                    (state.released, state.released_at) = (true, Some(*at));
-                });
+                self.on_generation(job, *generation, |state| state.released_at = Some(*at));
             }
             Record::Running { job, generation, at } => {
                 self.on_generation(job, *generation, |state| state.running_since = Some(*at));
@@ -242,6 +274,11 @@ impl Durable {
             Record::Resumed { job } => self.set_suspended(job, false),
             Record::GenerationEnded(record) => self.apply_ended(record),
             Record::RanksRestarted(record) => self.apply_restarted(record),
+            Record::NodesAround { job, generation, notes } => {
+                self.on_generation(job, *generation, |state| {
+                    state.around = notes.iter().map(NodeNote::from).collect();
+                });
+            }
             Record::JobEnded { job: id, at, outcome } => {
                 self.free_generation(id);
                 if let Some(job) = self.jobs.get_mut(id) {
@@ -369,11 +406,11 @@ impl Durable {
             spares: record.spares.clone(),
             master_addr: record.master_addr,
             master_port: record.master_port,
-            released: false,
             released_at: None,
             running_since: None,
             stopping: None,
             also: Vec::new(),
+            around: Vec::new(),
             attempts: BTreeMap::new(),
         });
     }
@@ -412,8 +449,9 @@ impl Durable {
             ended_at: record.at,
             delay: record.delay,
         });
+        job.failed = job.generation.as_ref().and_then(Failed::of);
         // Paid for: what a node could not do it may be able to by now.
-        if !record.charge.free() && job.generation.as_ref().is_some_and(|last| !last.released) {
+        if !record.charge.free() && job.generation.as_ref().is_some_and(|last| !last.released()) {
             job.refused.clear();
         }
         // What is to be left stays so over generations that say nothing of the job.

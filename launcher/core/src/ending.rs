@@ -102,7 +102,7 @@ impl Coordinator {
     pub(crate) fn grace(&self, job: &JobId) -> Duration {
         let Some(state) = self.durable.jobs.get(job) else { return Duration::ZERO };
         let forced = state.stop.as_ref().is_some_and(|stop| stop.force);
-        let released = state.active().is_some_and(|active| active.released);
+        let released = state.active().is_some_and(|active| active.released());
         let held = !released && state.spec.lifecycle.init.is_empty();
         if forced || held { Duration::ZERO } else { self.wanted_grace(state) }
     }
@@ -203,10 +203,8 @@ impl Coordinator {
 
     pub(crate) fn on_start_deadline(&mut self, job: &JobId) {
         let Some((missing, phase)) = self.missing(job) else { return };
-        let (missing, culprits) = match missing.is_empty() {
-            true => self.not_ready(job),
-            false => (missing, Vec::new()),
-        };
+        let missing = if missing.is_empty() { self.not_ready(job) } else { missing };
+        let culprits = self.culprits(job, &missing);
         self.fail(job, Evidence::new(Cause::StartTimeout { missing, phase, culprits }, self.now));
     }
 
@@ -221,7 +219,7 @@ impl Coordinator {
                 .filter(|place| gang.pod(&place.node).is_some_and(|pod| is_culprit(&place.node, pod.view)));
             culprits.flat_map(|place| place.ranks()).collect()
         };
-        if active.released {
+        if active.released() {
             let missing = ranks_where(&|_, view| view < PodView::Started);
             let phase = if missing.is_empty() { "started, not ready" } else { "released, not started" };
             return Some((missing, phase.to_owned()));
@@ -263,7 +261,7 @@ impl Coordinator {
         {
             cause = Cause::DeadlineExceeded { after };
         }
-        let came = if active.released {
+        let came = if active.released() {
             if let Some(leaf) = self.lost_leaf(&cause) {
                 cause = leaf;
             }
@@ -289,6 +287,7 @@ impl Coordinator {
             }
             None => restart::decide(&state.spec, &state.used, &cause, came, self.now),
         };
+        self.tell_of_nodes(job, &cause, at);
         self.accuse(job, &cause, at);
         if did_well(ran) {
             self.contrast(job);

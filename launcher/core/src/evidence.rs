@@ -114,6 +114,11 @@ pub(crate) fn is_fault(cause: &Cause) -> bool {
     )
 }
 
+/// It ended a generation, and was nobody's wish: a fault, or something that kept it from beginning.
+pub(crate) fn is_failure(cause: &Cause) -> bool {
+    is_fault(cause) || matches!(cause, Cause::StartTimeout { .. } | Cause::NotPrepared { .. })
+}
+
 /// Whether a rank failed, and is not only stopped. One that ends after an order to stop it may have failed before: a program that
 /// raised an exception, or crashed, takes its time to be gone.
 pub(crate) fn failed(exit: &RankExit) -> bool {

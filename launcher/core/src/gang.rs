@@ -56,7 +56,7 @@ impl GangPhase {
             GangPhase::Finishing
         } else if generation.running_since.is_some() {
             GangPhase::Running
-        } else if generation.released {
+        } else if generation.released() {
             GangPhase::Starting
         } else {
             GangPhase::Preparing
@@ -276,11 +276,11 @@ mod tests {
             spares: Vec::new(),
             master_addr: Ipv4Addr::LOCALHOST.into(),
             master_port: 1,
-            released: false,
             released_at: None,
             running_since: None,
             stopping: None,
             also: Vec::new(),
+            around: Vec::new(),
             attempts: BTreeMap::new(),
         };
         Gang::new(&generation, gated)

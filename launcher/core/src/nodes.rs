@@ -5,6 +5,7 @@ pub(crate) mod breaker;
 mod devices;
 mod drain;
 mod forget;
+pub(crate) mod history;
 mod leaf;
 pub mod standing;
 pub mod wishes;

@@ -9,7 +9,7 @@ use phalanx_common::id::{Generation, JobId, NodeId, Rank};
 use phalanx_common::identity::Owner;
 use phalanx_common::order::OrderKind;
 use phalanx_common::plan::{PlanBody, PodPlan};
-use phalanx_common::spec::{JobSpec, RestartPolicy};
+use phalanx_common::spec::JobSpec;
 
 use crate::coordinator::Coordinator;
 use crate::durable::{GenerationState, Job, JobState, PodPlace};
@@ -302,7 +302,7 @@ pub(crate) fn pod_plan(
             lease: cluster.then_some(spec.lease),
             probes: spec.probes.clone(),
             lifecycle: spec.lifecycle.clone(),
-            in_place: spec.recovery.in_place() && spec.recovery.policy != RestartPolicy::Never,
+            in_place: spec.recovery.in_place(),
             memory_limit: spec.resources.memory_limit,
         },
         node_rank,

@@ -6,11 +6,11 @@ use phalanx_common::id::{Generation, JobId, NodeId, Rank};
 
 use crate::coordinator::Coordinator;
 use crate::durable::Job;
-use crate::gang::{GangPhase, Pod, PodView};
+use crate::gang::{GangPhase, PodView};
 use crate::input::Why;
 use crate::records::Record;
 
-/// Culprits of a start deadline whose probes are told; the ranks of all are.
+/// Culprits of a start deadline of which is told where they are and what kept them; the ranks of all are.
 const CULPRITS: usize = 8;
 
 impl Coordinator {
@@ -55,7 +55,7 @@ impl Coordinator {
     pub(crate) fn run_if_ready(&mut self, job: &JobId) {
         let Some(state) = self.durable.jobs.get(job).and_then(Job::active) else { return };
         let Some(gang) = self.gangs.get_mut(job) else { return };
-        if state.stopping.is_none() && state.released && state.running_since.is_none() && gang.ready() {
+        if state.stopping.is_none() && state.released() && state.running_since.is_none() && gang.ready() {
             gang.running_since = Some(self.now);
             let generation = state.number;
             self.timers.cancel(&Why::Start { job: job.clone() });
@@ -64,18 +64,22 @@ impl Coordinator {
         }
     }
 
-    /// The ranks that kept a gang whose programs all run from Running, and what is known of the first of them.
-    pub(crate) fn not_ready(&self, job: &JobId) -> (Vec<Rank>, Vec<Culprit>) {
-        let Some(gang) = self.gangs.get(job) else { return Default::default() };
-        let mut ranks: Vec<(Rank, &NodeId, &Pod)> =
-            gang.pods().flat_map(|(node, pod)| pod.not_ready().map(move |rank| (rank, node, pod))).collect();
-        ranks.sort_by_key(|(rank, ..)| *rank);
-        let culprit = |(rank, node, pod): &(Rank, &NodeId, &Pod)| Culprit {
-            rank: *rank,
-            node: (*node).clone(),
-            waits: pod.health.get(rank).and_then(|health| health.waits.clone()),
+    /// The ranks that keep a gang whose programs all run from Running.
+    pub(crate) fn not_ready(&self, job: &JobId) -> Vec<Rank> {
+        let Some(gang) = self.gangs.get(job) else { return Vec::new() };
+        let mut ranks: Vec<Rank> = gang.pods().flat_map(|(_, pod)| pod.not_ready()).collect();
+        ranks.sort();
+        ranks
+    }
+
+    /// What is known of the first of these ranks.
+    pub(crate) fn culprits(&self, job: &JobId, missing: &[Rank]) -> Vec<Culprit> {
+        let Some(gang) = self.gangs.get(job) else { return Vec::new() };
+        let culprit = |rank: &Rank| {
+            let (node, pod) = gang.pods().find(|(_, pod)| pod.holds(*rank))?;
+            let waits = pod.health.get(rank).and_then(|health| health.waits.clone());
+            Some(Culprit { rank: *rank, node: node.clone(), waits })
         };
-        let culprits = ranks.iter().take(CULPRITS).map(culprit).collect();
-        (ranks.into_iter().map(|(rank, ..)| rank).collect(), culprits)
+        missing.iter().take(CULPRITS).filter_map(culprit).collect()
     }
 }

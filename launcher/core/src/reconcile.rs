@@ -178,7 +178,7 @@ impl Coordinator {
     }
 
     pub(crate) fn is_released(&self, job: &JobId) -> bool {
-        self.durable.jobs.get(job).and_then(Job::active).is_some_and(|active| active.released)
+        self.durable.jobs.get(job).and_then(Job::active).is_some_and(|active| active.released())
     }
 
     fn order_what_is_due(&mut self, node: &NodeId, status: &PodStatus, due: Due) {
@@ -217,7 +217,7 @@ impl Coordinator {
     /// A pod that should be there and is not.
     fn reconcile_missing(&mut self, node: &NodeId, job: &JobId, back: &Return) {
         let Some(active) = self.durable.jobs.get(job).and_then(Job::active) else { return };
-        let (generation, released) = (active.number, active.released);
+        let (generation, released) = (active.number, active.released());
         if self.pod(node, job).is_none_or(Pod::over) {
             return;
         }

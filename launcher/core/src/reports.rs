@@ -75,6 +75,8 @@ impl Coordinator {
         self.change_pod(node, job, |pod| {
             pod.view = PodView::Prepared;
             pod.interpreter = interpreter;
+            // Its ranks wait for no init container any more.
+            pod.health.clear();
         });
         self.emit_for(job, EventKind::PodPrepared { node: node.clone() });
         self.release_if_prepared(job);

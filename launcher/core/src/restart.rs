@@ -60,9 +60,7 @@ pub struct Accounting {
 impl Accounting {
     /// Paid restarts that count at this time.
     pub fn counted(&self, window: Option<Duration>, now: Timestamp) -> u32 {
-        let Some(window) = window else { return self.restarts };
-        let recent = self.recent.iter().filter(|at| now.since(**at) < window).count();
-        u32::try_from(recent).unwrap_or(u32::MAX)
+        counted(self.restarts, &self.recent, window, now)
     }
 
     /// What a step below the gang has used up.
@@ -82,10 +80,7 @@ impl Accounting {
             Charge::Budget | Charge::Replacement => {
                 self.restarts += 1;
                 self.replacements += u32::from(record.charge == Charge::Replacement);
-                if let Some(window) = window {
-                    self.recent.retain(|at| record.at.since(*at) < window);
-                    self.recent.push(record.at);
-                }
+                note(&mut self.recent, window, record.at);
             }
             Charge::PortConflict => self.port_conflicts += 1,
             Charge::PortRetry => self.port_retries += 1,
@@ -109,6 +104,21 @@ impl Accounting {
                 _ => (node, 1),
             });
         }
+    }
+}
+
+/// Restarts that count at this time: all of them, or those within the window.
+fn counted(all: u32, recent: &[Timestamp], window: Option<Duration>, now: Timestamp) -> u32 {
+    let Some(window) = window else { return all };
+    let within = recent.iter().filter(|at| now.since(**at) < window).count();
+    u32::try_from(within).unwrap_or(u32::MAX)
+}
+
+/// Keeps the time of a restart where a window counts it; what has left that is out of it, wherever the clock jumps.
+fn note(recent: &mut Vec<Timestamp>, window: Option<Duration>, at: Timestamp) {
+    if let Some(window) = window {
+        recent.retain(|before| at.since(*before) < window);
+        recent.push(at);
     }
 }
 
@@ -210,11 +220,10 @@ pub fn decide(spec: &JobSpec, used: &Accounting, cause: &Cause, came: Came, now:
             return Verdict::Restart { charge, delay, progress, shun: Some(node.clone()) };
         }
         Cause::NotPrepared { node, reason } => match reason.kind {
-            // The next generation would meet the same.
             PrepareFailureKind::CommandNotFound
             | PrepareFailureKind::CommandNotExecutable
             | PrepareFailureKind::Job => {
-                return Verdict::Fail(None);
+                return Verdict::Fail((spec.max_restarts > 0).then_some(NoRestart::Hopeless));
             }
             PrepareFailureKind::PortTaken(_) if used.port_retries < defaults::PORT_RETRIES => {
                 return at_once(Charge::PortRetry, None);

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use phalanx_common::health::RankHealth;
-use phalanx_common::status::{EvidenceStatus, JobStatus, NodeStatus, PodStatus, RestartStatus};
+use phalanx_common::status::{
+    EvidenceStatus, FailureStatus, JobStatus, NodeStatus, PodStatus, RestartStatus,
+};
 use phalanx_common::time::Timestamp;
 
 use crate::coordinator::{Coordinator, JobView};
-use crate::durable::{GenerationState, JobState, Restarted};
-use crate::evidence::{Evidence, is_fault};
+use crate::durable::{Failed, GenerationState, Job, JobState, Restarted};
+use crate::evidence::Evidence;
 use crate::gang::{GangPhase, Pod, PodView};
 use crate::input::Why;
 use crate::nodes::LinkState;
@@ -34,9 +36,10 @@ impl Coordinator {
         };
         let pods = generation.map_or(&[][..], |generation| &generation.pods);
         let mut words = RANKS_TOLD;
-        // Before its program runs nobody asks whether a rank is ready.
         let live =
-            |node| view.gang.and_then(|gang| gang.pod(node)).filter(|pod| pod.view == PodView::Started);
+            |node| view.gang.and_then(|gang| gang.pod(node)).filter(|pod| pod.view <= PodView::Started);
+        // Before its program runs nobody asks whether a rank is ready.
+        let runs = |node| live(node).filter(|pod| pod.view == PodView::Started);
         JobStatus {
             job: view.id.clone(),
             owner: job.owner.name.clone(),
@@ -67,12 +70,12 @@ impl Coordinator {
                     given_up_at: self
                         .timers
                         .at(&Why::Unreachable { job: view.id.clone(), node: pod.node.clone() }),
-                    ready: live(&pod.node).map(|live| live.ranks - live.not_ready().count() as u32),
+                    ready: runs(&pod.node).map(|live| live.ranks - live.not_ready().count() as u32),
                     health: live(&pod.node).map(|live| worth_telling(live, &mut words)).unwrap_or_default(),
                 })
                 .collect(),
             command: job.spec.command.clone(),
-            evidence: job.generation.as_ref().map(evidence).unwrap_or_default(),
+            failed: failed(job),
         }
     }
 
@@ -134,15 +137,16 @@ fn restart(restarted: &Restarted, next: Option<&GenerationState>) -> RestartStat
     }
 }
 
-/// What failed of a generation, the first cause first and the others in the order in which they arose.
-fn evidence(generation: &GenerationState) -> Vec<EvidenceStatus> {
-    let mut also: Vec<&Evidence> = generation.also.iter().collect();
-    also.sort_by_key(|evidence| evidence.at);
-    let first = generation.stopping.iter().filter(|first| is_fault(&first.cause));
-    let all = first.chain(also);
-    let told =
-        |it: &Evidence| EvidenceStatus { at: it.at, cause: it.cause.clone(), consequence: it.consequence };
-    all.map(told).collect()
+/// What failed last: of the generation planned last, else of that before it.
+fn failed(job: &Job) -> Option<FailureStatus> {
+    let now = job.generation.as_ref().and_then(Failed::of);
+    let Failed { generation, evidence, around } = now.or_else(|| job.failed.clone())?;
+    let told = |it: Evidence| EvidenceStatus { at: it.at, cause: it.cause, consequence: it.consequence };
+    Some(FailureStatus {
+        generation: generation.0,
+        evidence: evidence.into_iter().map(told).collect(),
+        around,
+    })
 }
 
 /// Ranks that are not ready, or say something of themselves.

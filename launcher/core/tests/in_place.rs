@@ -216,6 +216,23 @@ fn a_restart_that_left_its_window_counts_no_more() {
 }
 
 #[test]
+fn ten_minutes_without_a_restart_begin_the_waits_anew() {
+    let mut desk = running(with(9, RestartScope::Rank, |_| {}));
+    let waits = |desk: &mut Desk, attempt: u32| {
+        ends(desk, "a", 1, attempt, 7);
+        let [(_, _, wait)] = orders(desk).try_into().expect("one order");
+        restarted(desk, "a", 1, attempt + 1);
+        wait.as_secs()
+    };
+    let mut told = Vec::new();
+    for (attempt, after) in [(0, 0), (1, 0), (2, 0), (3, 599), (4, 600), (5, 0)] {
+        desk.timeout(desk.now + Duration::from_secs(after));
+        told.push(waits(&mut desk, attempt));
+    }
+    assert_eq!(told, [0, 1, 2, 4, 0, 1]);
+}
+
+#[test]
 fn a_rank_without_memory_is_a_cause_of_its_own_with_its_reason_and_figures() {
     let figures = OutOfMemory { limit: Some(1 << 30), peak: Some(1 << 30) };
     let oom = FailureRule {

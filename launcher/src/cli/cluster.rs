@@ -11,7 +11,7 @@ use phalanx_common::event::{Cause, Outcome};
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::health::{RankHealth, one_line};
 use phalanx_common::identity::Principal;
-use phalanx_common::status::{EvidenceStatus, JobStatus, RestartStatus};
+use phalanx_common::status::{EvidenceStatus, FailureStatus, JobStatus, RestartStatus};
 use phalanx_common::time::Timestamp;
 use phalanx_common::wire::client_v1::Request;
 use phalanx_net::identity_file::Identity;
@@ -206,7 +206,7 @@ pub(super) fn status(args: &JobRefArgs) -> anyhow::Result<Exit> {
             line("last words", &format!("phalanx logs {} --rank {rank}{}", job.job, words.concat()));
         }
     }
-    for (index, told) in evidence(&job.evidence).iter().enumerate() {
+    for (index, told) in what_failed(&job).iter().enumerate() {
         line(if index == 0 { "what failed" } else { "" }, told);
     }
     if job.outcome.is_none()
@@ -226,8 +226,17 @@ pub(super) fn status(args: &JobRefArgs) -> anyhow::Result<Exit> {
         };
         line("pod", &format!("{ranks} on {}{lost}", pod.node));
     }
-    for health in job.pods.iter().filter(|_| job.outcome.is_none()).flat_map(|pod| &pod.health) {
-        line(&format!("rank {}", health.rank), &how_it_stands(health));
+    let live: Vec<&RankHealth> =
+        job.pods.iter().filter(|_| job.outcome.is_none()).flat_map(|pod| &pod.health).collect();
+    let next_alike =
+        |a: &&RankHealth, b: &&RankHealth| b.rank.0 == a.rank.0 + 1 && how_it_stands(a) == how_it_stands(b);
+    for ranks in live.chunk_by(next_alike) {
+        let [first, ..] = ranks else { continue };
+        let name = match ranks {
+            [.., last] if last.rank != first.rank => format!("ranks {}-{}", first.rank, last.rank),
+            _ => format!("rank {}", first.rank),
+        };
+        line(&name, &how_it_stands(first));
     }
     print(&text)
 }
@@ -246,19 +255,28 @@ fn phases(restart: &RestartStatus) -> String {
     format!("{}{took}: {}", at.to_rfc3339(), parts.join(", "))
 }
 
-/// What failed, each with when it did after the first of them, if more than the first cause is known.
-fn evidence(all: &[EvidenceStatus]) -> Vec<String> {
-    let Some(began) = all.iter().map(|it| it.at).min().filter(|_| all.len() > 1) else { return Vec::new() };
+/// What failed last, each with when it did after the first of them, and what happened to nodes around that. What the job's end says
+/// already is left out.
+fn what_failed(job: &JobStatus) -> Vec<String> {
+    let Some(FailureStatus { generation, evidence, around }) = &job.failed else { return Vec::new() };
+    let (Some(first), Some(began)) = (evidence.first(), evidence.iter().map(|it| it.at).min()) else {
+        return Vec::new();
+    };
+    let past = *generation != job.generation;
     let told = |it: &EvidenceStatus| {
         let after = it.at.since(began);
         let when = match after.is_zero() {
-            true => "gone first".to_owned(),
-            false => format!("gone {} ms later", after.as_millis()),
+            _ if evidence.len() == 1 => String::new(),
+            true => ", gone first".to_owned(),
+            false => format!(", gone {} ms later", after.as_millis()),
         };
         let follows = if it.consequence { ", because of a peer as it says" } else { "" };
-        format!("{}, {when}{follows}", it.cause.with_node().lines().next().unwrap_or_default())
+        let of = if past { format!("generation {generation}: ") } else { String::new() };
+        format!("{of}{}{when}{follows}", it.cause.with_node().lines().next().unwrap_or_default())
     };
-    all.iter().map(told).collect()
+    let said = evidence.len() == 1 && !past && job.outcome.is_some();
+    let failed = evidence.iter().filter(|_| !said).map(told);
+    failed.chain(around.iter().map(|note| note.beside(first.at))).collect()
 }
 
 /// How many ranks are ready, once all run.
@@ -367,6 +385,8 @@ pub(super) fn left(at: Timestamp, now: Timestamp) -> String {
 
 #[cfg(test)]
 mod tests {
+    use phalanx_common::event::NodeNote;
+
     use super::*;
 
     #[test]
@@ -388,14 +408,61 @@ mod tests {
             },
             consequence,
         };
+        let mut job = ended_job();
+        let mut told = |generation, evidence: &[EvidenceStatus], around: &[NodeNote]| {
+            let failed = FailureStatus { generation, evidence: evidence.to_vec(), around: around.to_vec() };
+            job.failed = Some(failed);
+            what_failed(&job)
+        };
         let cause = of(1, 320_000, false);
-        assert_eq!(evidence(std::slice::from_ref(&cause)), [""; 0], "the cause alone stands there already");
         assert_eq!(
-            evidence(&[cause, of(0, 5_000, true)]),
+            told(2, std::slice::from_ref(&cause), &[]),
+            [""; 0],
+            "the cause alone stands there already"
+        );
+        assert_eq!(
+            told(1, std::slice::from_ref(&cause), &[]),
+            ["generation 1: rank 1 on n ended with exit code 1"],
+            "of a generation before that it does not"
+        );
+        let clock = NodeNote {
+            at: Timestamp(20_000),
+            node: phalanx_common::id::NodeId::new("m"),
+            what: "its clock is 3000 ms ahead".to_owned(),
+        };
+        assert_eq!(
+            told(2, &[cause, of(0, 5_000, true)], &[clock]),
             [
                 "rank 1 on n ended with exit code 1, gone 315 ms later",
                 "rank 0 on n ended with exit code 1, gone first, because of a peer as it says",
+                "node m, 0.3 s before: its clock is 3000 ms ahead",
             ]
         );
+    }
+
+    /// In its second generation.
+    fn ended_job() -> JobStatus {
+        JobStatus {
+            job: phalanx_common::id::JobId::from_existing("j"),
+            owner: "ann".to_owned(),
+            phase: "ended".to_owned(),
+            suspended: false,
+            ranks: 2,
+            generation: 2,
+            restarts: 1,
+            max_restarts: 1,
+            rank_restarts: 0,
+            pod_restarts: 0,
+            restart: None,
+            submitted_at: Timestamp(0),
+            running_since: None,
+            ended_at: None,
+            deadline_at: None,
+            waits_for: None,
+            outcome: Some(Outcome::Succeeded),
+            failed: None,
+            pods: Vec::new(),
+            command: Vec::new(),
+        }
     }
 }

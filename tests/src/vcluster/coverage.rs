@@ -50,7 +50,7 @@ pub const FAULTS: [&str; 32] = [
 ];
 
 /// What has to follow from them, now and then.
-pub const CONSEQUENCES: [&str; 65] = [
+pub const CONSEQUENCES: [&str; 67] = [
     "a coordinator came back to a live generation",
     "a budget was used up",
     "a budget was used up within its window",
@@ -66,6 +66,7 @@ pub const CONSEQUENCES: [&str; 65] = [
     "a gang whose ranks were held was placed again without a lost node",
     "a gang was placed again without a node that refused it",
     "a job came to nothing too often",
+    "a job could never begin",
     "a job failed",
     "a job resumed",
     "a job succeeded",
@@ -74,6 +75,7 @@ pub const CONSEQUENCES: [&str; 65] = [
     "a job was forgotten, and a pod of it was alive",
     "a job was suspended",
     "a job waited for nodes",
+    "nodes had met something before a gang failed",
     "a lease lapsed",
     "a liveness probe ended a rank",
     "a liveness probe ended a rank that hung",
@@ -240,6 +242,7 @@ fn of_event(event: &Event) -> Vec<&'static str> {
         EventKind::GangStopping { cause: Cause::StartTimeout { .. }, .. } => {
             vec!["ranks missed their start deadline"]
         }
+        EventKind::NodesAround { .. } => vec!["nodes had met something before a gang failed"],
         EventKind::JobQueued { .. } => vec!["a job waited for nodes"],
         EventKind::JobForgotten => vec!["a job was forgotten"],
         EventKind::JobSuspended => vec!["a job was suspended"],
@@ -265,6 +268,7 @@ fn of_event(event: &Event) -> Vec<&'static str> {
                 NoRestart::Budget { window: Some(_), .. } => "a budget was used up within its window",
                 NoRestart::Deadline => "a deadline ended a job that was failing",
                 NoRestart::NoProgress { .. } => "a job came to nothing too often",
+                NoRestart::Hopeless => "a job could never begin",
             });
             ["a job failed"].into_iter().chain(why).collect()
         }

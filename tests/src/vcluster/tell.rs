@@ -24,6 +24,7 @@ pub(crate) fn tell(kind: &EventKind) -> Option<Told> {
         | EventKind::PodHeard { .. }
         | EventKind::PodDead { .. }
         | EventKind::GangRestarting { .. }
+        | EventKind::NodesAround { .. }
         | EventKind::RanksRestarting { .. } => kind.said(false).and_then(all),
         EventKind::NodeJoined { node: it, .. } => node(it, "joins"),
         EventKind::NodeUnreachable { node: it } => node(it, "cannot be reached by the coordinator"),

@@ -159,6 +159,7 @@ impl Witness {
             | Record::Resumed { .. }
             | Record::JobAttached { .. }
             | Record::DeadlineLeft { .. }
+            | Record::NodesAround { .. }
             | Record::DeadlinePassed { .. } => {}
         }
     }

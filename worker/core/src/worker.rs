@@ -429,6 +429,7 @@ impl Worker {
         match report {
             ShimReport::Prepared { interpreter, .. } if pod.phase == PodPhase::Preparing => {
                 pod.phase = PodPhase::Prepared;
+                pod.health.clear();
                 pod.interpreter.clone_from(&interpreter);
                 let directory = kept_directory(&self.config, &pod.plan);
                 self.tell(Report::Prepared { job: job_id.clone(), generation, interpreter });

@@ -11,7 +11,7 @@ use std::time::Instant;
 use nix::sys::signal::Signal;
 use phalanx_common::defaults;
 use phalanx_common::exit::ExitStatus;
-use phalanx_common::health::{MAX_MESSAGE, Question, last_of, one_line};
+use phalanx_common::health::{MAX_MESSAGE, ProbeWord, Question, last_of, one_line};
 use phalanx_common::spec::{Backoff, Probe, ProbeHandler, ProbeKind, Probes};
 use phalanx_common::time::Timestamp;
 use phalanx_worker_core::prober::{Act, Prober};
@@ -40,6 +40,8 @@ pub(super) struct Inits {
     next: usize,
     /// What ended before the ranks could begin.
     failed: Option<Refusal>,
+    /// How many had begun when that was told last.
+    told: usize,
     /// All that the ranks wait for is done.
     done: bool,
     /// Nothing is started any more.
@@ -116,6 +118,7 @@ impl Inits {
             all,
             next: 0,
             failed: None,
+            told: 0,
             done: false,
             ending: false,
             clock: PodClock::new(now),
@@ -152,6 +155,17 @@ impl Inits {
             self.start(self.next - 1, at, poll, cgroup);
         }
         self.failed.take().map_or(Turned::Waits, Turned::Failed)
+    }
+
+    /// What the ranks wait for, if that is another than told before.
+    pub(super) fn news(&mut self) -> Option<ProbeWord> {
+        let begun = self.all.get(self.next.checked_sub(1)?)?;
+        let new = !begun.passed && self.told != self.next;
+        new.then(|| {
+            self.told = self.next;
+            let message = format!("{}, {} of {}", begun.init.name, self.next, self.all.len());
+            ProbeWord { probe: Question::Init, message }
+        })
     }
 
     /// What was begun last need not be waited for.

@@ -1,6 +1,6 @@
 //! Prepare: every check that can fail early, then the ranks, held. What fails leaves nothing behind.
 
-use std::ffi::{CStr, CString, c_char};
+use std::ffi::{CStr, CString, OsStr, c_char};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -75,8 +75,9 @@ pub(super) fn prepare(
     };
     let guardian = &mut kept.guardian;
     let make_all = || {
-        let cgroup = Cgroup::create(&format!("phalanx-{}-{}", plan.job, std::process::id()));
+        // What is refused here leaves nothing behind.
         let limits = Limits::make(plan)?;
+        let cgroup = Cgroup::create(&format!("phalanx-{}-{}", plan.job, std::process::id()));
         let paths = cgroup.iter().map(Cgroup::path).chain(limits.iter().map(Limits::path));
         let cgroups: Vec<PathBuf> = paths.map(Path::to_owned).collect();
         note_cgroups(open, &cgroups);
@@ -192,14 +193,13 @@ fn resolve<'a>(
     working_dir: &Path,
     inherited: &Inherited,
 ) -> Result<Vec<(&'a ShimRank, Overlay<'a>, CString)>, Refusal> {
-    let command = plan.command.first().ok_or(Refusal::NoCommand)?;
     let mut resolved: Vec<(&ShimRank, Overlay<'_>, CString)> = Vec::with_capacity(plan.ranks.len());
     for rank in &plan.ranks {
         let overlay = Overlay::new(&plan.env, rank)?;
         let path = overlay.value(inherited, "PATH");
         let found = match resolved.last() {
             Some((_, before, found)) if before.value(inherited, "PATH") == path => found.clone(),
-            _ => c_string(Lookup { working_dir, path, far: is_far(plan) }.resolve(command)?)?,
+            _ => look_up(plan, working_dir, path)?,
         };
         resolved.push((rank, overlay, found));
     }
@@ -294,20 +294,13 @@ fn hold(
     files: &OpenFiles,
     parts: &mut Parts,
 ) -> Result<(), Refusal> {
-    let first = plan.ranks.first().map_or(0, |rank| rank.rank.0);
-    let pipe = |what| move |errno: nix::Error| Refusal::Start { rank: first, what, error: errno.into() };
     let working_dir = plan.working_dir.as_deref().map(c_string).transpose()?;
-    let (hold_read, hold_write) = pipe2(OFlag::O_CLOEXEC).map_err(pipe("hold pipe"))?;
-    let (errors_read, errors_write) = pipe2(OFlag::O_CLOEXEC).map_err(pipe("error pipe"))?;
-    fcntl(&errors_read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(pipe("error pipe"))?;
+    let ends = Ends::open(plan.ranks.first().map_or(0, |rank| rank.rank.0))?;
+    let pipes = ends.pipes();
+    let Ends { hold_read: _held, hold_write, errors_read, errors_write: _told } = ends;
     let argv = null_terminated(argv.iter().map(CString::as_c_str));
-    parts.hold = Some(File::from(hold_write));
-    parts.errors = Some(File::from(errors_read));
-    let pipes = Pipes {
-        hold_read: hold_read.as_raw_fd(),
-        hold_write: parts.hold.as_ref().map_or(-1, AsRawFd::as_raw_fd),
-        errors: errors_write.as_raw_fd(),
-    };
+    parts.hold = Some(hold_write);
+    parts.errors = Some(errors_read);
     let same = Same { plan, argv: &argv, inherited, working_dir: working_dir.as_deref(), files, pipes };
     for (index, rank) in ready.into_iter().enumerate() {
         let Ready { overlay, path, mut streams, rank } = rank;
@@ -331,12 +324,43 @@ struct Same<'a> {
     pipes: Pipes,
 }
 
-/// Ends of the pipes that hold ranks and tell of them.
+/// What a rank needs of the pipes that hold it and tell of it.
 #[derive(Clone, Copy)]
 struct Pipes {
     hold_read: RawFd,
     hold_write: RawFd,
     errors: RawFd,
+}
+
+/// All ends of these pipes. Those of the ranks stay open here until they are forked.
+struct Ends {
+    hold_read: OwnedFd,
+    hold_write: File,
+    errors_read: File,
+    errors_write: OwnedFd,
+}
+
+impl Ends {
+    fn open(rank: u32) -> Result<Ends, Refusal> {
+        let refuse = |what| move |errno: nix::Error| Refusal::Start { rank, what, error: errno.into() };
+        let (hold_read, hold_write) = pipe2(OFlag::O_CLOEXEC).map_err(refuse("hold pipe"))?;
+        let (errors_read, errors_write) = pipe2(OFlag::O_CLOEXEC).map_err(refuse("error pipe"))?;
+        fcntl(&errors_read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(refuse("error pipe"))?;
+        Ok(Ends {
+            hold_read,
+            hold_write: File::from(hold_write),
+            errors_read: File::from(errors_read),
+            errors_write,
+        })
+    }
+
+    fn pipes(&self) -> Pipes {
+        Pipes {
+            hold_read: self.hold_read.as_raw_fd(),
+            hold_write: self.hold_write.as_raw_fd(),
+            errors: self.errors_write.as_raw_fd(),
+        }
+    }
 }
 
 /// Forks one rank, held, its output into new pipes of these streams.
@@ -380,23 +404,17 @@ pub(super) fn start_again(
     files: &OpenFiles,
 ) -> Result<(), Refusal> {
     let Some(rank) = plan.ranks.get(index) else { return Ok(()) };
-    let number = rank.rank.0;
-    let refuse = |what| move |errno: nix::Error| Refusal::Start { rank: number, what, error: errno.into() };
     let dir = Path::new(plan.working_dir.as_deref().unwrap_or("."));
     check_working_dir(dir, is_far(plan))?;
     let inherited = Inherited::new(&plan.remove_env);
     let argv = arguments(&plan.command)?;
-    let (overlay, path) = resolve_one(plan, rank, dir, &inherited)?;
+    let overlay = Overlay::new(&plan.env, rank)?;
+    let path = look_up(plan, dir, overlay.value(&inherited, "PATH"))?;
     make_way_for(Path::new(&rank.error_file), &mut None)?;
     let working_dir = plan.working_dir.as_deref().map(c_string).transpose()?;
-    let (hold_read, hold_write) = pipe2(OFlag::O_CLOEXEC).map_err(refuse("hold pipe"))?;
-    let (errors_read, errors_write) = pipe2(OFlag::O_CLOEXEC).map_err(refuse("error pipe"))?;
-    fcntl(&errors_read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(refuse("error pipe"))?;
-    let pipes = Pipes {
-        hold_read: hold_read.as_raw_fd(),
-        hold_write: hold_write.as_raw_fd(),
-        errors: errors_write.as_raw_fd(),
-    };
+    let ends = Ends::open(rank.rank.0)?;
+    let pipes = ends.pipes();
+    let Ends { hold_read: _held, mut hold_write, errors_read, errors_write } = ends;
     let argv = null_terminated(argv.iter().map(CString::as_c_str));
     let same =
         Same { plan, argv: &argv, inherited: &inherited, working_dir: working_dir.as_deref(), files, pipes };
@@ -408,25 +426,18 @@ pub(super) fn start_again(
     process.begin_again(pid, path.to_string_lossy().into_owned());
     parts.limits.iter_mut().try_for_each(|limits| limits.take_in(index, pid))?;
     drop(errors_write);
-    parts.errors = Some(File::from(errors_read));
+    parts.errors = Some(errors_read);
     bound::wait(plan, parts, index..index + 1)?;
     bound::verify(plan, parts, index..index + 1)?;
     // It waits for one byte; a full pipe cannot be.
-    let _ = File::from(hold_write).write_all(&[1]);
+    let _ = hold_write.write_all(&[1]);
     Ok(())
 }
 
-fn resolve_one<'a>(
-    plan: &'a ShimPlan,
-    rank: &'a ShimRank,
-    working_dir: &Path,
-    inherited: &Inherited,
-) -> Result<(Overlay<'a>, CString), Refusal> {
+/// The job's program, with this PATH.
+fn look_up(plan: &ShimPlan, working_dir: &Path, path: Option<&OsStr>) -> Result<CString, Refusal> {
     let command = plan.command.first().ok_or(Refusal::NoCommand)?;
-    let overlay = Overlay::new(&plan.env, rank)?;
-    let path = overlay.value(inherited, "PATH");
-    let found = c_string(Lookup { working_dir, path, far: is_far(plan) }.resolve(command)?)?;
-    Ok((overlay, found))
+    c_string(Lookup { working_dir, path, far: is_far(plan) }.resolve(command)?)
 }
 
 /// Forks into the cgroup, or without one where the host does not let us (no delegation, a seccomp

@@ -4,11 +4,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use phalanx_common::exit::ExitStatus;
+use phalanx_common::health::RankHealth;
 use phalanx_common::id::Generation;
-use phalanx_worker_core::shim::{ShimPlan, ShimReport};
+use phalanx_worker_core::shim::{ShimPlan, ShimRank, ShimReport};
 
 use super::again::Again;
-use super::init::Turned;
+use super::init::{Inits, Turned};
 use super::output::Drained;
 use super::pod_events::Shim;
 use super::prepare::{make_ranks, prepare};
@@ -108,7 +109,7 @@ impl Shim {
             None => return,
         };
         match turned {
-            Turned::Waits => {}
+            Turned::Waits => self.tell_of_inits(),
             Turned::Failed(why) => self.give_up(why),
             Turned::Done => self.make_ranks(now),
         }
@@ -117,6 +118,22 @@ impl Shim {
             .as_ref()
             .and_then(|pod| pod.inits.as_ref())
             .is_some_and(|inits| !inits.pids().is_empty());
+    }
+
+    /// Which init container the ranks wait for.
+    fn tell_of_inits(&mut self) {
+        let Some(pod) = &mut self.pod else { return };
+        let Some(waits) = pod.inits.as_mut().and_then(Inits::news) else { return };
+        let generation = pod.generation;
+        let Some(Pending { plan, .. }) = &self.pending else { return };
+        let waits = |rank: &ShimRank| RankHealth {
+            rank: rank.rank,
+            ready: false,
+            waits: Some(waits.clone()),
+            status: None,
+        };
+        let ranks = plan.ranks.iter().map(waits).collect();
+        self.report(&ShimReport::Health { generation, ranks });
     }
 
     fn make_ranks(&mut self, now: Instant) {

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use phalanx_common::exit::ExitStatus;
+use phalanx_common::health::Question;
 use phalanx_common::id::Generation;
 use phalanx_common::report::PrepareFailureKind;
 use phalanx_common::spec::Probe;
@@ -35,6 +36,14 @@ fn lines(path: &str) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
+/// What the ranks of the pod wait for, if this says so.
+fn waited_for(report: &ShimReport) -> Option<String> {
+    let ShimReport::Health { ranks, .. } = report else { return None };
+    let waits = ranks.first()?.waits.clone().filter(|waits| waits.probe == Question::Init)?;
+    assert!(ranks.iter().all(|rank| !rank.ready && rank.waits.as_ref() == Some(&waits)));
+    Some(waits.message)
+}
+
 fn prepared(shim: &mut Shim, plan: &ShimPlan) {
     shim.prepare(plan);
     let early =
@@ -62,6 +71,8 @@ fn they_run_one_after_another_and_to_their_end_before_there_are_ranks() {
     let mut shim = Shim::start();
     prepared(&mut shim, &plan);
     assert_eq!(lines(&told), ["a begins", "a ends", "b begins", "b ends"]);
+    let waited: Vec<String> = shim.heard.iter().filter_map(waited_for).collect();
+    assert_eq!(waited, ["a, 1 of 3", "b, 2 of 3", "c, 3 of 3"], "each is told once");
     shim.run_to_end();
     assert_eq!(lines(&told).last().unwrap(), "rank");
     nothing_left(&plan);

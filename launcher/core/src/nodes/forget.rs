@@ -37,6 +37,7 @@ impl Coordinator {
         }
         self.set_standing(node, Standing::default());
         self.nodes.remove(node);
+        self.history.forget(node);
         Arc::make_mut(&mut self.stock).remake();
         self.learnt += 1;
         self.queue_moved = true;

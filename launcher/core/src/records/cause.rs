@@ -51,6 +51,7 @@ pub enum NoRestartRecord {
     Budget { max: u32, window: Option<Duration> },
     NoProgress { generations: u32 },
     Deadline,
+    Hopeless,
 }
 
 impl From<&NoRestart> for NoRestartRecord {
@@ -62,6 +63,7 @@ impl From<&NoRestart> for NoRestartRecord {
             NoRestart::Budget { max, window } => NoRestartRecord::Budget { max, window },
             NoRestart::NoProgress { generations } => NoRestartRecord::NoProgress { generations },
             NoRestart::Deadline => NoRestartRecord::Deadline,
+            NoRestart::Hopeless => NoRestartRecord::Hopeless,
         }
     }
 }
@@ -75,6 +77,7 @@ impl From<&NoRestartRecord> for NoRestart {
             NoRestartRecord::Budget { max, window } => NoRestart::Budget { max, window },
             NoRestartRecord::NoProgress { generations } => NoRestart::NoProgress { generations },
             NoRestartRecord::Deadline => NoRestart::Deadline,
+            NoRestartRecord::Hopeless => NoRestart::Hopeless,
         }
     }
 }

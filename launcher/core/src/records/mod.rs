@@ -19,6 +19,7 @@ mod standing;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use phalanx_common::event::NodeNote;
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::{Epoch, Generation, JobId, NodeId, Rank};
 use phalanx_common::spec::RestartScope;
@@ -122,6 +123,12 @@ pub enum Record {
     },
     /// Ranks start again in their generation; the order to do so may be sent.
     RanksRestarted(Box<RestartedRecord>),
+    /// What happened to the generation's nodes around its first cause.
+    NodesAround {
+        job: JobId,
+        generation: Generation,
+        notes: Vec<NodeNoteRecord>,
+    },
 }
 
 impl Record {
@@ -140,6 +147,7 @@ impl Record {
             | Record::JobAttached { job }
             | Record::NodeRefused { job, .. }
             | Record::DeadlineLeft { job, .. }
+            | Record::NodesAround { job, .. }
             | Record::DeadlinePassed { job } => Some(job),
             Record::GenerationPlanned(record) => Some(&record.job),
             Record::Stopping(record) => Some(&record.job),
@@ -205,6 +213,26 @@ pub struct EndedRecord {
     pub blamed: Option<NodeId>,
     /// The next generation goes here only if nothing else is left.
     pub shun: Option<NodeId>,
+}
+
+/// Something that happened to a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeNoteRecord {
+    pub at: Timestamp,
+    pub node: NodeId,
+    pub what: String,
+}
+
+impl From<&NodeNote> for NodeNoteRecord {
+    fn from(note: &NodeNote) -> NodeNoteRecord {
+        NodeNoteRecord { at: note.at, node: note.node.clone(), what: note.what.clone() }
+    }
+}
+
+impl From<&NodeNoteRecord> for NodeNote {
+    fn from(record: &NodeNoteRecord) -> NodeNote {
+        NodeNote { at: record.at, node: record.node.clone(), what: record.what.clone() }
+    }
 }
 
 /// Ranks that start again while the rest of their gang goes on.
@@ -624,6 +652,14 @@ mod tests {
                     consequence: false,
                 })),
                 "1600000005036a2d31020f0161054750552d310177fbe8030000",
+            ),
+            (
+                Record::NodesAround {
+                    job: job(),
+                    generation,
+                    notes: vec![NodeNoteRecord { at, node: NodeId::new("a"), what: "w".into() }],
+                },
+                "0e00000012036a2d310201fbe80301610177",
             ),
         ];
         for (record, want) in golden {

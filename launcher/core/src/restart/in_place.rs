@@ -19,7 +19,7 @@ use phalanx_common::spec::{
 };
 use phalanx_common::time::Timestamp;
 
-use super::{Accounting, rule_of};
+use super::{Accounting, counted, note, rule_of};
 
 /// What one step has used up. Changed by records alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,19 +36,14 @@ pub struct Used {
 impl Used {
     /// Restarts that count at this time.
     pub fn counted(&self, window: Option<Duration>, now: Timestamp) -> u32 {
-        let Some(window) = window else { return self.restarts };
-        let recent = self.recent.iter().filter(|at| now.since(**at) < window).count();
-        u32::try_from(recent).unwrap_or(u32::MAX)
+        counted(self.restarts, &self.recent, window, now)
     }
 
     pub(crate) fn count(&mut self, window: Option<Duration>, at: Timestamp) {
         self.backoff_step = self.waits_before(at) + 1;
         self.restarts += 1;
         self.last = Some(at);
-        if let Some(window) = window {
-            self.recent.retain(|before| at.since(*before) < window);
-            self.recent.push(at);
-        }
+        note(&mut self.recent, window, at);
     }
 
     /// Restarts that the wait of one at this time follows.

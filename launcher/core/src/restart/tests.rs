@@ -77,7 +77,9 @@ fn the_budget_holds_and_is_said_where_there_was_one() {
     assert_eq!(of(&plain(2), &used, &failed(), ran(false, 0)), Verdict::Fail(Some(over)));
     assert_eq!(of(&plain(0), &Accounting::default(), &failed(), ran(false, 0)), Verdict::Fail(None));
     let missing = not_prepared(PrepareFailureKind::CommandNotFound);
-    assert_eq!(of(&plain(9), &used, &missing, ran(false, 0)), Verdict::Fail(None));
+    let hopeless = Verdict::Fail(Some(NoRestart::Hopeless));
+    assert_eq!(of(&plain(9), &used, &missing, ran(false, 0)), hopeless);
+    assert_eq!(of(&plain(0), &used, &missing, ran(false, 0)), Verdict::Fail(None));
 }
 
 #[test]

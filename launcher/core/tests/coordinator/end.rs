@@ -180,8 +180,12 @@ fn a_rank_that_fell_because_of_a_peer_is_not_the_first_cause_once_the_peer_is_he
     assert_eq!(rank, Rank(1));
     assert!(desk.events.iter().any(|event| matches!(event.kind, EventKind::CauseRevised { .. })));
     let statuses = desk.coordinator.job_statuses(true);
-    let told: Vec<(Option<Rank>, bool)> =
-        statuses[0].evidence.iter().map(|it| (it.cause.rank(), it.consequence)).collect();
+    let told: Vec<(Option<Rank>, bool)> = statuses[0]
+        .failed
+        .iter()
+        .flat_map(|failed| &failed.evidence)
+        .map(|it| (it.cause.rank(), it.consequence))
+        .collect();
     assert_eq!(told, [(Some(Rank(1)), false), (Some(Rank(0)), true)]);
 }
 

@@ -1,6 +1,7 @@
 //! The coordinator alone, fed by hand: what it orders, records and says, in which order.
 
 mod again;
+mod around;
 #[path = "../desk/mod.rs"]
 mod desk;
 mod end;

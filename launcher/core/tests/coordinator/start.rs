@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use phalanx_common::event::{Cause, EventKind, Outcome};
 use phalanx_common::exit::ExitStatus;
+use phalanx_common::health::{ProbeWord, Question, RankHealth};
 use phalanx_common::id::{Generation, NodeId, Rank};
 use phalanx_common::order::OrderKind;
 use phalanx_common::report::{PodEnd, PodPhase, PodStatus, PrepareFailure, PrepareFailureKind, Report};
@@ -81,6 +82,41 @@ fn a_missing_command_fails_with_127_and_uses_no_restart() {
     desk.report("a", Report::NotPrepared { job: desk::job("j"), generation: Generation(1), reason });
     desk.ended("a", "j", 1);
     assert_eq!(desk.outcome("j").unwrap().exit_code(), 127);
+}
+
+#[test]
+fn the_start_deadline_says_which_init_container_was_waited_for() {
+    let waits = |rank| RankHealth {
+        rank: Rank(rank),
+        ready: false,
+        waits: Some(ProbeWord { probe: Question::Init, message: "fetch, 1 of 2".into() }),
+        status: None,
+    };
+    let health = |ranks: &[u32]| Report::Health {
+        job: desk::job("j"),
+        generation: Generation(1),
+        ranks: ranks.iter().map(|rank| waits(*rank)).collect(),
+    };
+    let mut desk = Desk::new(Config::default(), &["a", "b"]);
+    desk.submit("j", spec(2, 2));
+    desk.report("a", health(&[0, 1]));
+    desk.report("b", health(&[2, 3]));
+    let shown = |desk: &Desk| -> Vec<usize> {
+        let pods = desk.coordinator.job_statuses(false).remove(0).pods;
+        pods.iter().map(|pod| pod.health.len()).collect()
+    };
+    assert_eq!(shown(&desk), [2, 2]);
+    desk.prepared("a", "j", 1);
+    assert_eq!(shown(&desk), [0, 2], "what is prepared waits for none any more");
+    let (deadline, _) = desk.coordinator.poll_timeout().unwrap();
+    desk.timeout(deadline);
+    desk.ended("a", "j", 1);
+    desk.ended("b", "j", 1);
+    let Some(Outcome::Failed { first_cause, .. }) = desk.outcome("j") else { panic!("it fails") };
+    assert_eq!(
+        first_cause.to_string(),
+        "not ready before the start deadline: ranks 2, 3 (not prepared)\n  ranks 2, 3 on b, init container: fetch, 1 of 2"
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! ```text
 //! What it shows, in a sentence or two.
 //!
-//! nodes: a b c
+//! nodes: a b c              may be followed by `leaves: a b | c`, which nodes share an access switch
 //! job:
 //!   command: [train]          a job file, read as `phalanx run -f` reads it
 //!   nodes: 2
@@ -42,6 +42,8 @@ pub struct Scenario {
     pub told: String,
     pub job: JobSpec,
     nodes: Vec<NodeId>,
+    /// The nodes under each access switch, if that is known.
+    leaves: Vec<Vec<NodeId>>,
     gpus: u32,
     scripts: Scripts,
     happens: Vec<Happens>,

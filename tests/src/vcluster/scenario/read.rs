@@ -40,7 +40,7 @@ impl Scenario {
             Some((setting, told)) => (format!("{setting}\n"), told.to_owned()),
             None => (text.trim_end().trim_end_matches("---").trim_end().to_owned() + "\n", String::new()),
         };
-        let (mut part, mut nodes, mut gpus) = (Part::Sentence, Vec::new(), 0);
+        let (mut part, mut nodes, mut leaves, mut gpus) = (Part::Sentence, Vec::new(), Vec::new(), 0);
         // Of the job's lines only, so that what is wrong there is told with its line.
         let mut job = String::new();
         let (mut cast, mut happens) = (Vec::new(), Vec::new());
@@ -63,13 +63,16 @@ impl Scenario {
                     happens.push(happens_line(event).map_err(|what| at(number, what))?);
                     part
                 }
-                _ => match line.strip_prefix("nodes: ") {
-                    Some(words) => {
+                _ => {
+                    if let Some(words) = line.strip_prefix("nodes: ") {
                         (nodes, gpus) = nodes_line(words).map_err(|what| at(number, what))?;
-                        Part::None
+                    } else if let Some(words) = line.strip_prefix("leaves: ") {
+                        leaves = leaves_line(words, &nodes).map_err(|what| at(number, what))?;
+                    } else {
+                        return Err(at(number, format!("this belongs to no part: {line:?}")));
                     }
-                    None => return Err(at(number, format!("this belongs to no part: {line:?}"))),
-                },
+                    Part::None
+                }
             };
         }
         if nodes.is_empty() {
@@ -84,7 +87,7 @@ impl Scenario {
             deeds::assign(&cast, &nodes, &job, &mut scripts).map_err(|what| at(number, what))?;
         }
         happens.sort_by_key(|happens| happens.after);
-        Ok(Scenario { setting, told, job, nodes, gpus, scripts, happens })
+        Ok(Scenario { setting, told, job, nodes, leaves, gpus, scripts, happens })
     }
 }
 
@@ -98,6 +101,16 @@ fn nodes_line(words: &str) -> Result<(Vec<NodeId>, u32), Wrong> {
         }
     };
     Ok((names.split_whitespace().map(NodeId::new).collect(), gpus))
+}
+
+/// `a b | c d`: the nodes under each access switch.
+fn leaves_line(words: &str, nodes: &[NodeId]) -> Result<Vec<Vec<NodeId>>, Wrong> {
+    let leaf = |names: &str| -> Vec<NodeId> { names.split_whitespace().map(NodeId::new).collect() };
+    let leaves: Vec<Vec<NodeId>> = words.split('|').map(leaf).collect();
+    match leaves.iter().flatten().find(|node| !nodes.contains(node)) {
+        Some(stranger) => Err(format!("{stranger} is none of the nodes in the line before")),
+        None => Ok(leaves),
+    }
 }
 
 /// `at 5 s: …`

@@ -8,6 +8,8 @@ use phalanx_common::event::{Event, EventKind};
 use phalanx_common::id::NodeId;
 use phalanx_common::time::Timestamp;
 use phalanx_common::topology::machine::{Accelerator, AcceleratorKind, Ailment, Machine};
+use phalanx_common::topology::{Network, Source, derive};
+use phalanx_formats::outline::Outline;
 use phalanx_launcher_core::gang::GangPhase;
 use phalanx_launcher_core::stock::{Told as ToldOf, Topology};
 use phalanx_launcher_core::{Config, Input};
@@ -46,8 +48,8 @@ impl Scenario {
             world.coordinator().is_some_and(|coordinator| coordinator.nodes().len() == self.nodes.len())
         };
         self.until(&mut world, "the nodes do not join", Duration::from_secs(60), joined)?;
-        if self.gpus > 0 {
-            self.tell_machines(&mut world, None);
+        if self.gpus > 0 || !self.leaves.is_empty() {
+            self.tell_topology(&mut world, None);
         }
         let begun = (world.now, world.events.len());
         world.submit(&job_id(), self.job.clone());
@@ -56,7 +58,7 @@ impl Scenario {
             self.until_time(&mut world, due)?;
             match &happens.what {
                 What::Fault(fault) => world.schedule(Duration::ZERO, fault.clone()),
-                What::LoseDevice { node, device } => self.tell_machines(&mut world, Some((node, *device))),
+                What::LoseDevice { node, device } => self.tell_topology(&mut world, Some((node, *device))),
                 What::ResumeReplacement => world.input(Input::ResumeReplacement { by: "root".to_owned() }),
             }
         }
@@ -92,8 +94,8 @@ impl Scenario {
         NotPlayed { why: format!("{why}; {:?}", world.violations), told: self.tell(&world.events, begun) }
     }
 
-    /// What each node has, and a device of one of them that is gone.
-    fn tell_machines(&self, world: &mut World, gone: Option<(&NodeId, u32)>) {
+    /// Which nodes share a leaf, what each node has, and a device of one of them that is gone.
+    fn tell_topology(&self, world: &mut World, gone: Option<(&NodeId, u32)>) {
         let told = |node: &NodeId| {
             let mut machine = Machine::default();
             for index in 0..self.gpus {
@@ -108,7 +110,20 @@ impl Scenario {
             (node.clone(), ToldOf { machine: Some(Arc::new(machine)), ..ToldOf::default() })
         };
         let nodes = self.nodes.iter().map(told).collect();
-        world.input(Input::Topology(Arc::new(Topology { nodes, ..Topology::default() })));
+        // By which the network knows them.
+        let ids = self.leaves.iter().flatten().map(|node| (node.to_string(), node.clone())).collect();
+        world.input(Input::Topology(Arc::new(Topology { network: self.network(), ids, nodes })));
+    }
+
+    fn network(&self) -> Network {
+        let mut outline = Outline::default();
+        for (number, nodes) in (1..).zip(&self.leaves) {
+            let leaf = format!("leaf-{number}");
+            outline.nodes.extend(nodes.iter().map(|node| (node.to_string(), leaf.clone())));
+            outline.under.insert((leaf, "spine".to_owned()));
+        }
+        let evidence = outline.evidence(Source::Csv, "the scenario", Timestamp(1));
+        derive(&[], &evidence, Timestamp(1)).unwrap_or_default()
     }
 
     /// Events up to the end of the job, and between them what happened.

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use phalanx_common::health::{ProbeWord, Question, RankHealth};
 use phalanx_common::id::Rank;
 use phalanx_common::report::{Notice, PrepareFailure, PrepareFailureKind};
 use phalanx_common::spec::Hook;
-use phalanx_worker_core::shim::ShimReport;
+use phalanx_worker_core::shim::{ShimRank, ShimReport};
 
 use super::{Around, KILL_TAKES, Shim, State, Timer};
 use crate::vcluster::machine::Processes;
@@ -26,7 +27,17 @@ impl Shim {
                 pod.init += 1;
                 self.begin_init(around);
             }
-            Some(_) => {
+            Some(init) => {
+                let (name, begun, all) = (&init.name, pod.init + 1, pod.plan.init.len());
+                let waits = ProbeWord { probe: Question::Init, message: format!("{name}, {begun} of {all}") };
+                let waits = |rank: &ShimRank| RankHealth {
+                    rank: rank.rank,
+                    ready: false,
+                    waits: Some(waits.clone()),
+                    status: None,
+                };
+                let ranks = pod.plan.ranks.iter().map(waits).collect();
+                around.reports.push(ShimReport::Health { generation: pod.plan.generation, ranks });
                 around.processes.add_init(&self.job, pod.plan.generation);
                 if let Some(takes) = script.takes {
                     pod.timers.insert(Timer::Init, around.now + around.takes(takes));

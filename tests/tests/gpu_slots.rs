@@ -22,6 +22,13 @@ devices:
 - {index: 2, uuid: GPU-cc, pci: {bus_id: "0000:30:00.0"}, failure: {mode: lost}}
 "#;
 
+const TWO: &str = r#"
+device_defaults: {name: Test}
+devices:
+- {index: 0, uuid: GPU-aa, pci: {bus_id: "0000:10:00.0"}}
+- {index: 1, uuid: GPU-bb, pci: {bus_id: "0000:20:00.0"}}
+"#;
+
 /// A coordinator and one worker on this host's loopback network, until the end of a test.
 struct Pair {
     sandbox: Sandbox,
@@ -63,6 +70,19 @@ impl Pair {
         let log = fs::File::create(self.sandbox.dir.join("log")).expect("a file for the test");
         command.stdout(Stdio::null()).stderr(log);
         self.running.push(command.spawn().expect("phalanx-worker starts"));
+    }
+
+    /// A worker with this board, so many slots, and a user whose jobs it takes; says where the board's profile is.
+    fn takes_jobs_of_root(&mut self, profile: &str, slots: u32) -> PathBuf {
+        let token = self.operate(&["token", "create", "--quiet"]).out().trim().to_owned();
+        let profile = self.sandbox.file("own.yaml", profile);
+        let address = self.address.clone();
+        self.work(&["join", &address, "--token", &token, "--allow-root-jobs"], &profile);
+        self.wait_for_slots(slots);
+        let bundle = self.sandbox.dir.join("root.json").to_string_lossy().into_owned();
+        let added = self.operate(&["user", "add", "root", "--unix-user", "root", "--out", &bundle]);
+        assert!(added.status.success(), "{added:?}");
+        profile
     }
 
     /// Waits until the node has this many slots.
@@ -110,22 +130,59 @@ fn a_node_takes_no_rank_for_a_gpu_that_others_compute_on_unless_it_is_told_to_sh
     pair.wait_for_slots(0);
 }
 
+/// A rank says which devices it sees, on which cores it may run, and which NUMA node its memory comes from.
+const TELLS: &str = r#"
+ranks: 2
+resources: {devices: {count: 1}, cpus: 1}
+placement: {deviceView: rank}
+command:
+- sh
+- -c
+- >-
+  cpus=$(sed -n 's/^Cpus_allowed_list:[[:space:]]*//p' /proc/self/status);
+  memory=$(sed -n '1s/.* prefer[^:]*:\([^ ]*\) .*/\1/p' /proc/self/numa_maps);
+  echo "$RANK: GPU $CUDA_VISIBLE_DEVICES, cores $cpus, memory $memory"
+"#;
+
+#[test]
+fn ranks_have_the_devices_cores_and_memory_that_the_plan_says() {
+    let mut pair = Pair::start();
+    pair.takes_jobs_of_root(TWO, 2);
+    let file = pair.sandbox.file("job.yaml", TELLS);
+    let file = file.to_str().expect("a path");
+    let planned: serde_json::Value = wait_for("a plan", || {
+        let planned = pair.operate(&["plan", "--as", "root", "-f", file, "--json"]);
+        planned.status.success().then(|| serde_json::from_str(&planned.out()).expect("JSON"))
+    });
+    let ranks = planned["pods"][0]["ranks"].as_array().expect("the ranks of a pod");
+    let text = |value: &serde_json::Value| value.as_str().expect("a text").to_owned();
+    let mut wanted: Vec<String> = ranks
+        .iter()
+        .map(|rank| {
+            let device = text(&rank["devices"][0]);
+            let device = device.split(" (GPU-").next().expect("a device");
+            let (number, cpus, memory) = (&rank["rank"], text(&rank["cpus"]), text(&rank["memory"]));
+            format!("[{number}] {number}: {device}, cores {cpus}, memory {memory}")
+        })
+        .collect();
+    wanted.sort();
+    assert_eq!(wanted.len(), 2, "{planned:#}");
+    let ran = pair.operate(&["run", "--as", "root", "-f", file]);
+    let out = ran.out();
+    let mut told: Vec<&str> = out.lines().collect();
+    told.sort_unstable();
+    assert_eq!(told, wanted, "{}", ran.err());
+}
+
 #[test]
 fn a_job_ends_with_a_gpu_that_the_driver_wants_to_reset_and_a_rule_knows_the_reason() {
     let mut pair = Pair::start();
-    let token = pair.operate(&["token", "create", "--quiet"]).out().trim().to_owned();
-    let profile = pair.sandbox.file("own.yaml", PROFILE);
-    let address = pair.address.clone();
-    pair.work(&["join", &address, "--token", &token, "--allow-root-jobs"], &profile);
-    pair.wait_for_slots(1);
+    let profile = pair.takes_jobs_of_root(PROFILE, 1);
     let file = pair.sandbox.file(
         "job.yaml",
         "name: train\nranks: 1\nresources: {devices: {count: 1}}\nmaxRestarts: 3\n\
          failureRules: [{reasons: [DeviceError], action: FailJob}]\ncommand: [sleep, '1000']\n",
     );
-    let bundle = pair.sandbox.dir.join("root.json").to_string_lossy().into_owned();
-    let added = pair.operate(&["user", "add", "root", "--unix-user", "root", "--out", &bundle]);
-    assert!(added.status.success(), "{added:?}");
     let submitted = pair.operate(&["submit", "--as", "root", "-f", file.to_str().expect("a path")]);
     assert!(submitted.status.success(), "{submitted:?}");
     let status = |pair: &Pair| -> Option<serde_json::Value> {

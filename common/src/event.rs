@@ -150,9 +150,10 @@ pub enum EventKind {
         node: NodeId,
         end: PodEnd,
     },
-    /// The control link of its node is gone; the peers of the pod are asked about it.
+    /// The control link of its node is gone; these peers of the pod are asked about it.
     PodUnreachable {
         node: NodeId,
+        peers: Vec<NodeId>,
     },
     /// A peer hears it on the data plane: it goes on, and so does the job.
     PodHeard {

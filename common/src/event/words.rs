@@ -40,8 +40,10 @@ impl EventKind {
                     end.survivors.iter().map(|(pid, name)| format!("{name} (pid {pid})")).collect();
                 format!("these processes do not end, the kernel holds them: {}", names.join(", "))
             }
-            EventKind::PodUnreachable { node } => {
-                format!("{node} is not heard by the coordinator; its peers are asked")
+            EventKind::PodUnreachable { node, peers } => {
+                let asked =
+                    if peers.is_empty() { "none of its peers can be asked" } else { "its peers are asked" };
+                format!("{node} is not heard by the coordinator; {asked}")
             }
             EventKind::PodHeard { node, peer } => {
                 format!("{node} is alive, {peer} hears it: the job goes on")

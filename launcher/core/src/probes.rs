@@ -43,12 +43,12 @@ pub(crate) struct Round {
 }
 
 impl Coordinator {
-    /// Asks the peers of this pod about it.
-    pub(crate) fn ask_peers(&mut self, job: &JobId, target: &NodeId) {
+    /// Asks peers of this pod about it: these.
+    pub(crate) fn ask_peers(&mut self, job: &JobId, target: &NodeId) -> Vec<NodeId> {
         let asked = self.peers_to_ask(job, target);
         let Some(generation) = self.durable.jobs.get(job).and_then(Job::active).map(|active| active.number)
         else {
-            return;
+            return Vec::new();
         };
         let key = (job.clone(), target.clone());
         let heard = self.rounds.get(&key).is_some_and(|round| round.generation == generation && round.heard);
@@ -56,10 +56,12 @@ impl Coordinator {
             let (job, target) = (job.clone(), target.clone());
             self.send(peer, OrderKind::Probe { job, generation, target, address: *address });
         }
-        let asked: BTreeSet<NodeId> = asked.into_iter().map(|(peer, _)| peer).collect();
-        let wait = if asked.is_empty() { AGAIN } else { ANSWERED_WITHIN };
+        let peers: Vec<NodeId> = asked.into_iter().map(|(peer, _)| peer).collect();
+        let wait = if peers.is_empty() { AGAIN } else { ANSWERED_WITHIN };
+        let asked = peers.iter().cloned().collect();
         self.rounds.insert(key, Round { generation, asked, silent: BTreeSet::new(), heard });
         self.timers.set(Why::Probe { job: job.clone(), node: target.clone() }, self.now + wait);
+        peers
     }
 
     /// Nodes with a started pod of the job, and where they find the target's.

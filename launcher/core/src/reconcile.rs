@@ -265,8 +265,8 @@ impl Coordinator {
             let why = Why::Unreachable { job: job.clone(), node: id.clone() };
             self.timers.set(why, self.now + self.patience(&job));
             if self.config.cluster {
-                self.emit_for(&job, EventKind::PodUnreachable { node: id.clone() });
-                self.ask_peers(&job, id);
+                let peers = self.ask_peers(&job, id);
+                self.emit_for(&job, EventKind::PodUnreachable { node: id.clone(), peers });
             }
             let forced = self.durable.jobs.get(&job).and_then(|job| job.stop.as_ref());
             if forced.is_some_and(|stop| stop.force) {

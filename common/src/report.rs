@@ -136,6 +136,8 @@ pub struct PodStatus {
     pub pids: Vec<u32>,
     /// How its ranks stand, as far as they or their probes said anything.
     pub health: Vec<RankHealth>,
+    /// Ranks that were started again in this generation, and the attempt that was started last.
+    pub attempts: Vec<(Rank, u32)>,
 }
 
 /// Life of a pod's generation on its node.

@@ -219,6 +219,7 @@ fn reports() -> Vec<Report> {
         end: Some(end()),
         pids: vec![40, 41],
         health: health(),
+        attempts: vec![(Rank(1), 2)],
     };
     let node = NodeReport {
         node: NodeId::new("n1"),

@@ -243,6 +243,7 @@ pub struct PodStatus {
     pub end: Option<PodEnd>,
     pub pids: Vec<u32>,
     pub health: Vec<RankHealth>,
+    pub attempts: Vec<(u32, u32)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -379,6 +379,7 @@ impl From<PodStatus> for v1::PodStatus {
             end: pod.end.map(Into::into),
             pids: pod.pids,
             health: pod.health.into_iter().map(Into::into).collect(),
+            attempts: pod.attempts.into_iter().map(|(rank, attempt)| (rank.0, attempt)).collect(),
         }
     }
 }
@@ -395,6 +396,7 @@ impl From<v1::PodStatus> for PodStatus {
             end: pod.end.map(Into::into),
             pids: pod.pids,
             health: pod.health.into_iter().map(Into::into).collect(),
+            attempts: pod.attempts.into_iter().map(|(rank, attempt)| (Rank(rank), attempt)).collect(),
         }
     }
 }

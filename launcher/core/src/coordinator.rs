@@ -71,7 +71,7 @@ impl Coordinator {
         let gangs: BTreeMap<JobId, Gang> = durable
             .jobs
             .iter()
-            .filter_map(|(id, job)| Some((id.clone(), Gang::new(job.active()?, job.spec.probes.gate()))))
+            .filter_map(|(id, job)| Some((id.clone(), Gang::new(job.active()?, job.spec.gate()))))
             .collect();
         let mut timers = Timers::default();
         if durable.jobs.values().any(|job| !job.ended()) || !durable.standings.is_empty() {

@@ -3,6 +3,7 @@
 //! A rank that failed stays with its pod until it is told what follows: a restart, or the end of the generation. Each start
 //! of a rank has a number, its attempt; what is told of an earlier one is old news.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use phalanx_common::event::EventKind;
@@ -83,19 +84,28 @@ impl Coordinator {
         self.send(node, OrderKind::Restart { job, generation, ranks: attempts, delay, grace });
     }
 
-    /// Whether an order was lost with the connection: the end of a rank is told that another start of it was to follow.
-    pub(crate) fn missed_restart(&self, status: &PodStatus) -> bool {
+    /// Ranks whose order was lost with the connection, or is not carried out yet: the node tells of an earlier attempt than was
+    /// decided.
+    pub(crate) fn missed_restarts(&self, node: &NodeId, status: &PodStatus) -> Vec<Rank> {
         let active = self.durable.jobs.get(&status.job).and_then(Job::active);
-        active.is_some_and(|active| status.exits.iter().any(|exit| exit.attempt < active.attempt(exit.rank)))
+        let Some((active, place)) = active.and_then(|active| Some((active, active.place_on(node)?))) else {
+            return Vec::new();
+        };
+        let started = status.attempts.iter().copied();
+        // One that could not be started again ended as that attempt.
+        let told = started.chain(status.exits.iter().map(|exit| (exit.rank, exit.attempt)));
+        let mut reached: BTreeMap<Rank, u32> = BTreeMap::new();
+        for (rank, attempt) in told {
+            let known = reached.entry(rank).or_default();
+            *known = attempt.max(*known);
+        }
+        let missed = |rank: &Rank| active.attempt(*rank) > reached.get(rank).copied().unwrap_or(0);
+        place.ranks().filter(missed).collect()
     }
 
-    /// Gives that order again; what was started since stays as it is.
-    pub(crate) fn restart_again(&mut self, node: &NodeId, job: &JobId) {
-        let Some(active) = self.durable.jobs.get(job).and_then(Job::active) else { return };
-        if let Some(place) = active.place_on(node) {
-            let ranks = place.ranks().filter(|rank| active.attempts.contains_key(rank)).collect();
-            self.order_restart(node, job, ranks, Duration::ZERO);
-        }
+    /// Gives that order again; the node does what is new of it.
+    pub(crate) fn restart_again(&mut self, node: &NodeId, job: &JobId, ranks: Vec<Rank>) {
+        self.order_restart(node, job, ranks, Duration::ZERO);
     }
 
     pub(crate) fn on_restarted(

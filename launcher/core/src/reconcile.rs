@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use phalanx_common::defaults;
 use phalanx_common::event::{Cause, EventKind};
-use phalanx_common::id::{JobId, NodeId};
+use phalanx_common::id::{JobId, NodeId, Rank};
 use phalanx_common::order::OrderKind;
 use phalanx_common::report::{NodeReport, PodEnd, PodPhase, PodStatus};
 use phalanx_common::spec::Fencing;
@@ -35,10 +35,9 @@ struct Return {
 }
 
 /// What was ordered of a pod that it does not know of.
-#[derive(Clone, Copy)]
 struct Due {
     go: bool,
-    restart: bool,
+    restart: Vec<Rank>,
 }
 
 impl Coordinator {
@@ -144,7 +143,7 @@ impl Coordinator {
         let (job, generation) = (&status.job, status.generation);
         let due = Due {
             go: self.is_released(job) && status.phase == PodPhase::Prepared,
-            restart: self.missed_restart(status),
+            restart: self.missed_restarts(node, status),
         };
         self.change_pod(node, job, |pod| {
             if pod.view == PodView::Abandoned {
@@ -164,6 +163,11 @@ impl Coordinator {
         }
         if !status.health.is_empty() {
             self.on_health(node, job, generation, status.health.clone());
+        }
+        for (rank, attempt) in &status.attempts {
+            let place = self.pod(node, job).and_then(|pod| rank.0.checked_sub(pod.first_rank.0));
+            let pid = place.and_then(|place| status.pids.get(place as usize)).copied().unwrap_or(0);
+            self.on_restarted(node, job, generation, (*rank, *attempt, pid));
         }
         for exit in &status.exits {
             self.on_exited(node, job, generation, exit.clone());
@@ -199,8 +203,8 @@ impl Coordinator {
             self.send(node, OrderKind::Stop { job, generation, grace, pre_stop });
         } else if due.go {
             self.send(node, OrderKind::Go { job, generation });
-        } else if due.restart {
-            self.restart_again(node, &job);
+        } else if !due.restart.is_empty() {
+            self.restart_again(node, &job, due.restart);
         }
     }
 

@@ -146,9 +146,65 @@ fn an_order_that_was_lost_with_the_connection_or_the_coordinator_is_given_again(
     desk.hello("a", vec![told.clone()]);
     assert_eq!(orders(&mut desk), again);
     let known = RankExit { attempt: 1, ..exit(1, ExitStatus::Code(7), 5) };
-    desk.hello("a", vec![PodStatus { exits: vec![known], ..told }]);
+    let attempts = vec![(Rank(0), 1), (Rank(1), 1)];
+    desk.hello("a", vec![PodStatus { exits: vec![known], attempts, ..told }]);
     let next = [("a".to_owned(), vec![(0, 2), (1, 2)], Duration::from_secs(1))];
     assert_eq!(orders(&mut desk), next, "the end of the next start is news");
+}
+
+#[test]
+fn what_a_node_did_while_nobody_listened_is_no_order_that_was_lost() {
+    for restarts in [false, true] {
+        let mut desk = running(with(3, RestartScope::Rank, |_| {}));
+        ends(&mut desk, "a", 0, 0, 7);
+        ends(&mut desk, "a", 1, 0, 7);
+        orders(&mut desk);
+        if restarts {
+            let coordinator = Coordinator::new(Config::default(), Epoch(2), &desk.records);
+            desk = Desk::over(coordinator, &desk);
+            let told = PodStatus { phase: PodPhase::Started, pids: vec![9, 10], ..status("j", 1) };
+            desk.hello("b", vec![told]);
+            desk.take_commands();
+        }
+        // Rank 1 was started again, and ended well; rank 0 waits for its turn.
+        let done = |rank, attempt| RankExit { attempt, ..exit(rank, ExitStatus::Code(0), 5) };
+        let told = PodStatus {
+            phase: PodPhase::Started,
+            exits: vec![exit(0, ExitStatus::Code(7), 5), done(1, 1)],
+            attempts: vec![(Rank(1), 1)],
+            pids: vec![7, 8],
+            ..status("j", 1)
+        };
+        desk.hello("a", vec![told.clone()]);
+        assert_eq!(orders(&mut desk), [("a".to_owned(), vec![(0, 1)], Duration::ZERO)]);
+        let both = PodStatus {
+            exits: vec![done(0, 1), done(1, 1)],
+            attempts: vec![(Rank(0), 1), (Rank(1), 1)],
+            ..told
+        };
+        desk.hello("a", vec![both]);
+        assert_eq!(orders(&mut desk), []);
+        ends(&mut desk, "b", 2, 0, 0);
+        ends(&mut desk, "b", 3, 0, 0);
+        assert_eq!(desk.phase("j"), GangPhase::Finishing, "every rank ended with 0");
+        desk.ended("a", "j", 1);
+        desk.ended("b", "j", 1);
+        assert_eq!(desk.outcome("j"), Some(phalanx_common::event::Outcome::Succeeded));
+    }
+}
+
+#[test]
+fn a_hook_gates_running_after_the_coordinator_restarted_too() {
+    let mut gated = spec(1, 1);
+    gated.lifecycle.post_start = Some(phalanx_common::spec::Hook::Sleep(Duration::from_secs(12)));
+    let mut desk = Desk::new(Config::default(), &["a"]);
+    desk.submit("j", gated);
+    desk.prepared("a", "j", 1);
+    desk.started("a", "j", 1);
+    let coordinator = Coordinator::new(Config::default(), Epoch(2), &desk.records);
+    let mut desk = Desk::over(coordinator, &desk);
+    desk.hello("a", vec![PodStatus { phase: PodPhase::Started, pids: vec![7], ..status("j", 1) }]);
+    assert_eq!(desk.phase("j"), GangPhase::Starting, "no rank is ready before its hook is done");
 }
 
 #[test]

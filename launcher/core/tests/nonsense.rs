@@ -104,19 +104,25 @@ fn pod_status() -> impl Strategy<Value = PodStatus> {
     let exits = proptest::collection::vec(exit(), 0..3);
     let pids = proptest::collection::vec(any::<u32>(), 0..3);
     let not_prepared = proptest::option::weighted(0.2, failure());
-    let told = (pids, healths());
+    let attempts = proptest::collection::vec(((0..5u32).prop_map(Rank), 0..4u32), 0..3);
+    let told = (pids, healths(), attempts);
     (job(), generation(), phase(), not_prepared, any::<bool>(), exits, proptest::option::of(end()), told)
-        .prop_map(|(job, generation, phase, not_prepared, suspended, exits, end, (pids, health))| PodStatus {
-            job,
-            generation,
-            phase,
-            not_prepared,
-            suspended,
-            exits,
-            end,
-            pids,
-            health,
-        })
+        .prop_map(
+            |(job, generation, phase, not_prepared, suspended, exits, end, (pids, health, attempts))| {
+                PodStatus {
+                    job,
+                    generation,
+                    phase,
+                    not_prepared,
+                    suspended,
+                    exits,
+                    end,
+                    pids,
+                    health,
+                    attempts,
+                }
+            },
+        )
 }
 
 fn report() -> impl Strategy<Value = (NodeId, Report)> {

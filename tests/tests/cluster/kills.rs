@@ -36,14 +36,15 @@ fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-/// The living process of a rank of this job, by its environment.
-fn process_of(job: &str, rank: u64) -> Option<u32> {
+/// The living process of a rank of this job, by its environment: after so many restarts, or after any.
+fn process_of(job: &str, rank: u64, restarts: Option<u64>) -> Option<u32> {
     let (job, rank) = (format!("PHALANX_JOB_ID={job}"), format!("PHALANX_RANK={rank}"));
+    let restarts = restarts.map(|restarts| format!("TORCHELASTIC_RESTART_COUNT={restarts}"));
     let pids = std::fs::read_dir("/proc").ok()?.flatten();
     pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()).find(|pid| {
         let environ = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
         let has = |wanted: &String| environ.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes());
-        has(&job) && has(&rank)
+        has(&job) && has(&rank) && restarts.as_ref().is_none_or(has)
     })
 }
 
@@ -71,8 +72,8 @@ fn random_ranks_killed_at_random_moments_change_nothing_of_what_is_learnt() {
     let Some(lab) = Lab::joined(2) else { return };
     let (kills, seed) = (number("PHALANX_TEST_KILLS", 2), number("PHALANX_TEST_SEED", 1));
     let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-    // Every second generation or so gets an epoch further.
-    let epochs = 10 + 2 * kills;
+    // A generation gets some epochs further, or none.
+    let epochs = 10 + 4 * kills;
     start(&lab, &python, "calm", epochs).finish().assert_code(0);
     let calm = lab.only_job();
 
@@ -84,15 +85,13 @@ fn random_ranks_killed_at_random_moments_change_nothing_of_what_is_learnt() {
             .find(|id| id.starts_with("storm"))
             .map(str::to_owned)
     });
-    let mut last = None;
-    for _ in 0..kills {
+    for restarts in 0..kills {
         let (rank, delay) = (random.below(RANKS), Duration::from_millis(random.below(LATEST)));
-        // A rank of the next generation: the one that was killed is gone.
-        let pid = wait_for("a rank that lives", || process_of(&job, rank).filter(|pid| Some(*pid) != last));
+        // Not one of the generation that ends.
+        let pid = wait_for("a rank that lives", || process_of(&job, rank, Some(restarts)));
         let alive = Instant::now();
         wait_for("its time", || (alive.elapsed() >= delay).then_some(()));
         let _ = kill(Pid::from_raw(pid as i32), Signal::SIGKILL);
-        last = Some(pid);
     }
     let done = running.finish();
     done.assert_code(0);
@@ -104,7 +103,7 @@ fn random_ranks_killed_at_random_moments_change_nothing_of_what_is_learnt() {
     let restarts = done.err().matches("restarting the gang").count() as u64;
     assert_eq!(restarts, kills, "seed {seed}\n{}", done.err());
     for job in [&calm, &job] {
-        let left = (0..RANKS).find(|rank| process_of(job, *rank).is_some());
+        let left = (0..RANKS).find(|rank| process_of(job, *rank, None).is_some());
         assert_eq!(left, None, "a rank of {job} outlives it");
     }
     for node in ["node1", "node2"] {

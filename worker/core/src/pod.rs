@@ -63,6 +63,8 @@ pub(crate) struct Pod {
     pub(crate) pids: Vec<u32>,
     /// Ranks that were to start again, and the attempt that was ordered last.
     pub(crate) attempts: BTreeMap<Rank, u32>,
+    /// Ranks that did, and the attempt that was started last.
+    pub(crate) reached: BTreeMap<Rank, u32>,
     /// How its ranks stand, as far as the shim said.
     pub(crate) health: BTreeMap<Rank, RankHealth>,
     pub(crate) end: Option<PodEnd>,
@@ -98,9 +100,17 @@ impl Pod {
         self.plan.ranks().any(|own| own == rank)
     }
 
-    /// Whether this rank is one of the pod's, and has not ended yet.
-    pub(crate) fn may_exit(&self, rank: Rank) -> bool {
-        self.holds(rank) && self.exits.iter().all(|exit| exit.rank != rank)
+    /// A rank ended; false if it is none of the pod's, had ended before, or was not to start as often as it says. One that could
+    /// not be started again ends as the attempt that it did not get to.
+    pub(crate) fn exited(&mut self, exit: &RankExit) -> bool {
+        let ordered = self.attempts.get(&exit.rank).copied().unwrap_or(0);
+        let known = self.exits.iter().any(|known| known.rank == exit.rank && known.attempt >= exit.attempt);
+        let new = self.holds(exit.rank) && exit.attempt <= ordered && !known;
+        if new {
+            self.exits.retain(|known| known.rank != exit.rank);
+            self.exits.push(exit.clone());
+        }
+        new
     }
 
     /// A rank was started again, as it was ordered; false if it was not.
@@ -109,6 +119,7 @@ impl Pod {
         if ordered {
             self.exits.retain(|exit| exit.rank != rank || exit.attempt >= attempt);
             self.health.remove(&rank);
+            self.reached.insert(rank, attempt);
             let index = rank.0.checked_sub(self.plan.first_rank.0);
             let place = index.and_then(|index| self.pids.get_mut(index as usize));
             place.into_iter().for_each(|place| *place = pid);
@@ -127,6 +138,7 @@ impl Pod {
             exits: Vec::new(),
             pids: Vec::new(),
             attempts: BTreeMap::new(),
+            reached: BTreeMap::new(),
             health: BTreeMap::new(),
             end: None,
             next: None,
@@ -163,6 +175,7 @@ impl Pod {
             end: self.end.clone(),
             pids: self.pids.clone(),
             health: self.health.values().cloned().collect(),
+            attempts: self.reached.iter().map(|(rank, attempt)| (*rank, *attempt)).collect(),
         }
     }
 }

@@ -449,8 +449,7 @@ impl Worker {
                 self.tell(Report::Started { job: job_id, generation, pids });
             }
             // A shim is its user's own process, and may be made to say anything.
-            ShimReport::Exited { exit, .. } if pod.may_exit(exit.rank) => {
-                pod.exits.push(exit.clone());
+            ShimReport::Exited { exit, .. } if pod.exited(&exit) => {
                 self.tell(Report::Exited { job: job_id, generation, exit });
             }
             ShimReport::Health { ranks, .. } => {

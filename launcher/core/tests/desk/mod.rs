@@ -60,6 +60,7 @@ pub(crate) fn status(name: &str, generation: u32) -> PodStatus {
         end: None,
         pids: Vec::new(),
         health: Vec::new(),
+        attempts: Vec::new(),
     }
 }
 

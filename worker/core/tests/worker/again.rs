@@ -82,20 +82,39 @@ fn what_an_earlier_attempt_left_behind_is_not_in_the_hello() {
     bench.shim(exited(exit(1)));
     bench.order(restart(1, &[(1, 1)]));
     bench.shim(restarted(1, 1, 9));
-    assert_eq!(hello(&mut bench), (vec![(0, 0)], vec![7, 9]));
+    assert_eq!(hello(&mut bench), (vec![(0, 0)], vec![7, 9], vec![(1, 1)]));
 
     // It ends once more, and that is told.
     let again = RankExit { attempt: 1, ..exit(1) };
     let told = Report::Exited { job: job(), generation: GENERATION, exit: again.clone() };
     assert_eq!(bench.shim(exited(again)), [Command::ToCoordinator(told)]);
-    assert_eq!(hello(&mut bench), (vec![(0, 0), (1, 1)], vec![7, 9]));
+    assert_eq!(hello(&mut bench), (vec![(0, 0), (1, 1)], vec![7, 9], vec![(1, 1)]));
 }
 
-/// Ranks and attempts that ended, and process ids, as a coordinator hears of them that the worker comes back to.
-fn hello(bench: &mut Bench) -> (Vec<(u32, u32)>, Vec<u32>) {
+#[test]
+fn a_rank_that_could_not_be_started_again_ends_as_that_attempt() {
+    let mut bench = Bench::started();
+    let exited = |exit: RankExit| ShimReport::Exited { generation: GENERATION, exit };
+    bench.shim(exited(exit(1)));
+    let again = RankExit { attempt: 1, ..exit(1) };
+    assert_eq!(bench.shim(exited(again.clone())), [], "nobody ordered that");
+    bench.order(restart(1, &[(1, 1)]));
+    let told = Report::Exited { job: job(), generation: GENERATION, exit: again.clone() };
+    assert_eq!(bench.shim(exited(again.clone())), [Command::ToCoordinator(told)]);
+    assert_eq!(bench.shim(exited(again)), [], "a rank ends once");
+    assert_eq!(bench.shim(exited(exit(1))), [], "and not as what it was before");
+    assert_eq!(hello(&mut bench), (vec![(1, 1)], vec![7, 8], vec![]));
+}
+
+type Told = (Vec<(u32, u32)>, Vec<u32>, Vec<(u32, u32)>);
+
+/// Ranks and attempts that ended, process ids, and attempts that were started, as a coordinator hears of them that the worker
+/// comes back to.
+fn hello(bench: &mut Bench) -> Told {
     bench.input(Input::LinkDown);
     let commands = bench.input(Input::LinkUp);
     let [Command::ToCoordinator(Report::Hello(hello))] = &commands[..] else { panic!("{commands:?}") };
     let pod = &hello.pods[0];
-    (pod.exits.iter().map(|exit| (exit.rank.0, exit.attempt)).collect(), pod.pids.clone())
+    let exits = pod.exits.iter().map(|exit| (exit.rank.0, exit.attempt)).collect();
+    (exits, pod.pids.clone(), pod.attempts.iter().map(|(rank, attempt)| (rank.0, *attempt)).collect())
 }

@@ -7,6 +7,7 @@ use phalanx_common::topology::Tier;
 
 use crate::outline::Outline;
 use crate::size::{TooLarge, within};
+use crate::text::{NotUtf8, utf8};
 
 pub const MAX_BYTES: usize = 64 << 20;
 /// Twice the nodes that a cluster may have: a row of empty fields takes twelve times its bytes.
@@ -31,12 +32,18 @@ const LEVELS: [&[&str]; 4] = [
 pub enum Error {
     #[error(transparent)]
     TooLarge(#[from] TooLarge),
+    #[error(transparent)]
+    NotUtf8(#[from] NotUtf8),
     #[error("line 1: no column names the node; call one of them node, host or ip")]
     NoNode,
     #[error(
         "line 1: no column but the node's; the others should be the switches above it, such as leaf and spine"
     )]
     NoSwitch,
+    #[error(
+        "line {line}: two columns are called {name}; call them by what they name, such as leaf and spine"
+    )]
+    SameColumn { line: usize, name: String },
     #[error("line {line}: more than {MAX_COLUMNS} columns")]
     TooWide { line: usize },
     #[error("no row names a node; write one for each below the header, such as `{example}`")]
@@ -61,14 +68,19 @@ pub enum Error {
 /// somewhere in the cluster where nothing is.
 ///
 /// # Errors
-/// More than [`MAX_BYTES`], a header without a node or a switch, and rows that do not fit the header.
+/// More than [`MAX_BYTES`], what is no UTF-8, a header without a node or a switch, and rows that do not fit the header.
 pub fn read(bytes: &[u8]) -> Result<Outline, Error> {
     let bytes = within(bytes, MAX_BYTES)?;
-    let text = String::from_utf8_lossy(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes));
+    let text = utf8(bytes)?;
     let mut lines =
         text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty() && !line.starts_with('#'));
     let (header, line) = lines.next().ok_or(Error::NoNode)?;
     let header: Vec<String> = fields(header, line)?.iter().map(|name| plain(name)).collect();
+    // Those without a name are what is left of a spreadsheet.
+    let mut called = BTreeSet::new();
+    if let Some(name) = header.iter().find(|name| !name.is_empty() && !called.insert(*name)) {
+        return Err(Error::SameColumn { line, name: name.clone() });
+    }
     let node = NODE.iter().find_map(|name| header.iter().position(|column| column == name));
     let node = node.ok_or(Error::NoNode)?;
     let domain = header.iter().position(|column| DOMAIN.contains(&column.as_str()));

@@ -3,9 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "in a test that is how it fails")]
 
 use phalanx_common::time::Timestamp;
-use phalanx_common::topology::{Network, Source, Tier, TierInterval, derive};
+use phalanx_common::topology::{Network, Source, Tier, TierInterval, derive, findings};
+use phalanx_formats::kind::{Kind, recognise};
 use phalanx_formats::outline::Outline;
-use phalanx_formats::{csv, slurm, statement, topograph};
+use phalanx_formats::{csv, slurm, statement, topograph, trace};
 
 const AT: Timestamp = Timestamp(0);
 
@@ -76,4 +77,96 @@ fn a_switch_that_is_right_below_a_core_is_no_block_of_it() {
     outline.nodes.retain(|(node, _)| node != "n3");
     let found = network(&outline, Source::Slurm);
     assert_eq!(found.groups.iter().filter(|group| group.name == "core").count(), 1, "{:?}", found.groups);
+}
+
+#[test]
+fn a_table_that_is_not_utf_8_is_refused_with_its_place() {
+    let says = "column 5: the byte 0xe9 is no UTF-8; save the file as UTF-8";
+    let error = csv::read(b"node,leaf\nn1,l1\nn2,l\xe9\n").unwrap_err().to_string();
+    assert!(error.starts_with(&format!("line 3, {says}")), "{error}");
+    let error = slurm::read_conf(
+        "SwitchName=s0 Nodes=n1\n# é\n# é".bytes().chain(*b" \xe9").collect::<Vec<_>>().as_slice(),
+    );
+    assert!(error.unwrap_err().to_string().starts_with(&format!("line 3, {says}")));
+    let error = trace::read(b"job,submitted_at,duration,gpus\na,1,\xe9,1\n").unwrap_err().to_string();
+    assert!(error.starts_with(&format!("line 2, {says}")), "{error}");
+}
+
+#[test]
+fn text_in_utf_16_is_told_from_its_zeros_where_it_has_no_mark() {
+    let text = "SwitchName=s1 Nodes=n1\n";
+    let little: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let big: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+    for (bytes, encoding) in [(&little, "UTF-16LE"), (&big, "UTF-16BE")] {
+        assert_eq!(recognise(bytes), Some(Kind::SlurmConf), "{encoding}");
+        let says =
+            format!("this is UTF-16 text; save it as UTF-8 (`iconv -f {encoding} -t UTF-8` writes it so)");
+        assert_eq!(slurm::read_conf(bytes).unwrap_err().to_string(), says);
+        assert_eq!(csv::read(bytes).unwrap_err().to_string(), says);
+        assert_eq!(statement::read(bytes, "x", AT).unwrap_err().to_string(), says);
+    }
+    assert_eq!(recognise(b"\0\0\0\0\0\0"), None);
+}
+
+#[test]
+fn statements_of_one_file_that_contradict_each_other_are_told_with_their_lines() {
+    let text = "nodes:\n  n1: {leaf: a}\n  \"n[1-2]\": {leaf: b}\n";
+    let found = derive(&[], &statement::read(text.as_bytes(), "site.yaml", AT).unwrap(), AT).unwrap();
+    let says = "n1: sources disagree about its leaf in declared: the operator (site.yaml, line 2) says a, \
+        the operator (site.yaml, line 3) says b; the first counts, for nothing tells them apart";
+    assert_eq!(findings(&found).iter().map(ToString::to_string).collect::<Vec<_>>(), [says]);
+    let text = "nodes:\n  n1: {leaf: a}\n  n2: {leaf: a}\n  n1: {leaf: b}\n";
+    let error = statement::read(text.as_bytes(), "site.yaml", AT).unwrap_err().to_string();
+    assert_eq!(error, "line 4, column 3: the key \"n1\" stands here a second time; the first is in line 2");
+}
+
+#[test]
+fn what_a_tree_of_slurm_says_twice_or_of_nobody_is_an_error_with_its_line() {
+    for (conf, says) in [
+        (
+            "SwitchName=s0 Nodes=n1\n# again\nSwitchName=s0 Nodes=n2\n",
+            "line 3: the switch \"s0\" is defined a second time; the first is in line 1",
+        ),
+        (
+            "SwitchName=s0 Nodes=n1\nSwitchName=top Switches=s[0-1]\n",
+            "line 2: \"s1\" is below \"top\", and no line defines it with SwitchName=; it is misspelt, or the file was cut",
+        ),
+    ] {
+        assert_eq!(slurm::read_conf(conf.as_bytes()).unwrap_err().to_string(), says);
+    }
+    let yaml = |switches: &str| {
+        format!("- topology: t\n  tree:\n    switches:\n    - {{switch: s0, nodes: n1}}\n{switches}")
+    };
+    for (more, says) in [
+        (
+            "    - {switch: s0, nodes: n2}\n",
+            "line 5: the switch \"s0\" is defined a second time; the first is in line 4",
+        ),
+        (
+            "    - {switch: top, children: 's[0-1]'}\n",
+            "line 5: \"s1\" is below \"top\", and no item defines it with `switch`",
+        ),
+    ] {
+        let error = slurm::read_yaml(yaml(more).as_bytes()).unwrap_err().to_string();
+        assert!(error.starts_with(says), "{error}");
+    }
+}
+
+#[test]
+fn columns_of_one_name_are_an_error_but_those_of_none() {
+    let error = csv::read(b"node,leaf,Leaf\nn1,a,b\n").unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "line 1: two columns are called leaf; call them by what they name, such as leaf and spine"
+    );
+    assert!(csv::read(b"node,leaf,,\nn1,a,,\n").is_ok());
+}
+
+#[test]
+fn instances_that_were_cut_anywhere_are_an_error_with_the_line() {
+    let text = topograph::write_json(&Outline::of(&table("node,leaf,spine\nn1,l1,s1\nn2,l2,s1\n")));
+    for end in 0..text.trim_end().len() {
+        let error = topograph::read_json(&text.as_bytes()[..end]).unwrap_err().to_string();
+        assert!(error.contains(" at line "), "{end}: {error}");
+    }
 }

@@ -111,16 +111,12 @@ pub(super) fn leaves(
                 let wins = stated.by.source.rank() < source.rank();
                 let mut said = match stated.conflict {
                     Some(conflict) => conflict.claims,
-                    None => vec![Said {
-                        source: stated.by.source,
-                        origin: stated.by.origin.clone(),
-                        value: Value::Switch(stated.value.0),
-                    }],
+                    None => vec![Said::by(stated.by, Value::Switch(stated.value.0))],
                 };
                 let by_port = ports.iter().filter_map(|port| {
                     let at = port.at.as_ref()?;
                     let origin = format!("its port {}", port.name);
-                    Some(Said { source: at.source, origin, value: Value::Switch(at.switch) })
+                    Some(Said { source: at.source, origin, line: None, value: Value::Switch(at.switch) })
                 });
                 let at = if wins { said.len() } else { 0 };
                 said.splice(at..at, by_port);

@@ -137,7 +137,7 @@ fn hosts_on_two_leaves_of_which_one_is_spoken_of_are_told_by_check() {
     let found = |site: &str| topo(dir.path(), &["check", "--from", "n1.json", "n2.json", site]);
     let one = found("one.yaml");
     let says = "
-NOTICE   leaf-a: 2 nodes hang on leaves of one network, and what is written of some of them alone puts these into several planes: leaf-a in ethernet, leaf-b in ethernet-2
+NOTICE   leaf-a: 2 nodes hang on leaves of one network, and what is written of some of them puts these into several planes: leaf-a in ethernet, leaf-b in ethernet-2; the operator (one.yaml, line 2) wrote of leaf-a
 ";
     assert!(
         one.code == 1 && one.out.contains(says) && one.out.contains("known by  the operator: one.yaml"),

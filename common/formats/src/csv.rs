@@ -71,18 +71,19 @@ pub enum Error {
 /// More than [`MAX_BYTES`], what is no UTF-8, a header without a node or a switch, and rows that do not fit the header.
 pub fn read(bytes: &[u8]) -> Result<Outline, Error> {
     let bytes = within(bytes, MAX_BYTES)?;
-    let text = utf8(bytes)?;
+    // Any file may have a comma in its first line: what names no node is no table, whatever its bytes are.
+    let text = utf8(bytes).map_err(|error| if names_a_node(bytes) { error.into() } else { Error::NoNode })?;
     let mut lines =
         text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty() && !line.starts_with('#'));
     let (header, line) = lines.next().ok_or(Error::NoNode)?;
     let header: Vec<String> = fields(header, line)?.iter().map(|name| plain(name)).collect();
+    let node = NODE.iter().find_map(|name| header.iter().position(|column| column == name));
+    let node = node.ok_or(Error::NoNode)?;
     // Those without a name are what is left of a spreadsheet.
     let mut called = BTreeSet::new();
     if let Some(name) = header.iter().find(|name| !name.is_empty() && !called.insert(*name)) {
         return Err(Error::SameColumn { line, name: name.clone() });
     }
-    let node = NODE.iter().find_map(|name| header.iter().position(|column| column == name));
-    let node = node.ok_or(Error::NoNode)?;
     let domain = header.iter().position(|column| DOMAIN.contains(&column.as_str()));
     // A second name of the node (its address beside its host name) is no switch.
     let is_switch = |at: &usize| !NODE.iter().chain(&DOMAIN).any(|name| header[*at] == *name);
@@ -114,6 +115,13 @@ pub fn read(bytes: &[u8]) -> Result<Outline, Error> {
     columns.retain(|at| rows.iter().any(|row| !row[*at].is_empty()));
     let names = names(&rows, &header, &columns);
     Ok(outline(&rows, node, domain, &names))
+}
+
+/// Whether the header of a text has a column of nodes, in whatever encoding it is.
+fn names_a_node(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    let header = text.lines().find(|line| !line.trim().is_empty() && !line.starts_with('#'));
+    header.is_some_and(|header| header.split(',').any(|name| NODE.contains(&plain(name).as_str())))
 }
 
 /// A row as it may be.

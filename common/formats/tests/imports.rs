@@ -84,6 +84,7 @@ fn a_table_that_is_not_utf_8_is_refused_with_its_place() {
     let says = "column 5: the byte 0xe9 is no UTF-8; save the file as UTF-8";
     let error = csv::read(b"node,leaf\nn1,l1\nn2,l\xe9\n").unwrap_err().to_string();
     assert!(error.starts_with(&format!("line 3, {says}")), "{error}");
+    assert_eq!(csv::read(b"\x89PNG,a\n\xff\n"), Err(csv::Error::NoNode), "a picture is no table");
     let error = slurm::read_conf(
         "SwitchName=s0 Nodes=n1\n# é\n# é".bytes().chain(*b" \xe9").collect::<Vec<_>>().as_slice(),
     );

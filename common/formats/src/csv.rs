@@ -72,7 +72,10 @@ pub enum Error {
 pub fn read(bytes: &[u8]) -> Result<Outline, Error> {
     let bytes = within(bytes, MAX_BYTES)?;
     // Any file may have a comma in its first line: what names no node is no table, whatever its bytes are.
-    let text = utf8(bytes).map_err(|error| if names_a_node(bytes) { error.into() } else { Error::NoNode })?;
+    let text = utf8(bytes).map_err(|error| match error {
+        NotUtf8::At { .. } if !names_a_node(bytes) => Error::NoNode,
+        error => error.into(),
+    })?;
     let mut lines =
         text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty() && !line.starts_with('#'));
     let (header, line) = lines.next().ok_or(Error::NoNode)?;

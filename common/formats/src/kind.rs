@@ -244,7 +244,8 @@ fn states(rest: &str, below: &[&str]) -> bool {
     });
     let is_mapping = rest.trim().is_empty() || rest.trim_start().starts_with('{');
     let behind_the_second_brace = rest.trim_start().strip_prefix('{').and_then(|rest| rest.split_once('{'));
-    is_mapping && inside || behind_the_second_brace.is_some_and(|(_, rest)| rest.split(['{', ',', '}']).any(is_stated))
+    is_mapping && inside
+        || behind_the_second_brace.is_some_and(|(_, rest)| rest.split(['{', ',', '}']).any(is_stated))
 }
 
 /// `leaf: l1`, and what else a statement says of a name.

@@ -247,7 +247,7 @@ fn a_switch_under_itself_is_a_finding_with_its_name() {
         \x20 - {type: Node, selector: {exactMatch: {name: n1}}}\n\x20 - {type: HyperNode, selector: {exactMatch: {name: s0}}}\n";
     let dir = files(&[
         ("hypernodes.yaml", hypernode),
-        ("topology.conf", "SwitchName=s0 Nodes=n1\nSwitchName=s0 Switches=s0\n"),
+        ("topology.conf", "SwitchName=s0 Nodes=n1 Switches=s0\n"),
         ("site.yaml", "nodes:\n  n1: {leaf: s0}\nswitches:\n  s0: {under: s0}\n"),
     ]);
     for name in ["hypernodes.yaml", "topology.conf", "site.yaml"] {

@@ -36,7 +36,7 @@ fn all_three_sides_are_shown_with_the_decision_and_its_reason() {
 1 conflict between sources
 
 WARNING  gpu-1 mlx5_0: sources disagree about the switch it is attached to
-         counts    leaf-c, says the operator: ./site.yaml, 2024-07-03T09:46:40Z
+         counts    leaf-c, says the operator: ./site.yaml, line 2, 2024-07-03T09:46:40Z
          against   leaf-a, says InfiniBand: ./fabric.out, 2024-07-03T09:46:40Z
          against   leaf-b, says LLDP: ./gpu-1.json, 2024-07-03T09:46:40Z
          because   the first counts for its source ranks higher

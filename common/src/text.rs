@@ -57,9 +57,24 @@ pub(crate) fn fold(word: &str) -> String {
     word.chars().filter(|c| !matches!(c, '_' | '-' | ' ')).flat_map(char::to_lowercase).collect()
 }
 
-/// Whether a text begins as UTF-16 does: with a byte order mark.
-pub fn is_utf16(bytes: &[u8]) -> bool {
-    bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff")
+/// What `iconv` calls the UTF-16 that a text begins as: with a byte order mark, or without one as letters of ASCII, of which
+/// every second byte is zero.
+pub fn utf16(bytes: &[u8]) -> Option<&'static str> {
+    const LOOKED_AT: usize = 64;
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        return Some("UTF-16");
+    }
+    let (pairs, _) = bytes[..bytes.len().min(LOOKED_AT)].as_chunks::<2>();
+    let is_letter = |byte: u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace();
+    let all = |is: fn(&[u8; 2]) -> (u8, u8)| {
+        let is_ascii = |pair| is(pair).0 == 0 && is_letter(is(pair).1);
+        pairs.len() > 1 && pairs.iter().all(is_ascii)
+    };
+    match () {
+        () if all(|[low, high]| (*high, *low)) => Some("UTF-16LE"),
+        () if all(|[high, low]| (*high, *low)) => Some("UTF-16BE"),
+        () => None,
+    }
 }
 
 /// A time in its largest whole unit: `90 s`, `2 h`.

@@ -7,6 +7,7 @@ use phalanx_common::topology::Tier;
 
 use crate::outline::Outline;
 use crate::size::{TooLarge, within};
+use crate::text::{NotUtf8, utf8};
 
 pub const MAX_BYTES: usize = 64 << 20;
 /// Twice the nodes that a cluster may have: a row of empty fields takes twelve times its bytes.
@@ -31,12 +32,18 @@ const LEVELS: [&[&str]; 4] = [
 pub enum Error {
     #[error(transparent)]
     TooLarge(#[from] TooLarge),
+    #[error(transparent)]
+    NotUtf8(#[from] NotUtf8),
     #[error("line 1: no column names the node; call one of them node, host or ip")]
     NoNode,
     #[error(
         "line 1: no column but the node's; the others should be the switches above it, such as leaf and spine"
     )]
     NoSwitch,
+    #[error(
+        "line {line}: two columns are called {name}; call them by what they name, such as leaf and spine"
+    )]
+    SameColumn { line: usize, name: String },
     #[error("line {line}: more than {MAX_COLUMNS} columns")]
     TooWide { line: usize },
     #[error("no row names a node; write one for each below the header, such as `{example}`")]
@@ -61,16 +68,25 @@ pub enum Error {
 /// somewhere in the cluster where nothing is.
 ///
 /// # Errors
-/// More than [`MAX_BYTES`], a header without a node or a switch, and rows that do not fit the header.
+/// More than [`MAX_BYTES`], what is no UTF-8, a header without a node or a switch, and rows that do not fit the header.
 pub fn read(bytes: &[u8]) -> Result<Outline, Error> {
     let bytes = within(bytes, MAX_BYTES)?;
-    let text = String::from_utf8_lossy(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes));
+    // Any file may have a comma in its first line: what names no node is no table, whatever its bytes are.
+    let text = utf8(bytes).map_err(|error| match error {
+        NotUtf8::At { .. } if !names_a_node(bytes) => Error::NoNode,
+        error => error.into(),
+    })?;
     let mut lines =
         text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty() && !line.starts_with('#'));
     let (header, line) = lines.next().ok_or(Error::NoNode)?;
     let header: Vec<String> = fields(header, line)?.iter().map(|name| plain(name)).collect();
     let node = NODE.iter().find_map(|name| header.iter().position(|column| column == name));
     let node = node.ok_or(Error::NoNode)?;
+    // Those without a name are what is left of a spreadsheet.
+    let mut called = BTreeSet::new();
+    if let Some(name) = header.iter().find(|name| !name.is_empty() && !called.insert(*name)) {
+        return Err(Error::SameColumn { line, name: name.clone() });
+    }
     let domain = header.iter().position(|column| DOMAIN.contains(&column.as_str()));
     // A second name of the node (its address beside its host name) is no switch.
     let is_switch = |at: &usize| !NODE.iter().chain(&DOMAIN).any(|name| header[*at] == *name);
@@ -102,6 +118,13 @@ pub fn read(bytes: &[u8]) -> Result<Outline, Error> {
     columns.retain(|at| rows.iter().any(|row| !row[*at].is_empty()));
     let names = names(&rows, &header, &columns);
     Ok(outline(&rows, node, domain, &names))
+}
+
+/// Whether the header of a text has a column of nodes, in whatever encoding it is.
+fn names_a_node(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    let header = text.lines().find(|line| !line.trim().is_empty() && !line.starts_with('#'));
+    header.is_some_and(|header| header.split(',').any(|name| NODE.contains(&plain(name).as_str())))
 }
 
 /// A row as it may be.

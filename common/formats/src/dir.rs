@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
+use crate::text::visible;
 use crate::tree::{MAX_NAMES, Tree};
 
 /// Why a folder was not opened.
@@ -101,7 +102,7 @@ impl Tree for Dir {
         fs::File::open(path).ok()?.take(limit).read_to_end(&mut bytes).ok()?;
         Some(match String::from_utf8(bytes) {
             Ok(text) => text,
-            Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+            Err(error) => visible(error.as_bytes()).into_owned(),
         })
     }
 

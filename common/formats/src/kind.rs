@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use phalanx_common::text::{is_utf16, nearest};
+use phalanx_common::text::{nearest, utf16};
 
 use crate::statement;
 use crate::tree::Tree;
@@ -147,11 +147,9 @@ pub fn recognise(bytes: &[u8]) -> Option<Kind> {
 /// UTF-16 is told apart, as files of some editors and shells are in it: what they are is known, though no reader reads
 /// them.
 fn text(bytes: &[u8]) -> Cow<'_, str> {
-    if !is_utf16(bytes) {
-        return String::from_utf8_lossy(bytes);
-    }
-    let unit = match bytes {
-        [0xfe, 0xff, ..] => u16::from_be_bytes,
+    let unit = match (utf16(bytes), bytes) {
+        (None, _) => return String::from_utf8_lossy(bytes),
+        (Some("UTF-16BE"), _) | (_, [0xfe, 0xff, ..]) => u16::from_be_bytes,
         _ => u16::from_le_bytes,
     };
     let units = bytes.chunks_exact(2).filter_map(|pair| Some(unit(*pair.first_chunk()?)));
@@ -207,16 +205,17 @@ fn lines(text: &str) -> Option<Kind> {
     if let Some(kind) = told().find_map(of_accelerators) {
         return Some(kind);
     }
-    if any(&is_nearly_statement) {
+    let all: Vec<&str> = told().collect();
+    if (0..all.len()).any(|at| is_nearly_statement(all[at], &all[at + 1..])) {
         return Some(Kind::Statement);
     }
     told().next().filter(|line| line.contains(',') && !line.contains(':')).map(|_| Kind::Csv)
 }
 
-/// A misspelt key of a statement at the top level, with more below it: `node:` for `nodes:`. Another letter in a place
-/// may make another word of it (`notes`, `modes`), so that nothing but letters that are missing, too many or swapped is
-/// a slip here.
-fn is_nearly_statement(line: &str) -> bool {
+/// A misspelt key of a statement at the top level: `node:` for `nodes:`. Another letter in a place may make another word of
+/// it (`notes`, `modes`), so that nothing but letters that are missing, too many or swapped is a slip here. Other files have
+/// such words too (`node:` in values of Helm, `Switch:` in a text): what is below has to be a statement's.
+fn is_nearly_statement(line: &str, below: &[&str]) -> bool {
     let Some((key, rest)) = line.split_once(':') else { return false };
     let sorted = |word: &str| {
         let mut letters: Vec<char> = word.to_ascii_lowercase().chars().collect();
@@ -224,9 +223,36 @@ fn is_nearly_statement(line: &str) -> bool {
         letters
     };
     let is_slip = |known: &str| known.len() != key.len() || sorted(known) == sorted(key);
-    let is_mapping = rest.trim().is_empty() || rest.trim_start().starts_with('{');
     let is_word = key.chars().all(|c| c.is_ascii_alphabetic());
-    is_mapping && is_word && nearest(key, &statement::KEYS).is_some_and(is_slip)
+    let is_near = is_word && nearest(key, &statement::KEYS).is_some_and(is_slip);
+    is_near && states(rest, below)
+}
+
+/// Whether the names of a mapping say something that a statement says: `n1: {leaf: l1}`, on lines of their own or in braces.
+fn states(rest: &str, below: &[&str]) -> bool {
+    let own = |line: &&&str| line.starts_with(char::is_whitespace);
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let below: Vec<&str> = below.iter().take_while(own).copied().collect();
+    let names = below.first().map_or(0, |line| indent(line));
+    let inside = below.iter().any(|line| {
+        let deeper = indent(line) > names;
+        // An adapter's, which has both.
+        let is_owner = ["node:", "port:"].iter().all(|key| line.contains(key));
+        let mut parts = line.split(['{', ',', '}']);
+        let first = parts.next().filter(|_| deeper);
+        is_owner || first.into_iter().chain(parts).any(is_stated)
+    });
+    let is_mapping = rest.trim().is_empty() || rest.trim_start().starts_with('{');
+    let behind_the_second_brace = rest.trim_start().strip_prefix('{').and_then(|rest| rest.split_once('{'));
+    is_mapping && inside
+        || behind_the_second_brace.is_some_and(|(_, rest)| rest.split(['{', ',', '}']).any(is_stated))
+}
+
+/// `leaf: l1`, and what else a statement says of a name.
+fn is_stated(part: &str) -> bool {
+    const SAID: [&str; 10] =
+        ["leaf", "block", "core", "site", "nvlink", "switch", "rail", "uplinks", "plane", "under"];
+    part.split_once(':').is_some_and(|(key, _)| SAID.contains(&key.trim()))
 }
 
 /// `Switch 8 "…`, `Ca 1 "…`, `Hca 2 "…`, or a line of `ibnetdiscover -p`.

@@ -36,3 +36,4 @@ pub mod xml;
 
 pub use grid::{Cell, Reading as MatrixReading, Strange};
 pub use size::TooLarge;
+pub use text::NotUtf8;

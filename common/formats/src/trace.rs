@@ -2,6 +2,7 @@
 //! traces is the same.
 
 use crate::size::{TooLarge, within};
+use crate::text::{NotUtf8, utf8};
 
 pub const MAX_BYTES: usize = 64 << 20;
 /// Jobs of one trace.
@@ -31,6 +32,8 @@ pub struct TraceJob {
 pub enum Error {
     #[error(transparent)]
     TooLarge(#[from] TooLarge),
+    #[error(transparent)]
+    NotUtf8(#[from] NotUtf8),
     #[error("the trace is empty; its first line should be job,submitted_at,duration,gpus")]
     Empty,
     #[error(
@@ -51,10 +54,10 @@ pub enum Error {
 /// a GPU or a second is taken as it is.
 ///
 /// # Errors
-/// More than [`MAX_BYTES`] or [`MAX_JOBS`], a header without the three columns, and rows that are not numbers.
+/// More than [`MAX_BYTES`] or [`MAX_JOBS`], what is no UTF-8, a header without the three columns, and rows that are not numbers.
 pub fn read(bytes: &[u8]) -> Result<Vec<TraceJob>, Error> {
     let bytes = within(bytes, MAX_BYTES)?;
-    let text = String::from_utf8_lossy(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes));
+    let text = utf8(bytes)?;
     let mut lines =
         text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty() && !line.starts_with('#'));
     let (header, line) = lines.next().ok_or(Error::Empty)?;

@@ -4,7 +4,7 @@
 /// where a machine has them. What is not there and what cannot be read are the same: the kernel answers
 /// some files with an error where it does not know.
 pub trait Tree {
-    /// The beginning of a file, `limit` bytes at most; what is no UTF-8 in it is replaced.
+    /// The beginning of a file, `limit` bytes at most; a byte that is no UTF-8 in it is shown as `\xe9`.
     fn read(&self, path: &str, limit: usize) -> Option<String>;
 
     /// The names in a folder in order, [`MAX_NAMES`] at most.

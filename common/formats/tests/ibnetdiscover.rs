@@ -5,7 +5,7 @@
 mod support;
 
 use phalanx_common::time::Timestamp;
-use phalanx_common::topology::{Capacity, Network, Problem, Tier, TierInterval, derive, findings};
+use phalanx_common::topology::{Capacity, Network, PlaneKind, Problem, Tier, TierInterval, derive, findings};
 use phalanx_formats::ibnetdiscover::{self, Error};
 use proptest::prelude::*;
 use support::{archived, capture, captures};
@@ -89,6 +89,25 @@ fn small_and_simulated_nets_are_read() {
     let Some(one) = network("ibsim-net") else { return };
     let uplinks: Vec<Option<Capacity>> = one.switches.iter().map(|switch| switch.uplinks).collect();
     assert_eq!(uplinks, [Some(Capacity { live: 2, expected: 0 }), None]);
+}
+
+#[test]
+fn bytes_of_a_name_that_are_no_text_stay_visible_and_tell_names_apart() {
+    let dump = |name: &[u8]| [b"Switch 8 \"S-1\" # \"", name, b"\" enhanced port 0 lid 1 lmc 0\n"].concat();
+    let name = |bytes: &[u8]| {
+        let fabric = ibnetdiscover::read(&dump(bytes)).unwrap();
+        fabric.devices[0].description.clone().unwrap()
+    };
+    assert_eq!(name(b"r\xe9seau"), "r\\xe9seau");
+    assert_eq!(name("réseau".as_bytes()), "réseau");
+    assert_ne!(name(b"r\xe8seau"), name(b"r\xe9seau"));
+}
+
+#[test]
+fn a_dump_without_guids_is_of_infiniband_too() {
+    let Some(net) = network("ibsim-net") else { return };
+    let planes: Vec<_> = net.planes.iter().map(|plane| (plane.name.as_str(), plane.kind)).collect();
+    assert_eq!(planes, [("infiniband", PlaneKind::InfiniBand)]);
 }
 
 #[test]

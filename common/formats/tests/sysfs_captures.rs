@@ -143,6 +143,10 @@ fn power9_has_the_memory_of_its_gpus_as_nodes_and_folders_where_links_should_be(
     assert_eq!(machine.numa[&250].memory_bytes, Some(15_728_640 << 10));
     assert_eq!((machine.numa[&8].distances[&0], machine.numa[&8].distances[&255]), (40, 80));
 
+    // 0 and 8 are the host's.
+    let host: u64 = [0, 8].iter().filter_map(|node| machine.numa[node].memory_bytes).sum();
+    assert_eq!((machine.memory_bytes(), machine.host_nodes().count()), (host, 2));
+
     assert_eq!(machine.pci[&bdf("0004:05:00.0")].place, None, "nobody knows");
     let gpus: Vec<(String, Option<u32>, Option<u32>)> = (0u32..)
         .zip(&machine.accelerators)

@@ -311,6 +311,10 @@ fn a_misspelt_key_is_told_what_was_meant_wherever_it_stands() {
         assert!(error.contains(says), "{error}");
         assert_eq!(recognise(text.as_bytes()), Some(Kind::Statement), "{text}");
     }
+    for text in ["node: {n1: {leaf: l1}}\n", "node:\n  n1:\n    leaf: l1\n", "switchs:\n  l1: {uplinks: 4}\n"]
+    {
+        assert_eq!(recognise(text.as_bytes()), Some(Kind::Statement), "{text}");
+    }
     for key in ["nodes", "node", "Nodes", "ndoes", "noddes", "Node", "switch", "swtiches", "adapter"] {
         let text = format!("# ours\n{key}:\n  n1: {{leaf: l1}}\n");
         assert_eq!(recognise(text.as_bytes()), Some(Kind::Statement), "{key}");
@@ -321,6 +325,11 @@ fn a_misspelt_key_is_told_what_was_meant_wherever_it_stands() {
         "node: n1\n",
         "metadata:\n  node:\n    a: b\n",
         "racks:\n  a: b\n",
+        "node:\n  selector: {}\n  tolerations:\n  - key: gpu\n    operator: Exists\n",
+        "node:\n  image: x\n  ports:\n    http: 80\n",
+        "How to cable it.\n\nSwitch:\n  port 1 goes to the leaf: see below\n",
+        "node: {image: x, leaf: y}\n",
+        "Node:\nleaf: a\n",
     ] {
         assert_eq!(recognise(text.as_bytes()), None, "{text} is another file's");
     }
@@ -338,7 +347,7 @@ fn what_a_text_in_utf_16_is_is_known_and_that_it_is_that() {
             let _ = recognise(&bytes[..end]);
         }
         let error = statement::read(bytes, "x", AT).unwrap_err().to_string();
-        assert_eq!(error, "this is UTF-16 text; save it as UTF-8");
+        assert_eq!(error, "this is UTF-16 text; save it as UTF-8 (`iconv -f UTF-16 -t UTF-8` writes it so)");
     }
 }
 
@@ -365,7 +374,8 @@ fn names_that_are_no_text_and_a_line_that_goes_on_into_nothing_are_not_passed_ov
 
 #[test]
 fn a_small_statement_does_not_stand_for_billions_of_names() {
-    let many = format!("nodes:\n{}", "  'n[0-49999]': {}\n".repeat(5));
+    let names = ["a", "b", "c", "d", "e"].map(|name| format!("  '{name}[0-49999]': {{}}\n"));
+    let many = format!("nodes:\n{}", names.concat());
     let error = statement::read(many.as_bytes(), "x", AT).unwrap_err().to_string();
     assert!(error.starts_with("line 6") && error.contains("more than"), "{error}");
 }

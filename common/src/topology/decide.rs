@@ -43,7 +43,7 @@ pub(super) fn decide<'a, V: Ord + Clone>(
         };
         let mut shown: Vec<Said> = Vec::new();
         for (by, said) in &claims {
-            let said = Said { source: by.source, origin: by.origin.clone(), value: value(said) };
+            let said = Said::by(by, value(said));
             if shown.len() < MAX_SHOWN && !shown.contains(&said) {
                 shown.push(said);
             }

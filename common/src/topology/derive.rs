@@ -139,7 +139,8 @@ pub fn derive(nodes: &[NodePorts], evidence: &[Evidence], now: Timestamp) -> Res
     stated::apply(&stated, main, &mut grown, (&nodes.rows, &switches.rows, &cables), &mut conflicts);
     stated::nest(&mut groups, &mut paths);
     let main = main.or_else(|| (!planes.is_empty()).then_some(0));
-    let (groups, new_rows) = places::settle(&mut planes, groups, &mut nodes.rows, &paths);
+    let written = places::written(&groups, &cables.under, &stated);
+    let (groups, new_rows) = places::settle(&mut planes, groups, &mut nodes.rows, &paths, &written);
     for switch in &mut switches.rows {
         switch.group = switch.group.and_then(|group| new_rows.get(&group).copied());
     }

@@ -58,11 +58,13 @@ pub enum Problem {
     Unlike { plane: String, has: Ports, usual: Ports, peers: usize },
     /// A node's ports in a plane are on leaves that otherwise serve different nodes.
     Divided { plane: String, groups: Vec<String> },
-    /// Leaves of one network are in several planes, because something is written of some of them alone: the first of
-    /// them. `nodes` hang on them.
-    SplitPlane { leaves: Vec<InPlane>, more: usize, nodes: u32, bonded: bool },
+    /// Leaves of one network are in several planes, because of what is written of some of them: the first of them, with
+    /// the subject at their head. `nodes` hang on them.
+    SplitPlane { leaves: Vec<InPlane>, more: usize, nodes: u32, bonded: bool, said: Vec<Stated> },
     /// Several switches go by one name, so that a name alone says nothing.
     SwitchName { switches: usize },
+    /// A node and a switch go by one name.
+    NodeAndSwitch,
     /// A statement says that a switch belongs to a group, and no group comes from it.
     Idle { tier: Tier, group: String },
     /// Nodes or switches that a statement names and no other source knows: the first of them.
@@ -133,6 +135,9 @@ pub struct Thin {
 pub struct Stated {
     pub source: Source,
     pub origin: String,
+    /// In that file, where it is one that people write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
     pub value: String,
 }
 
@@ -178,9 +183,12 @@ impl Finding {
             Problem::Unlike { .. } => "compare the node's adapters and cables with its neighbours'",
             Problem::Divided { .. } => "look for a cable that goes to another unit's leaf",
             Problem::SplitPlane { .. } => {
-                "state of the other leaves what is stated of the first (`plane`, or what they are `under`); if they are networks of their own, state a `plane` of each"
+                "state of all of these leaves what is stated of the first (`plane`, or what they are `under`); if they are networks of their own, state a `plane` of each"
             }
             Problem::SwitchName { .. } => "give each switch a name of its own",
+            Problem::NodeAndSwitch => {
+                "look which of the two it is: hosts that are cabled to each other hear one another as switches, and a list that a switch made of its neighbours makes a node of it"
+            }
             Problem::Idle { .. } => {
                 "state it of a leaf, or of a switch above that makes such a group; look for a misspelt name"
             }
@@ -244,7 +252,7 @@ impl fmt::Display for Finding {
                 write!(f, "{subject}: sources disagree about {about}: ")?;
                 for (claim, at) in claims.iter().zip(0..) {
                     let comma = if at == 0 { "" } else { ", " };
-                    write!(f, "{comma}{} ({}) says {}", claim.source, claim.origin, claim.value)?;
+                    write!(f, "{comma}{} ({}) says {}", claim.source, claim.place(), claim.value)?;
                 }
                 write!(f, "; the first counts, {reason}")
             }
@@ -269,17 +277,22 @@ impl fmt::Display for Finding {
             Problem::Divided { plane, groups } => {
                 write!(f, "{subject}: its ports in {plane} are in several units: {}", groups.join(", "))
             }
-            Problem::SplitPlane { leaves, more, nodes, bonded } => {
+            Problem::SplitPlane { leaves, more, nodes, bonded, said } => {
                 let hang = if *nodes == 1 { "node hangs" } else { "nodes hang" };
                 let by = if *bonded { ", by bonds" } else { "" };
                 write!(
                     f,
-                    "{subject}: {nodes} {hang} on leaves of one network{by}, and what is written of some of them alone puts these into several planes: "
+                    "{subject}: {nodes} {hang} on leaves of one network{by}, and what is written of some of them puts these into several planes: "
                 )?;
                 let leaves: Vec<String> = leaves.iter().map(ToString::to_string).collect();
                 f.write_str(&leaves.join(", "))?;
-                if *more > 0 { write!(f, " and {more} more") } else { Ok(()) }
+                if *more > 0 {
+                    write!(f, " and {more} more")?;
+                }
+                let Some(first) = said.first() else { return Ok(()) };
+                write!(f, "; {} ({}) wrote of {}", first.source, first.place(), first.value)
             }
+            Problem::NodeAndSwitch => write!(f, "{subject}: a node and a switch go by this name"),
             Problem::SwitchName { switches } => write!(f, "{subject}: {switches} switches go by this name"),
             Problem::Idle { tier, group } => {
                 write!(f, "{subject}: nothing follows from the statement that its {tier} is {group}")
@@ -332,6 +345,14 @@ impl fmt::Display for Finding {
             ),
             Problem::Machine(problem) => write!(f, "{subject}: {problem}"),
         }
+    }
+}
+
+impl Stated {
+    /// The file, service or port that says it, with the line.
+    pub fn place(&self) -> String {
+        let line = self.line.map_or(String::new(), |line| format!(", line {line}"));
+        format!("{}{line}", self.origin)
     }
 }
 

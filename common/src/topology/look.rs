@@ -116,7 +116,12 @@ fn unlike(network: &Network, add: &mut Add<'_>) {
             }
         }
     }
-    for ((plane, _), nodes) in members.into_iter().filter(|(_, nodes)| nodes.len() >= MIN_PEERS) {
+    for ((plane, _), mut nodes) in members {
+        // Of one that is there by a node's name alone, the ports are not known.
+        nodes.retain(|node| ports_in(network, node, plane).next().is_some());
+        if nodes.len() < MIN_PEERS {
+            continue;
+        }
         let ports: Vec<Ports> = nodes.iter().map(|node| ports_of(network, node, plane)).collect();
         let mut counts: BTreeMap<&Ports, usize> = BTreeMap::new();
         for ports in &ports {
@@ -312,12 +317,20 @@ fn splits(network: &Network, add: &mut Add<'_>) {
             let plane = switch.plane.map(|plane| network.planes[plane as usize].name.clone());
             InPlane { leaf: switch.name.clone(), plane: plane.unwrap_or_default() }
         };
-        let leaves: Vec<InPlane> = split.leaves.iter().take(MOST_NAMED).map(in_plane).collect();
+        // That of which something is written comes first.
+        let said: Vec<Stated> = split.said.iter().map(|said| stated(network, said)).collect();
+        let first = split.said.iter().find_map(|said| match said.value {
+            Value::Switch(row) if split.leaves.contains(&row) => Some(row),
+            _ => None,
+        });
+        let others = split.leaves.iter().copied().filter(|row| Some(*row) != first);
+        let leaves = first.into_iter().chain(others);
+        let leaves: Vec<InPlane> = leaves.take(MOST_NAMED).map(|row| in_plane(&row)).collect();
         let more = split.leaves.len() - leaves.len();
         let severity = if split.bonded { Severity::Warning } else { Severity::Notice };
         let subject = leaves.first().map(|first| first.leaf.clone()).unwrap_or_default();
         let (nodes, bonded) = (split.nodes, split.bonded);
-        add(severity, &subject, Problem::SplitPlane { leaves, more, nodes, bonded });
+        add(severity, &subject, Problem::SplitPlane { leaves, more, nodes, bonded, said });
     }
 }
 
@@ -329,6 +342,11 @@ fn names(network: &Network, add: &mut Add<'_>) {
     for duplicate in &network.duplicates {
         let (port, guids) = (duplicate.port.clone(), duplicate.guids.clone());
         add(Severity::Warning, &duplicate.name, Problem::DuplicateName { port, guids });
+    }
+    let nodes: BTreeSet<&str> = network.nodes.iter().map(|node| node.name.as_str()).collect();
+    let both: BTreeSet<&str> = network.switches.iter().map(|switch| switch.name.as_str()).collect();
+    for name in both.intersection(&nodes) {
+        add(Severity::Warning, name, Problem::NodeAndSwitch);
     }
     let mut switches: BTreeMap<&str, usize> = BTreeMap::new();
     for switch in &network.switches {
@@ -369,7 +387,7 @@ fn stated(network: &Network, said: &Said) -> Stated {
         Value::Number(number) => number.to_string(),
         Value::Name(name) => name.clone(),
     };
-    Stated { source: said.source, origin: said.origin.clone(), value }
+    Stated { source: said.source, origin: said.origin.clone(), line: said.line, value }
 }
 
 /// `node port`.

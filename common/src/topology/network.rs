@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::evidence::{Source, SwitchId};
+use super::evidence::{Evidence, Source, SwitchId};
 use super::owners::Stray;
 use super::port::{Guid, LinkLayer, Mac};
 use super::splits::Split;
@@ -355,7 +355,16 @@ pub enum Subject {
 pub struct Said {
     pub source: Source,
     pub origin: String,
+    /// In that file, where it is one that people write. No fact: the hash does not cover it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
     pub value: Value,
+}
+
+impl Said {
+    pub(super) fn by(by: &Evidence, value: Value) -> Said {
+        Said { source: by.source, origin: by.origin.clone(), line: by.line, value }
+    }
 }
 
 /// The value of a claim.

@@ -20,7 +20,7 @@ const MOST_GUESSED: usize = 16;
 #[serde(deny_unknown_fields)]
 pub struct Stray {
     pub origin: String,
-    /// In that file, where it is one.
+    /// In that file, where it is one. No fact: the hash does not cover it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<u32>,
     pub guid: Guid,

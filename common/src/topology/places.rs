@@ -8,6 +8,7 @@ use super::evidence::{Evidence, Source};
 use super::network::{
     Conflict, Group, Node, Place, Plane, Reason, Row, Said, Subject, Switch, Value, row_of,
 };
+use super::stated::Stated;
 use super::tier::Tier;
 
 /// The groups of a node in one plane, by tier of [`Tier::OF_SWITCHES`].
@@ -110,16 +111,12 @@ pub(super) fn leaves(
                 let wins = stated.by.source.rank() < source.rank();
                 let mut said = match stated.conflict {
                     Some(conflict) => conflict.claims,
-                    None => vec![Said {
-                        source: stated.by.source,
-                        origin: stated.by.origin.clone(),
-                        value: Value::Switch(stated.value.0),
-                    }],
+                    None => vec![Said::by(stated.by, Value::Switch(stated.value.0))],
                 };
                 let by_port = ports.iter().filter_map(|port| {
                     let at = port.at.as_ref()?;
                     let origin = format!("its port {}", port.name);
-                    Some(Said { source: at.source, origin, value: Value::Switch(at.switch) })
+                    Some(Said { source: at.source, origin, line: None, value: Value::Switch(at.switch) })
                 });
                 let at = if wins { said.len() } else { 0 };
                 said.splice(at..at, by_port);
@@ -153,13 +150,17 @@ pub(super) fn path(groups: &[Group], leaf: Row) -> Path {
 }
 
 /// The tiers of a plane that carry information: a tier that puts nodes together just as the one below does
-/// tells nothing, unless groups of the one below are called alike. One in which every node is alone does: a leaf with
-/// one node is a leaf.
-fn telling_tiers(paths: &[Path], are_called_alike: impl Fn(usize) -> bool) -> Vec<usize> {
+/// tells nothing, unless somebody wrote it down or groups of the one below are called alike. One in which every node is
+/// alone does: a leaf with one node is a leaf.
+fn telling_tiers(
+    paths: &[Path],
+    is_written: impl Fn(usize) -> bool,
+    are_called_alike: impl Fn(usize) -> bool,
+) -> Vec<usize> {
     let used = |at: &usize| paths.iter().any(|path| path[*at].is_some());
     let mut kept: Vec<usize> = Vec::new();
     for at in (0..4).filter(used) {
-        let same = kept.last().filter(|below| !are_called_alike(**below));
+        let same = kept.last().filter(|below| !is_written(at) && !are_called_alike(**below));
         let same = same.is_some_and(|below| same_partition(paths, *below, at));
         if !same {
             kept.push(at);
@@ -184,12 +185,37 @@ fn same_partition(paths: &[Path], below: usize, above: usize) -> bool {
     lower.len() == pairs.len() && upper.len() == pairs.len()
 }
 
+/// The tiers of each plane that somebody wrote down: by a tree that names switches above others, or by a group's name.
+/// They are levels of that network even where each of their groups has one of the groups below.
+pub(super) fn written(
+    groups: &[Group],
+    under: &BTreeSet<(Row, Row)>,
+    stated: &Stated,
+) -> BTreeSet<(Row, Tier)> {
+    let uppers: BTreeSet<Row> = under.iter().map(|(_, upper)| *upper).collect();
+    let told = stated.switches.iter().chain(&stated.nodes);
+    let names: BTreeSet<(Tier, &str)> = told.map(|((_, tier), (name, _))| (*tier, name.as_str())).collect();
+    // A node right below a switch of a high level has that switch on all levels below it: it is a level once.
+    let is_again = |group: &Group| {
+        let parent = group.parent.filter(|parent| groups[*parent as usize].switches == group.switches);
+        parent.filter(|_| !group.switches.is_empty())
+    };
+    let again: BTreeSet<Row> = groups.iter().filter_map(is_again).collect();
+    let is_written = |(group, row): &(&Group, Row)| {
+        let by_tree = !again.contains(row) && group.switches.iter().any(|switch| uppers.contains(switch));
+        by_tree || names.contains(&(group.tier, group.name.as_str()))
+    };
+    let rows = groups.iter().zip(0..).filter(is_written);
+    rows.map(|(group, _)| (group.plane, group.tier)).collect()
+}
+
 /// Writes the paths to the nodes, with the tiers that are kept, and drops the groups of the others.
 pub(super) fn settle(
     planes: &mut [Plane],
     groups: Vec<Group>,
     nodes: &mut [Node],
     paths: &BTreeMap<(Row, Row), Path>,
+    written: &BTreeSet<(Row, Tier)>,
 ) -> (Vec<Group>, BTreeMap<Row, Row>) {
     let mut of_tier: BTreeMap<(Row, Tier), Vec<usize>> = BTreeMap::new();
     for (group, at) in groups.iter().zip(0..) {
@@ -203,7 +229,8 @@ pub(super) fn settle(
             let mut names = BTreeSet::new();
             rows.any(|at| !names.insert(&groups[*at].name))
         };
-        let telling = telling_tiers(&of_plane, are_called_alike);
+        let is_written = |at: usize| written.contains(&(row, Tier::OF_SWITCHES[at]));
+        let telling = telling_tiers(&of_plane, is_written, are_called_alike);
         let mut tiers: Vec<Tier> = telling.into_iter().map(|at| Tier::OF_SWITCHES[at]).collect();
         if tiers.is_empty() {
             tiers.push(Tier::Leaf);

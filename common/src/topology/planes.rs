@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::adrift;
 use super::attach::Cables;
 use super::decide::{Claims, decide};
+use super::derive::speaks_of;
 use super::evidence::{Claim, Evidence, Source};
-use super::network::{Conflict, Node, Plane, PlaneKind, Row, Subject, Switch, Value};
+use super::network::{Conflict, Node, Plane, PlaneKind, Row, Said, Subject, Switch, Value};
 use super::places::Path;
 use super::port::LinkLayer;
 use super::sets::{Union, cluster};
@@ -50,7 +51,7 @@ pub(super) fn find(
     hosts: &BTreeMap<Row, BTreeSet<Row>>,
     conflicts: &mut Vec<Conflict>,
 ) -> (Vec<Plane>, Vec<Split>) {
-    let ends = Ends::of(nodes, switches.rows.len());
+    let ends = Ends::of(nodes, evidence, switches);
     let known = Known { evidence, nodes, switches, cables, hosts, ends: &ends };
     let mut union = known.united(cables.links.keys().chain(&cables.under));
     let stated = stated(evidence, switches, &mut union, conflicts);
@@ -71,10 +72,24 @@ pub(super) fn find(
             switches.rows[at].plane = Some(row);
         }
     }
-    let written = Written { switches: &switches.rows, named: &named_by_somebody };
+    let (said, lowers) = said(evidence, switches);
+    let written =
+        Written { switches: &switches.rows, named: &named_by_somebody, said: &said, lowers: &lowers };
     let splits =
         unwritten.map_or_else(Vec::new, |unwritten| splits::find(&unwritten, &written, nodes, hosts));
     (rows, splits)
+}
+
+/// Who wrote of which switch what makes planes, and the switches that are under others.
+fn said(evidence: &[&Evidence], switches: &Switches) -> (BTreeMap<Row, BTreeSet<Said>>, BTreeSet<Row>) {
+    let (mut said, mut lowers) = (BTreeMap::<Row, BTreeSet<Said>>::new(), BTreeSet::new());
+    for by in evidence {
+        let (Claim::Plane { switch, .. } | Claim::Under { lower: switch, .. }) = &by.claim else { continue };
+        let Some(row) = switches.row(switch) else { continue };
+        said.entry(row).or_default().insert(Said::by(by, Value::Switch(row)));
+        lowers.extend(matches!(by.claim, Claim::Under { .. }).then_some(row));
+    }
+    (said, lowers)
 }
 
 impl Known<'_> {
@@ -283,7 +298,8 @@ pub(super) struct Ends {
 }
 
 impl Ends {
-    fn of(nodes: &[Node], switches: usize) -> Ends {
+    fn of(nodes: &[Node], evidence: &[&Evidence], known: &Switches) -> Ends {
+        let switches = known.rows.len();
         let mut speeds: Vec<BTreeMap<u32, usize>> = vec![BTreeMap::new(); switches];
         let mut ends = Ends { count: vec![0; switches], speed: vec![], layer: vec![None; switches] };
         for port in nodes.iter().flat_map(|node| &node.ports) {
@@ -294,6 +310,14 @@ impl Ends {
                 *speeds[switch].entry(speed).or_default() += 1;
             }
             ends.layer[switch] = ends.layer[switch].max(port.layer);
+        }
+        // Dumps of simulators have no GUIDs.
+        for by in evidence.iter().filter(|by| by.source == Source::InfiniBand) {
+            let (mut ids, mut of, mut names) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+            speaks_of(&by.claim, &mut ids, &mut of, &mut names);
+            for row in ids.into_iter().filter_map(|id| known.row(id)) {
+                ends.layer[row as usize].get_or_insert(LinkLayer::InfiniBand);
+            }
         }
         ends.speed = speeds
             .into_iter()

@@ -1,5 +1,6 @@
 //! A cluster's topology as it is stored and sent: immutable, known by the hash of its content.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::derive::LIMITS;
-use super::network::{Network, PortRef, Row, Subject, Value};
+use super::network::{Network, PortRef, Row, Said, Subject, Value};
 use crate::hex;
 
 /// Of the text form. A reader refuses another.
@@ -79,7 +80,7 @@ pub struct Snapshot<B> {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Written<N, B, R, S> {
     version: u32,
-    /// Of the rest but what stands beside it, written with an empty hash.
+    /// Of the rest but what stands beside it, written with an empty hash and without lines of files.
     hash: String,
     network: N,
     boards: B,
@@ -112,7 +113,8 @@ impl<B: Clone + PartialEq + Serialize + DeserializeOwned> Snapshot<B> {
     }
 
     fn assemble(network: Network, boards: Vec<B>, board_of: Vec<Option<Row>>) -> Result<Snapshot<B>, Error> {
-        let text = written(&network, &boards, &board_of, "", NOTHING).map_err(Error::Board)?;
+        let text =
+            written(&without_lines(&network), &boards, &board_of, "", NOTHING).map_err(Error::Board)?;
         let hash = Hash(Sha256::digest(&text).into());
         let mut members = vec![Vec::new(); network.groups.len()];
         for (node, row) in network.nodes.iter().zip(0..) {
@@ -140,7 +142,7 @@ impl<B: Clone + PartialEq + Serialize + DeserializeOwned> Snapshot<B> {
 
     fn with(&self, beside: Option<&serde_json::Value>) -> Vec<u8> {
         written(&self.network, &self.boards, &self.board_of, &self.hash.to_string(), beside)
-            .expect("its hash is that of the same text")
+            .expect("it could be written when its hash was made")
     }
 
     /// # Errors
@@ -221,6 +223,29 @@ fn written<B: Serialize>(
     serde_json::to_vec(&whole)
 }
 
+/// The facts without the lines of the files that state them: an empty line more above a statement is no other cluster.
+fn without_lines(network: &Network) -> Cow<'_, Network> {
+    let said = network.conflicts.iter().flat_map(|conflict| &conflict.claims);
+    let mut said = said.chain(network.splits.iter().flat_map(|split| &split.said));
+    let has_lines =
+        said.any(|said| said.line.is_some()) || network.strays.iter().any(|stray| stray.line.is_some());
+    if !has_lines {
+        return Cow::Borrowed(network);
+    }
+    let strip = |said: &mut Vec<Said>| {
+        let mut seen = BTreeSet::new();
+        said.iter_mut().for_each(|said| said.line = None);
+        said.retain(|said| seen.insert(said.clone()));
+    };
+    let mut facts = network.clone();
+    facts.conflicts.iter_mut().for_each(|conflict| strip(&mut conflict.claims));
+    facts.splits.iter_mut().for_each(|split| strip(&mut split.said));
+    facts.strays.iter_mut().for_each(|stray| stray.line = None);
+    // They are in the order of their lines.
+    facts.strays.sort();
+    Cow::Owned(facts)
+}
+
 /// Where JSON has a control character in a string: what is printed is no order to a terminal. Only DEL and those
 /// of two bytes (U+0080 to U+009F) stand in JSON as they are.
 fn control(json: &[u8]) -> Option<usize> {
@@ -262,6 +287,7 @@ fn check(network: &Network) -> Result<(), Error> {
     let link_rows = network.links.iter().flat_map(|link| [link.lower, link.upper]);
     let group_switches = network.groups.iter().flat_map(|group| group.switches.iter().copied());
     let said = network.conflicts.iter().flat_map(|conflict| &conflict.claims);
+    let said = said.chain(network.splits.iter().flat_map(|split| &split.said));
     let said = said.filter_map(|said| if let Value::Switch(row) = said.value { Some(row) } else { None });
     let subjects = network.conflicts.iter().flat_map(|conflict| match conflict.subject {
         Subject::Link { a, b } => vec![a, b],

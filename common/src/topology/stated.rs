@@ -59,8 +59,7 @@ impl Stated {
                     |a, b| a == b,
                 );
                 if let Some(decided) = decided {
-                    let (source, origin) = (decided.by.source, decided.by.origin.clone());
-                    let said = Said { source, origin, value: Value::Name(decided.value.clone()) };
+                    let said = Said::by(decided.by, Value::Name(decided.value.clone()));
                     settled.insert((row, tier), (decided.value, said));
                     conflicts.extend(decided.conflict);
                 }
@@ -159,7 +158,7 @@ pub(super) fn apply(
         let through = through.flat_map(|row| &groups[*row as usize].switches).copied();
         let against = of_switch(stated, group, through).unwrap_or_else(|| {
             let (source, origin) = seen(about, group.plane, switches, cables.of_nodes.get(node));
-            Said { source, origin, value: Value::Name(group.name.clone()) }
+            Said { source, origin, line: None, value: Value::Name(group.name.clone()) }
         });
         let subject = Subject::Member { of: about.name.clone(), tier: *tier };
         match known.get(&subject) {

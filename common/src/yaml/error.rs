@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::tree::{Found, Span};
+use crate::text::shown;
 
 /// What is wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,8 +33,8 @@ pub enum Kind {
     TooLarge { bytes: usize, cap: usize },
     #[error("this is not UTF-8 text")]
     NotUtf8,
-    #[error("this is UTF-16 text; save it as UTF-8")]
-    Utf16,
+    #[error("this is UTF-16 text; save it as UTF-8 (`iconv -f {encoding} -t UTF-8` writes it so)")]
+    Utf16 { encoding: &'static str },
     #[error("the control character {0:?} cannot stand here")]
     ControlCharacter(char),
     #[error("a tab cannot indent a line in YAML; use spaces")]
@@ -46,6 +47,8 @@ pub enum Kind {
     TooDeep { limit: usize },
     #[error("{0} cannot be used here; write the value out, or put text that begins so in quotes")]
     Unsupported(Feature),
+    #[error("the key {} stands here a second time; the first is in line {first}", shown(key))]
+    DuplicateKey { key: String, first: u32 },
     #[error("expected a key, found {found}")]
     KeyNotText { found: Found },
 }

@@ -1,10 +1,12 @@
 //! Events of the parser to trees.
 
+use std::collections::BTreeMap;
+
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, StrInput};
 
 use super::error::{Error, Feature, Kind};
 use super::tree::{Found, Key, Node, Span, Value};
-use crate::text::is_utf16;
+use crate::text::utf16;
 
 /// How much is read at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,11 +21,26 @@ pub struct Bounds {
 /// The documents of a file, in order, without those that have no content.
 ///
 /// # Errors
-/// What [`text`] and [`documents`] say.
+/// What [`text`] and [`documents`] say, and keys that stand twice.
 pub fn read(bytes: &[u8], bounds: &Bounds) -> Result<Vec<Node>, Error> {
     let mut found = documents(text(bytes, bounds.bytes)?, bounds)?;
     found.retain(|node| !matches!(node.found(), Found::Nothing | Found::Null(_)));
+    found.iter().try_for_each(once)?;
     Ok(found)
+}
+
+/// That no key of a mapping stands in it twice: one of the two values would silently be none.
+fn once(of: &Node) -> Result<(), Error> {
+    of.items().unwrap_or_default().iter().try_for_each(once)?;
+    let mut lines: BTreeMap<&str, u32> = BTreeMap::new();
+    for (key, value) in of.entries().unwrap_or_default() {
+        if let Some(first) = lines.insert(&key.text, key.span.line) {
+            let key_text = key.text.clone();
+            return Err(problem(key.span, Kind::DuplicateKey { key: key_text, first }));
+        }
+        once(value)?;
+    }
+    Ok(())
 }
 
 /// The text of a file, without a byte order mark, if it can be YAML at all.
@@ -34,8 +51,8 @@ pub fn text(bytes: &[u8], cap: usize) -> Result<&str, Error> {
     if bytes.len() > cap {
         return Err(Error { span: None, kind: Kind::TooLarge { bytes: bytes.len(), cap } });
     }
-    if is_utf16(bytes) {
-        return Err(Error { span: None, kind: Kind::Utf16 });
+    if let Some(encoding) = utf16(bytes) {
+        return Err(Error { span: None, kind: Kind::Utf16 { encoding } });
     }
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let text = std::str::from_utf8(bytes).map_err(|error| {
@@ -228,7 +245,18 @@ mod tests {
             (b"[[[a]]]", "line 1, column 4: lists and mappings are nested more than 3 deep"),
             (&[b' '; 101], "the file has 101 bytes, and at most 100 are read"),
             (b"a\n\xff", "line 2, column 1: this is not UTF-8 text"),
-            (b"\xff\xfea\0", "this is UTF-16 text; save it as UTF-8"),
+            (
+                b"\xff\xfea\0",
+                "this is UTF-16 text; save it as UTF-8 (`iconv -f UTF-16 -t UTF-8` writes it so)",
+            ),
+            (
+                b"a\0:\0 \x001\0",
+                "this is UTF-16 text; save it as UTF-8 (`iconv -f UTF-16LE -t UTF-8` writes it so)",
+            ),
+            (
+                b"a: 1\nb: {c: 2,\n  c: 3}\n",
+                "line 3, column 3: the key \"c\" stands here a second time; the first is in line 2",
+            ),
         ] {
             assert_eq!(read(text, &BOUNDS).unwrap_err().to_string(), says);
         }

@@ -219,3 +219,13 @@ fn a_stated_guid_is_that_of_a_port_or_of_an_adapter_with_one_and_any_other_is_to
         "nobody has GUIDs"
     );
 }
+
+#[test]
+fn hosts_that_hear_each_other_as_switches_are_told() {
+    let back_to_back =
+        [attached("n1", "eth0", "n2", Source::Lldp), attached("n2", "eth0", "n1", Source::Lldp)];
+    let network = derive(&[], &back_to_back, NOW).unwrap();
+    let told: Vec<String> = findings(&network).iter().map(ToString::to_string).collect();
+    let says = "a node and a switch go by this name";
+    assert_eq!(told, [format!("n1: {says}"), format!("n2: {says}")]);
+}

@@ -85,3 +85,20 @@ fn an_nvlink_domain_is_closer_than_a_leaf_and_no_domain_is_none() {
     assert_eq!(between(&network, "n2", "n3"), TierInterval::exactly(Tier::Leaf));
     assert_eq!(between(&network, "n4", "n5"), TierInterval::exactly(Tier::Leaf));
 }
+
+#[test]
+fn a_node_whose_ports_are_not_known_is_not_compared_with_its_neighbours() {
+    let mut evidence: Vec<Evidence> =
+        ["n1", "n2", "n3"].map(|node| attached(node, "eth0", "l1", Source::Lldp)).to_vec();
+    let (end, switch) = (End::of_node("n4"), SwitchId::named("l1"));
+    let claim = Claim::Attached { end, switch, switch_port: None, speed_mbps: None };
+    evidence.push(say(claim, Source::Csv));
+    let told = |evidence: &[Evidence]| -> Vec<String> {
+        findings(&derive(&[], evidence, NOW).unwrap()).iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(told(&evidence), [""; 0]);
+    evidence.push(attached("n3", "eth1", "l1", Source::Lldp));
+    evidence.push(attached("n5", "eth0", "l1", Source::Lldp));
+    let said = told(&evidence);
+    assert!(said.len() == 1 && said[0].starts_with("n3: has 2 ports in ethernet, where 3 of"), "{said:?}");
+}

@@ -198,3 +198,39 @@ fn looking_again_at_the_same_cluster_gives_the_same_hash() {
     assert_eq!(hash(&evidence), hash(&later));
     assert_ne!(hash(&evidence), hash(&evidence[1..]));
 }
+
+#[test]
+fn where_a_statement_stands_in_its_file_is_no_fact() {
+    let stated = |claim: Claim, line: u32| Evidence { line: Some(line), ..say(claim, Source::Operator) };
+    let leaf = |leaf: &str, line| {
+        let (end, switch) = (End::of_node("n1"), SwitchId::named(leaf));
+        stated(Claim::Attached { end, switch, switch_port: None, speed_mbps: None }, line)
+    };
+    let owner = |guid: u64, line| {
+        stated(Claim::Owner { guid: Guid(guid), node: "n1".into(), port: "ib0".into() }, line)
+    };
+    let hash = |lines: [u32; 4]| {
+        let plane = Claim::Plane { switch: SwitchId::named("l3"), plane: "compute".to_string() };
+        let evidence = [
+            attached("n2", "eth0", "l3", Source::Lldp),
+            attached("n2", "eth1", "l4", Source::Lldp),
+            crate::dumped(0xa1, "n3", "ib0", 9),
+            leaf("l1", lines[0]),
+            leaf("l2", lines[1]),
+            owner(0xb1, lines[2]),
+            owner(0xb2, lines[3]),
+            stated(plane, lines[0]),
+        ];
+        let network = derive(&[], &evidence, NOW).unwrap();
+        let counts = (network.conflicts.len(), network.strays.len(), network.splits.len());
+        assert_eq!(counts, (1, 2, 1), "{network:?}");
+        let lines: Vec<_> = network.conflicts[0].claims.iter().map(|said| said.line).collect();
+        let snapshot = Snapshot::<String>::new(network, &BTreeMap::new()).unwrap();
+        let again: Snapshot<String> = Snapshot::from_json(&snapshot.to_json()).unwrap();
+        assert_eq!(again.network(), snapshot.network(), "the lines are written and read");
+        (snapshot.hash(), lines)
+    };
+    let (first, lines) = hash([3, 4, 7, 8]);
+    assert_eq!(lines, [Some(3), Some(4)]);
+    assert_eq!(hash([4, 5, 12, 11]).0, first);
+}

@@ -45,12 +45,12 @@ fn a_plane_that_is_stated_of_one_leaf_of_a_pair_is_told_with_both() {
     assert_eq!(
         found(&network),
         [
-            "Warning leaf-1a: 2 nodes hang on leaves of one network, by bonds, and what is written of some of them alone \
-             puts these into several planes: leaf-1a in compute, leaf-1b in ethernet-100G"
+            "Warning leaf-1a: 2 nodes hang on leaves of one network, by bonds, and what is written of some of them \
+             puts these into several planes: leaf-1a in compute, leaf-1b in ethernet-100G; the operator (test) wrote of leaf-1a"
         ]
     );
     let advice = findings(&network)[0].advice();
-    assert!(advice.starts_with("state of the other leaves what is stated of the first"), "{advice}");
+    assert!(advice.starts_with("state of all of these leaves what is stated of the first"), "{advice}");
     // It is known for ports that are not bonded too, where it may be meant.
     let said = found(&with(None, &[plane("leaf-1a", "compute")]));
     assert_eq!(said.len(), 1, "{said:?}");
@@ -61,15 +61,29 @@ fn a_plane_that_is_stated_of_one_leaf_of_a_pair_is_told_with_both() {
 }
 
 #[test]
+fn the_leaf_that_something_is_written_of_is_named_with_who_wrote_it_and_where() {
+    let mut wrote = plane("leaf-1b", "compute");
+    (wrote.origin, wrote.line) = ("site.yaml".to_string(), Some(7));
+    assert_eq!(
+        found(&with(Some("bond0"), &[wrote])),
+        [
+            "Warning leaf-1b: 2 nodes hang on leaves of one network, by bonds, and what is written of some of them \
+             puts these into several planes: leaf-1b in compute, leaf-1a in ethernet-100G; \
+             the operator (site.yaml, line 7) wrote of leaf-1b"
+        ]
+    );
+}
+
+#[test]
 fn what_one_leaf_of_a_pair_is_stated_to_be_under_splits_it_and_is_told_and_of_both_it_is_not() {
     let one = [under("leaf-1a", "spine", Source::Operator), under("leaf-2a", "spine", Source::Operator)];
     let network = with(Some("bond0"), &one);
     assert_eq!(
         found(&network),
         [
-            "Warning leaf-1a: 4 nodes hang on leaves of one network, by bonds, and what is written of some of them alone \
+            "Warning leaf-1a: 4 nodes hang on leaves of one network, by bonds, and what is written of some of them \
              puts these into several planes: leaf-1a in ethernet, leaf-1b in ethernet-100G, leaf-2a in ethernet, \
-             leaf-2b in ethernet-100G"
+             leaf-2b in ethernet-100G; the operator (test) wrote of leaf-1a"
         ]
     );
     let both =
@@ -84,6 +98,22 @@ fn an_import_that_knows_a_part_of_the_leaves_splits_bonds_alone() {
     let tree = [under("leaf-1a", "spine", Source::Slurm), under("leaf-2a", "spine", Source::Slurm)];
     assert_eq!(found(&with(Some("bond0"), &tree)).len(), 1);
     assert_eq!(found(&with(None, &tree)), [""; 0]);
+}
+
+#[test]
+fn a_tree_of_an_import_that_has_several_tops_splits_a_network_and_is_told() {
+    let of = |pairs: &[(&str, &str)]| -> Vec<Evidence> {
+        pairs.iter().map(|(leaf, spine)| under(leaf, spine, Source::Slurm)).collect()
+    };
+    let apart = of(&[("leaf-1a", "s1"), ("leaf-2a", "s2")]);
+    let says = "Notice leaf-1a: 4 nodes hang on leaves of one network, and what is written of some of them puts these into \
+        several planes: leaf-1a in ethernet, leaf-2a in ethernet-2; Slurm (test) wrote of leaf-1a";
+    assert_eq!(found(&with(None, &apart)), [says]);
+    // With a top it is one, and so are networks of the same nodes beside each other.
+    let with_top = [apart, of(&[("s1", "core"), ("s2", "core")])].concat();
+    assert_eq!(found(&with(None, &with_top)), [""; 0]);
+    let beside = of(&[("leaf-1a", "a"), ("leaf-2a", "a"), ("leaf-1b", "b"), ("leaf-2b", "b")]);
+    assert_eq!(found(&with(None, &beside)), [""; 0]);
 }
 
 #[test]

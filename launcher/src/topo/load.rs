@@ -123,7 +123,16 @@ impl Pile {
     fn of(paths: &[PathBuf], now: Timestamp) -> anyhow::Result<Pile> {
         let mut pile = Pile { now, ..Pile::default() };
         for path in paths {
+            let (files, left_out) = (pile.files, pile.left_out.len());
             pile.add_path(path)?;
+            let wrong = &pile.left_out[left_out..];
+            if pile.files == files && !wrong.is_empty() {
+                let told = wrong.iter().take(MOST_NOT_TAKEN).map(|(file, why)| format!("{file}: {why}"));
+                let more = wrong.len().saturating_sub(MOST_NOT_TAKEN);
+                let more = (more > 0).then(|| format!("so it is with {more} files more"));
+                let told: Vec<String> = told.chain(more).collect();
+                bail!("{}: none of its files can be read: {}", path.display(), told.join("; "));
+            }
         }
         Ok(pile)
     }
@@ -142,7 +151,7 @@ impl Pile {
     }
 
     fn add_folder(&mut self, folder: &Path) -> anyhow::Result<()> {
-        let before = self.files;
+        let (before, left_out) = (self.files, self.left_out.len());
         let Below { files: found, machines } = files::below(folder)?;
         if found.is_empty() && machines.is_empty() {
             bail!("{}: the folder has no files", folder.display());
@@ -159,7 +168,7 @@ impl Pile {
                 }
             }
         }
-        if self.files == before {
+        if self.files == before && self.left_out.len() == left_out {
             bail!(
                 "{}: none of its files, {} in all, is of a kind that is read; known are {}",
                 folder.display(),

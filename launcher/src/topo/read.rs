@@ -1,7 +1,7 @@
 //! A file by its kind.
 
 use anyhow::Context;
-use phalanx_common::text::is_utf16;
+use phalanx_common::text::utf16;
 use phalanx_common::time::Timestamp;
 use phalanx_common::topology::machine::Machine;
 use phalanx_common::topology::{End, Evidence, Snapshot, Source};
@@ -45,7 +45,7 @@ pub(super) fn kind(bytes: &[u8]) -> anyhow::Result<Kind> {
         let first = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
         let what = match () {
             () if bytes.is_empty() => "the file is empty",
-            () if is_utf16(bytes) => "it is UTF-16 text, and of no kind that is read",
+            () if utf16(bytes).is_some() => "it is UTF-16 text, and of no kind that is read",
             () if first.contains(&b';') || first.contains(&b'\t') => {
                 "its content is of no kind that is read (the fields of a table have commas between them)"
             }
@@ -72,9 +72,9 @@ pub(super) fn known() -> String {
 /// Reads a file as the kind that it is.
 pub(super) fn read(kind: Kind, file: &File<'_>) -> anyhow::Result<Read> {
     let File { bytes, origin, at, .. } = *file;
-    if is_utf16(bytes) {
+    if let Some(encoding) = utf16(bytes) {
         anyhow::bail!(
-            "it is UTF-16 text, and UTF-8 is read: save it as UTF-8 (`iconv -f UTF-16 -t UTF-8` writes it so)"
+            "it is UTF-16 text, and UTF-8 is read: save it as UTF-8 (`iconv -f {encoding} -t UTF-8` writes it so)"
         );
     }
     let outline = |outline: Outline, source| {

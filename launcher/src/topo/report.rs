@@ -87,7 +87,7 @@ fn one(witnesses: &Witnesses<'_>, finding: &Finding, all: bool, paint: Paint, te
                 let said = Line::toned(tone, &claim.value).and(format!(
                     ", says {}: {}{}",
                     claim.source,
-                    claim.origin,
+                    claim.place(),
                     when.unwrap_or_default()
                 ));
                 line(word, &said, paint, text);

@@ -41,7 +41,8 @@ impl<'a> Witnesses<'a> {
 
     /// Rows of `told`, in order.
     pub(super) fn to(&self, finding: &Finding) -> Vec<usize> {
-        if let Problem::Conflict { claims, .. } = &finding.problem {
+        if let Problem::Conflict { claims, .. } | Problem::SplitPlane { said: claims, .. } = &finding.problem
+        {
             let row = |source: String, origin: &str| self.by_origin.get(&(source.as_str(), origin)).copied();
             let rows: BTreeSet<usize> =
                 claims.iter().filter_map(|claim| row(claim.source.to_string(), &claim.origin)).collect();

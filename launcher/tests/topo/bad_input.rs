@@ -56,6 +56,33 @@ fn a_file_that_cannot_be_read_is_named_with_what_is_wrong() {
 }
 
 #[test]
+fn a_folder_in_which_all_is_wrong_says_what_is_wrong_with_each_file() {
+    let dir = files(&[
+        ("bad/open.conf", "SwitchName=s1 Nodes=n[1-4\n"),
+        ("bad/ragged.csv", "node,leaf\nn1\n"),
+        ("bad/poem.txt", "Shall I compare thee to a summer's day?\n"),
+    ]);
+    let done = topo(dir.path(), &["--from", "bad"]);
+    let says = "phalanx: bad: none of its files can be read: bad/open.conf: it looks like a topology.conf of Slurm: \
+        line 1: n[1-4: a bracket is not closed, or is inside of another; bad/ragged.csv: it looks like a table of \
+        nodes and switches: line 2: 1 fields, where the header has 2\n";
+    assert_eq!((done.code, done.err.as_str()), (125, says));
+}
+
+#[test]
+fn text_in_utf_16_without_a_mark_is_told_how_to_save_it() {
+    let dir = files(&[]);
+    let text: Vec<u8> = "node,leaf\nn1,l1\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    std::fs::write(dir.path().join("wide.csv"), text).unwrap();
+    let done = topo(dir.path(), &["--from", "wide.csv"]);
+    assert!(
+        done.code == 125 && done.err.contains("`iconv -f UTF-16LE -t UTF-8` writes it so"),
+        "{}",
+        done.err
+    );
+}
+
+#[test]
 fn a_folder_gives_what_is_known_in_it_and_names_the_rest() {
     let dir = files(&[
         ("all/tree.csv", "node,leaf,spine\nn1,l1,s1\nn2,l2,s1\n"),
@@ -220,7 +247,7 @@ fn a_switch_under_itself_is_a_finding_with_its_name() {
         \x20 - {type: Node, selector: {exactMatch: {name: n1}}}\n\x20 - {type: HyperNode, selector: {exactMatch: {name: s0}}}\n";
     let dir = files(&[
         ("hypernodes.yaml", hypernode),
-        ("topology.conf", "SwitchName=s0 Nodes=n1\nSwitchName=s0 Switches=s0\n"),
+        ("topology.conf", "SwitchName=s0 Nodes=n1 Switches=s0\n"),
         ("site.yaml", "nodes:\n  n1: {leaf: s0}\nswitches:\n  s0: {under: s0}\n"),
     ]);
     for name in ["hypernodes.yaml", "topology.conf", "site.yaml"] {

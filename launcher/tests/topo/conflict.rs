@@ -36,7 +36,7 @@ fn all_three_sides_are_shown_with_the_decision_and_its_reason() {
 1 conflict between sources
 
 WARNING  gpu-1 mlx5_0: sources disagree about the switch it is attached to
-         counts    leaf-c, says the operator: ./site.yaml, 2024-07-03T09:46:40Z
+         counts    leaf-c, says the operator: ./site.yaml, line 2, 2024-07-03T09:46:40Z
          against   leaf-a, says InfiniBand: ./fabric.out, 2024-07-03T09:46:40Z
          against   leaf-b, says LLDP: ./gpu-1.json, 2024-07-03T09:46:40Z
          because   the first counts for its source ranks higher
@@ -137,7 +137,7 @@ fn hosts_on_two_leaves_of_which_one_is_spoken_of_are_told_by_check() {
     let found = |site: &str| topo(dir.path(), &["check", "--from", "n1.json", "n2.json", site]);
     let one = found("one.yaml");
     let says = "
-NOTICE   leaf-a: 2 nodes hang on leaves of one network, and what is written of some of them alone puts these into several planes: leaf-a in ethernet, leaf-b in ethernet-2
+NOTICE   leaf-a: 2 nodes hang on leaves of one network, and what is written of some of them puts these into several planes: leaf-a in ethernet, leaf-b in ethernet-2; the operator (one.yaml, line 2) wrote of leaf-a
 ";
     assert!(
         one.code == 1 && one.out.contains(says) && one.out.contains("known by  the operator: one.yaml"),

@@ -16,6 +16,7 @@ fn the_statement_and_the_table_of_the_docs_are_read() {
     let dir = files(&[("site.yaml", statement), ("tree.csv", &table)]);
     let tree = topo(dir.path(), &["--from", "tree.csv"]).clean();
     assert!(tree.starts_with("2 nodes · 3 switches · 1 plane · 1 NVLink domain\n"), "{tree}");
+    assert!(tree.contains("block spine-1") && !tree.contains("on level"), "{tree}");
     let stated = topo(dir.path(), &["--from", "site.yaml"]).clean();
     assert!(stated.contains("the operator: site.yaml (25 claims"), "{stated}");
     let shown = DOCS.split("```text\n").nth(1).unwrap().split("```").next().unwrap();

@@ -1,6 +1,6 @@
 //! A matrix to a machine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use phalanx_common::topology::machine::{
     Accelerator, AcceleratorKind, Attachment, CpuSet, Device, LinkKind, Machine, Nic, Peer, Told,
@@ -106,7 +106,11 @@ fn accelerator(kind: AcceleratorKind, index: u32, row: Option<&Row>) -> Accelera
 
 /// In the order of the text. The affinities of ports are not read.
 fn strange(grid: &Grid, tool: &Tool<'_>) -> Strange {
-    let mut strange = Strange::default();
+    let with_rows: BTreeSet<&str> = grid.rows.iter().map(|row| grid.columns[row.column].as_str()).collect();
+    // Rows of ports are often left out where somebody copies those of the GPUs.
+    let rowless = grid.columns.iter().filter(|name| (tool.index_of)(name).is_some());
+    let rowless = rowless.filter(|name| !with_rows.contains(name.as_str()));
+    let mut strange = Strange { rowless: rowless.cloned().collect(), ..Strange::default() };
     for row in &grid.rows {
         let name = &grid.columns[row.column];
         let mut add = |column: &str, text: &str| {

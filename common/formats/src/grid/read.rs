@@ -6,7 +6,7 @@ use phalanx_common::text::shown;
 use phalanx_common::topology::machine::PathType;
 
 use crate::size::{TooLarge, within};
-use crate::text::printable;
+use crate::text::{printable, visible};
 
 /// One of sixteen GPUs and ten ports has 3 KB.
 const MAX_BYTES: usize = 1 << 20;
@@ -58,7 +58,7 @@ pub(crate) struct Row {
 /// Reads a matrix. The cells of a row are parted by tabs or spaces; the header may be underlined.
 pub(crate) fn read(bytes: &[u8], shape: &Shape) -> Result<Grid, Error> {
     let bytes = within(bytes, MAX_BYTES)?;
-    let text = plain(&String::from_utf8_lossy(bytes));
+    let text = plain(&visible(bytes));
     let mut lines = text.lines().zip(1..);
     let header = lines.find_map(|(line, at)| Some((names(line, shape)?, at)));
     let no_header = Error::NoHeader { example: shape.example, command: shape.command };

@@ -18,16 +18,18 @@ pub struct Cell {
     pub text: String,
 }
 
-/// The cells of a matrix that say nothing known: the first of them, and how many more there are.
+/// What a matrix lacks, and the cells that say nothing known: the first of them, and how many more there are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Strange {
     pub first: Vec<Cell>,
     pub more: usize,
+    /// Devices that the header names and that have no row: the text was cut.
+    pub rowless: Vec<String>,
 }
 
 impl Strange {
     pub fn is_empty(&self) -> bool {
-        self.first.is_empty()
+        self.first.is_empty() && self.rowless.is_empty()
     }
 
     pub(super) fn add(&mut self, cell: impl FnOnce() -> Cell) {
@@ -42,6 +44,16 @@ impl Strange {
 impl fmt::Display for Strange {
     /// One sentence without a full stop.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.rowless.is_empty() {
+            let named = self.rowless.iter().take(MOST_NAMED).cloned().collect::<Vec<_>>().join(", ");
+            let more = self.rowless.len().saturating_sub(MOST_NAMED);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            write!(f, "the text was cut: it has no row of {named}{more}")?;
+            match self.first.is_empty() {
+                true => return Ok(()),
+                false => f.write_str("; ")?,
+            }
+        }
         match self.first.len() + self.more {
             1 => f.write_str("1 cell says nothing that is known, and is taken for unknown: ")?,
             count => write!(f, "{count} cells say nothing that is known, and are taken for unknown: ")?,

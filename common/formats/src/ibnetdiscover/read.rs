@@ -7,6 +7,7 @@ use phalanx_common::topology::Guid;
 use super::line::{self, End, Line};
 
 use crate::size::{TooLarge, within};
+use crate::text::visible;
 
 /// A dump of forty thousand adapters has some twenty megabytes.
 pub const MAX_BYTES: usize = 256 << 20;
@@ -82,7 +83,7 @@ pub fn read(bytes: &[u8]) -> Result<Fabric, Error> {
     for bytes in bytes.split(|byte| *byte == b'\n') {
         lines += 1;
         if bytes.len() <= MAX_LINE {
-            let text = String::from_utf8_lossy(bytes);
+            let text = visible(bytes);
             match line::parse(&text) {
                 Some(line) => reader.take(line),
                 None => reader.fabric.strange += usize::from(!line::is_usual(&text)),

@@ -6,6 +6,8 @@ use std::time::Duration;
 use phalanx_common::time::Timestamp;
 use phalanx_common::topology::{Claim, End, Evidence, Mac, Source, SwitchId};
 
+use crate::text::visible;
+
 /// Of LLDP.
 pub const ETHERTYPE: u16 = 0x88cc;
 const VLAN: u16 = 0x8100;
@@ -204,7 +206,7 @@ fn mac(id: &[u8]) -> Option<String> {
 
 /// Text without what a terminal would take for an order.
 fn text(value: &[u8]) -> Option<String> {
-    let text: String = String::from_utf8_lossy(value.get(..MAX_TEXT).unwrap_or(value))
+    let text: String = visible(value.get(..MAX_TEXT).unwrap_or(value))
         .trim_matches(|c: char| c == '\0' || c.is_whitespace())
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })

@@ -10,6 +10,7 @@ use phalanx_common::topology::{LinkLayer, Mac};
 
 use crate::lldp::Neighbour;
 use crate::size::{TooLarge, within};
+use crate::text::visible;
 
 /// Of a port that hears one neighbour.
 const MAX_BYTES: usize = 64 << 10;
@@ -136,7 +137,7 @@ fn identity(key: &str, said: &str) -> Option<(&'static str, String)> {
 
 fn text(bytes: &[u8]) -> Result<String, Error> {
     let bytes = within(bytes, MAX_BYTES)?;
-    Ok(String::from_utf8_lossy(bytes).into_owned())
+    Ok(visible(bytes).into_owned())
 }
 
 /// The tool says what is wrong in its first line: `Cmd os_lldp_get fail, …`.

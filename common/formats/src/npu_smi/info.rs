@@ -8,7 +8,7 @@ use phalanx_common::topology::machine::{Accelerator, AcceleratorKind, Ailment, M
 
 use super::mapping::Chip;
 use crate::size::{TooLarge, within};
-use crate::text::printable;
+use crate::text::{printable, visible};
 
 /// Sixteen chips have 5 KB.
 pub const MAX_BYTES: usize = 1 << 20;
@@ -41,7 +41,7 @@ pub enum Error {
 /// More than [`MAX_BYTES`], no such table, and lines that are none of it.
 pub fn info(bytes: &[u8], chips: &[Chip]) -> Result<Machine, Error> {
     let bytes = within(bytes, MAX_BYTES)?;
-    let text = String::from_utf8_lossy(bytes);
+    let text = visible(bytes);
     let mut tables = Tables::default();
     for (line, at) in text.lines().zip(1..) {
         let line = line.trim();

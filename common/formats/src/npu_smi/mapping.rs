@@ -3,7 +3,7 @@
 use phalanx_common::topology::machine::{Accelerator, AcceleratorKind, Machine};
 
 use crate::size::{TooLarge, within};
-use crate::text::printable;
+use crate::text::{printable, visible};
 
 /// A card has a line for each chip.
 const MAX_BYTES: usize = 1 << 20;
@@ -52,7 +52,7 @@ pub fn chips(chips: &[Chip]) -> Machine {
 /// More than a megabyte, no header, and lines that were cut.
 pub fn mapping(bytes: &[u8]) -> Result<Vec<Chip>, Error> {
     let bytes = within(bytes, MAX_BYTES)?;
-    let text = String::from_utf8_lossy(bytes);
+    let text = visible(bytes);
     let mut lines = text.lines().zip(1..);
     let header = lines.find_map(|(line, _)| columns(line)).ok_or(Error::NoHeader)?;
     let place = |name: &str| header.iter().position(|column| column == name);

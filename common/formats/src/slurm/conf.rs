@@ -1,8 +1,13 @@
 //! `topology.conf`.
 
+use std::collections::BTreeMap;
+
+use phalanx_common::text::shown;
+
 use crate::hostlist::{self, expand};
 use crate::outline::Outline;
 use crate::size::{TooLarge, within};
+use crate::text::{NotUtf8, utf8};
 
 /// Trees of fifty thousand nodes have a few megabytes.
 pub const MAX_BYTES: usize = 32 << 20;
@@ -14,10 +19,20 @@ pub(super) const MAX_PAIRS: usize = 200_000;
 pub enum ConfError {
     #[error(transparent)]
     TooLarge(#[from] TooLarge),
+    #[error(transparent)]
+    NotUtf8(#[from] NotUtf8),
     #[error("line {line}: {source}")]
     Hostlist { line: usize, source: hostlist::Error },
     #[error("line {line}: expected SwitchName=, BlockName= or BlockSizes=, found {found}")]
     Line { line: usize, found: String },
+    #[error("line {line}: the switch {} is defined a second time; the first is in line {first}", shown(name))]
+    Twice { line: usize, name: String, first: usize },
+    #[error(
+        "line {line}: {} is below {}, and no line defines it with SwitchName=; it is misspelt, or the file was cut",
+        shown(child),
+        shown(name)
+    )]
+    Undefined { line: usize, name: String, child: String },
     #[error("line {line}: the file names more than {limit} members")]
     TooMany { line: usize, limit: usize },
     #[error("the file has no line with SwitchName= or BlockName=; it is no topology.conf")]
@@ -28,13 +43,13 @@ pub enum ConfError {
 /// speeds of links are passed over.
 ///
 /// # Errors
-/// More than [`MAX_BYTES`], lines of another kind, and expressions that are none.
+/// More than [`MAX_BYTES`], what is no UTF-8, lines of another kind, and expressions that are none.
 pub fn read_conf(bytes: &[u8]) -> Result<Outline, ConfError> {
     let bytes = within(bytes, MAX_BYTES)?;
-    let text = String::from_utf8_lossy(bytes);
+    let text = utf8(bytes)?;
     let mut outline = Outline::default();
     let mut found = false;
-    let mut members = 0;
+    let mut seen = Seen::default();
     // Lines that end with a backslash go on.
     let mut whole = String::new();
     let end = text.lines().count();
@@ -50,13 +65,29 @@ pub fn read_conf(bytes: &[u8]) -> Result<Outline, ConfError> {
         if entry.trim().is_empty() {
             continue;
         }
-        found |= take(&entry, line, &mut outline, &mut members)?;
+        found |= take(&entry, line, &mut outline, &mut seen)?;
+    }
+    if let Some((child, (name, line))) =
+        seen.children.iter().find(|(child, _)| !seen.lines.contains_key(*child))
+    {
+        let (line, name, child) = (*line, name.clone(), child.clone());
+        return Err(ConfError::Undefined { line, name, child });
     }
     if found { Ok(outline) } else { Err(ConfError::Nothing) }
 }
 
+/// What was read so far.
+#[derive(Default)]
+struct Seen {
+    members: usize,
+    /// Where each switch is defined.
+    lines: BTreeMap<String, usize>,
+    /// The switch that each is below first, and where that is said.
+    children: BTreeMap<String, (String, usize)>,
+}
+
 /// Whether the line is of a switch or a block.
-fn take(entry: &str, line: usize, outline: &mut Outline, members: &mut usize) -> Result<bool, ConfError> {
+fn take(entry: &str, line: usize, outline: &mut Outline, seen: &mut Seen) -> Result<bool, ConfError> {
     let hostlist = |source| ConfError::Hostlist { line, source };
     let (mut switch, mut block, mut nodes, mut switches, mut other) = (None, None, "", "", false);
     for word in entry.split_whitespace() {
@@ -73,14 +104,19 @@ fn take(entry: &str, line: usize, outline: &mut Outline, members: &mut usize) ->
     }
     let nodes = expand(nodes).map_err(hostlist)?;
     let switches = expand(switches).map_err(hostlist)?;
-    *members += nodes.len() + switches.len();
-    if *members > MAX_PAIRS {
+    seen.members += nodes.len() + switches.len();
+    if seen.members > MAX_PAIRS {
         return Err(ConfError::TooMany { line, limit: MAX_PAIRS });
     }
     match (switch, block) {
         (Some(switch), _) => {
+            if let Some(first) = seen.lines.insert(switch.to_string(), line) {
+                return Err(ConfError::Twice { line, name: switch.to_string(), first });
+            }
+            for child in &switches {
+                seen.children.entry(child.clone()).or_insert_with(|| (switch.to_string(), line));
+            }
             outline.switches.insert(switch.to_string());
-            outline.switches.extend(switches.iter().cloned());
             outline.under.extend(switches.into_iter().map(|lower| (lower, switch.to_string())));
             outline.nodes.extend(nodes.into_iter().map(|node| (node, switch.to_string())));
             Ok(true)

@@ -1,5 +1,8 @@
 //! `topology.yaml` (Slurm 25.05): a list of topologies, each a tree, blocks, or flat.
 
+use std::collections::BTreeMap;
+
+use phalanx_common::text::shown;
 use phalanx_common::yaml::{self, Bounds, Node};
 
 use super::conf::MAX_PAIRS;
@@ -20,6 +23,14 @@ pub enum YamlError {
     Hostlist { line: u32, source: hostlist::Error },
     #[error("line {line}: expected names as a text such as n[01-10]")]
     NoExpression { line: u32 },
+    #[error("line {line}: the switch {} is defined a second time; the first is in line {first}", shown(name))]
+    Twice { line: u32, name: String, first: u32 },
+    #[error(
+        "line {line}: {} is below {}, and no item defines it with `switch`; it is misspelt, or the file was cut",
+        shown(child),
+        shown(name)
+    )]
+    Undefined { line: u32, name: String, child: String },
     #[error("line {line}: the file names more than {limit} members")]
     TooMany { line: u32, limit: usize },
 }
@@ -41,14 +52,22 @@ pub fn read_yaml(bytes: &[u8]) -> Result<Outline, YamlError> {
     let is_default = |it: &&Node| it.get("cluster_default").and_then(Node::text) == Some("true");
     let trees = || topologies.iter().filter(|it| it.get("tree").is_some());
     let tree = trees().find(is_default).or_else(|| trees().next()).and_then(|it| it.get("tree"));
+    let (mut lines, mut lowers) = (BTreeMap::new(), Vec::new());
     for switch in items(tree, "switches") {
         let name = name(switch, "switch")?;
         let nodes = list(switch, "nodes", &mut members)?;
         let children = list(switch, "children", &mut members)?;
+        let line = switch.span.line;
+        if let Some(first) = lines.insert(name.to_string(), line) {
+            return Err(YamlError::Twice { line, name: name.to_string(), first });
+        }
+        lowers.extend(children.iter().map(|child| (child.clone(), name.to_string(), line)));
         outline.switches.insert(name.to_string());
-        outline.switches.extend(children.iter().cloned());
         outline.under.extend(children.into_iter().map(|lower| (lower, name.to_string())));
         outline.nodes.extend(nodes.into_iter().map(|node| (node, name.to_string())));
+    }
+    if let Some((child, name, line)) = lowers.into_iter().find(|(child, ..)| !lines.contains_key(child)) {
+        return Err(YamlError::Undefined { line, name, child });
     }
     for topology in topologies {
         for block in items(topology.get("block"), "blocks") {

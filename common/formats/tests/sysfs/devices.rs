@@ -211,7 +211,28 @@ fn numbers_of_devices_that_are_out_of_range_are_left_out_and_told() {
             ),
         ]
     );
-    let gpus: Vec<u8> = reading.machine.accelerators.iter().map(|gpu| gpu.bdf.unwrap().bus).collect();
-    assert_eq!(gpus, [0xc1, 0xc9], "one without an address is none");
+    // One without an address is a GPU at an unknown place, counted where it was, with the links of its neighbours.
+    let gpus = reading.machine.accelerators.iter();
+    let gpus: Vec<_> = gpus.map(|gpu| (gpu.bdf.map(|bdf| bdf.bus), gpu.index)).collect();
+    assert_eq!(gpus, [(Some(0xc1), Some(0)), (Some(0xc9), Some(2)), (None, Some(1))]);
+    assert!(reading.machine.accelerators[0].links.iter().any(|link| link.peer == Peer::Numbered(1)));
+    assert_eq!(reading.machine.accelerators[2].hive, Some(77));
     assert_eq!(reading.machine.accelerators[1].memory_bytes, Some(7 << 28), "of the bank that says it");
+}
+
+#[test]
+fn an_address_that_is_no_number_is_unknown_and_not_another_gpus() {
+    for strange in ["domain -1\nlocation_id 49408", "domain 0\nlocation_id x"] {
+        let mut tree = instinct();
+        let nodes = "sys/devices/virtual/kfd/kfd/topology/nodes";
+        tree.file(&format!("{nodes}/4/properties"), strange);
+        let gpus = read_all(&tree).machine.accelerators;
+        let gpus: Vec<_> = gpus.iter().map(|gpu| (gpu.bdf.map(|bdf| bdf.bus), gpu.index)).collect();
+        assert_eq!(gpus, [(Some(0xc1), Some(0)), (Some(0xc5), Some(1)), (None, Some(2))], "{strange}");
+    }
+    // Domains of hypervisors have more than 16 bits.
+    let mut tree = instinct();
+    let properties = "location_id 51456\ndomain 65536";
+    tree.file("sys/devices/virtual/kfd/kfd/topology/nodes/4/properties", properties);
+    assert_eq!(machine(&tree).accelerators[2].bdf, Some(bdf("10000:c9:00.0")));
 }

@@ -103,7 +103,7 @@ fn beside(peers: &Peers<'_>, add: &mut Add<'_>) {
     ports(peers, add);
 }
 
-/// How many accelerators of each model.
+/// How many accelerators of each model. A machine that has one model in place of another has that said of it once.
 fn models(peers: &Peers<'_>, add: &mut Add<'_>) {
     let mut models: BTreeMap<&str, BTreeMap<usize, usize>> = BTreeMap::new();
     for (at, (_, machine)) in peers.iter().enumerate() {
@@ -111,19 +111,47 @@ fn models(peers: &Peers<'_>, add: &mut Add<'_>) {
             *models.entry(model).or_default().entry(at).or_default() += 1;
         }
     }
+    let mut unlike: BTreeMap<usize, Vec<Count<'_>>> = BTreeMap::new();
     for (model, having) in models {
         let none = std::iter::repeat_n(0, peers.len() - having.len());
-        let Some((usual, count)) = usual(having.values().copied().chain(none).collect()) else { continue };
-        let mut report = |at: usize, has: usize| {
-            let severity = if has < usual { Severity::Warning } else { Severity::Notice };
-            let model = model.to_string();
-            add(peers[at].0, severity, Problem::Accelerators { model, has, usual, peers: count });
+        let Some((usual, peers_with)) = usual(having.values().copied().chain(none).collect()) else {
+            continue;
         };
-        having.iter().filter(|(_, has)| **has != usual).for_each(|(at, has)| report(*at, *has));
-        if usual > 0 {
-            (0..peers.len()).filter(|at| !having.contains_key(at)).for_each(|at| report(at, 0));
+        for at in 0..peers.len() {
+            let has = having.get(&at).copied().unwrap_or_default();
+            if has != usual {
+                unlike.entry(at).or_default().push(Count { model, has, usual, peers: peers_with });
+            }
         }
     }
+    for (at, counts) in unlike {
+        let node = peers[at].0;
+        let (more, fewer): (Vec<Count<'_>>, Vec<Count<'_>>) =
+            counts.into_iter().partition(|count| count.has > count.usual);
+        if let ([_, ..], [_, ..]) = (&more[..], &fewer[..]) {
+            let (has, usual) = (more.iter().map(|it| it.has).sum(), fewer.iter().map(|it| it.usual).sum());
+            let is_fewer = has + fewer.iter().map(|it| it.has).sum::<usize>() < usual;
+            let severity = if is_fewer { Severity::Warning } else { Severity::Notice };
+            let models =
+                |counts: &[Count<'_>]| counts.iter().map(|it| it.model).collect::<Vec<_>>().join(" and ");
+            let count = fewer.iter().map(|it| it.peers).min().unwrap_or_default();
+            let (model, usual_model) = (models(&more), models(&fewer));
+            add(node, severity, Problem::OtherModel { model, has, usual_model, usual, peers: count });
+            continue;
+        }
+        for Count { model, has, usual, peers } in more.into_iter().chain(fewer) {
+            let severity = if has < usual { Severity::Warning } else { Severity::Notice };
+            add(node, severity, Problem::Accelerators { model: model.to_string(), has, usual, peers });
+        }
+    }
+}
+
+/// How many of a model a machine has, and how many so many others have.
+struct Count<'a> {
+    model: &'a str,
+    has: usize,
+    usual: usize,
+    peers: usize,
 }
 
 /// The same port, by name, in machines of one kind.
@@ -270,7 +298,9 @@ fn pci_name(machine: &Machine, bdf: Bdf) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::topology::machine::{Ailment, Attachment, Package, PciLink, PciPlace, PciRoot, Peer, Rdma};
+    use crate::topology::machine::{
+        Ailment, Attachment, NumaNode, Package, PciLink, PciPlace, PciRoot, Peer, Rdma,
+    };
     use crate::topology::port::LinkLayer;
 
     fn bdf(text: &str) -> Bdf {
@@ -407,6 +437,25 @@ mod tests {
 
         let slow = |machine: &mut Machine| machine.nics[1].speed_mbps = Some(200_000);
         assert_eq!(found(slow, 4), ["n1: port ib1 runs at 200G, where 3 machines of its kind have 400G"]);
+    }
+
+    #[test]
+    fn another_model_in_place_of_that_of_the_others_is_one_finding() {
+        let other = |machine: &mut Machine| {
+            machine.accelerators.iter_mut().for_each(|gpu| gpu.model = Some("A100".into()));
+        };
+        let says = "n1: has 4 of A100, where 3 machines of its kind have 4 of H100";
+        assert_eq!(found(other, 4), [says]);
+    }
+
+    #[test]
+    fn memory_of_gpus_is_none_of_the_machine() {
+        let mut machine = machine();
+        let before = machine.memory_bytes();
+        machine.numa.insert(255, NumaNode { memory_bytes: Some(16 << 30), ..NumaNode::default() });
+        assert_eq!(machine.memory_bytes(), before + (16 << 30));
+        machine.accelerators[0].own_node = Some(255);
+        assert_eq!(machine.memory_bytes(), before);
     }
 
     #[test]

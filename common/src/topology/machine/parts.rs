@@ -1,6 +1,6 @@
 //! A machine and its parts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -59,9 +59,15 @@ impl Machine {
         packages.union(&all(&mut self.numa.values().map(|node| &node.cpus)))
     }
 
-    /// Of all NUMA nodes that say it.
+    /// The NUMA nodes that are not the memory of an accelerator.
+    pub fn host_nodes(&self) -> impl Iterator<Item = (u32, &NumaNode)> {
+        let own: BTreeSet<u32> = self.accelerators.iter().filter_map(|it| it.own_node).collect();
+        self.numa.iter().filter(move |(id, _)| !own.contains(id)).map(|(id, node)| (*id, node))
+    }
+
+    /// Of all these NUMA nodes that say it.
     pub fn memory_bytes(&self) -> u64 {
-        self.numa.values().filter_map(|node| node.memory_bytes).fold(0, u64::saturating_add)
+        self.host_nodes().filter_map(|(_, node)| node.memory_bytes).fold(0, u64::saturating_add)
     }
 
     /// Whether it is a virtual function: a part of an adapter that a port of the machine shows already.

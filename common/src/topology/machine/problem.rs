@@ -17,6 +17,8 @@ pub enum Problem {
     Ailing { device: String, ailments: Vec<String> },
     /// There are fewer accelerators of a model, or more, than in machines of its kind.
     Accelerators { model: String, has: usize, usual: usize, peers: usize },
+    /// It has accelerators of another model than machines of its kind, in place of theirs.
+    OtherModel { model: String, has: usize, usual_model: String, usual: usize, peers: usize },
     /// Memory in bytes.
     Memory { has: u64, usual: u64, peers: usize },
     /// CPUs (hardware threads).
@@ -56,6 +58,9 @@ impl Problem {
             Problem::Accelerators { .. } => {
                 "look for a device that fell off its bus in the kernel's log, and reseat or replace it"
             }
+            Problem::OtherModel { .. } => {
+                "if that is meant, it is a kind of its own: label it, and let jobs ask for the model that they need"
+            }
             Problem::Memory { .. } => "look for a failed or missing memory module in the firmware's log",
             Problem::Cpus { .. } => "compare what the firmware and the kernel's command line switch off",
             Problem::PortDown { .. } => "look at the cable, the transceiver and the switch's port",
@@ -88,6 +93,10 @@ impl fmt::Display for Problem {
             Problem::Accelerators { model, has, usual, peers } => {
                 write!(f, "has {has} of {model}, where {peers} machines of its kind have {usual}")
             }
+            Problem::OtherModel { model, has, usual_model, usual, peers } => write!(
+                f,
+                "has {has} of {model}, where {peers} machines of its kind have {usual} of {usual_model}"
+            ),
             Problem::Memory { has, usual, peers } => write!(
                 f,
                 "has {} GiB of memory, where {peers} machines of its kind have about {} GiB",

@@ -48,7 +48,10 @@ pub(super) fn summary(machine: &Machine, alike: bool, paint: Paint, text: &mut S
     fact("cpu", cpu.join(", "));
     let bytes = host_memory(machine);
     if bytes > 0 {
-        fact("memory", format!("{} in {}", memory(bytes), counted(machine.numa.len(), "NUMA node")));
+        fact(
+            "memory",
+            format!("{} in {}", memory(bytes), counted(machine.host_nodes().count(), "NUMA node")),
+        );
     }
     let mut models: BTreeMap<String, usize> = BTreeMap::new();
     for accelerator in &machine.accelerators {
@@ -103,7 +106,7 @@ pub(super) fn tree(machine: &Machine) -> Vec<Branch> {
     }
     for (node, devices) in devices {
         let what = match node {
-            Some(node) => format!("devices at NUMA node {node}, which is not known"),
+            Some(node) => format!("devices at NUMA node {node}, of which nothing else is known"),
             None if machine.numa.len() <= 1 => "devices".to_string(),
             None => "devices of no known NUMA node".to_string(),
         };
@@ -120,7 +123,8 @@ fn package_line(machine: &Machine, package: &Package) -> Line {
 /// `56 cores, CPUs 0-55,112-167`.
 fn cpus(machine: &Machine, cpus: &CpuSet) -> String {
     if cpus.is_empty() {
-        return "no CPUs".to_string();
+        // Of a machine of which no CPU is known, nobody says that there is none here.
+        return if machine.cpus().is_empty() { "CPUs not known" } else { "no CPUs" }.to_string();
     }
     match machine.cores.iter().filter(|core| core.is_subset(cpus)).count() {
         0 => format!("CPUs {cpus}"),

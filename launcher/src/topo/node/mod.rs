@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use phalanx_common::topology::Finding;
-use phalanx_common::topology::machine::{AcceleratorKind, Device, Machine, Nic, NumaNode};
+use phalanx_common::topology::machine::{AcceleratorKind, Device, Machine, Nic};
 
 use super::paint::{Line, Paint, Tone};
 use super::tree::draw;
@@ -90,7 +90,7 @@ pub(super) fn physical(machine: &Machine) -> Vec<(u32, &Nic)> {
 
 /// Of all NUMA nodes, in bytes: a machine has the same that is shown as itself, and as one of its kind.
 pub(super) fn host_memory(machine: &Machine) -> u64 {
-    machine.numa.values().filter_map(NumaNode::about_bytes).fold(0, u64::saturating_add)
+    machine.host_nodes().filter_map(|(_, node)| node.about_bytes()).fold(0, u64::saturating_add)
 }
 
 /// `79.6 GiB`, `2 TiB`.

@@ -32,6 +32,7 @@ fn said(text: &str) -> Vec<String> {
 #[test]
 fn everything_that_can_be_said_of_failures_is_read() {
     let text = "\
+resources: {devices: {count: 1}, memoryLimit: 1Gi}
 restartPolicy: Always
 restartScope: rank
 restartBudget:
@@ -236,6 +237,25 @@ const WRONG: &[(&str, &[&str])] = &[
         "maxRestarts: 1\nfailureRules: [{exitCodes: [7], reasons: [NodeLost], action: RestartPod}]",
         &[
             "3:62: failureRules[0].action: RestartPod is for ranks that ended, and after NodeLost none is left to be started again where it was; RestartGang is",
+        ],
+    ),
+    (
+        "failureRules: [{reasons: [OOMKilled, DeviceError], action: FailJob}]",
+        &[
+            "2:27: failureRules[0].reasons: no rank is ended for want of memory: give each its limit, with resources.memoryLimit",
+            "2:38: failureRules[0].reasons: no device is the job's: ask for some with resources.devices",
+        ],
+    ),
+    (
+        "maxRestarts: 1\nfailureRules: [{reasons: [StartTimeout], action: ReplaceNode}]",
+        &[
+            "3:50: failureRules[0].action: after StartTimeout no node is blamed that another could replace; RestartGang is",
+        ],
+    ),
+    (
+        "restartBudget: {replaceNode: {max: 1}}",
+        &[
+            "2:36: restartBudget.replaceNode.max: no node is replaced in a job that never starts again: give it restarts with maxRestarts",
         ],
     ),
     (

@@ -12,13 +12,13 @@ use phalanx_common::plan::PodBinding;
 use phalanx_common::spec::JobSpec;
 use phalanx_common::time::Timestamp;
 
-use crate::evidence::{Evidence, MAX_ALSO, is_failure};
+use crate::evidence::{Evidence, MAX_ALSO, first_of, is_failure};
 use crate::ledger::{Ledger, PodShare};
 use crate::nodes::blame::suspected;
 use crate::nodes::standing::Standing;
 use crate::placement::inside::Held;
 use crate::records::{EndedRecord, GenerationRecord, Record, RestartedRecord, StoppingRecord};
-use crate::restart::{self, Accounting, Charge};
+use crate::restart::{self, Accounting, Charge, Progress};
 
 /// The durable state of a coordinator.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,8 +61,10 @@ pub struct Job {
     pub failed: Option<Failed>,
     /// The generation planned last; over unless the state is Active.
     pub generation: Option<GenerationState>,
-    /// Where the next generation goes only if nothing else is left.
-    pub shun: Option<NodeId>,
+    /// Where the next generation goes only if nothing else is left: nodes that failures made it leave, until it did well.
+    pub shun: BTreeSet<NodeId>,
+    /// The node that its next generation is to replace: that counts once it does.
+    pub replacing: Option<NodeId>,
     /// It left this node because its ranks failed there.
     pub suspect: Option<NodeId>,
     /// Nodes that cannot take a pod of it, and why: no generation goes there, until a restart is paid for
@@ -238,7 +240,8 @@ impl Durable {
                     restarted: None,
                     failed: None,
                     generation: None,
-                    shun: None,
+                    shun: BTreeSet::new(),
+                    replacing: None,
                     suspect: None,
                     refused: BTreeMap::new(),
                     state,
@@ -366,6 +369,9 @@ impl Durable {
 
     fn apply_planned(&mut self, record: &GenerationRecord) {
         let Some(job) = self.jobs.get_mut(&record.job) else { return };
+        if let Some(left) = job.replacing.take() {
+            job.used.replacements += u32::from(record.pods.iter().all(|pod| pod.node != left));
+        }
         let pods: Vec<PodPlace> = record
             .pods
             .iter()
@@ -420,11 +426,13 @@ impl Durable {
         let (at, port_conflict, consequence) = (*at, *port_conflict, *consequence);
         let evidence = Evidence { cause: cause.into(), at, port_conflict, consequence };
         self.on_generation(&record.job, record.generation, |state| {
-            let also = match &mut state.stopping {
-                Some(known) if !evidence.precedes(known) => Some(evidence),
-                known => known.replace(evidence),
-            };
-            state.also.extend(also.filter(|_| state.also.len() < MAX_ALSO));
+            let mut all: Vec<Evidence> =
+                state.stopping.take().into_iter().chain(state.also.drain(..)).collect();
+            all.push(evidence);
+            let first = first_of(&all).cloned();
+            all.retain(|it| Some(it) != first.as_ref());
+            all.truncate(MAX_ALSO);
+            (state.stopping, state.also) = (first, all);
         });
     }
 
@@ -457,10 +465,12 @@ impl Durable {
         // What is to be left stays so over generations that say nothing of the job.
         if record.charge.waits() || record.charge == Charge::Drained {
             job.suspect = suspected(job, record.shun.as_ref());
-            job.shun = record.shun.clone();
-        } else {
-            job.shun = job.shun.take().or_else(|| record.shun.clone());
         }
+        if record.progress == Progress::Long {
+            job.shun.clear();
+        }
+        job.shun.extend(record.shun.clone());
+        job.replacing = record.shun.clone().filter(|_| record.charge == Charge::Replacement);
         job.state = JobState::Queued { not_before: record.at + record.delay };
     }
 

@@ -11,7 +11,7 @@ use phalanx_common::spec::RestartPolicy;
 
 use crate::coordinator::Coordinator;
 use crate::durable::{Job, JobState};
-use crate::evidence::{Evidence, MAX_ALSO, is_fault};
+use crate::evidence::{Evidence, MAX_ALSO, first_of, is_fault};
 use crate::gang::{GangPhase, PodView};
 use crate::input::Why;
 use crate::nodes::blame::did_well;
@@ -64,9 +64,12 @@ impl Coordinator {
     pub(crate) fn fail(&mut self, job: &JobId, evidence: Evidence) {
         let Some(active) = self.durable.jobs.get(job).and_then(Job::active) else { return };
         let generation = active.number;
-        let leads = active.stopping.as_ref().is_none_or(|known| evidence.precedes(known));
-        let first = active.stopping.is_none();
-        let mut known = active.also.iter().chain(&active.stopping);
+        let known = || active.stopping.iter().chain(&active.also);
+        let leader = first_of(known().chain([&evidence]));
+        // Another than before: this, or one that this shows in another light.
+        let leads = leader != active.stopping.as_ref();
+        let (first, leader) = (active.stopping.is_none(), leader.map(|leader| leader.cause.clone()));
+        let mut known = known();
         let told = is_fault(&evidence.cause)
             && active.also.len() < MAX_ALSO
             && !known.any(|known| known.cause == evidence.cause);
@@ -83,7 +86,7 @@ impl Coordinator {
             if first {
                 let grace = self.grace(job);
                 self.begin_stopping(job, cause, grace);
-            } else if leads {
+            } else if let Some(cause) = leader.filter(|_| leads) {
                 self.emit_for(job, EventKind::CauseRevised { cause });
             }
         }

@@ -36,6 +36,11 @@ const OF_A_PEER: [&str; 13] = [
 /// What is raised in a rank because it is told to end.
 const OF_ITS_END: [&str; 4] = ["KeyboardInterrupt", "SystemExit", "SignalException", "is killed by signal"];
 
+/// How Python begins to tell of an exception.
+const TRACEBACK: &str = "Traceback (most recent call last)";
+/// Lines of an exception that are looked at: NCCL's has four.
+const EXCEPTION_LINES: usize = 8;
+
 /// Signals that nobody sends to end a program: it did something that it must not.
 const CRASHES: [u8; 5] = [4, 7, 8, 11, 31];
 
@@ -54,46 +59,32 @@ impl Evidence {
     pub(crate) fn new(cause: Cause, at: Timestamp) -> Evidence {
         Evidence { cause, at, port_conflict: false, consequence: false }
     }
+}
 
-    /// Whether this came first: before another in time, or as the fault of which the other is a consequence. Of ranks that
-    /// failed in the same microsecond the lowest is named, so the answer does not depend on which report was faster.
-    pub(crate) fn precedes(&self, other: &Evidence) -> bool {
-        let rank = |cause: &Cause| match cause {
-            Cause::RankFailed { rank, .. }
-            | Cause::ProbeFailed { rank, .. }
-            | Cause::OutOfMemory { rank, .. } => Some(*rank),
-            _ => None,
-        };
-        if self.consequence != other.consequence && is_fault(&self.cause) && is_fault(&other.cause) {
-            return other.consequence;
-        }
-        // Ranks end at once of what their node tells with its next look.
-        match (&self.cause, &other.cause) {
-            (Cause::DeviceFailed { .. }, Cause::DeviceFailed { .. }) => {}
-            (Cause::DeviceFailed { node, .. }, of_rank) if node_of_rank(of_rank) == Some(node) => {
-                return true;
-            }
-            (of_rank, Cause::DeviceFailed { node, .. }) if node_of_rank(of_rank) == Some(node) => {
-                return false;
-            }
-            _ => {}
-        }
-        let enough = |cause: &Cause| matches!(cause, Cause::Enough { .. });
-        if enough(&self.cause) != enough(&other.cause) && self.at == other.at {
-            // Of what is as old, success counts, whichever was heard first.
-            return enough(&self.cause);
-        }
-        match (rank(&self.cause), rank(&other.cause)) {
-            (Some(mine), Some(theirs)) => (self.at, mine) < (other.at, theirs),
-            _ => self.at < other.at,
-        }
-    }
+/// Which of these is the first cause, whatever the order in which they were heard; of none, none.
+///
+/// The earliest; of ranks that failed in the same microsecond the lowest, and of what is as old success before a failure. If its
+/// rank says that a peer went, the earliest fault that says nothing of the kind. If that is a rank of a node that
+/// tells of a device that failed, the device: ranks end at once of what their node tells with its next look.
+pub(crate) fn first_of<'a>(all: impl IntoIterator<Item = &'a Evidence>) -> Option<&'a Evidence> {
+    let all: Vec<&Evidence> = all.into_iter().collect();
+    let key = |it: &Evidence| (it.at, !matches!(it.cause, Cause::Enough { .. }), it.cause.rank());
+    let earliest = *all.iter().min_by_key(|it| key(it))?;
+    let fault = |it: &&&Evidence| is_fault(&it.cause) && !it.consequence;
+    let first = match all.iter().filter(fault).min_by_key(|it| key(it)) {
+        Some(fault) if earliest.consequence => *fault,
+        _ => earliest,
+    };
+    let of_its_node = |it: &&&Evidence| matches!(&it.cause, Cause::DeviceFailed { node, .. } if node_of_rank(&first.cause) == Some(node));
+    Some(all.iter().filter(of_its_node).min_by_key(|it| it.at).copied().unwrap_or(first))
 }
 
 /// Where a rank failed, if that is what failed.
 fn node_of_rank(cause: &Cause) -> Option<&NodeId> {
     match cause {
-        Cause::RankFailed { node, .. } | Cause::ProbeFailed { node, .. } => Some(node),
+        Cause::RankFailed { node, .. }
+        | Cause::ProbeFailed { node, .. }
+        | Cause::OutOfMemory { node, .. } => Some(node),
         _ => None,
     }
 }
@@ -143,8 +134,22 @@ pub(crate) fn is_consequence(exit: &RankExit) -> bool {
         return false;
     }
     let said = last_of(&exit.stderr_tail);
+    // What came before its last exception it may have lived through.
+    let said = last_exception(&said).unwrap_or(said);
     let raised = exit.error_file.as_deref().map(last_of).unwrap_or_default();
     !crashed(exit.status) && OF_A_PEER.iter().any(|words| said.contains(words) || raised.contains(words))
+}
+
+/// What a program says of the exception that it died of, without where that was raised. PyTorch writes whose it is before each line.
+fn last_exception(said: &str) -> Option<String> {
+    let (_, trace) = said.rsplit_once(TRACEBACK)?;
+    let line = |line: &str| match line.strip_prefix("[rank").and_then(|rest| rest.split_once("]: ")) {
+        Some((_, line)) => line.to_owned(),
+        None => line.to_owned(),
+    };
+    let lines = trace.lines().skip(1).map(line).skip_while(|line| line.starts_with(' '));
+    let message: Vec<String> = lines.take(EXCEPTION_LINES).collect();
+    (!message.is_empty()).then(|| message.join("\n"))
 }
 
 fn crashed(status: ExitStatus) -> bool {
@@ -154,7 +159,7 @@ fn crashed(status: ExitStatus) -> bool {
 /// It died of an exception of its own.
 fn raised(exit: &RankExit) -> bool {
     let said = last_of(&exit.stderr_tail);
-    let Some((_, trace)) = said.rsplit_once("Traceback (most recent call last)") else { return false };
+    let Some((_, trace)) = said.rsplit_once(TRACEBACK) else { return false };
     !is_consequence(exit) && !OF_ITS_END.iter().any(|words| trace.contains(words))
 }
 
@@ -190,19 +195,61 @@ mod tests {
         Evidence { consequence, ..Evidence::new(cause, Timestamp(at)) }
     }
 
+    /// The first of these in whichever order they are heard.
+    fn first(all: &[Evidence]) -> Cause {
+        let ways = [vec![0, 1, 2], vec![0, 2, 1], vec![1, 0, 2], vec![1, 2, 0], vec![2, 0, 1], vec![2, 1, 0]];
+        let mut found: Vec<Cause> = ways
+            .iter()
+            .map(|way| {
+                let heard = way.iter().filter_map(|at| all.get(*at));
+                first_of(heard).expect("there is evidence").cause.clone()
+            })
+            .collect();
+        found.dedup();
+        assert_eq!(found.len(), 1, "the order decides: {found:?}");
+        found.remove(0)
+    }
+
     #[test]
     fn a_fault_is_before_its_consequences_however_late_it_ends() {
-        assert!(of_rank(1, 9, false).precedes(&of_rank(0, 5, true)));
-        assert!(!of_rank(0, 5, true).precedes(&of_rank(1, 9, false)));
-        assert!(of_rank(0, 5, true).precedes(&of_rank(1, 9, true)), "of consequences alone the earliest");
-        assert!(of_rank(0, 5, false).precedes(&of_rank(1, 5, false)), "of one moment the lowest");
-        let lost = Evidence::new(Cause::NodeLost { node: NodeId::new("n") }, Timestamp(99));
-        assert!(lost.precedes(&of_rank(0, 5, true)), "its peers noticed before its coordinator");
-        let wish = Cause::Requested { by: "ann".into(), status: ExitStatus::Signal(2) };
-        assert!(
-            !Evidence::new(wish, Timestamp(9)).precedes(&of_rank(0, 5, true)),
-            "a wish explains no failure"
+        let rank = |evidence: &[Evidence]| first(evidence).rank().map(|rank| rank.0);
+        assert_eq!(rank(&[of_rank(1, 9, false), of_rank(0, 5, true)]), Some(1));
+        assert_eq!(
+            rank(&[of_rank(0, 5, true), of_rank(1, 9, true)]),
+            Some(0),
+            "of consequences the earliest"
         );
+        assert_eq!(rank(&[of_rank(0, 5, false), of_rank(1, 5, false)]), Some(0), "of one moment the lowest");
+        let lost = Evidence::new(Cause::NodeLost { node: NodeId::new("n") }, Timestamp(99));
+        assert_eq!(first(&[lost.clone(), of_rank(0, 5, true)]), lost.cause, "its peers noticed before");
+        let wish = Cause::Requested { by: "ann".into(), status: ExitStatus::Signal(2) };
+        let wish = Evidence::new(wish, Timestamp(7));
+        assert_eq!(rank(&[wish.clone(), of_rank(0, 5, true)]), Some(0), "a wish explains no failure");
+        assert_eq!(rank(&[wish, of_rank(0, 5, true), of_rank(1, 9, false)]), Some(1));
+    }
+
+    #[test]
+    fn a_device_is_before_the_ranks_of_its_node_and_of_no_other() {
+        let on = |node: &str, rank: u32, at| {
+            let node = NodeId::new(node);
+            let cause = Cause::RankFailed { rank: Rank(rank), node, status: ExitStatus::Code(1) };
+            Evidence::new(cause, Timestamp(at))
+        };
+        let device = |node: &str, at| {
+            let (node, device, what) = (NodeId::new(node), "GPU-1".to_owned(), "lost".to_owned());
+            Evidence::new(Cause::DeviceFailed { node, device, what }, Timestamp(at))
+        };
+        let all = [on("n1", 0, 1), on("n2", 1, 2), device("n1", 5)];
+        assert_eq!(first(&all), device("n1", 5).cause);
+        assert_eq!(first(&[on("n1", 0, 1), on("n2", 1, 2), device("n2", 5)]).rank(), Some(Rank(0)));
+        let figures = phalanx_common::report::OutOfMemory { limit: None, peak: None };
+        let oom = Cause::OutOfMemory {
+            rank: Rank(0),
+            node: NodeId::new("n1"),
+            status: ExitStatus::Signal(9),
+            figures,
+        };
+        assert_eq!(first(&[Evidence::new(oom, Timestamp(1)), device("n1", 5)]), device("n1", 5).cause);
     }
 
     #[test]
@@ -219,6 +266,13 @@ mod tests {
             assert!(is_consequence(&exit) && failed(&exit), "{said}");
         }
         assert!(!is_consequence(&exit(ExitStatus::Code(1), false, "ValueError: bad shard")));
+        let lived_through = "WARN s3: Connection reset by peer, retrying\n\
+            [rank1]: Traceback (most recent call last):\n[rank1]:   File \"t.py\", line 3\n[rank1]: ValueError: bad shard";
+        assert!(!is_consequence(&exit(ExitStatus::Code(1), false, lived_through)));
+        let of_nccl = "Traceback (most recent call last):\n  File \"t.py\", line 3, in <module>\n\
+            torch.distributed.DistBackendError: NCCL error in: x.cpp:1, remote process exited or there was a network error\n\
+            Last error:\nsocketProgress: Connection closed by remote peer";
+        assert!(is_consequence(&exit(ExitStatus::Code(1), false, of_nccl)));
         let crash = exit(ExitStatus::Signal(11), false, "Connection reset by peer");
         assert!(!is_consequence(&crash), "nobody crashes because a peer is gone");
     }

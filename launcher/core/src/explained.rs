@@ -16,7 +16,7 @@ use crate::placement::gang::place_gang;
 use crate::placement::order::Effort;
 use crate::placement::refusal::unknown;
 use crate::placement::replace::anew;
-use crate::placement::request::GangRequest;
+use crate::placement::request::{GangRequest, NONE_SHUNNED};
 use crate::stock::Stock;
 use crate::waits::{NEVER, Waits};
 
@@ -227,7 +227,7 @@ impl Planning {
             probes: self.probes,
             last: &[],
             spares: &[],
-            shun: None,
+            shun: NONE_SHUNNED,
             refused,
             now: self.now,
             port_salt: self.port_salt,

@@ -1,6 +1,6 @@
 //! Jobs that wait, and how the next generation of a job is planned.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,7 +65,8 @@ impl Coordinator {
     }
 
     /// Gives nodes to the queued jobs in the order of their submission. The first that does not fit, or whose
-    /// backoff has not passed, holds up all behind it: a large gang is not starved by small ones.
+    /// backoff has not passed, holds up all behind it: a large gang is not starved by small ones. Behind one whose backoff has
+    /// not passed a gang that starts again gets back what it had, of which nothing was the other's.
     pub(crate) fn run_queue(&mut self) {
         if !std::mem::take(&mut self.queue_moved) {
             return;
@@ -80,11 +81,21 @@ impl Coordinator {
         queued.sort();
         // The first that waits for room, and whether it will ever have it.
         let mut head: Option<(JobId, bool)> = None;
+        // It waits for nothing but time.
+        let mut rests = false;
         for (_, id) in queued {
+            let in_backoff = self.timers.is_set(&Why::Backoff { job: id.clone() });
             if let Some((head, never)) = &head {
-                self.queued_for(&id, Waits::Behind { head: head.clone(), never: *never });
-            } else if self.timers.is_set(&Why::Backoff { job: id.clone() }) {
-                head = Some((id, false));
+                let placement = if rests && !in_backoff { self.what_it_had(&id) } else { None };
+                match placement {
+                    Some(placement) => {
+                        self.queued_why.remove(&id);
+                        self.plan_generation(&id, &placement);
+                    }
+                    None => self.queued_for(&id, Waits::Behind { head: head.clone(), never: *never }),
+                }
+            } else if in_backoff {
+                (head, rests) = (Some((id, false)), true);
             } else {
                 match self.try_place(&id) {
                     Some(Ok(placement)) if let Some(waits) = self.holds_back(&id, &placement) => {
@@ -132,6 +143,14 @@ impl Coordinator {
         never
     }
 
+    /// A placement on the nodes that the job's last generation had, as many ranks on each.
+    fn what_it_had(&mut self, id: &JobId) -> Option<Placement> {
+        let last: BTreeMap<NodeId, u32> = last_pods(self.durable.jobs.get(id)?).into_iter().collect();
+        let placement = self.try_place(id)?.ok()?;
+        let same = placement.pods.iter().all(|pod| last.get(&pod.node) == Some(&pod.ranks));
+        (same && placement.pods.len() == last.len()).then_some(placement)
+    }
+
     fn try_place(&mut self, id: &JobId) -> Option<Result<Placement, Box<NoFit>>> {
         if !self.stock.is_fresh() {
             Arc::make_mut(&mut self.stock).refresh(&self.nodes, &self.durable.ledger);
@@ -149,7 +168,7 @@ impl Coordinator {
             probes: self.config.cluster,
             last,
             spares: job.generation.as_ref().map_or(&[], |generation| &generation.spares),
-            shun: job.shun.as_ref(),
+            shun: &job.shun,
             refused: &job.refused,
             now: self.now,
             port_salt: self.config.port_salt,
@@ -291,7 +310,7 @@ pub(crate) fn pod_plan(
             master_addr: state.master_addr,
             master_port: state.master_port,
             interface: place.interface.clone(),
-            restart_count: job.used.restarts,
+            restart_count: job.used.starts(),
             max_restarts: spec.max_restarts,
             termination_grace: spec.termination_grace,
             stop_scope: spec.stop_scope,

@@ -63,6 +63,11 @@ impl Accounting {
         counted(self.restarts, &self.recent, window, now)
     }
 
+    /// How often ranks were started again so far, in place or with their gang: a rank's own count only grows from here.
+    pub fn starts(&self) -> u32 {
+        self.restarts.saturating_add(self.rank.restarts).saturating_add(self.pod.restarts)
+    }
+
     /// What a step below the gang has used up.
     pub fn step(&self, step: RestartScope) -> &Used {
         if step == RestartScope::Rank { &self.rank } else { &self.pod }
@@ -79,7 +84,6 @@ impl Accounting {
         match record.charge {
             Charge::Budget | Charge::Replacement => {
                 self.restarts += 1;
-                self.replacements += u32::from(record.charge == Charge::Replacement);
                 note(&mut self.recent, window, record.at);
             }
             Charge::PortConflict => self.port_conflicts += 1,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use phalanx_common::health::RankHealth;
+use phalanx_common::id::JobId;
 use phalanx_common::status::{
     EvidenceStatus, FailureStatus, JobStatus, NodeStatus, PodStatus, RestartStatus,
 };
@@ -58,7 +59,7 @@ impl Coordinator {
                 .and_then(|generation| generation.running_since),
             ended_at: job.ended_at,
             deadline_at: self.timers.at(&Why::Deadline { job: view.id.clone() }),
-            waits_for: self.queued_why.get(view.id).map(ToString::to_string),
+            waits_for: self.waits_for(view.id),
             outcome,
             pods: pods
                 .iter()
@@ -77,6 +78,15 @@ impl Coordinator {
             command: job.spec.command.clone(),
             failed: failed(job),
         }
+    }
+
+    /// Why a queued job waits: for its turn, or for its backoff to pass.
+    fn waits_for(&self, job: &JobId) -> Option<String> {
+        let told = self.queued_why.get(job).map(ToString::to_string);
+        told.or_else(|| {
+            let left = self.timers.left(&Why::Backoff { job: job.clone() }, self.now)?;
+            Some(format!("it starts again in {:.1} s", left.as_secs_f64()))
+        })
     }
 
     /// Every node, by id. When its certificate expires only the shell knows.

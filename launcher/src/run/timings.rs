@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use phalanx_common::event::{Event, EventKind};
+use phalanx_common::event::{Cause, Event, EventKind};
 use phalanx_common::time::Timestamp;
 
 /// Restarts remembered; those of a job that keeps failing look alike.
@@ -34,7 +34,11 @@ impl Timings {
     }
 
     pub(super) fn on_event(&mut self, event: &Event) {
-        if matches!(event.kind, EventKind::GangStopping { .. }) {
+        // Of a gang that ended well and is to run again nothing was stopped.
+        if matches!(
+            event.kind,
+            EventKind::GangStopping { .. } | EventKind::GangRestarting { cause: Cause::Completed, .. }
+        ) {
             return self.restart(event.at);
         }
         let Some(start) = self.starts.last_mut() else { return };
@@ -48,7 +52,7 @@ impl Timings {
         *phase = Some(event.at);
     }
 
-    /// The next start, if there is one, counts from the failure on.
+    /// The next start, if there is one, counts from the failure on, or from the good end.
     fn restart(&mut self, at: Timestamp) {
         if self.starts.len() == STARTS_KEPT {
             self.starts.pop();

@@ -46,6 +46,8 @@ pub(crate) struct JobFacts {
     pub(crate) used: Accounting,
     /// When ranks and pods were started again in their generation, by the step that paid, as far as its window counts them.
     pub(crate) in_place: BTreeMap<RestartScope, Vec<Timestamp>>,
+    /// The node that its next generation is to replace.
+    pub(crate) leaving: Option<NodeId>,
     /// The last start of each rank of the last generation that was decided.
     pub(crate) attempts: BTreeMap<Rank, u32>,
     /// Nodes that cannot take a pod of it.
@@ -69,6 +71,7 @@ impl Witness {
                     port: None,
                     used: Accounting::default(),
                     in_place: BTreeMap::new(),
+                    leaving: None,
                     attempts: BTreeMap::new(),
                     refused: BTreeSet::new(),
                     stop_requested: false,
@@ -81,6 +84,9 @@ impl Witness {
                 let Some(facts) = self.jobs.get_mut(&planned.job) else { return };
                 facts.generation = Some(planned.generation);
                 facts.attempts.clear();
+                if let Some(left) = facts.leaving.take() {
+                    facts.used.replacements += u32::from(planned.pods.iter().all(|pod| pod.node != left));
+                }
                 facts.world = planned.pods.iter().map(|pod| pod.ranks).sum();
                 facts.nodes = planned.pods.iter().map(|pod| pod.node.clone()).collect();
                 if let Some(first) = facts.nodes.first() {
@@ -102,7 +108,8 @@ impl Witness {
                             let window = facts.spec.recovery.window.unwrap_or_default();
                             facts.used.recent.retain(|at| ended.at.since(*at) < window);
                             facts.used.recent.push(ended.at);
-                            facts.used.replacements += u32::from(ended.charge == Charge::Replacement);
+                            facts.leaving =
+                                ended.shun.clone().filter(|_| ended.charge == Charge::Replacement);
                             if !self.released.contains(&(ended.job.clone(), ended.generation)) {
                                 facts.refused.clear();
                             }

@@ -50,6 +50,14 @@ pub enum RecoveryProblem {
     NoProbe,
     #[error("nothing fails so: the job has no initContainers")]
     NoInit,
+    #[error("no rank is ended for want of memory: give each its limit, with resources.memoryLimit")]
+    NoMemoryLimit,
+    #[error("no device is the job's: ask for some with resources.devices")]
+    NoDevices,
+    #[error("after {reason:?} no node is blamed that another could replace; RestartGang is")]
+    NoNodeToReplace { reason: FailureReason },
+    #[error("no node is replaced in a job that never starts again: give it restarts with maxRestarts")]
+    ReplacesNothing,
     #[error("{0} stands in the list a second time")]
     Twice(String),
     #[error("the operator is missing: write `{{operator: In, values: [{DO_NOT_RESTART}]}}` or a list alone")]

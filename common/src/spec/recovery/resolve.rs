@@ -31,6 +31,10 @@ impl JobFile {
         let backoff = self.backoff("gang", &keys.gang, &mut problems);
         let rank = self.in_place("rank", &keys.rank, max_restarts, &mut problems);
         let pod = self.in_place("pod", &keys.pod, max_restarts, &mut problems);
+        if let Some(given) = keys.replace_node.max.as_ref().filter(|_| max_restarts == 0) {
+            let kind = RecoveryProblem::ReplacesNothing;
+            problems.push(self.problem("restartBudget.replaceNode.max", &given.origin, kind.into()));
+        }
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -178,6 +182,10 @@ impl JobFile {
                         RecoveryProblem::NoProbe
                     }
                     FailureReason::InitFailed if self.init_containers.is_none() => RecoveryProblem::NoInit,
+                    FailureReason::OomKilled if self.resources.memory_limit.is_none() => {
+                        RecoveryProblem::NoMemoryLimit
+                    }
+                    FailureReason::DeviceError if !self.wants_devices() => RecoveryProblem::NoDevices,
                     _ => continue,
                 };
                 refuse(problems, ".reasons", &given.origin, kind);
@@ -216,6 +224,11 @@ impl JobFile {
                                 action: action.value,
                                 reason: reason.value,
                             }),
+                        _ if action.value == FailureAction::ReplaceNode => {
+                            let mut reasons = keys.reasons.iter().flatten();
+                            let of_none = reasons.find(|reason| reason.value == FailureReason::StartTimeout);
+                            of_none.map(|reason| RecoveryProblem::NoNodeToReplace { reason: reason.value })
+                        }
                         _ => None,
                     };
                     if let Some(kind) = kind {
@@ -229,6 +242,10 @@ impl JobFile {
             }
         }
         rules
+    }
+
+    fn wants_devices(&self) -> bool {
+        self.resources.devices.is_some() || self.devices_in_all.is_some()
     }
 
     /// Restarts that this action may be.

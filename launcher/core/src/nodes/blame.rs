@@ -3,10 +3,10 @@
 //! | what counts | when it is too much |
 //! |---|---|
 //! | the node was unreachable, while another stayed connected | twice within five minutes, once it is back |
-//! | the node, its worker or the job's shim there was the first cause of a job's failure | for two jobs, or three times for one, within an hour |
-//! | a job's ranks failed there, it left the node for that, and then ran ten minutes or to a good end elsewhere | as above |
+//! | the node or its worker was the first cause of a job's failure | for two jobs, or three times for one, within an hour |
+//! | a job's ranks failed or its shim died there, it left the node for that, and then ran ten minutes or to a good end elsewhere | as above |
 //!
-//! An exit code alone says nothing of a node: the same program mostly fails the same way anywhere, and a program that is
+//! The shim is a process of the job's user, who may end it. An exit code alone says nothing of a node: the same program mostly fails the same way anywhere, and a program that is
 //! mended and submitted again is placed where the last one was. So a failed rank counts only once its job did well without
 //! the node. Neither does a lapsed lease count, which is the coordinator's absence, nor a node that refuses a job.
 //! What happens within a minute is one incident, however many jobs it hits. Nothing counts of a node that is closed
@@ -106,7 +106,6 @@ fn accused(cause: &Cause) -> Option<&NodeId> {
     match cause {
         Cause::NodeLost { node }
         | Cause::NodeRestarted { node }
-        | Cause::ShimLost { node }
         | Cause::PodLost { node }
         | Cause::DeviceFailed { node, .. } => Some(node),
         _ => None,
@@ -131,11 +130,11 @@ pub(crate) fn did_well(ran: Duration) -> bool {
     ran >= phalanx_common::defaults::BACKOFF_RESET
 }
 
-/// The node whose ranks failed and that the job's next generation is to leave: it is suspected.
+/// The node whose ranks failed, or whose shim died, and that the job's next generation is to leave: it is suspected.
 pub(crate) fn suspected(job: &Job, shun: Option<&NodeId>) -> Option<NodeId> {
     let stopping = job.generation.as_ref()?.stopping.as_ref()?;
     match &stopping.cause {
-        Cause::RankFailed { node, .. } if shun == Some(node) => Some(node.clone()),
+        Cause::RankFailed { node, .. } | Cause::ShimLost { node } if shun == Some(node) => Some(node.clone()),
         _ => None,
     }
 }

@@ -78,7 +78,7 @@ pub fn place_gang(
     let mut obstacle = None;
     let fits = |world: u32| {
         for prefer in wishes(request) {
-            for shunning in if request.shun.is_some() { &[true, false][..] } else { &[true] } {
+            for shunning in if !request.shun.is_empty() { &[true, false][..] } else { &[true] } {
                 for kind in &kinds {
                     match (Placing { kind: *kind, ..placing }).world(world, *prefer, *shunning) {
                         Ok(gang) => return Some(gang),
@@ -297,7 +297,7 @@ impl Placing<'_> {
         let request = self.request;
         let mut without: BTreeSet<NodeRow> = self.without.keys().chain(passed).copied().collect();
         without.extend(request.refused.keys().filter_map(|id| fabric.row(id)));
-        without.extend(request.shun.filter(|_| shunning).and_then(|id| fabric.row(id)));
+        without.extend(request.shun.iter().filter(|_| shunning).filter_map(|id| fabric.row(id)));
         let each = request.spec.resources.devices.as_ref().map_or(1, |devices| devices.count.max(1));
         let amount = cut.ranks.saturating_mul(each);
         let odd = self.stock.odd();

@@ -104,7 +104,7 @@ impl Keeping<'_> {
         let id = &self.stock.fabric().node(row).id;
         !self.without.contains_key(&row)
             && !self.request.refused.contains_key(id)
-            && self.request.shun != Some(id)
+            && !self.request.shun.contains(id)
             && self.kind.is_none_or(|kind| self.stock.has(row, self.request, kind))
             && self.stock.ask(row, self.request, Cut { ranks, ..self.cut }).is_ok()
     }

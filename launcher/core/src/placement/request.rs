@@ -1,6 +1,6 @@
 //! What a gang asks for, put into the terms of placement.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use phalanx_common::id::NodeId;
 use phalanx_common::spec::{CpuBinding, Exclusive, GroupSpec, JobSpec, Pattern as SpecPattern, Shape};
@@ -11,6 +11,9 @@ use super::fabric::Fabric;
 use super::inside::{DeviceNeed, RankNeeds};
 use super::order::{Group, GroupKind, Layout, LayoutError, Level, Pattern};
 use super::worlds::Worlds;
+
+/// A gang that left no node yet shuns none.
+pub const NONE_SHUNNED: &BTreeSet<NodeId> = &BTreeSet::new();
 
 /// What a gang needs.
 #[derive(Clone, Debug)]
@@ -24,8 +27,8 @@ pub struct GangRequest<'a> {
     pub last: &'a [(NodeId, u32)],
     /// Nodes that were held back for it.
     pub spares: &'a [NodeId],
-    /// Taken only if nothing else is left: its last pod could not be prepared there.
-    pub shun: Option<&'a NodeId>,
+    /// Taken only if nothing else is left: failures made it leave them.
+    pub shun: &'a BTreeSet<NodeId>,
     /// Never taken, and why: they cannot take a pod of this job.
     pub refused: &'a BTreeMap<NodeId, String>,
     pub now: Timestamp,

@@ -154,7 +154,7 @@ proptest! {
                 probes: true,
                 last: &[],
                 spares: &[],
-                shun: None,
+                shun: crate::placement::request::NONE_SHUNNED,
                 refused: &none,
                 now: Timestamp(3),
                 port_salt: 0,

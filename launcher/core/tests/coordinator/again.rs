@@ -143,3 +143,49 @@ fn nonsense_is_ignored_and_said_so() {
     assert_eq!(ignored, 6);
     assert_eq!(*desk.coordinator.durable(), before);
 }
+
+#[test]
+fn nodes_that_were_left_are_left_until_the_job_did_well_and_only_a_move_is_a_replacement() {
+    let mut job = spec(1, 1);
+    job.max_restarts = 20;
+    job.recovery.no_progress = 0;
+    job.recovery.replace_node = Some(2);
+    job.recovery.backoff.max = Duration::ZERO;
+    let mut desk = Desk::running(&["a", "b", "c"], "j", job);
+    let mut generation = 1;
+    let mut fails = |desk: &mut Desk| {
+        let node = desk.placed().0[0].to_string();
+        desk.exited(&node, "j", generation, exit(0, ExitStatus::Code(1), desk.now.0));
+        desk.ended(&node, "j", generation);
+        generation += 1;
+        let next = desk.placed().0[0].to_string();
+        desk.prepared(&next, "j", generation);
+        desk.started(&next, "j", generation);
+        next
+    };
+    let replacements = |desk: &Desk| desk.coordinator.job(&desk::job("j")).unwrap().job.used.replacements;
+    let on: Vec<String> = (0..6).map(|_| fails(&mut desk)).collect();
+    assert_eq!(on, ["a", "b", "b", "c", "c", "c"], "twice on each, and never back to one that was left");
+    assert_eq!(replacements(&desk), 2);
+}
+
+#[test]
+fn a_replacement_that_finds_no_other_node_uses_none_up() {
+    let mut job = spec(1, 1);
+    job.max_restarts = 20;
+    job.recovery.no_progress = 0;
+    job.recovery.replace_node = Some(1);
+    job.recovery.backoff.max = Duration::ZERO;
+    let mut desk = Desk::running(&["a"], "j", job);
+    for generation in 1..=4 {
+        desk.exited("a", "j", generation, exit(0, ExitStatus::Code(1), desk.now.0));
+        desk.ended("a", "j", generation);
+        desk.prepared("a", "j", generation + 1);
+        desk.started("a", "j", generation + 1);
+    }
+    assert_eq!(desk.coordinator.job(&desk::job("j")).unwrap().job.used.replacements, 0);
+    desk.hello("b", Vec::new());
+    desk.exited("a", "j", 5, exit(0, ExitStatus::Code(1), desk.now.0));
+    desk.ended("a", "j", 5);
+    assert_eq!(desk.placed().0, [NodeId::new("b")]);
+}

@@ -6,7 +6,7 @@ use phalanx_common::event::{Cause, EventKind, Outcome};
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::NodeId;
 use phalanx_common::order::OrderKind;
-use phalanx_common::report::{PodEnd, Report};
+use phalanx_common::report::{PodEnd, PodPhase, PodStatus, Report};
 use phalanx_common::spec::{JobSpec, RestartPolicy};
 use phalanx_launcher_core::gang::GangPhase;
 use phalanx_launcher_core::restart::Charge;
@@ -65,6 +65,16 @@ fn lose_shim(desk: &mut Desk, node: &str, name: &str, generation: u32) {
     let end = PodEnd { shim_lost: true, ..PodEnd::default() };
     let (job, generation) = (desk::job(name), phalanx_common::id::Generation(generation));
     desk.report(node, Report::PodEnded { job, generation, end });
+}
+
+/// The worker tells of these pods, and no more of those that it had beside them.
+fn has_only(desk: &mut Desk, node: &str, pods: &[(&str, u32)]) {
+    let started = |(name, generation): &(&str, u32)| PodStatus {
+        phase: PodPhase::Started,
+        pids: vec![7],
+        ..desk::status(name, *generation)
+    };
+    desk.hello(node, pods.iter().map(started).collect());
 }
 
 fn flap(desk: &mut Desk, node: &str) {
@@ -232,16 +242,26 @@ fn a_node_that_fails_two_jobs_within_an_hour_is_quarantined_and_one_incident_cou
     let mut desk = cluster(&["a"]);
     start(&mut desk, "j", restarting(9));
     start(&mut desk, "k", restarting(9));
-    lose_shim(&mut desk, "a", "j", 1);
-    lose_shim(&mut desk, "a", "k", 1);
+    has_only(&mut desk, "a", &[]);
     assert_eq!(closed(&desk, "a"), None, "one incident");
     desk.hello("b", Vec::new());
     run(&mut desk, "k", 2);
     later(&mut desk, 120);
-    lose_shim(&mut desk, "a", "k", 2);
+    has_only(&mut desk, "a", &[]);
     let why = closed(&desk, "a").unwrap();
     assert_eq!(why, "quarantined: blamed for failures of j and k within 1 h");
     assert_eq!(Durable::replay(&desk.records), *desk.coordinator.durable());
+}
+
+#[test]
+fn a_shim_that_dies_blames_no_node_as_its_user_may_have_ended_it() {
+    let mut desk = cluster(&["a", "b"]);
+    for name in ["j", "k"] {
+        start(&mut desk, name, restarting(9));
+        later(&mut desk, 120);
+        lose_shim(&mut desk, "a", name, 1);
+    }
+    assert_eq!(closed(&desk, "a"), None);
 }
 
 #[test]
@@ -251,7 +271,7 @@ fn a_node_that_fails_one_job_three_times_within_an_hour_is_quarantined() {
         start(&mut desk, "j", restarting(9));
         for generation in 1..=3 {
             later(&mut desk, apart);
-            lose_shim(&mut desk, "a", "j", generation);
+            has_only(&mut desk, "a", &[]);
             if generation < 3 {
                 begin_again(&mut desk, "j");
                 run(&mut desk, "j", generation + 1);

@@ -62,6 +62,32 @@ fn a_job_between_two_attempts_keeps_its_place_in_the_queue() {
 }
 
 #[test]
+fn a_gang_that_starts_again_gets_back_what_it_had_whoever_waits_for_time_before_it() {
+    let mut restarting = spec(1, 1);
+    restarting.max_restarts = 5;
+    let mut desk = Desk::running(&["a", "b"], "first", restarting.clone());
+    let fail = |desk: &mut Desk, node: &str, name: &str, generation| {
+        desk.exited(node, name, generation, exit(0, ExitStatus::Code(1), desk.now.0));
+        desk.ended(node, name, generation);
+    };
+    desk.submit("second", restarting);
+    let on = desk.placed().0;
+    let node = on[0].to_string();
+    desk.prepared(&node, "second", 1);
+    desk.started(&node, "second", 1);
+    fail(&mut desk, "a", "first", 1);
+    desk.prepared("a", "first", 2);
+    desk.started("a", "first", 2);
+    fail(&mut desk, "a", "first", 2);
+    assert_eq!(desk.phase("first"), GangPhase::Queued, "its second restart waits");
+    assert_eq!(waits_for(&desk, "first"), "it starts again in 1.0 s");
+    fail(&mut desk, &node, "second", 1);
+    assert_eq!(desk.phase("second"), GangPhase::Preparing, "its first does not");
+    desk.submit("third", spec(1, 1));
+    assert_eq!(desk.phase("third"), GangPhase::Queued, "who is new waits for its turn");
+}
+
+#[test]
 fn jobs_behind_one_that_is_suspended_do_not_wait_for_it() {
     let mut desk = cluster(&["a", "b"]);
     desk.submit("large", alone(3));

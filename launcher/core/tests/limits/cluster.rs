@@ -15,7 +15,7 @@ use phalanx_common::topology::machine::{
 use phalanx_launcher_core::placement::gang::{Gang, place_gang};
 use phalanx_launcher_core::placement::order::Effort;
 use phalanx_launcher_core::placement::replace::keep;
-use phalanx_launcher_core::placement::request::GangRequest;
+use phalanx_launcher_core::placement::request::{GangRequest, NONE_SHUNNED};
 use phalanx_launcher_core::plan;
 use phalanx_launcher_core::stock::Stock;
 
@@ -105,7 +105,17 @@ pub(crate) fn request<'a>(
     spares: &'a [NodeId],
 ) -> GangRequest<'a> {
     let now = Timestamp(3);
-    GangRequest { spec, user: None, probes: true, last, spares, shun: None, refused, now, port_salt: 0 }
+    GangRequest {
+        spec,
+        user: None,
+        probes: true,
+        last,
+        spares,
+        shun: NONE_SHUNNED,
+        refused,
+        now,
+        port_salt: 0,
+    }
 }
 
 /// The gang that was on `last`, without the nodes that are `lost`.

@@ -10,7 +10,7 @@ use phalanx_common::time::Timestamp;
 use phalanx_common::topology::machine::Machine;
 use phalanx_common::topology::{Evidence, NodePorts, Source, derive};
 use phalanx_formats::csv;
-use phalanx_launcher_core::placement::request::GangRequest;
+use phalanx_launcher_core::placement::request::{GangRequest, NONE_SHUNNED};
 use phalanx_launcher_core::stock::{Stock, Told, Topology};
 
 pub(crate) fn stock(table: &str) -> Stock {
@@ -64,5 +64,15 @@ pub(crate) fn request<'a>(
     last: &'a [(NodeId, u32)],
 ) -> GangRequest<'a> {
     let now = Timestamp(3);
-    GangRequest { spec, user: None, probes: true, last, spares: &[], shun: None, refused, now, port_salt: 0 }
+    GangRequest {
+        spec,
+        user: None,
+        probes: true,
+        last,
+        spares: &[],
+        shun: NONE_SHUNNED,
+        refused,
+        now,
+        port_salt: 0,
+    }
 }

@@ -132,7 +132,10 @@ fn what_is_wrong_in_a_profile_is_said_with_its_line() {
             "ratesPer1000NodeDays:\n  gpus: 1\n",
             "line 2, column 3: there is no key gpus; there are gpu, hbm, ",
         ),
-        ("spares: 4\nspares: 5\n", "line 2, column 1: spares stands here twice"),
+        (
+            "spares: 4\nspares: 5\n",
+            "line 2, column 1: the key \"spares\" stands here a second time; the first is in line 1",
+        ),
         ("spares: many\n", "line 1, column 9: spares is a whole number up to 1000000, found the string"),
         ("stopSeconds: -1\n", "line 1, column 14: stopSeconds is a number from 0 to 3200000000, found -1"),
         ("checkpointSeconds: 0\n", "line 1, column 20: checkpointSeconds is a number from 1 to"),

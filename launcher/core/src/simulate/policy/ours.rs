@@ -11,7 +11,7 @@ use crate::placement::fabric::{Fabric, NodeRow};
 use crate::placement::gang::place_gang;
 use crate::placement::order::Effort;
 use crate::placement::refusal::Refusal;
-use crate::placement::request::GangRequest;
+use crate::placement::request::{GangRequest, NONE_SHUNNED};
 
 /// Orders that are remembered. Gangs that are spread alike are ordered alike.
 const REMEMBERED: usize = 4_096;
@@ -80,7 +80,7 @@ fn placed(
         probes: false,
         last: &[],
         spares: &[],
-        shun: None,
+        shun: NONE_SHUNNED,
         refused: &BTreeMap::new(),
         now: Timestamp::default(),
         port_salt: 0,

@@ -15,7 +15,7 @@ use phalanx_common::topology::machine::Machine;
 use phalanx_common::wire::client_v1::Request;
 use phalanx_formats::hostlist::collapse;
 use phalanx_launcher_core::placement::free::MOST;
-use phalanx_launcher_core::placement::request::GangRequest;
+use phalanx_launcher_core::placement::request::{GangRequest, NONE_SHUNNED};
 use phalanx_launcher_core::stock::{Stock, Told, Topology, UNKNOWN_SLOTS};
 
 use super::args::{ExplainArgs, PlanArgs};
@@ -80,7 +80,7 @@ fn offline(paths: &[PathBuf], gpus: Option<u32>, spec: &JobSpec) -> anyhow::Resu
         probes: true,
         last: &[],
         spares: &[],
-        shun: None,
+        shun: NONE_SHUNNED,
         refused: &refused,
         now: Timestamp::default(),
         port_salt: 0,

@@ -58,7 +58,7 @@ struct ShimPod {
     /// Ranks that were started again, and how often.
     attempts: BTreeMap<Rank, u32>,
     /// Ranks that are to start again, and as which attempt.
-    again: BTreeMap<Rank, u32>,
+    again: BTreeMap<Rank, (u32, Vec<Rank>)>,
     /// Ranks that ended and count as left: what follows is not told yet, or not done.
     failed: BTreeSet<Rank>,
     /// When their programs began, and what asks them since.

@@ -6,6 +6,7 @@
 //! What one that ended left behind is ended first: two starts of a rank never run at the same time.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use phalanx_common::exit::ExitStatus;
@@ -33,6 +34,8 @@ pub(super) struct Again {
     /// That of the generation, as it came.
     plan: ShimPlan,
     due: BTreeMap<usize, Due>,
+    /// What was ordered while the pod was suspended: nobody is told to make way before it goes on.
+    put_off: Vec<(Vec<(Rank, u32)>, Instant, Duration)>,
 }
 
 struct Due {
@@ -41,11 +44,15 @@ struct Due {
     at: Instant,
     /// Something may be left of it until then.
     give_up: Option<Instant>,
+    /// It has ended, and nothing is left of it.
+    gone: bool,
+    /// None of these starts before all of them are gone: they were ordered together.
+    with: Rc<[usize]>,
 }
 
 impl Again {
     pub(super) fn new(plan: ShimPlan) -> Again {
-        Again { plan, due: BTreeMap::new() }
+        Again { plan, due: BTreeMap::new(), put_off: Vec::new() }
     }
 
     pub(super) fn is_due(&self, index: usize) -> bool {
@@ -74,7 +81,7 @@ impl Again {
 impl Pod {
     /// When something is to be done about a rank that has made way.
     pub(super) fn again_deadline(&self) -> Option<Instant> {
-        self.due_again().map(|(_, due)| due.at).min()
+        self.due_again().filter(|(_, due)| !due.gone).map(|(_, due)| due.at).min()
     }
 
     /// What waits for nothing but its time. One that could not be executed tells of it on a pipe that is shared.
@@ -88,20 +95,24 @@ impl Pod {
     /// The next rank to start, of which nothing is left, and its attempt.
     fn next_again(&mut self, guardian: Option<i32>, now: Instant) -> Option<(usize, u32)> {
         if self.life.is_stopping() {
-            self.again.iter_mut().for_each(|again| again.due.clear());
+            self.again.iter_mut().for_each(|again| (again.due, again.put_off) = Default::default());
         }
-        let due: Vec<usize> =
-            self.due_again().filter(|(_, due)| due.at <= now).map(|(index, _)| index).collect();
+        let due = self.due_again().filter(|(_, due)| !due.gone && due.at <= now);
+        let due: Vec<usize> = due.map(|(index, _)| index).collect();
         for index in due {
             let left = self.sweep_after(index, guardian);
             let due = self.again.as_mut()?.due.get_mut(&index)?;
             let give_up = *due.give_up.get_or_insert(now + GIVE_UP);
-            if !left || now >= give_up {
-                return Some((index, due.attempt));
+            due.gone = !left || now >= give_up;
+            if !due.gone {
+                due.at = now + ROUND;
             }
-            due.at = now + ROUND;
         }
-        None
+        let all = &self.again.as_ref()?.due;
+        // Of those that were ordered together, who is not here any more has started.
+        let are_gone = |due: &Due| due.with.iter().all(|other| all.get(other).is_none_or(|due| due.gone));
+        let next = self.due_again().find(|(_, due)| due.gone && are_gone(due));
+        next.map(|(index, due)| (index, due.attempt))
     }
 }
 
@@ -110,13 +121,30 @@ impl Shim {
         let Some(pod) = self.pod.as_mut().filter(|pod| !pod.life.is_stopping() && !pod.life.is_held()) else {
             return;
         };
-        for (rank, attempt) in ranks {
-            let Some(again) = &mut pod.again else { return };
-            let Some(index) = again.index_of(*rank) else { continue };
-            let known = pod.ranks().get(index).map_or(u32::MAX, |process| process.attempt);
-            let Some(again) = pod.again.as_mut().filter(|_| known < *attempt) else { continue };
-            again.due.insert(index, Due { attempt: *attempt, at, give_up: None });
+        if pod.life.is_suspended() {
+            let put_off = (ranks.to_vec(), at, grace);
+            return pod.again.iter_mut().for_each(|again| again.put_off.push(put_off.clone()));
+        }
+        let Some(again) = &pod.again else { return };
+        let indices = ranks.iter().filter_map(|(rank, attempt)| Some((again.index_of(*rank)?, *attempt)));
+        let known = |index: usize| pod.ranks().get(index).map_or(u32::MAX, |process| process.attempt);
+        let new: Vec<(usize, u32)> = indices.filter(|(index, attempt)| known(*index) < *attempt).collect();
+        let with: Rc<[usize]> = new.iter().map(|(index, _)| *index).collect();
+        for (index, attempt) in new {
+            if let Some(again) = &mut pod.again {
+                let with = Rc::clone(&with);
+                again.due.insert(index, Due { attempt, at, give_up: None, gone: false, with });
+            }
             pod.make_way(index, grace, now);
+        }
+    }
+
+    /// The pod goes on: what was ordered meanwhile is done now.
+    pub(super) fn catch_up_restarts(&mut self, now: Instant) {
+        let again = self.pod.as_mut().and_then(|pod| pod.again.as_mut());
+        let put_off = again.map(|again| std::mem::take(&mut again.put_off)).unwrap_or_default();
+        for (ranks, at, grace) in put_off {
+            self.on_restart(&ranks, at.max(now), grace, now);
         }
     }
 
@@ -143,7 +171,9 @@ impl Shim {
         }
         pod.expect_exec();
         let started = notify::open_one(&mut plan, index).and_then(|socket| {
-            socket.into_iter().for_each(|socket| pod.checks.renew(index, socket, &self.poll));
+            if let (Some(socket), Some(rank)) = (socket, plan.ranks.get(index)) {
+                pod.checks.renew(index, rank, socket, &self.poll);
+            }
             start_again(pod, &plan, index, &self.files)
         });
         let process = &mut pod.ranks_mut()[index];

@@ -6,7 +6,7 @@ use phalanx_common::health::{ProbeFailure, Question};
 use phalanx_common::report::Notice;
 use phalanx_worker_core::shim::ShimReport;
 
-use super::checks::Order;
+use super::checks::{LATE_HOOK, Order};
 use super::guardian::Guardian;
 use super::pod_events::Shim;
 use super::run::wall_clock;
@@ -62,7 +62,7 @@ impl Shim {
             late.extend(pod.ranks().get(index).map(|rank| rank.rank));
         }
         for rank in late {
-            let why = "it was not done within the grace".to_owned();
+            let why = LATE_HOOK.to_owned();
             self.report(&ShimReport::Notice { notice: Notice::PreStopFailed { rank, why } });
         }
     }

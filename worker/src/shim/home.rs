@@ -89,12 +89,14 @@ impl Home {
         file.write_all(text)
     }
 
-    /// An empty `tmp` for this generation; the one before is set aside if the user wants to keep it.
-    pub(super) fn fresh_tmp(&self, generation: u32) -> Result<(), Refusal> {
+    /// A `tmp` for this generation: an empty one, and the one before is set aside if the user wants to keep it; or the same,
+    /// where it has what init containers made that do not run again.
+    pub(super) fn make_tmp(&self, generation: u32, same: bool) -> Result<(), Refusal> {
         let tmp = self.path.join(TMP);
         let fresh = || {
             if fs::exists(&tmp)? {
                 match self.keep {
+                    _ if same => return Ok(()),
                     Keep::Never => fs::remove_dir_all(&tmp)?,
                     _ => fs::rename(&tmp, self.path.join(format!("{TMP}.before-{generation}")))?,
                 }

@@ -23,7 +23,7 @@ const LINGER: Duration = Duration::from_millis(100);
 const YEAR: Duration = Duration::from_secs(31_536_000);
 /// Between the stop signal that came after a preStop hook and SIGKILL, at least: as the kubelet has it
 /// (minimumGracePeriodInSeconds).
-const AFTER_HOOK: Duration = Duration::from_secs(2);
+pub(super) const AFTER_HOOK: Duration = Duration::from_secs(2);
 /// Waits between rounds of SIGKILL; processes may fork while they are being listed.
 const ROUND: Duration = Duration::from_millis(20);
 /// SIGKILL has had no effect after this: uninterruptible sleep.

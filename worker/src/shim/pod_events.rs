@@ -332,6 +332,7 @@ impl Shim {
             pod.inits.iter_mut().for_each(|inits| inits.thaw(now));
             pod.resume(guardian);
         }
+        self.catch_up_restarts(now);
     }
 
     fn on_signals(&mut self) {

@@ -86,7 +86,8 @@ pub(super) fn prepare(
         let parts = Parts { ranks: Vec::new(), hold: None, errors: None, limits, cgroup, told: Vec::new() };
         let ports = ports::reserve(&plan.ports)?;
         let probes = open_probes(plan)?;
-        open.fresh_tmp(plan.generation.0)?;
+        let same = plan.init.iter().any(|init| !init.sidecar && skip(&init.name));
+        open.make_tmp(plan.generation.0, same)?;
         if let Some(topology) = &plan.nccl_topology {
             let path = open.path().join(NCCL_TOPOLOGY);
             let failed = |error| Refusal::JobDir { path, error };

@@ -80,7 +80,8 @@ impl Shim {
         let (generation, end, refusal) = (pod.generation, pod.end(guardian), pod.refusal.take());
         drop(pod);
         self.pending = None;
-        if let Some(home) = &self.kept.home {
+        // What init containers made that do not run again stays for the next generation.
+        if let Some(home) = self.kept.home.as_ref().filter(|_| self.init_done.is_empty()) {
             home.drop_tmp();
         }
         self.exits.clear();

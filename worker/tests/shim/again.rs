@@ -9,7 +9,7 @@ use phalanx_common::report::RankExit;
 use phalanx_worker_core::shim::{ShimOrder, ShimPlan, ShimReport};
 
 use crate::probes as probe;
-use crate::support::{GENERATION, Scratch, Shim, command, eventually, is_alive, shell, text};
+use crate::support::{GENERATION, Scratch, Shim, command, eventually, is_alive, is_stopped, shell, text};
 
 /// Ranks that fail with 7 at their first start and run on at the second, each leaving a child behind at its first.
 fn plan(scratch: &Scratch, ranks: u32) -> ShimPlan {
@@ -188,4 +188,78 @@ fn what_another_rank_started_goes_on_whatever_rank_it_calls_itself() {
     shim.stop(Duration::ZERO);
     shim.ended();
     assert!(!is_alive(child));
+}
+
+/// A rank that takes its time to leave, and one that fails: what each says it found.
+fn slow_and_failing(scratch: &Scratch) -> ShimPlan {
+    let marks = scratch.path("marks");
+    fs::create_dir(&marks).unwrap();
+    let script = format!(
+        "if [ $TORCHELASTIC_RESTART_COUNT = 1 ]; then ls {marks} > {marks}/../$RANK.found; exec sleep 1000; fi; \
+         if [ $RANK = 1 ]; then echo up; exit 7; fi; \
+         trap 'sleep 0.5; touch {marks}/left; exit 0' TERM; echo up; while :; do sleep 0.05; done"
+    );
+    let mut plan = shell(scratch, 2, &script);
+    plan.in_place = true;
+    plan.env.push(("TORCHELASTIC_RESTART_COUNT".into(), "0".into()));
+    plan
+}
+
+#[test]
+fn of_ranks_that_start_again_together_none_does_before_all_have_ended() {
+    let scratch = Scratch::new();
+    let plan = slow_and_failing(&scratch);
+    let mut shim = Shim::started(&plan);
+    exit_as(&mut shim, 1, 0);
+    eventually("the other listens", || (text(&plan, 0) == "up\n").then_some(()));
+    restart(&mut shim, &[(0, 1), (1, 1)], Duration::ZERO, Duration::from_secs(60));
+    for rank in [0, 1] {
+        restarted(&mut shim, rank, 1);
+        let found = scratch.path(&format!("{rank}.found"));
+        let found =
+            eventually("what it found", || fs::read_to_string(&found).ok().filter(|found| !found.is_empty()));
+        assert_eq!(found, "left\n", "rank {rank} meets nobody of the start before");
+    }
+    shim.stop(Duration::ZERO);
+    shim.ended();
+}
+
+#[test]
+fn nobody_makes_way_while_the_pod_is_suspended() {
+    let scratch = Scratch::new();
+    let plan = slow_and_failing(&scratch);
+    let mut shim = Shim::started(&plan);
+    exit_as(&mut shim, 1, 0);
+    eventually("the other listens", || (text(&plan, 0) == "up\n").then_some(()));
+    let pid = shim.pids()[0];
+    shim.order(ShimOrder::Suspend);
+    eventually("it is stopped", || is_stopped(pid).then_some(()));
+    restart(&mut shim, &[(0, 1), (1, 1)], Duration::ZERO, Duration::ZERO);
+    // Nothing tells that an order was put off; one that is not ends the rank in less.
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(is_stopped(pid), "it neither runs nor has ended");
+    shim.order(ShimOrder::Resume);
+    restarted(&mut shim, 0, 1);
+    restarted(&mut shim, 1, 1);
+    shim.stop(Duration::ZERO);
+    shim.ended();
+}
+
+#[test]
+fn what_asks_a_rank_by_a_program_has_the_environment_of_the_start_that_it_asks() {
+    let scratch = Scratch::new();
+    let asked = scratch.path("asked");
+    let mut plan = plan(&scratch, 1);
+    let script = format!("echo $TORCHELASTIC_RESTART_COUNT $NOTIFY_SOCKET >> {asked}");
+    plan.probes.readiness = Some(probe::exec(&script));
+    let mut shim = Shim::started(&plan);
+    exit_as(&mut shim, 0, 0);
+    restart(&mut shim, &[(0, 1)], Duration::ZERO, Duration::ZERO);
+    restarted(&mut shim, 0, 1);
+    eventually("a question to the second start", || {
+        let lines = fs::read_to_string(&asked).unwrap_or_default();
+        lines.lines().any(|line| line.starts_with("3 ")).then_some(())
+    });
+    shim.stop(Duration::ZERO);
+    shim.ended();
 }

@@ -205,3 +205,26 @@ fn a_hook_whose_program_is_missing_is_refused_before_anything_runs() {
     assert_eq!(refused.kind, PrepareFailureKind::CommandNotFound);
     assert!(refused.message.starts_with("the preStop hook: "), "{}", refused.message);
 }
+
+#[test]
+fn a_rank_that_a_probe_ends_has_a_moment_after_a_hook_that_hangs() {
+    let scratch = Scratch::new();
+    let mut liveness = exec("false");
+    liveness.failure_threshold = 1;
+    liveness.grace = Some(Duration::from_millis(300));
+    let script = "trap 'sleep 0.5; echo saved; exit 0' TERM; echo up; while :; do sleep 0.05; done";
+    let plan = ShimPlan {
+        pre_stop: run("sleep 1000"),
+        probes: Probes { liveness: Some(liveness), ..Probes::default() },
+        ..shell(&scratch, 1, script)
+    };
+    let mut shim = Shim::started(&plan);
+    let (rank, why) = failed(&mut shim);
+    assert_eq!((rank, why.as_str()), (Rank(0), "it was not done within the grace"));
+    let exit = shim.exit_of(0);
+    assert_eq!(exit.status, ExitStatus::SUCCESS, "it had the time to save");
+    assert!(String::from_utf8_lossy(&exit.stdout_tail).ends_with("saved\n"));
+    assert_eq!(exit.probe.map(|failure| failure.probe), Some(Question::Liveness));
+    shim.ended();
+    nothing_left(&plan);
+}

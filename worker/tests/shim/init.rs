@@ -208,8 +208,10 @@ fn ranks_wait_for_the_startup_probe_of_a_sidecar() {
 fn what_is_to_be_done_once_is_not_done_again_for_the_next_generation() {
     let scratch = Scratch::new();
     let told = scratch.path("told");
-    let mut plan = shell(&scratch, 1, "true");
-    plan.init = vec![init(&scratch, "fetch", &format!("echo fetched >> {told}"))];
+    let mut plan = shell(&scratch, 1, "");
+    let tmp = format!("{}/tmp", plan.job_dir);
+    plan.command = ["cat".to_owned(), format!("{tmp}/set")].to_vec();
+    plan.init = vec![init(&scratch, "fetch", &format!("echo fetched >> {told}; echo data > {tmp}/set"))];
     plan.init_once = true;
     let mut shim = Shim::start();
     for generation in [1, 2] {
@@ -219,6 +221,8 @@ fn what_is_to_be_done_once_is_not_done_again_for_the_next_generation() {
         shim.ended_of(plan.generation);
     }
     assert_eq!(lines(&told).len(), 1);
+    let ends = shim.exits();
+    assert!(ends.len() == 2 && ends.iter().all(|exit| exit.stdout_tail == b"data\n"), "{ends:?}");
     plan.init_once = false;
     plan.generation = Generation(3);
     shim.prepare(&plan);

@@ -27,6 +27,7 @@ impl Shim {
         around: &mut Around<'_>,
     ) {
         let base = if self.suspended { Timestamp::default() } else { around.now };
+        let with: Vec<Rank> = ranks.iter().map(|(rank, _)| *rank).collect();
         for (rank, attempt) in ranks {
             let Some(pod) = self.pod.as_mut().filter(|pod| pod.state == State::Released && !pod.stop) else {
                 return;
@@ -36,7 +37,7 @@ impl Shim {
                 around.broken.push(format!("restart of rank {rank} as {attempt}, it is at {known}"));
                 continue;
             }
-            pod.again.insert(rank, attempt);
+            pod.again.insert(rank, (attempt, with.clone()));
             pod.timers.insert(Timer::Again(rank), base + delay);
             if around.processes.live_ranks(&self.job, pod.plan.generation).contains(&rank) {
                 pod.timers.insert(Timer::End(rank), base + grace);
@@ -53,10 +54,24 @@ impl Shim {
             return;
         };
         let generation = pod.plan.generation;
-        if around.processes.live_ranks(&self.job, generation).contains(&rank) {
+        let live = around.processes.live_ranks(&self.job, generation);
+        let Some((_, with)) = pod.again.get(&rank).filter(|_| !live.contains(&rank)) else { return };
+        // None of those that were ordered together starts before all of them are gone.
+        let alive = |other: &Rank| pod.again.contains_key(other) && live.contains(other);
+        if with.iter().any(alive) {
             return;
         }
-        let Some(attempt) = pod.again.remove(&rank) else { return };
+        let together: Vec<Rank> = with.iter().copied().filter(|other| *other != rank).collect();
+        self.start_now(rank, around);
+        for other in together {
+            self.start_again(other, around);
+        }
+    }
+
+    fn start_now(&mut self, rank: Rank, around: &mut Around<'_>) {
+        let Some(pod) = self.pod.as_mut() else { return };
+        let generation = pod.plan.generation;
+        let Some((attempt, _)) = pod.again.remove(&rank) else { return };
         if !pod.failed.remove(&rank) {
             pod.left += 1;
         }

@@ -153,6 +153,13 @@ impl Kit {
         }))
     }
 
+    /// The rank is another process, with an environment of its own.
+    pub(super) fn renew(&mut self, index: usize, rank: &ShimRank) {
+        if let Some(known) = self.ranks.get_mut(index) {
+            known.clone_from(rank);
+        }
+    }
+
     /// Starts the program of this question beside the rank.
     pub(super) fn start(&mut self, key: Key, cgroup: Option<&Cgroup>) -> io::Result<Exec> {
         let none = || io::Error::from_raw_os_error(libc::EINVAL);

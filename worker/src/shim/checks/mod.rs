@@ -17,7 +17,7 @@ use phalanx_common::health::{Question, RankHealth};
 use phalanx_common::spec::{Hook, ProbeHandler, ProbeKind, Probes};
 use phalanx_common::time::Timestamp;
 use phalanx_worker_core::prober::{Act, Answer};
-use phalanx_worker_core::shim::ShimPlan;
+use phalanx_worker_core::shim::{ShimPlan, ShimRank};
 
 use self::clock::PodClock;
 use self::exec::Kit;
@@ -26,6 +26,7 @@ use self::questions::{Answered, Asks, Questions};
 use self::rank::Checked;
 use super::cgroup::Cgroup;
 use super::environ::Inherited;
+use super::life::AFTER_HOOK;
 use super::limits::OpenFiles;
 use super::notify::{NotifySocket, Said};
 use super::output::Watch;
@@ -40,6 +41,8 @@ const RANKS_PER_REPORT: usize = 256;
 
 /// Hooks are asked once, so their questions have one number.
 const HOOK: u64 = 0;
+/// What is said of a preStop hook that had all of the grace.
+pub(super) const LATE_HOOK: &str = "it was not done within the grace";
 
 /// The probes and hooks of a generation.
 pub(super) struct Checks {
@@ -300,12 +303,8 @@ impl Checks {
             for question in [Question::PostStart, Question::PreStop] {
                 self.turn_hook((index, question), now, (poll, cgroup));
             }
-            let checked = &mut self.ranks[index];
-            if checked.kill_at.is_some_and(|kill_at| kill_at <= at) {
-                checked.kill_at = None;
-                self.orders.push(Order::Kill { index });
-            }
-            checked.prober.handle_timeout(at);
+            self.turn_kill(index, at, poll);
+            self.ranks[index].prober.handle_timeout(at);
             while let Some(act) = self.ranks[index].prober.poll_act() {
                 match act {
                     Act::Ask { kind, number } => {
@@ -329,6 +328,22 @@ impl Checks {
         self.moved = false;
         self.next = self.ranks.iter().filter_map(Checked::next).chain(self.questions.next()).min();
         std::mem::take(&mut self.orders)
+    }
+
+    /// The grace of a rank that was told to end may be over. One whose preStop hook had all of it has a moment.
+    fn turn_kill(&mut self, index: usize, at: Timestamp, poll: &Poll) {
+        let checked = &mut self.ranks[index];
+        if checked.kill_at.is_none_or(|kill_at| kill_at > at) {
+            return;
+        }
+        if !checked.pre_stop.is_on() {
+            checked.kill_at = None;
+            return self.orders.push(Order::Kill { index });
+        }
+        checked.pre_stop = Turn::None;
+        checked.kill_at = Some(at + AFTER_HOOK);
+        self.orders.push(Order::Signal { index, failed: Some(LATE_HOOK.to_owned()) });
+        self.drop_unwanted(poll);
     }
 
     /// Does what is due of a hook.
@@ -375,8 +390,9 @@ impl Checks {
     }
 
     /// Another process of this rank: nothing of the last one counts.
-    pub(super) fn renew(&mut self, index: usize, socket: NotifySocket, poll: &Poll) {
+    pub(super) fn renew(&mut self, index: usize, rank: &ShimRank, socket: NotifySocket, poll: &Poll) {
         let Some(checked) = self.ranks.get_mut(index) else { return };
+        self.questions.renew(index, rank);
         // Watched in vain, it is heard with the next one's first words.
         let _ = poll.add(socket.as_fd(), Source::Notify(index));
         checked.renew(&self.probes, socket);
@@ -433,6 +449,7 @@ impl Checks {
             };
             if question == Question::PreStop {
                 checked.pre_stop = Turn::None;
+                checked.kill_at = checked.kill_at.map(|kill_at| kill_at.max(at + AFTER_HOOK));
                 self.orders.push(Order::Signal { index, failed });
                 continue;
             }

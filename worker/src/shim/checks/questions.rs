@@ -10,6 +10,7 @@ use phalanx_common::health::Question;
 use phalanx_common::spec::{ProbeHandler, ProbePort};
 use phalanx_common::time::Timestamp;
 use phalanx_worker_core::prober::Answer;
+use phalanx_worker_core::shim::ShimRank;
 
 use super::exec::{Exec, Kit};
 use super::socket::{self, Connection, Progress};
@@ -60,6 +61,11 @@ impl Questions {
     /// `kit`: for what asks by a program. `first`: the number of the first of those that are asked, in events.
     pub(in crate::shim) fn new(kit: Option<Kit>, first: usize) -> Questions {
         Questions { kit, first, open: BTreeMap::new() }
+    }
+
+    /// What asks this rank by a program has its environment from here on.
+    pub(super) fn renew(&mut self, index: usize, rank: &ShimRank) {
+        self.kit.iter_mut().for_each(|kit| kit.renew(index, rank));
     }
 
     /// Begins to ask; an answer if that is known at once.

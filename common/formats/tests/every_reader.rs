@@ -30,7 +30,7 @@ fn samples() -> Vec<(Kind, Vec<u8>)> {
         text(Kind::SlurmConf, CONF),
         text(
             Kind::SlurmYaml,
-            "- topology: t\n  tree:\n    switches:\n    - {switch: top, children: 's[0-1]'}\n    - {switch: s0, nodes: 'n[1-2]'}\n\
+            "- topology: t\n  tree:\n    switches:\n    - {switch: top, children: 's[0-1]'}\n    - {switch: s0, nodes: 'n[1-2]'}\n    - {switch: s1, nodes: n3}\n\
              - topology: b\n  block:\n    block_sizes: [2]\n    blocks:\n    - {block: b1, nodes: 'n[1-2]'}\n",
         ),
         text(

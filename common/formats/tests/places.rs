@@ -134,8 +134,8 @@ fn a_row_without_a_switch_is_a_node_of_unknown_place() {
 
 #[test]
 fn a_tree_that_is_written_in_a_ring_is_found() {
-    let conf = "SwitchName=s1 Switches=s2\nSwitchName=s2 Switches=s1\nSwitchName=top Switches=s1\n\
-                SwitchName=leaf Nodes=n1\nSwitchName=s2 Switches=leaf\n";
+    let conf = "SwitchName=s1 Switches=s2\nSwitchName=s2 Switches=s1,leaf\nSwitchName=top Switches=s1\n\
+                SwitchName=leaf Nodes=n1\n";
     let ring = slurm::read_conf(conf.as_bytes()).unwrap().evidence(Source::Slurm, "topology.conf", AT);
     let said: Vec<String> = findings(&facts(&[ring])).iter().map(ToString::to_string).collect();
     assert_eq!(said, ["s1: switches are above what is above them: s1, s2"]);

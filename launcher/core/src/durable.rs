@@ -61,6 +61,8 @@ pub struct Job {
     pub failed: Option<Failed>,
     /// The generation planned last; over unless the state is Active.
     pub generation: Option<GenerationState>,
+    /// Ranks of it ran, in whichever generation.
+    pub ran: bool,
     /// Where the next generation goes only if nothing else is left: nodes that failures made it leave, until it did well.
     pub shun: BTreeSet<NodeId>,
     /// The node that its next generation is to replace: that counts once it does.
@@ -240,6 +242,7 @@ impl Durable {
                     restarted: None,
                     failed: None,
                     generation: None,
+                    ran: false,
                     shun: BTreeSet::new(),
                     replacing: None,
                     suspect: None,
@@ -254,6 +257,9 @@ impl Durable {
             Record::GenerationPlanned(record) => self.apply_planned(record),
             Record::Released { job, generation, at } => {
                 self.on_generation(job, *generation, |state| state.released_at = Some(*at));
+                if let Some(job) = self.jobs.get_mut(job) {
+                    job.ran = true;
+                }
             }
             Record::Running { job, generation, at } => {
                 self.on_generation(job, *generation, |state| state.running_since = Some(*at));

@@ -50,7 +50,7 @@ pub const FAULTS: [&str; 32] = [
 ];
 
 /// What has to follow from them, now and then.
-pub const CONSEQUENCES: [&str; 67] = [
+pub const CONSEQUENCES: [&str; 68] = [
     "a coordinator came back to a live generation",
     "a budget was used up",
     "a budget was used up within its window",
@@ -67,6 +67,7 @@ pub const CONSEQUENCES: [&str; 67] = [
     "a gang was placed again without a node that refused it",
     "a job came to nothing too often",
     "a job could never begin",
+    "a rank could not be started again",
     "a job failed",
     "a job resumed",
     "a job succeeded",

@@ -28,6 +28,9 @@ pub(crate) fn seeded_job(seed: u64, job: &JobId, rng: &mut Rng) -> JobSpec {
         spec.probes = seeded_probes(&mut Rng::fork(seed, &format!("{job}/probes")));
     }
     spec.lifecycle = lifecycle(&mut Rng::fork(seed, &format!("{job}/lifecycle")));
+    if Rng::fork(seed, &format!("{job}/postStart")).chance(20) {
+        spec.lifecycle.post_start = Some(Hook::Exec { command: vec!["true".to_owned()] });
+    }
     spec
 }
 

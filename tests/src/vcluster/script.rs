@@ -27,6 +27,8 @@ pub struct RankScript {
     /// What its preStop hook takes; `None`: that never ends.
     pub pre_stop: Option<Duration>,
     pub post_start: HookScript,
+    /// Its program is not there any more when it is to start again.
+    pub cannot_start_again: bool,
     /// It ends for want of memory.
     pub oom: Option<OutOfMemory>,
     pub health: HealthScript,
@@ -97,6 +99,7 @@ impl RankScript {
             hangs: None,
             pre_stop: HookScript::WELL.takes,
             post_start: HookScript::WELL,
+            cannot_start_again: false,
             oom: None,
             health: HealthScript::WELL,
         }
@@ -290,7 +293,19 @@ fn seeded_rank(seed: u64, job: &JobId, generation: Generation, rank: Rank) -> Ra
     if rng.chance(4) {
         script.hangs = Some(rng.millis(0, 60_000));
     }
+    script.post_start = seeded_hook(&mut Rng::fork(seed, &format!("{job}/{generation}/{rank}/postStart")));
+    script.cannot_start_again = Rng::fork(seed, &format!("{job}/{generation}/{rank}/again")).chance(5);
     script
+}
+
+/// A postStart hook: most take a moment, some long or for ever, some fail.
+fn seeded_hook(rng: &mut Rng) -> HookScript {
+    let takes = match rng.between(0, 99) {
+        0..=2 => None,
+        3..=20 => Some(rng.millis(0, 20_000)),
+        _ => HookScript::WELL.takes,
+    };
+    HookScript { takes, good: !rng.chance(5) }
 }
 
 fn seeded_health(rng: &mut Rng) -> HealthScript {

@@ -7,13 +7,20 @@
 //! In version 2 a cgroup whose children have limits holds no processes of its own (cgroup-v2, "No Internal Process
 //! Constraint"), so whoever is in it makes way first.
 //!
+//! A rank without one of its processes is no rank. Version 2 ends all of them together (`memory.oom.group`); version 1 ends one, and
+//! tells of it on an eventfd (cgroup-v1/memory, "OOM Control"), and the shim ends the others.
+//!
 //! The kernel says in the cgroup how often it killed for want of memory, and how much there was at most: `memory.oom_control`
 //! and `memory.max_usage_in_bytes` (cgroup-v1/memory), `memory.events` and `memory.peak` (cgroup-v2).
 
 use std::fs;
 use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use phalanx_common::report::OutOfMemory;
 use phalanx_worker_core::shim::ShimPlan;
 
@@ -50,6 +57,8 @@ struct Limited {
     path: PathBuf,
     /// Kills in it before the rank began.
     kills: u64,
+    /// Tells of want of memory in it; `None`: the kernel ends all that is in it by itself.
+    alarm: Option<EventFd>,
 }
 
 impl Limits {
@@ -71,8 +80,11 @@ impl Limits {
         for rank in &plan.ranks {
             let path = limits.path.join(rank.rank.to_string());
             fs::create_dir(&path).map_err(refuse(&path))?;
-            limits.ranks.push(Limited { path: path.clone(), kills: 0 });
+            limits.ranks.push(Limited { path: path.clone(), kills: 0, alarm: None });
             version.set_limit(&path, limit).map_err(refuse(&path))?;
+            if let (Version::One, Some(limited)) = (version, limits.ranks.last_mut()) {
+                limited.alarm = Some(alarm(&path).map_err(refuse(&path))?);
+            }
         }
         Ok(Some(limits))
     }
@@ -96,6 +108,22 @@ impl Limits {
         let limited = self.ranks.get(index)?;
         let killed = self.version.kills(&limited.path) > limited.kills;
         killed.then(|| OutOfMemory { limit: Some(self.limit), peak: self.version.peak(&limited.path) })
+    }
+
+    /// What tells of want of memory, by index of the rank.
+    pub(super) fn alarms(&self) -> impl Iterator<Item = (usize, BorrowedFd<'_>)> {
+        let alarms = self.ranks.iter().map(|limited| limited.alarm.as_ref()).enumerate();
+        alarms.filter_map(|(index, alarm)| Some((index, alarm?.as_fd())))
+    }
+
+    /// The kernel ends a process of this rank for want of memory: so does this with the others.
+    pub(super) fn on_alarm(&self, index: usize) {
+        // Read, it is silent until the next one.
+        let alarm = self.ranks.get(index).and_then(|limited| limited.alarm.as_ref());
+        let _ = alarm.map(EventFd::read);
+        for pid in self.processes_of(index) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
     }
 
     /// Processes of one rank, whatever they have become.
@@ -162,6 +190,15 @@ fn is_own(pid: i32) -> bool {
     pid == own || super::tree::process(pid).is_some_and(|process| process.parent == own)
 }
 
+/// An eventfd that the kernel writes to when this cgroup (version 1) wants memory that it may not have.
+fn alarm(path: &Path) -> io::Result<EventFd> {
+    let alarm = EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+    let control = fs::File::open(path.join("memory.oom_control"))?;
+    let registers = format!("{} {}", alarm.as_fd().as_raw_fd(), control.as_raw_fd());
+    fs::write(path.join("cgroup.event_control"), registers)?;
+    Ok(alarm)
+}
+
 impl Version {
     fn set_limit(self, path: &Path, limit: u64) -> io::Result<()> {
         let write = |file: &str, value: &str| fs::write(path.join(file), value);
@@ -176,7 +213,7 @@ impl Version {
             }
             Version::Two => {
                 write("memory.max", &limit.to_string())?;
-                // A rank without one of its processes is no rank. Neither file is on every kernel.
+                // Neither file is on every kernel.
                 let _ = write("memory.oom.group", "1");
                 let _ = write("memory.swap.max", "0");
                 Ok(())

@@ -191,6 +191,11 @@ impl Pod {
         &self.parts.ranks
     }
 
+    /// What tells of ranks that want memory which they may not have.
+    pub(super) fn alarms(&self) -> impl Iterator<Item = (usize, BorrowedFd<'_>)> {
+        self.parts.limits.iter().flat_map(Limits::alarms)
+    }
+
     pub(super) fn parts_mut(&mut self) -> &mut Parts {
         &mut self.parts
     }

@@ -92,6 +92,9 @@ impl Shim {
             self.poll.add(probes.as_fd(), Source::Probes).map_err(refuse)?;
         }
         pod.checks.add_to(&self.poll).map_err(refuse)?;
+        for (index, alarm) in pod.alarms() {
+            self.poll.add(alarm, Source::Memory(index)).map_err(refuse)?;
+        }
         for (index, rank) in pod.ranks().iter().enumerate() {
             for (at, stream) in rank.streams.iter().enumerate() {
                 if let Some(pipe) = stream.pipe() {

@@ -22,9 +22,10 @@ use super::{MODE, ORPHAN_GRACE, ORPHAN_LIMIT, sys};
 /// Events taken from the kernel at once.
 const EVENTS: usize = 64;
 
-/// From here on numbers are those of notify sockets, and of questions.
+/// From here on numbers are those of notify sockets, of questions, and of memory limits.
 const NOTIFY: u64 = 1 << 32;
 const CHECK: u64 = 1 << 33;
+const MEMORY: u64 = 1 << 50;
 /// How many may be asked of one rank.
 const QUESTIONS: u64 = Question::ALL.len() as u64;
 
@@ -42,6 +43,8 @@ pub(super) enum Source {
     Notify(usize),
     /// A question to a rank that waits for its answer.
     Check(usize, Question),
+    /// A rank wants memory that it may not have.
+    Memory(usize),
 }
 
 impl Source {
@@ -53,6 +56,7 @@ impl Source {
             Source::Probes => 3,
             Source::Notify(rank) => NOTIFY + rank as u64,
             Source::Check(rank, question) => CHECK + QUESTIONS * rank as u64 + question as u64,
+            Source::Memory(rank) => MEMORY + rank as u64,
             Source::Output(rank, stream) => 4 + 2 * rank as u64 + stream as u64,
         }
     }
@@ -63,6 +67,7 @@ impl Source {
             1 => Source::Signals,
             2 => Source::ExecErrors,
             3 => Source::Probes,
+            memory if memory >= MEMORY => Source::Memory((memory - MEMORY) as usize),
             check if check >= CHECK => {
                 let (rank, question) = ((check - CHECK) / QUESTIONS, (check - CHECK) % QUESTIONS);
                 Source::Check(rank as usize, Question::ALL[question as usize])

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Read;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
@@ -12,6 +13,9 @@ use super::sys;
 pub(crate) const MARK: &str = "PHALANX_POD";
 /// More of an environment than this is not searched; the kernel's own limit for one exec is 6 MiB.
 const ENVIRON_CAP: u64 = 8 << 20;
+/// How often a child whose environment is empty is looked at, and the time between two looks.
+const LOOKS: u32 = 5;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(1);
 
 /// One line of `/proc/<pid>/stat`, as far as it matters here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,11 +126,24 @@ fn children(pid: i32) -> Vec<Process> {
 pub(super) fn kill_adopted(entry: &str, known: &[i32]) {
     let own = std::process::id() as i32;
     for child in children(own).into_iter().filter(|child| child.is_alive() && !known.contains(&child.pid)) {
-        if environ_has(child.pid, entry.as_bytes()) {
+        if carries(&child, entry.as_bytes()) {
             descendants(child.pid, None).iter().for_each(|process| signal_found(process, Signal::SIGKILL));
             signal_found(&child, Signal::SIGKILL);
         }
     }
+}
+
+/// Whether the environment of a child said this at its exec. In the middle of an exec it says nothing for a moment.
+fn carries(child: &Process, wanted: &[u8]) -> bool {
+    for _ in 0..LOOKS {
+        match environ(child.pid) {
+            Some(environ) if environ.is_empty() && process(child.pid).is_some_and(|now| now.is_alive()) => {
+                std::thread::sleep(BETWEEN_LOOKS);
+            }
+            environ => return environ.is_some_and(|environ| says(&environ, wanted)),
+        }
+    }
+    false
 }
 
 fn all() -> Vec<Process> {
@@ -167,12 +184,18 @@ pub(crate) fn kill_marked(found: &Process, mark: &str) {
 
 /// Whether the environment of a process said this at its exec.
 pub(super) fn environ_has(pid: i32, wanted: &[u8]) -> bool {
+    environ(pid).is_some_and(|environ| says(&environ, wanted))
+}
+
+/// What it said, entry after entry; `None` of processes of other users, which cannot be read and are not ours.
+fn environ(pid: i32) -> Option<Vec<u8>> {
     let mut environ = Vec::new();
-    // Processes of other users cannot be read, and are not ours.
-    let Ok(file) = fs::File::open(format!("/proc/{pid}/environ")) else { return false };
-    if file.take(ENVIRON_CAP).read_to_end(&mut environ).is_err() {
-        return false;
-    }
+    let file = fs::File::open(format!("/proc/{pid}/environ")).ok()?;
+    file.take(ENVIRON_CAP).read_to_end(&mut environ).ok()?;
+    Some(environ)
+}
+
+fn says(environ: &[u8], wanted: &[u8]) -> bool {
     environ.split(|byte| *byte == 0).any(|entry| entry == wanted)
 }
 

@@ -14,7 +14,7 @@ use phalanx_common::topology::machine::Machine;
 
 use crate::coordinator::Coordinator;
 use crate::durable::Job;
-use crate::evidence::is_failure;
+use crate::evidence::is_fault;
 use crate::records::{NodeNoteRecord, Record};
 use crate::stock::Topology;
 use crate::timers::shifted;
@@ -89,7 +89,9 @@ impl Coordinator {
     /// Stores and tells what happened to the job's nodes around the first cause of its failure.
     pub(crate) fn tell_of_nodes(&mut self, job: &JobId, cause: &Cause, cause_at: Timestamp) {
         let active = self.durable.jobs.get(job).and_then(Job::active);
-        let Some(active) = active.filter(|_| is_failure(cause)) else { return };
+        // What kept a pod from being prepared says itself why.
+        let told = is_fault(cause) || matches!(cause, Cause::StartTimeout { .. });
+        let Some(active) = active.filter(|_| told) else { return };
         let others = active.pods.iter().map(|place| &place.node).filter(|node| !tells_of(cause, node));
         let mut notes: Vec<NodeNote> = others.flat_map(|node| self.history.around(node, cause_at)).collect();
         notes.sort_by(|a, b| (a.at, &a.node).cmp(&(b.at, &b.node)));

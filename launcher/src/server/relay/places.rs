@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use phalanx_common::id::{Generation, JobId, NodeId};
+use phalanx_common::id::{JobId, NodeId};
 use phalanx_common::wire::v1::LogRequest;
 use tokio::sync::mpsc;
 
@@ -54,7 +54,7 @@ impl Places {
             let pods = pods.iter().map(|pod| (pod.node.clone(), ranks(pod.first_rank.0, pod.ranks)));
             let generation = current.map_or(0, |current| current.number.0);
             // Of a generation before it there is output where this one is, or nowhere that is known.
-            let ran = current.is_some_and(|current| current.released() || current.number > Generation(1));
+            let ran = view.job.ran;
             let held = Some((generation, pods.collect()));
             let placed = BTreeMap::new();
             let mut places = Places { request, generation, placed, held, ended: view.job.ended() };

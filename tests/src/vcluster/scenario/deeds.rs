@@ -17,7 +17,8 @@ const KNOWN_OF_RANKS: &str = "\
     runs on | ends well after 5 s | exits with 7 after 5 s | dies of SIGSEGV after 5 s | is out of memory after 5 s | \
     meets a port in use after 5 s | hangs after 5 s | ignores its stop signal | takes 5 s to stop | is ready after 5 s | \
     is never ready | is not ready from 5 s to 8 s | is sick after 5 s | ends with 0 when it is ended | preStop takes 5 s | \
-    preStop hangs | postStart takes 5 s | postStart hangs | postStart fails | leaves a child behind";
+    preStop hangs | postStart takes 5 s | postStart hangs | postStart fails | leaves a child behind | \
+    cannot be started again";
 const KNOWN_OF_INIT: &str = "takes 5 s | fails | fails after 5 s | hangs | ignores its stop signal";
 const KNOWN_OF_PODS: &str = "takes 5 s to prepare | finds no command | may not execute the command | \
     cannot be prepared | hangs in exec";
@@ -173,6 +174,7 @@ fn rank(script: &mut RankScript, deed: &str, job: &JobSpec) -> Result<(), Wrong>
         ["postStart", "hangs"] => script.post_start.takes = None,
         ["postStart", "fails"] => script.post_start = HookScript { good: false, ..HookScript::WELL },
         ["leaves", "a", "child", "behind"] => script.grandchildren = 1,
+        ["cannot", "be", "started", "again"] => script.cannot_start_again = true,
         _ => return Err(format!("no rank is known that does {deed:?}; known: {KNOWN_OF_RANKS}")),
     }
     Ok(())

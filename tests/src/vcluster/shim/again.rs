@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use phalanx_common::exit::ExitStatus;
 use phalanx_common::id::Rank;
+use phalanx_common::report::RankExit;
 use phalanx_common::time::Timestamp;
 use phalanx_worker_core::shim::ShimReport;
 
@@ -76,6 +77,10 @@ impl Shim {
             pod.left += 1;
         }
         pod.attempts.insert(rank, attempt);
+        if self.script(rank, around).cannot_start_again {
+            return self.fail_again(rank, attempt, around);
+        }
+        let Some(pod) = self.pod.as_mut() else { return };
         let pid = around.processes.start_rank(&self.job, generation, rank);
         around.reports.push(ShimReport::Restarted { generation, rank, attempt, pid });
         let begins = pod.started;
@@ -83,6 +88,27 @@ impl Shim {
             self.begin_rank(rank, around);
             self.begin_checks(rank, around);
         }
+    }
+
+    /// It ends as the start that it did not come to, and its pod waits for what follows.
+    fn fail_again(&mut self, rank: Rank, attempt: u32, around: &mut Around<'_>) {
+        let Some(pod) = self.pod.as_mut() else { return };
+        around.met.push("a rank could not be started again");
+        pod.failed.insert(rank);
+        let exit = RankExit {
+            rank,
+            attempt,
+            status: ExitStatus::Code(126),
+            at: around.now,
+            after_stop: false,
+            port_conflict: false,
+            stderr_tail: Vec::new(),
+            stdout_tail: Vec::new(),
+            error_file: None,
+            probe: None,
+            oom: None,
+        };
+        around.reports.push(ShimReport::Exited { generation: pod.plan.generation, exit });
     }
 
     /// What a rank does from the start of its program on.

@@ -35,7 +35,17 @@ pub(super) struct Again {
     plan: ShimPlan,
     due: BTreeMap<usize, Due>,
     /// What was ordered while the pod was suspended: nobody is told to make way before it goes on.
-    put_off: Vec<(Vec<(Rank, u32)>, Instant, Duration)>,
+    put_off: Vec<Ordered>,
+}
+
+/// Ranks that are to start again together, each as this attempt.
+#[derive(Clone)]
+struct Ordered {
+    ranks: Vec<(Rank, u32)>,
+    /// Not before this.
+    at: Instant,
+    /// Of those that live.
+    grace: Duration,
 }
 
 struct Due {
@@ -122,7 +132,7 @@ impl Shim {
             return;
         };
         if pod.life.is_suspended() {
-            let put_off = (ranks.to_vec(), at, grace);
+            let put_off = Ordered { ranks: ranks.to_vec(), at, grace };
             return pod.again.iter_mut().for_each(|again| again.put_off.push(put_off.clone()));
         }
         let Some(again) = &pod.again else { return };
@@ -143,7 +153,7 @@ impl Shim {
     pub(super) fn catch_up_restarts(&mut self, now: Instant) {
         let again = self.pod.as_mut().and_then(|pod| pod.again.as_mut());
         let put_off = again.map(|again| std::mem::take(&mut again.put_off)).unwrap_or_default();
-        for (ranks, at, grace) in put_off {
+        for Ordered { ranks, at, grace } in put_off {
             self.on_restart(&ranks, at.max(now), grace, now);
         }
     }

@@ -59,6 +59,8 @@ struct Limited {
     kills: u64,
     /// Tells of want of memory in it; `None`: the kernel ends all that is in it by itself.
     alarm: Option<EventFd>,
+    /// It told of that since the rank began. Who is ended here may be gone before the kernel ends, and counts, anybody.
+    alarmed: bool,
 }
 
 impl Limits {
@@ -80,7 +82,7 @@ impl Limits {
         for rank in &plan.ranks {
             let path = limits.path.join(rank.rank.to_string());
             fs::create_dir(&path).map_err(refuse(&path))?;
-            limits.ranks.push(Limited { path: path.clone(), kills: 0, alarm: None });
+            limits.ranks.push(Limited { path: path.clone(), kills: 0, alarm: None, alarmed: false });
             version.set_limit(&path, limit).map_err(refuse(&path))?;
             if let (Version::One, Some(limited)) = (version, limits.ranks.last_mut()) {
                 limited.alarm = Some(alarm(&path).map_err(refuse(&path))?);
@@ -97,16 +99,16 @@ impl Limits {
     pub(super) fn take_in(&mut self, index: usize, pid: i32) -> Result<(), Refusal> {
         let version = self.version;
         let Some(limited) = self.ranks.get_mut(index) else { return Ok(()) };
-        limited.kills = version.kills(&limited.path);
+        (limited.kills, limited.alarmed) = (version.kills(&limited.path), false);
         version.forget_peak(&limited.path);
         let door = limited.path.join("cgroup.procs");
         fs::write(&door, pid.to_string()).map_err(|error| Refusal::MemoryLimit { path: door, error })
     }
 
-    /// What the kernel says if it killed something of the rank since it began.
+    /// What the kernel says if something of the rank was ended for want of memory since it began.
     pub(super) fn out_of_memory(&self, index: usize) -> Option<OutOfMemory> {
         let limited = self.ranks.get(index)?;
-        let killed = self.version.kills(&limited.path) > limited.kills;
+        let killed = limited.alarmed || self.version.kills(&limited.path) > limited.kills;
         killed.then(|| OutOfMemory { limit: Some(self.limit), peak: self.version.peak(&limited.path) })
     }
 
@@ -117,10 +119,11 @@ impl Limits {
     }
 
     /// The kernel ends a process of this rank for want of memory: so does this with the others.
-    pub(super) fn on_alarm(&self, index: usize) {
+    pub(super) fn on_alarm(&mut self, index: usize) {
+        let Some(limited) = self.ranks.get_mut(index) else { return };
+        limited.alarmed = true;
         // Read, it is silent until the next one.
-        let alarm = self.ranks.get(index).and_then(|limited| limited.alarm.as_ref());
-        let _ = alarm.map(EventFd::read);
+        let _ = limited.alarm.as_ref().map(EventFd::read);
         for pid in self.processes_of(index) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }

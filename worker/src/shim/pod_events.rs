@@ -111,7 +111,7 @@ impl Shim {
             Source::Notify(rank) => self.on_notify(rank),
             Source::Check(rank, kind) => self.on_check(rank, kind),
             Source::Memory(rank) => {
-                let limits = self.pod.as_mut().and_then(|pod| pod.parts_mut().limits.as_ref());
+                let limits = self.pod.as_mut().and_then(|pod| pod.parts_mut().limits.as_mut());
                 limits.into_iter().for_each(|limits| limits.on_alarm(rank));
             }
         }

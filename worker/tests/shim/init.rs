@@ -171,7 +171,8 @@ fn a_sidecar_that_ends_is_started_again_and_one_that_ignores_its_end_is_killed()
     let plan = ShimPlan {
         init: vec![sidecar(&scratch, "falls", &falls, None)],
         termination_grace: Duration::from_millis(300),
-        ..shell(&scratch, 1, &format!("while test $(wc -l < {told}) -lt 3; do sleep 0.05; done"))
+        // A sidecar that has begun may not have said anything yet.
+        ..shell(&scratch, 1, &format!("until test $(cat {told} 2>&1 | wc -l) -ge 3; do sleep 0.05; done"))
     };
     let mut shim = Shim::start();
     prepared(&mut shim, &plan);

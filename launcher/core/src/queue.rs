@@ -146,7 +146,8 @@ impl Coordinator {
     /// A placement on the nodes that the job's last generation had, as many ranks on each.
     fn what_it_had(&mut self, id: &JobId) -> Option<Placement> {
         let last: BTreeMap<NodeId, u32> = last_pods(self.durable.jobs.get(id)?).into_iter().collect();
-        let placement = self.try_place(id)?.ok()?;
+        // There may be many that never had any.
+        let placement = if last.is_empty() { None } else { self.try_place(id) }?.ok()?;
         let same = placement.pods.iter().all(|pod| last.get(&pod.node) == Some(&pod.ranks));
         (same && placement.pods.len() == last.len()).then_some(placement)
     }

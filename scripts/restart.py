@@ -61,6 +61,8 @@ if attempt == 0:
     if rank == 1:
         sys.exit(1)
     time.sleep(60)
+# A program that leaves this out aborts now and then at its end, whoever launched it.
+dist.destroy_process_group()
 """
 
 

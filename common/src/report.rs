@@ -211,6 +211,25 @@ pub struct RankExit {
     pub oom: Option<OutOfMemory>,
 }
 
+impl RankExit {
+    /// The end of a rank's first start, of which nothing else is known.
+    pub fn new(rank: Rank, status: ExitStatus, at: Timestamp) -> RankExit {
+        RankExit {
+            rank,
+            attempt: 0,
+            status,
+            at,
+            after_stop: false,
+            port_conflict: false,
+            stderr_tail: Vec::new(),
+            stdout_tail: Vec::new(),
+            error_file: None,
+            probe: None,
+            oom: None,
+        }
+    }
+}
+
 /// How much memory a rank had that was ended for want of it, bytes; `None`: the kernel does not say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutOfMemory {

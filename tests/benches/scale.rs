@@ -445,19 +445,7 @@ fn forget(pods: &mut Vec<PodPlan>, job: &JobId) -> Vec<Report> {
 }
 
 fn exit(rank: Rank) -> RankExit {
-    RankExit {
-        rank,
-        attempt: 0,
-        status: ExitStatus::Code(0),
-        at: now(),
-        after_stop: false,
-        port_conflict: false,
-        stderr_tail: Vec::new(),
-        stdout_tail: Vec::new(),
-        error_file: None,
-        probe: None,
-        oom: None,
-    }
+    RankExit::new(rank, ExitStatus::Code(0), now())
 }
 
 fn now() -> Timestamp {

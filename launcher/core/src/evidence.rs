@@ -174,19 +174,8 @@ mod tests {
     use super::*;
 
     fn exit(status: ExitStatus, after_stop: bool, stderr: &str) -> RankExit {
-        RankExit {
-            rank: Rank(0),
-            attempt: 0,
-            status,
-            at: Timestamp(5),
-            after_stop,
-            port_conflict: false,
-            stderr_tail: stderr.as_bytes().to_vec(),
-            stdout_tail: Vec::new(),
-            error_file: None,
-            probe: None,
-            oom: None,
-        }
+        let exit = RankExit::new(Rank(0), status, Timestamp(5));
+        RankExit { after_stop, stderr_tail: stderr.as_bytes().to_vec(), ..exit }
     }
 
     fn of_rank(rank: u32, at: u64, consequence: bool) -> Evidence {

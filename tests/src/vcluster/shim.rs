@@ -57,7 +57,7 @@ struct ShimPod {
     hooks: BTreeSet<Rank>,
     /// Ranks that were started again, and how often.
     attempts: BTreeMap<Rank, u32>,
-    /// Ranks that are to start again, and as which attempt.
+    /// Ranks that are to start again, as which attempt, and which were ordered together.
     again: BTreeMap<Rank, (u32, Vec<Rank>)>,
     /// Ranks that ended and count as left: what follows is not told yet, or not done.
     failed: BTreeSet<Rank>,
@@ -375,17 +375,12 @@ impl Shim {
             around.ready.push((self.job.clone(), generation, rank));
         }
         let exit = RankExit {
-            rank,
             attempt: pod.attempts.get(&rank).copied().unwrap_or(0),
-            status,
-            at: around.now,
             after_stop: pod.stop || pod.again.contains_key(&rank),
             port_conflict: conflict,
-            stderr_tail: Vec::new(),
-            stdout_tail: Vec::new(),
-            error_file: None,
             probe: pod.probed.remove(&rank).and_then(|probed| probed.failure),
             oom,
+            ..RankExit::new(rank, status, around.now)
         };
         if pod.state == State::Released {
             around.reports.push(ShimReport::Exited { generation, exit });

@@ -1,6 +1,7 @@
 //! Memory limits of ranks, as the kernel keeps them.
 
 use phalanx_common::exit::ExitStatus;
+use phalanx_common::id::Generation;
 use phalanx_common::report::PrepareFailureKind;
 use phalanx_worker_core::shim::ShimPlan;
 
@@ -55,6 +56,26 @@ fn what_a_rank_forks_counts_too_and_a_failure_for_another_reason_is_no_want_of_m
     let (exits, _) = shim.run_to_end();
     assert_eq!((exits[0].status, exits[0].oom.is_some()), (ExitStatus::Signal(9), true));
     assert_eq!((exits[1].status, exits[1].oom), (ExitStatus::Code(6), None));
+}
+
+#[test]
+fn want_of_memory_in_one_generation_is_nothing_of_the_next() {
+    if !can_limit() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let first = limited(shell(&scratch, 1, &format!("exec {}", takes(200))), 64);
+    let mut shim = Shim::prepared(&first);
+    let (exits, _) = shim.run_to_end();
+    assert!(exits[0].oom.is_some());
+    // The limits of the first are gone by now, and what watched them.
+    let script = format!("sleep 0.3; exec {}", takes(20));
+    let second = ShimPlan { generation: Generation(2), ..limited(shell(&scratch, 1, &script), 64) };
+    shim.prepare(&second);
+    shim.go(second.generation);
+    shim.ended_of(second.generation);
+    let last = shim.exits().pop().expect("the rank of the second ended");
+    assert_eq!((last.status, last.oom), (ExitStatus::SUCCESS, None));
 }
 
 #[test]

@@ -6,9 +6,9 @@
 //! | the node or its worker was the first cause of a job's failure | for two jobs, or three times for one, within an hour |
 //! | a job's ranks failed or its shim died there, it left the node for that, and then ran ten minutes or to a good end elsewhere | as above |
 //!
-//! The shim is a process of the job's user, who may end it. An exit code alone says nothing of a node: the same program mostly fails the same way anywhere, and a program that is
-//! mended and submitted again is placed where the last one was. So a failed rank counts only once its job did well without
-//! the node. Neither does a lapsed lease count, which is the coordinator's absence, nor a node that refuses a job.
+//! The shim is a process of the job's user, who may end it. An exit code alone says nothing of a node: the same program
+//! mostly fails the same way anywhere, and a program that is mended and submitted again is placed where the last one was.
+//! So both count only once their job did well without the node. Neither does a lapsed lease count, which is the coordinator's absence, nor a node that refuses a job.
 //! What happens within a minute is one incident, however many jobs it hits. Nothing counts of a node that is closed
 //! already (whoever works on it knows), nor while the circuit breaker is open.
 

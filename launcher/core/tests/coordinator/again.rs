@@ -144,14 +144,19 @@ fn nonsense_is_ignored_and_said_so() {
     assert_eq!(*desk.coordinator.durable(), before);
 }
 
-#[test]
-fn nodes_that_were_left_are_left_until_the_job_did_well_and_only_a_move_is_a_replacement() {
+/// A job of one rank that may fail often and replace its node so often.
+fn fails_for_long(nodes: &[&str], replacements: u32) -> Desk {
     let mut job = spec(1, 1);
     job.max_restarts = 20;
     job.recovery.no_progress = 0;
-    job.recovery.replace_node = Some(2);
+    job.recovery.replace_node = Some(replacements);
     job.recovery.backoff.max = Duration::ZERO;
-    let mut desk = Desk::running(&["a", "b", "c"], "j", job);
+    Desk::running(nodes, "j", job)
+}
+
+#[test]
+fn nodes_that_were_left_are_left_until_the_job_did_well_and_only_a_move_is_a_replacement() {
+    let mut desk = fails_for_long(&["a", "b", "c"], 2);
     let mut generation = 1;
     let mut fails = |desk: &mut Desk| {
         let node = desk.placed().0[0].to_string();
@@ -171,12 +176,7 @@ fn nodes_that_were_left_are_left_until_the_job_did_well_and_only_a_move_is_a_rep
 
 #[test]
 fn a_replacement_that_finds_no_other_node_uses_none_up() {
-    let mut job = spec(1, 1);
-    job.max_restarts = 20;
-    job.recovery.no_progress = 0;
-    job.recovery.replace_node = Some(1);
-    job.recovery.backoff.max = Duration::ZERO;
-    let mut desk = Desk::running(&["a"], "j", job);
+    let mut desk = fails_for_long(&["a"], 1);
     for generation in 1..=4 {
         desk.exited("a", "j", generation, exit(0, ExitStatus::Code(1), desk.now.0));
         desk.ended("a", "j", generation);

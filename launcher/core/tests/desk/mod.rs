@@ -33,19 +33,7 @@ pub(crate) fn spec(nodes: u32, ranks_per_node: u32) -> JobSpec {
 }
 
 pub(crate) fn exit(rank: u32, status: ExitStatus, at: u64) -> RankExit {
-    RankExit {
-        rank: Rank(rank),
-        attempt: 0,
-        status,
-        at: Timestamp(at),
-        after_stop: false,
-        port_conflict: false,
-        stderr_tail: Vec::new(),
-        stdout_tail: Vec::new(),
-        error_file: None,
-        probe: None,
-        oom: None,
-    }
+    RankExit::new(Rank(rank), status, Timestamp(at))
 }
 
 /// A pod that is prepared.

@@ -95,19 +95,7 @@ impl Shim {
         let Some(pod) = self.pod.as_mut() else { return };
         around.met.push("a rank could not be started again");
         pod.failed.insert(rank);
-        let exit = RankExit {
-            rank,
-            attempt,
-            status: ExitStatus::Code(126),
-            at: around.now,
-            after_stop: false,
-            port_conflict: false,
-            stderr_tail: Vec::new(),
-            stdout_tail: Vec::new(),
-            error_file: None,
-            probe: None,
-            oom: None,
-        };
+        let exit = RankExit { attempt, ..RankExit::new(rank, ExitStatus::Code(126), around.now) };
         around.reports.push(ShimReport::Exited { generation: pod.plan.generation, exit });
     }
 

@@ -183,17 +183,6 @@ pub(crate) fn ends(commands: &[Command]) -> Vec<u32> {
 
 /// A rank that ended with code 3, saying so.
 pub(crate) fn exit(rank: u32) -> RankExit {
-    RankExit {
-        rank: Rank(rank),
-        attempt: 0,
-        status: ExitStatus::Code(3),
-        at: Timestamp(5),
-        after_stop: false,
-        port_conflict: false,
-        stderr_tail: b"boom".to_vec(),
-        stdout_tail: Vec::new(),
-        error_file: None,
-        probe: None,
-        oom: None,
-    }
+    let exit = RankExit::new(Rank(rank), ExitStatus::Code(3), Timestamp(5));
+    RankExit { stderr_tail: b"boom".to_vec(), ..exit }
 }

@@ -19,6 +19,7 @@ use bench::{Bench, config, ends, exit, facts, job, plan, prepares, refused};
 
 mod again;
 mod bench;
+mod binding;
 
 #[test]
 fn a_newer_generation_begins_only_when_nothing_is_left_of_the_older_one() {
@@ -272,19 +273,7 @@ fn a_forgotten_job_is_closed_although_its_shim_went_before() {
 #[test]
 fn each_rank_of_a_pod_ends_once_and_no_other_does_whatever_its_shim_says() {
     let mut bench = Bench::started();
-    let exit = |rank: u32| RankExit {
-        rank: Rank(rank),
-        attempt: 0,
-        status: ExitStatus::Code(3),
-        at: Timestamp(5),
-        after_stop: false,
-        port_conflict: false,
-        stderr_tail: Vec::new(),
-        stdout_tail: Vec::new(),
-        error_file: None,
-        probe: None,
-        oom: None,
-    };
+    let exit = |rank: u32| RankExit::new(Rank(rank), ExitStatus::Code(3), Timestamp(5));
     let mut said =
         |rank| bench.shim(ShimReport::Exited { generation: Generation(1), exit: exit(rank) }).len();
     assert_eq!([said(1), said(1), said(7), said(0)], [1, 0, 0, 1]);

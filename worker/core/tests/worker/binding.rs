@@ -3,86 +3,36 @@
 #![allow(clippy::unwrap_used, reason = "tests, and helpers that run in tests alone")]
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
-use std::time::Duration;
 
-use phalanx_common::id::{Epoch, Generation, Incarnation, JobId, NodeId, Rank};
+use phalanx_common::id::{Epoch, Rank};
 use phalanx_common::order::{Order, OrderKind};
 use phalanx_common::plan::{BindingError, BoundDevice, PlanBody, PodBinding, PodPlan, RankBinding};
 use phalanx_common::report::{Notice, PrepareFailureKind, Report};
-use phalanx_common::spec::{DeviceView, Keep, MemoryBinding, StopScope};
+use phalanx_common::spec::{DeviceView, MemoryBinding};
 use phalanx_common::time::Timestamp;
 use phalanx_common::topology::machine::AcceleratorKind::{self, Amd, Ascend, Nvidia};
 use phalanx_worker_core::shim::ShimPlan;
 use phalanx_worker_core::{Command, Config, Facts, Input, Unfit, Worker, shim_plan};
+
+use crate::bench;
 
 fn vars(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
 }
 
 fn config(inherited: &[(&str, &str)]) -> Config {
-    Config {
-        node: NodeId::new("a"),
-        incarnation: Incarnation(7),
-        base_dir: "/run/phalanx".into(),
-        log_dir: "/logs".into(),
-        ship_dir: "/ship".into(),
-        inherited: vars(inherited),
-    }
+    Config { inherited: vars(inherited), ..bench::config() }
 }
 
 fn facts(cores: u32) -> Facts {
-    Facts {
-        host_name: "host-a".into(),
-        cores,
-        slots: 8,
-        user: None,
-        version: "1".into(),
-        networks: Vec::new(),
-        ports: (20_000, 20_009),
-        address: IpAddr::from([127, 0, 0, 1]),
-        interface: Some("lo".into()),
-    }
+    Facts { cores, ..bench::facts() }
 }
 
+/// The second pod of the job.
 fn plan(binding: PodBinding, env: &[(&str, &str)]) -> PodPlan {
-    PodPlan {
-        job: JobId::from_existing("digits-1"),
-        generation: Generation(1),
-        body: PlanBody {
-            user: None,
-            secrets: Vec::new(),
-            virtual_env: None,
-            ship: None,
-            name: "digits".into(),
-            world_size: 4,
-            nodes: 2,
-            command: vec!["python".into()],
-            working_dir: None,
-            env: vars(env),
-            master_addr: IpAddr::from([127, 0, 0, 1]),
-            master_port: 20_003,
-            interface: Some("eth1".into()),
-            restart_count: 0,
-            max_restarts: 0,
-            termination_grace: Duration::from_secs(30),
-            stop_scope: StopScope::Group,
-            keep: Keep::Never,
-            log_dir: None,
-            max_file_bytes: 1 << 20,
-            keep_files: 1,
-            lease: None,
-            probes: Default::default(),
-            lifecycle: Default::default(),
-            in_place: false,
-            memory_limit: None,
-        },
-        node_rank: 1,
-        first_rank: Rank(2),
-        local_ranks: 2,
-        probe_port: None,
-        binding,
-    }
+    let of_job = bench::plan(1, None);
+    let body = PlanBody { env: vars(env), interface: Some("eth1".into()), log_dir: None, ..of_job.body };
+    PodPlan { body, node_rank: 1, first_rank: Rank(2), binding, ..of_job }
 }
 
 fn rank(devices: u32, cpus: &str, nodes: &str) -> RankBinding {

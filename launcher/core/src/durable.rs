@@ -12,7 +12,7 @@ use phalanx_common::plan::PodBinding;
 use phalanx_common::spec::JobSpec;
 use phalanx_common::time::Timestamp;
 
-use crate::evidence::{Evidence, MAX_ALSO, first_of, is_failure};
+use crate::evidence::{Evidence, Failed, MAX_ALSO, first_of};
 use crate::ledger::{Ledger, PodShare};
 use crate::nodes::blame::suspected;
 use crate::nodes::standing::Standing;
@@ -108,31 +108,6 @@ pub struct Restarted {
     pub ended_at: Timestamp,
     /// The next one waits for so long at least.
     pub delay: Duration,
-}
-
-/// What is known of a failure of the gang.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failed {
-    pub generation: Generation,
-    /// The first cause first, and the others in the order in which they arose.
-    pub evidence: Vec<Evidence>,
-    /// What happened to its nodes around that.
-    pub around: Vec<NodeNote>,
-}
-
-impl Failed {
-    /// `None`: nothing of this generation failed.
-    pub fn of(generation: &GenerationState) -> Option<Failed> {
-        let first = generation.stopping.iter().filter(|first| is_failure(&first.cause));
-        let mut also: Vec<&Evidence> = generation.also.iter().collect();
-        also.sort_by_key(|evidence| evidence.at);
-        let evidence: Vec<Evidence> = first.chain(also).cloned().collect();
-        (!evidence.is_empty()).then(|| Failed {
-            generation: generation.number,
-            evidence,
-            around: generation.around.clone(),
-        })
-    }
 }
 
 /// One attempt to run the gang.

@@ -4,11 +4,13 @@
 //! exception, or dumps its core, closes its connections at once and ends seconds later; its peers may be gone by then.
 //! What they say tells: that a peer went is a consequence, and never the first cause while there is another.
 
-use phalanx_common::event::Cause;
+use phalanx_common::event::{Cause, NodeNote};
 use phalanx_common::exit::ExitStatus;
-use phalanx_common::id::NodeId;
+use phalanx_common::id::{Generation, NodeId};
 use phalanx_common::report::RankExit;
 use phalanx_common::time::Timestamp;
+
+use crate::durable::GenerationState;
 
 /// Most pieces of evidence that are kept of a generation beside the first cause.
 pub const MAX_ALSO: usize = 16;
@@ -61,6 +63,31 @@ impl Evidence {
     }
 }
 
+/// What is known of a failure of the gang.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    pub generation: Generation,
+    /// The first cause first, and the others in the order in which they arose.
+    pub evidence: Vec<Evidence>,
+    /// What happened to its nodes around that.
+    pub around: Vec<NodeNote>,
+}
+
+impl Failed {
+    /// `None`: nothing of this generation failed.
+    pub fn of(generation: &GenerationState) -> Option<Failed> {
+        let first = generation.stopping.iter().filter(|first| is_failure(&first.cause));
+        let mut also: Vec<&Evidence> = generation.also.iter().collect();
+        also.sort_by_key(|evidence| evidence.at);
+        let evidence: Vec<Evidence> = first.chain(also).cloned().collect();
+        (!evidence.is_empty()).then(|| Failed {
+            generation: generation.number,
+            evidence,
+            around: generation.around.clone(),
+        })
+    }
+}
+
 /// Which of these is the first cause, whatever the order in which they were heard; of none, none.
 ///
 /// The earliest; of ranks that failed in the same microsecond the lowest, and of what is as old success before a failure. If its
@@ -106,7 +133,7 @@ pub(crate) fn is_fault(cause: &Cause) -> bool {
 }
 
 /// It ended a generation, and was nobody's wish: a fault, or something that kept it from beginning.
-pub(crate) fn is_failure(cause: &Cause) -> bool {
+fn is_failure(cause: &Cause) -> bool {
     is_fault(cause) || matches!(cause, Cause::StartTimeout { .. } | Cause::NotPrepared { .. })
 }
 

@@ -10,8 +10,8 @@ use phalanx_common::status::{
 use phalanx_common::time::Timestamp;
 
 use crate::coordinator::{Coordinator, JobView};
-use crate::durable::{Failed, GenerationState, Job, JobState, Restarted};
-use crate::evidence::Evidence;
+use crate::durable::{GenerationState, Job, JobState, Restarted};
+use crate::evidence::{Evidence, Failed};
 use crate::gang::{GangPhase, Pod, PodView};
 use crate::input::Why;
 use crate::nodes::LinkState;

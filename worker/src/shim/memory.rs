@@ -19,13 +19,13 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use phalanx_common::report::OutOfMemory;
 use phalanx_worker_core::shim::ShimPlan;
 
 use super::cgroup::{self, LEAF};
 use super::refusal::Refusal;
+use super::tree;
 
 /// Which of the kernel's interfaces a directory has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,9 +124,8 @@ impl Limits {
         limited.alarmed = true;
         // Read, it is silent until the next one.
         let _ = limited.alarm.as_ref().map(EventFd::read);
-        for pid in self.processes_of(index) {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-        }
+        let left = self.processes_of(index).into_iter().filter_map(tree::process);
+        left.for_each(|process| tree::signal_found(&process, Signal::SIGKILL));
     }
 
     /// Processes of one rank, whatever they have become.
@@ -190,7 +189,7 @@ pub(super) fn enable(path: &Path) -> io::Result<()> {
 /// This process, or a child of it.
 fn is_own(pid: i32) -> bool {
     let own = std::process::id() as i32;
-    pid == own || super::tree::process(pid).is_some_and(|process| process.parent == own)
+    pid == own || tree::process(pid).is_some_and(|process| process.parent == own)
 }
 
 /// An eventfd that the kernel writes to when this cgroup (version 1) wants memory that it may not have.

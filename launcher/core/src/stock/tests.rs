@@ -14,6 +14,7 @@ use crate::nodes::{LinkState, NodeFacts};
 use crate::placement::gang::place_gang;
 use crate::placement::inside::Held;
 use crate::placement::order::Effort;
+use crate::placement::request::NONE_SHUNNED;
 use crate::testing::job;
 
 const DEVICES: u32 = 4;
@@ -154,7 +155,7 @@ proptest! {
                 probes: true,
                 last: &[],
                 spares: &[],
-                shun: crate::placement::request::NONE_SHUNNED,
+                shun: NONE_SHUNNED,
                 refused: &none,
                 now: Timestamp(3),
                 port_salt: 0,

@@ -3,6 +3,7 @@ use phalanx_common::time::Timestamp;
 
 use super::super::fabric::{Fabric, Member};
 use super::*;
+use crate::placement::request::NONE_SHUNNED;
 use crate::testing::job;
 
 /// So many nodes that take eight ranks each.
@@ -26,7 +27,7 @@ fn most(nodes: u32, keys: &str, fits: impl Fn(u32) -> bool) -> (Option<Change>, 
         probes: false,
         last: &[],
         spares: &[],
-        shun: crate::placement::request::NONE_SHUNNED,
+        shun: NONE_SHUNNED,
         refused: &refused,
         now: Timestamp(1),
         port_salt: 0,
